@@ -1,0 +1,135 @@
+"""Every error a user of clipdata can meet, and the exit code each one has on the command line.
+
+    ClipdataError                     1   the job failed
+    ├── UsageError                    2   the request itself is wrong; nothing was done
+    │   ├── ConfigError                   one or more fields of a config are wrong (all are listed)
+    │   └── SchemaError                   a table lacks a column, or a column has another type
+    ├── NotFoundError                 3   a table, file, folder, version or model does not exist
+    ├── CredentialsError              4   the store refused the keys, or found none
+    ├── TransientError                5   the store or the network failed; the same command may work later
+    ├── TooManyRejectsError           6   more rows were refused than the limit allows
+    ├── GateFailedError               7   a comparison missed the bound it was asked to hold
+    ├── LineageMismatchError          1   a column was made by something else than what would now write to it
+    ├── StorageError                  1   the table's storage is full, read-only, or inconsistent
+    ├── StepError                     1   a map step broke its contract
+    └── ImageRefused                  1   one image cannot be used (jobs count it; it does not stop them)
+
+An error says what was found and what was expected; `hint` says what to type next. This module knows nothing of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ClipdataError(Exception):
+    """Root of all errors raised on purpose.
+
+    Args:
+        message: what was found, and what was expected instead.
+        hint: what the user can do about it, usually a command.
+    """
+
+    exit_code = 1
+    name = "failed"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(ClipdataError, ValueError):
+    """The request cannot be carried out as written; nothing was read or changed."""
+
+    exit_code = 2
+    name = "usage"
+
+
+class ConfigError(UsageError):
+    """A config has wrong fields; the message lists every one of them."""
+
+    name = "config"
+
+    def __init__(self, problems: Sequence[str], *, what: str = "config", hint: str | None = None) -> None:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"{what}: {len(problems)} problem(s){listed}", hint=hint)
+        self.problems = list(problems)
+
+
+class SchemaError(UsageError):
+    """A table does not have the columns or the types that the verb needs."""
+
+    name = "schema"
+
+
+class NotFoundError(ClipdataError, FileNotFoundError):
+    """A named table, file, folder, version or model does not exist."""
+
+    exit_code = 3
+    name = "not_found"
+
+
+class CredentialsError(ClipdataError, PermissionError):
+    """The store answered that the caller may not do this."""
+
+    exit_code = 4
+    name = "credentials"
+
+
+class TransientError(ClipdataError, ConnectionError):
+    """A fault that time may mend: the same command can be typed again."""
+
+    exit_code = 5
+    name = "transient"
+
+
+class TooManyRejectsError(ClipdataError):
+    """The job finished, but refused more rows than the caller allowed."""
+
+    exit_code = 6
+    name = "too_many_rejects"
+
+
+class GateFailedError(ClipdataError):
+    """A comparison did not reach the bound it was asked to hold."""
+
+    exit_code = 7
+    name = "gate_failed"
+
+
+class LineageMismatchError(ClipdataError):
+    """A column was made by another step, other parameters or other weights than those about to write to it."""
+
+    name = "lineage_mismatch"
+
+
+class StorageError(ClipdataError, OSError):
+    """The place a table lives in is full, read-only, or holds something that is not what it should be."""
+
+    name = "storage"
+
+
+class StepError(ClipdataError):
+    """A map step returned something else than one value a row of the type it declared."""
+
+    name = "step"
+
+
+class ImageRefused(ClipdataError):
+    """One image cannot be used.
+
+    Args:
+        reason: a short code from `clipdata.images.REASONS`, the same in every table of rejects.
+        detail: what exactly was wrong with this one.
+    """
+
+    name = "image_refused"
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
