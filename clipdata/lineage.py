@@ -1,0 +1,73 @@
+"""Lineage: what made a column, and the fingerprint that tells whether it would be made the same way again.
+
+It travels in the column's own Arrow field metadata, so it survives compaction, renaming and copying, and anyone can read
+it with Lance alone. This module knows Arrow metadata, and nothing of steps or tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+METADATA_KEY = b"clipdata.lineage"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What made a column.
+
+    Args:
+        step: name of the step.
+        step_version: version of the step's code.
+        parameters: JSON values the step was built with.
+        model: identity of the encoder used, or None.
+        inputs: columns read.
+        table_version: version of the table read when the column was first filled.
+        made_at: ISO time, UTC.
+        made_by: version of this library.
+        notes: facts counted while filling, for people (captions cut, images refused); not part of the fingerprint.
+    """
+
+    step: str
+    step_version: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    inputs: tuple[str, ...] = ()
+    table_version: int | None = None
+    made_at: str | None = None
+    made_by: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that decides the values: step, its version, parameters, model, inputs."""
+        decisive = [self.step, self.step_version, dict(self.parameters), self.model, list(self.inputs)]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """JSON text with the fingerprint spelled out."""
+        return json.dumps({**asdict(self), "inputs": list(self.inputs), "fingerprint": self.fingerprint}, default=str)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Lineage:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        fields.pop("fingerprint", None)
+        return cls(**{**fields, "inputs": tuple(fields.get("inputs", ()))})
+
+    @classmethod
+    def of(cls, column: pa.Field) -> Lineage | None:
+        """Lineage of a column, or None when the column was not made by a map step."""
+        text = (column.metadata or {}).get(METADATA_KEY)
+        return cls.from_json(text) if text else None
+
+    def describe(self) -> str:
+        """One line for people: step, parameters, model."""
+        parameters = ", ".join(f"{key}={value}" for key, value in self.parameters.items())
+        model = f" with {self.model[:12]}" if self.model else ""
+        return f"{self.step}({parameters}){model}"

@@ -1,0 +1,94 @@
+"""The row contract: the Arrow fields of image rows, and how a key column is declared.
+
+A key is non-null and declared to Lance as its unenforced primary key when the table is created; only then do concurrent
+inserts of the same key keep one row. This module knows Arrow, and nothing of where tables live.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from clipdata.errors import SchemaError
+
+PRIMARY_KEY_METADATA = {"lance-schema:unenforced-primary-key": "true"}
+ERROR_SUFFIX = "__error"
+
+
+def key_field(name: str) -> pa.Field:
+    """A string column that identifies a row."""
+    return pa.field(name, pa.string(), nullable=False, metadata=PRIMARY_KEY_METADATA)
+
+
+def key_of(schema: pa.Schema) -> str | None:
+    """Name of the key column that a schema declares, or None."""
+    for column in schema:
+        if (column.metadata or {}).get(b"lance-schema:unenforced-primary-key") == b"true":
+            return column.name
+    return None
+
+
+# What is known of an image: where it came from, its original bytes, and what its header says.
+IMAGE_FIELDS: tuple[pa.Field, ...] = (
+    key_field("path"),  # relative to the root it came from
+    pa.field("filename", pa.string()),  # last part of the path
+    pa.field("uri", pa.string()),  # full location
+    pa.field("image", pa.large_binary()),  # original bytes, never re-encoded; null when kept by reference
+    pa.field("format", pa.string()),
+    pa.field("width", pa.int32()),  # as displayed, in pixels
+    pa.field("height", pa.int32()),
+    pa.field("bytes", pa.int64()),
+    pa.field("etag", pa.string()),  # changes when the file changes
+    pa.field("sha256", pa.string()),  # of the original bytes; null when kept by reference
+    pa.field("mtime", pa.timestamp("us", tz="UTC")),
+)
+
+
+def image_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
+    """Schema of image rows, with a source's own columns after the contract's."""
+    return pa.schema([*IMAGE_FIELDS, *extra])
+
+
+def error_column(column: str) -> str:
+    """Name of the column that says why a row of `column` stayed null."""
+    return f"{column}{ERROR_SUFFIX}"
+
+
+def require_columns(schema: pa.Schema, columns: Iterable[str], *, verb: str, where: str) -> None:
+    """Check that columns exist.
+
+    Raises:
+        SchemaError: names every missing column, the nearest names, and the columns that exist.
+    """
+    missing = [column for column in columns if column not in schema.names]
+    if not missing:
+        return
+    near = {name: difflib.get_close_matches(name, schema.names, n=2) for name in missing}
+    listed = ", ".join(
+        f"{name!r}" + (f" (did you mean {' or '.join(near[name])}?)" if near[name] else "") for name in missing
+    )
+    raise SchemaError(f"{verb}: {where} has no column {listed}; it has {', '.join(schema.names)}")
+
+
+def align(batch: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """Give a batch exactly a table's columns, in order; columns it lacks are null.
+
+    Raises:
+        SchemaError: a column cannot be cast to the table's type.
+    """
+    columns = []
+    for target in schema:
+        if target.name not in batch.schema.names:
+            columns.append(pa.nulls(batch.num_rows, target.type))
+            continue
+        values = batch.column(target.name)
+        try:
+            columns.append(values if values.type == target.type else values.cast(target.type))
+        except pa.ArrowInvalid as error:
+            found, expected = values.type, target.type
+            raise SchemaError(f"column {target.name!r} holds {found}, the table's is {expected}: {error}") from error
+        except pa.ArrowNotImplementedError as error:
+            raise SchemaError(f"column {target.name!r} holds {values.type}, the table's is {target.type}") from error
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,273 @@
+"""Locations: one set of settings that becomes an fsspec filesystem, Lance storage options and a DataChain client config.
+
+A location is a local path or a URL (`gs://`, `s3://`, `az://`, or for reading any other fsspec URL). The same neutral words
+configure every library, so that a source and a table on the same bucket are described once. Credentials that are not given
+come from the environment, where each cloud's users expect them. This module knows nothing of tables or images, and never
+shows a secret: `repr`, errors and `describe()` mask them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipdata.errors import CredentialsError, UsageError
+
+if TYPE_CHECKING:
+    import fsspec
+
+# Word → what it means; the whole vocabulary of `--storage-option`.
+OPTION_WORDS: dict[str, str] = {
+    "endpoint": "URL of the service, for emulators and S3-compatible stores",
+    "region": "region of the bucket (S3)",
+    "access_key_id": "access key (S3)",
+    "secret_access_key": "secret of the access key (S3)",
+    "session_token": "session token that goes with the key (S3)",
+    "profile": "profile name in the AWS configuration files (S3)",
+    "token": "path of a service account key, or a bearer token (GCS)",
+    "project": "project that pays for the requests (GCS)",
+    "account_name": "storage account (Azure)",
+    "account_key": "key of the storage account (Azure)",
+    "sas_token": "shared access signature (Azure)",
+    "timeout": "limit of one request, such as 30s",
+}
+SECRET_WORDS = frozenset({"secret_access_key", "session_token", "token", "account_key", "sas_token", "access_key_id"})
+_SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "az": "az", "abfs": "az", "abfss": "az", "file": "file"}
+_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_URL_USERINFO = re.compile(r"(://)[^/@\s]+@")
+_URL_SECRET_QUERY = re.compile(
+    r"(?i)([?&](?:sig|signature|token|key|x-amz-[a-z-]*|x-goog-[a-z-]*|awsaccesskeyid)=)[^&\s]+"
+)
+
+
+def scheme(uri: str | os.PathLike[str]) -> str:
+    """Return the scheme of a location: "file", "gs", "s3", "az", or the fsspec protocol as written."""
+    found = _URL.match(os.fspath(uri))
+    return _SCHEMES.get(found.group(1).lower(), found.group(1).lower()) if found else "file"
+
+
+def is_remote(uri: str | os.PathLike[str]) -> bool:
+    """Tell whether a location is reached through a network."""
+    return scheme(uri) != "file"
+
+
+def join(uri: str | os.PathLike[str], *parts: str) -> str:
+    """Append path segments to a location, for paths and URLs alike."""
+    return "/".join([os.fspath(uri).rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def absolute(uri: str | os.PathLike[str]) -> str:
+    """Return a location that does not depend on the working directory (a plain absolute path, or the URL)."""
+    text = os.fspath(uri)
+    if is_remote(text):
+        return text.rstrip("/")
+    return str(Path(text.removeprefix("file://")).expanduser().absolute())
+
+
+def redact(text: str) -> str:
+    """Mask credentials inside URLs: user info, signatures, tokens."""
+    return _URL_SECRET_QUERY.sub(r"\1***", _URL_USERINFO.sub(r"\1***@", text))
+
+
+@dataclass(frozen=True, repr=False)
+class Storage:
+    """How to reach locations.
+
+    Args:
+        anonymous: send unsigned requests (public buckets).
+        options: words of `OPTION_WORDS`; `fsspec.<key>` and `lance.<key>` pass a key of those libraries through.
+
+    Raises:
+        UsageError: a word is unknown; the message lists those that exist.
+    """
+
+    anonymous: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = [w for w in self.options if w not in OPTION_WORDS and not w.startswith(("fsspec.", "lance."))]
+        if unknown:
+            known = ", ".join(OPTION_WORDS)
+            raise UsageError(
+                f"unknown storage option {', '.join(map(repr, unknown))}; known: {known}",
+                hint="pass a library's own key as fsspec.<key>=<value> or lance.<key>=<value>",
+            )
+        object.__setattr__(self, "options", dict(self.options))
+
+    def __repr__(self) -> str:
+        shown = {w: "***" if self._is_secret(w) else redact(v) for w, v in self.options.items()}
+        return f"Storage(anonymous={self.anonymous}, options={shown})"
+
+    @staticmethod
+    def _is_secret(word: str) -> bool:
+        return word in SECRET_WORDS or word.startswith(("fsspec.", "lance."))
+
+    @classmethod
+    def parse(cls, pairs: list[str] | tuple[str, ...] = (), *, anonymous: bool = False) -> Storage:
+        """Read `key=value` pairs as typed on the command line."""
+        broken = [pair.split("=")[0] for pair in pairs if "=" not in pair]
+        if broken:
+            raise UsageError(f"storage option {broken[0]!r} has no value; expected key=value")
+        return cls(anonymous=anonymous, options=dict(pair.split("=", 1) for pair in pairs))
+
+    def signed(self) -> Storage:
+        """The same settings without `anonymous`: what a table is written with when only its source is public."""
+        return Storage(anonymous=self.anonymous and "endpoint" in self.options, options=self.options)
+
+    def passthrough(self, library: str) -> dict[str, str]:
+        """Keys meant for one library only, without their prefix."""
+        prefix = f"{library}."
+        return {w.removeprefix(prefix): v for w, v in self.options.items() if w.startswith(prefix)}
+
+    def filesystem(self, uri: str | os.PathLike[str]) -> tuple[fsspec.AbstractFileSystem, str]:
+        """Open the filesystem of a location.
+
+        Returns:
+            The filesystem, and the path of the location inside it.
+
+        Raises:
+            UsageError: the scheme needs a package that is not installed, or is unknown.
+        """
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # its probe stalls 60 s where gRPC is shut
+        import fsspec
+
+        text = absolute(uri)
+        kind = scheme(text)
+        keywords = {"file": dict, "gs": self._gcsfs, "s3": self._s3fs, "az": self._adlfs}.get(kind, dict)()
+        try:
+            fs, path = fsspec.core.url_to_fs(text, **keywords, **self.passthrough("fsspec"))
+        except (ImportError, ValueError) as error:
+            extra = {"gs": "gcs", "s3": "s3", "az": "azure"}.get(kind)
+            hint = f"pip install 'clipdata[{extra}]'" if extra else "use a local path, gs://, s3:// or az://"
+            raise UsageError(f"cannot open {redact(text)}: {error}", hint=hint) from error
+        return fs, path
+
+    def lance_options(self, uri: str | os.PathLike[str]) -> dict[str, str]:
+        """Storage options in Lance's own words for the location's scheme (empty for local paths)."""
+        kind = scheme(uri)
+        if kind == "file":
+            return {}
+        own = {"gs": self._lance_gcs, "s3": self._lance_s3, "az": self._lance_azure}.get(kind)
+        if own is None:
+            raise UsageError(
+                f"a table cannot live on {kind}://; expected a local path, gs://, s3:// or az://",
+                hint="read from there, and write the table elsewhere",
+            )
+        options = own()
+        if "timeout" in self.options:
+            options["timeout"] = self.options["timeout"]
+        if self.options.get("endpoint", "").startswith("http://"):
+            options["allow_http"] = "true"
+        return options | self.passthrough("lance")
+
+    def datachain_config(self, uri: str | os.PathLike[str]) -> dict[str, Any]:
+        """Keyword arguments for `datachain.read_storage`: `anon` and `client_config`."""
+        kind, config = scheme(uri), {}
+        if kind == "gs":
+            config = _present({"endpoint_url": self.options.get("endpoint"), "token": self.options.get("token")})
+        elif kind == "s3":
+            words = {"aws_endpoint_url": "endpoint", "aws_key": "access_key_id"}
+            words |= {"aws_secret": "secret_access_key", "aws_token": "session_token"}
+            config = _present({theirs: self.options.get(ours) for theirs, ours in words.items()})
+        elif kind == "az":
+            config = _present({w: self.options.get(w) for w in ("account_name", "account_key", "sas_token")})
+        return {"anon": self.anonymous or None, "client_config": config or None}
+
+    def _gcsfs(self) -> dict[str, Any]:
+        token = "anon" if self.anonymous else self.options.get("token")
+        return _present(
+            {"token": token, "endpoint_url": self.options.get("endpoint"), "project": self.options.get("project")}
+        )
+
+    def _s3fs(self) -> dict[str, Any]:
+        words = {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token", "profile": "profile"}
+        keywords = {theirs: self.options.get(ours) for theirs, ours in words.items()}
+        region = self.options.get("region")
+        client = {"region_name": region} if region else None
+        return _present(
+            {
+                **keywords,
+                "anon": self.anonymous or None,
+                "endpoint_url": self.options.get("endpoint"),
+                "client_kwargs": client,
+            }
+        )
+
+    def _adlfs(self) -> dict[str, Any]:
+        words = ("account_name", "account_key", "sas_token")
+        return _present({**{w: self.options.get(w) for w in words}, "anon": self.anonymous or None})
+
+    def _lance_gcs(self) -> dict[str, str]:
+        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") == "":
+            del os.environ["GOOGLE_APPLICATION_CREDENTIALS"]  # Lance takes the empty string for a file name
+        endpoint = self.options.get("endpoint")
+        if endpoint and self.anonymous:
+            key = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": ""}
+            return {"google_service_account_key": json.dumps(key | {"private_key": "", "private_key_id": ""})}
+        token = self.options.get("token")
+        is_file = token is not None and Path(token).expanduser().exists()
+        return _present(
+            {
+                "google_skip_signature": "true" if self.anonymous else None,
+                "google_base_url": endpoint,
+                "google_service_account": token if is_file else None,
+                "google_bearer_token": None if is_file else token,
+            }
+        )
+
+    def _lance_s3(self) -> dict[str, str]:
+        words = {"aws_region": "region", "aws_access_key_id": "access_key_id", "aws_endpoint": "endpoint"}
+        words |= {"aws_secret_access_key": "secret_access_key", "aws_session_token": "session_token"}
+        options = _present({theirs: self.options.get(ours) for theirs, ours in words.items()})
+        if "endpoint" in self.options:
+            options["aws_virtual_hosted_style_request"] = "false"
+        if self.anonymous:
+            return options | {"aws_skip_signature": "true"}
+        profile = self.options.get("profile") or os.environ.get("AWS_PROFILE")
+        if profile and "aws_access_key_id" not in options:
+            options = _aws_profile(profile) | options
+        return options
+
+    def _lance_azure(self) -> dict[str, str]:
+        words = {"azure_storage_account_name": "account_name", "azure_storage_account_key": "account_key"}
+        words |= {"azure_storage_sas_token": "sas_token", "azure_endpoint": "endpoint"}
+        options = _present({theirs: self.options.get(ours) for theirs, ours in words.items()})
+        return options | ({"azure_skip_signature": "true"} if self.anonymous else {})
+
+
+def _present(pairs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in pairs.items() if value is not None}
+
+
+def _aws_profile(profile: str) -> dict[str, str]:
+    """Look up a profile (keys or single sign-on) for Lance, which does not read AWS configuration files itself."""
+    try:
+        import botocore.exceptions
+        import botocore.session
+    except ImportError as error:
+        raise UsageError(f"AWS profile {profile!r} needs s3fs", hint="pip install 'clipdata[s3]'") from error
+    try:
+        session = botocore.session.Session(profile=profile)
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise CredentialsError(
+                f"AWS profile {profile!r} holds no credentials", hint=f"aws configure --profile {profile}"
+            )
+        frozen = credentials.get_frozen_credentials()
+    except botocore.exceptions.BotoCoreError as error:
+        raise CredentialsError(
+            f"AWS profile {profile!r}: {error}", hint=f"aws sso login --profile {profile}"
+        ) from error
+    return _present(
+        {
+            "aws_access_key_id": frozen.access_key,
+            "aws_secret_access_key": frozen.secret_key,
+            "aws_session_token": frozen.token,
+            "aws_region": session.get_config_variable("region"),
+        }
+    )

@@ -1,0 +1,72 @@
+"""What a source of rows is: the contract between the ways in and the job that runs them.
+
+A source lists items cheaply, then reads the ones the job asks for. It knows nothing of tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a source listed before reading it.
+
+    Args:
+        key: the row's key (row sources), or the name of the file or shard (file sources).
+        etag: changes when the content changes.
+        size: bytes, when the listing says so.
+        where: location to read.
+        extra: columns known from the listing.
+    """
+
+    key: str
+    etag: str
+    size: int | None
+    where: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One item or row that cannot be used, and why."""
+
+    key: str
+    etag: str
+    reason: str
+    detail: str = ""
+
+
+Refuse = Callable[[Reject], None]
+
+
+class Source(Protocol):
+    """Where rows come from.
+
+    Attributes:
+        origin: what is read, for the log; never a secret.
+        kind: word for the log ("images", "parquet", …).
+        grain: "row" when an item is one row, keyed by `Item.key`; "file" when an item holds many rows.
+        key: key column of the rows.
+    """
+
+    origin: str
+    kind: str
+    grain: Literal["row", "file"]
+    key: str
+
+    def schema(self) -> pa.Schema:
+        """Schema of the rows: the key first and non-null."""
+        ...
+
+    def items(self) -> Iterator[Item]:
+        """List everything, cheaply, in a deterministic order."""
+        ...
+
+    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """Read items into bounded batches, in order; an item that cannot be used goes to `refuse`, and never raises."""
+        ...
