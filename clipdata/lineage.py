@@ -1,7 +1,7 @@
 """Lineage: what made a column, and the fingerprint that tells whether it would be made the same way again.
 
-It travels in the column's own Arrow field metadata, so it survives compaction, renaming and copying, and anyone can read
-it with Lance alone. This module knows Arrow metadata, and nothing of steps or tables.
+It travels in the column's own Arrow field metadata, so it survives compaction, renaming and copying, and anyone can
+read it with Lance alone. This module knows Arrow metadata, and nothing of steps or tables.
 """
 
 from __future__ import annotations

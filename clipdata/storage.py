@@ -1,9 +1,9 @@
-"""Locations: one set of settings that becomes an fsspec filesystem, Lance storage options and a DataChain client config.
+"""Locations: one set of settings that becomes an fsspec filesystem, Lance storage options and a DataChain config.
 
-A location is a local path or a URL (`gs://`, `s3://`, `az://`, or for reading any other fsspec URL). The same neutral words
-configure every library, so that a source and a table on the same bucket are described once. Credentials that are not given
-come from the environment, where each cloud's users expect them. This module knows nothing of tables or images, and never
-shows a secret: `repr`, errors and `describe()` mask them.
+A location is a local path or a URL (`gs://`, `s3://`, `az://`, or for reading any other fsspec URL). The same neutral
+words configure every library, so that a source and a table on the same bucket are described once. Credentials that are
+not given come from the environment, where each cloud's users expect them. This module knows nothing of tables or
+images, and never shows a secret: `repr` and errors mask them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""History: commits that carry the verb that made them, found again by their own id, and listed for `log`."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.table import Table, open_table
+from clipdata.storage import Storage, redact
+
+PREFIX = "clipdata."
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What a verb says of itself in its commit.
+
+    Args:
+        verb: "ingest", "merge", "map", …
+        parameters: JSON values, without secrets.
+        rows: rows touched, by what was done to them.
+        first_version: newest version before the verb began; its own commits come after it.
+        id: of this commit alone, so that it can be recognised after a fault.
+    """
+
+    verb: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    first_version: int | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def to_strings(self) -> dict[str, str]:
+        """As Lance's transaction properties."""
+        return {
+            f"{PREFIX}id": self.id,
+            f"{PREFIX}verb": self.verb,
+            f"{PREFIX}parameters": redact(json.dumps(dict(self.parameters), default=str)),
+            f"{PREFIX}rows": json.dumps(dict(self.rows)),
+            **({f"{PREFIX}first_version": str(self.first_version)} if self.first_version is not None else {}),
+            "lance.commit.message": f"clipdata {self.verb}",
+        }
+
+    @classmethod
+    def from_strings(cls, strings: Mapping[str, str]) -> Properties | None:
+        """Read what `to_strings` wrote, or None for a commit of someone else."""
+        if f"{PREFIX}verb" not in strings:
+            return None
+        first = strings.get(f"{PREFIX}first_version")
+        return cls(
+            verb=strings[f"{PREFIX}verb"],
+            parameters=json.loads(strings.get(f"{PREFIX}parameters", "{}")),
+            rows=json.loads(strings.get(f"{PREFIX}rows", "{}")),
+            first_version=int(first) if first is not None else None,
+            id=strings.get(f"{PREFIX}id", ""),
+        )
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a table, as `log` shows it."""
+
+    version: int
+    when: datetime
+    operation: str
+    num_rows: int
+    properties: Properties | None
+    tags: tuple[str, ...] = ()
+
+
+def commit(table: Table, operation: Callable[[Any], Any], properties: Properties) -> Table:
+    """Commit an operation against the newest version, again and again until it is in the history exactly once.
+
+    Args:
+        operation: builds the Lance operation from the newest dataset; it is called anew after a conflict, and may
+            return None when nothing is left to commit.
+        properties: carried by the commit.
+
+    Returns:
+        The table at the version that holds the commit.
+    """
+    import lance
+
+    started_at = open_table(table.uri, storage=table.storage).version
+
+    def attempt() -> Table:
+        newest = open_table(table.uri, storage=table.storage)
+        landed = _version_of(newest, properties.id, after=started_at)
+        if landed is not None:
+            return open_table(table.uri, version=landed, storage=table.storage)
+        built = operation(newest.dataset)
+        if built is None:
+            return newest
+        transaction = lance.Transaction(
+            read_version=newest.version,
+            uuid=str(uuid.uuid4()),
+            operation=built,
+            transaction_properties=properties.to_strings(),
+        )
+        options = table.storage.lance_options(table.uri) or None
+        dataset = lance.LanceDataset.commit(table.uri, transaction, storage_options=options)
+        return Table(table.uri, dataset.version, table.storage, dataset)
+
+    with translated(table.uri, "committing to"):
+        return with_retries(attempt, attempts=12)
+
+
+def _version_of(table: Table, commit_id: str, *, after: int) -> int | None:
+    """Version whose commit carries an id, among those after a version."""
+    for version in range(table.version, after, -1):
+        properties = _properties_at(table, version)
+        if properties is not None and properties.id == commit_id:
+            return version
+    return None
+
+
+def _properties_at(table: Table, version: int) -> Properties | None:
+    transaction = table.dataset.read_transaction(version)
+    return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
+
+
+def versions(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> list[Version]:
+    """All versions of a table, oldest first."""
+    table = open_table(uri, storage=storage)
+    with translated(table.uri, "reading the history of"):
+        tags: dict[int, list[str]] = {}
+        for name, tag in table.dataset.tags.list().items():
+            tags.setdefault(tag["version"], []).append(name)
+        return [_describe(table, entry, tuple(tags.get(entry["version"], ()))) for entry in table.dataset.versions()]
+
+
+def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
+    number = entry["version"]
+    try:
+        transaction = table.dataset.read_transaction(number)
+    except (OSError, ValueError):  # transaction files go with old versions when those are cleaned up
+        transaction = None
+    return Version(
+        version=number,
+        when=_utc(entry["timestamp"]),
+        operation=type(transaction.operation).__name__ if transaction is not None else "unknown",
+        num_rows=int(entry["metadata"].get("total_rows", 0)),
+        properties=Properties.from_strings(transaction.transaction_properties or {}) if transaction else None,
+        tags=tags,
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)  # Lance gives local time without a zone

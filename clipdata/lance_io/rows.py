@@ -1,0 +1,170 @@
+"""Writing rows: create a table, upsert by key, delete by key, add null columns, and close a verb with a marked commit.
+
+Rows go in by key through Lance's merge-insert, the only operation that keeps one row when two writers insert the same
+key at once; so each call can be repeated after a fault, whether or not it had landed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from clipdata.errors import SchemaError
+from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.history import Properties, commit
+from clipdata.lance_io.table import Table, _open_dataset, exists, open_table
+from clipdata.schema import align, key_of
+from clipdata.storage import Storage, absolute, redact
+
+FORMAT = "2.2"
+# A fragment is the unit of backfill, of resuming and of conflicts between writers.
+ROWS_PER_FRAGMENT = 16_384
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that one call changed."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: Written) -> Written:
+        return Written(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
+
+
+def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Storage | None = None) -> Table:
+    """Open the table at a location, making an empty one when there is none.
+
+    Args:
+        schema: its key column must be declared with `clipdata.schema.key_field`.
+
+    Raises:
+        SchemaError: the schema declares no key, or the table that exists has another key.
+    """
+    import lance
+
+    settings, location = storage or Storage(), absolute(uri)
+    key = key_of(schema)
+    if key is None:
+        raise SchemaError(f"the schema for {redact(location)} declares no key column; found {', '.join(schema.names)}")
+
+    def attempt() -> Table:
+        if not exists(location, storage=settings):
+            try:
+                lance.write_dataset(
+                    schema.empty_table(),
+                    location,
+                    schema=schema,
+                    mode="create",
+                    data_storage_version=FORMAT,
+                    enable_stable_row_ids=True,
+                    max_rows_per_file=ROWS_PER_FRAGMENT,
+                    storage_options=settings.lance_options(location) or None,
+                )
+            except (OSError, ValueError) as error:
+                if "already exists" not in str(error):  # another writer was faster
+                    raise
+        return open_table(location, storage=settings)
+
+    with translated(location, "creating"):
+        table = with_retries(attempt)
+    if table.key != key:
+        found = f"its key is {table.key!r}" if table.key else "it declares no key"
+        raise SchemaError(f"{redact(location)} exists and {found}; these rows are keyed by {key!r}")
+    return table
+
+
+def upsert(table: Table, rows: pa.Table, *, changed: str | None = None) -> Written:
+    """Insert rows whose key is new; replace rows whose `changed` column differs.
+
+    A replaced row is replaced whole: columns that `rows` lacks become null, so that what was derived from the old content
+    goes with it.
+
+    Args:
+        rows: keys must be distinct; columns the table does not have must be added first (`add_columns`).
+        changed: column that tells whether a row of the same key is another one ("etag"); None leaves such rows alone.
+    """
+    key = table.key
+    assert key is not None, "create_table saw to the key"
+    if rows.num_rows == 0:
+        return Written()
+
+    def attempt() -> Written:
+        dataset = _open_dataset(table.uri, None, table.storage)
+        builder = dataset.merge_insert(key).when_not_matched_insert_all()
+        if changed is not None:
+            builder = builder.when_matched_update_all(
+                f"source.{changed} <> target.{changed} OR target.{changed} IS NULL"
+            )
+        done = builder.conflict_retries(20).execute(align(rows, dataset.schema))
+        return Written(done["num_inserted_rows"], done["num_updated_rows"], done["num_deleted_rows"])
+
+    with translated(table.uri, "writing"):
+        return with_retries(attempt)
+
+
+def delete_keys(table: Table, keys: Sequence[str]) -> Written:
+    """Delete the rows that have these keys; keys that are not there are no fault."""
+    key = table.key
+    assert key is not None, "create_table saw to the key"
+    if not keys:
+        return Written()
+
+    def attempt() -> Written:
+        dataset = _open_dataset(table.uri, None, table.storage)
+        gone = pa.table({key: pa.array(keys, pa.string())})
+        done = dataset.merge_insert(key).when_matched_delete().conflict_retries(20).execute(gone)
+        return Written(deleted=done["num_deleted_rows"])
+
+    with translated(table.uri, "deleting rows of"):
+        return with_retries(attempt)
+
+
+def add_columns(table: Table, fields: Sequence[pa.Field]) -> Table:
+    """Add the columns a table lacks, all null; nothing but metadata is written.
+
+    Raises:
+        SchemaError: a column exists with another type.
+    """
+
+    def attempt() -> Table:
+        newest = open_table(table.uri, storage=table.storage)
+        missing = [field for field in fields if field.name not in newest.schema.names]
+        for field in fields:
+            if field not in missing and newest.schema.field(field.name).type != field.type:
+                found = newest.schema.field(field.name).type
+                raise SchemaError(f"column {field.name!r} of {redact(table.uri)} is {found}, not {field.type}")
+        if missing:
+            newest.dataset.add_columns(missing)
+            return open_table(table.uri, storage=table.storage)
+        return newest
+
+    with translated(table.uri, "adding columns to"):
+        return with_retries(attempt, attempts=10)
+
+
+def close_verb(table: Table, properties: Properties) -> Table:
+    """Mark the end of a verb in the history with an empty commit that carries its properties."""
+    import lance
+
+    return commit(table, lambda _: lance.LanceOperation.Append([]), properties)
+
+
+def set_table_metadata(table: Table, entries: Mapping[str, str]) -> None:
+    """Set entries of the table's own metadata; other keys stay."""
+
+    def attempt() -> None:
+        _open_dataset(table.uri, None, table.storage).update_metadata(dict(entries))
+
+    with translated(table.uri, "writing metadata of"):
+        with_retries(attempt, attempts=10)
+
+
+def table_metadata(table: Table) -> dict[str, str]:
+    """The table's own metadata."""
+    with translated(table.uri, "reading"):
+        return dict(table.dataset.metadata or {})
