@@ -1,0 +1,23 @@
+"""Before and after: two columns over the same rows, with the interval, the answers and the rows that moved.
+
+`compare` reads; `Comparison` is the value it returns; text, JSON and HTML are views of that value. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from clipdata.comparison.jsonschema import json_schema
+from clipdata.comparison.measurement import compare
+from clipdata.comparison.values import Answers, Change, Comparison, Coverage, Group, Row, Side, Trained
+
+__all__ = [
+    "Answers",
+    "Change",
+    "Comparison",
+    "Coverage",
+    "Group",
+    "Row",
+    "Side",
+    "Trained",
+    "compare",
+    "json_schema",
+]

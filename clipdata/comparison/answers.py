@@ -1,0 +1,99 @@
+"""Right and wrong answers from ragged score lists, vectorised. Knows Arrow lists and numpy; nothing of tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipdata.statistics import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers of N rows.
+
+    Args:
+        right_N: 1.0 when the right choice scores above every other, 0.0 when not, NaN when it cannot be told.
+        choices_N: number of choices; NaN where `right_N` is.
+        tied_N: whether the right choice shares the top score; such a row counts as wrong.
+    """
+
+    right_N: FloatArray
+    choices_N: FloatArray
+    tied_N: np.ndarray
+
+
+def pick(values: pa.Array, label: pa.Array | None) -> FloatArray:
+    """Value of each row: the number itself, or of a list the entry at the row's right index; NaN when there is none."""
+    if not is_list(values.type):
+        return _to_float(values)
+    assert label is not None, "a list column needs the right index"
+    flat, start_N, size_N = _ragged(values)
+    index_N = _index(label)
+    known_N = (index_N >= 0) & (index_N < size_N)
+    picked_N = np.full(len(values), np.nan)
+    picked_N[known_N] = flat[start_N[known_N] + index_N[known_N]]
+    return picked_N
+
+
+def judge(scores: pa.Array, label: pa.Array) -> Judged:
+    """Tell which rows are answered right.
+
+    Args:
+        scores: lists of numbers, one a choice; lengths may differ.
+        label: index of the right choice.
+    """
+    flat, start_N, size_N = _ragged(scores)
+    index_N, right_N = _index(label), np.full(len(scores), np.nan)
+    known_N = (index_N >= 0) & (index_N < size_N)
+    tied_N, choices_N = np.zeros(len(scores), np.bool_), np.full(len(scores), np.nan)
+    if known_N.any():
+        start_K, size_K = start_N[known_N], size_N[known_N]
+        # The chosen lists laid end to end, so that every stretch is one row.
+        end_K = np.cumsum(size_K)
+        first_K = end_K - size_K
+        entry = np.repeat(start_K - first_K, size_K) + np.arange(end_K[-1])
+        scores_E = flat[entry]
+        right_K = scores_E[first_K + index_N[known_N]]
+        has_nan_K = np.add.reduceat(np.isnan(scores_E), first_K) > 0
+        as_high_K = np.add.reduceat(scores_E >= np.repeat(right_K, size_K), first_K)
+        above_K = np.add.reduceat(scores_E > np.repeat(right_K, size_K), first_K)
+        right_N[known_N] = np.where(has_nan_K, np.nan, as_high_K == 1)
+        choices_N[known_N] = np.where(has_nan_K, np.nan, size_K)
+        tied_N[known_N] = ~has_nan_K & (above_K == 0) & (as_high_K > 1)
+    return Judged(right_N, choices_N, tied_N)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column holds one number (or truth value) a row."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _to_float(values: pa.Array) -> FloatArray:
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    found_N = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
+    found_N[~np.isfinite(found_N)] = np.nan
+    return found_N
+
+
+def _index(label: pa.Array) -> IntArray:
+    return label.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+
+
+def _ragged(values: pa.Array) -> tuple[FloatArray, IntArray, IntArray]:
+    """Flat entries, and the start and length of each row's stretch; a null row has length 0."""
+    if pa.types.is_fixed_size_list(values.type):
+        values = values.cast(pa.list_(values.type.value_type))
+    lengths = pc.list_value_length(values).fill_null(0).cast(pa.int64())
+    size_N = lengths.to_numpy(zero_copy_only=False)
+    start_N = np.asarray(values.offsets[:-1].cast(pa.int64()))
+    return _to_float(values.values), start_N, size_N

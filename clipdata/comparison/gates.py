@@ -1,0 +1,95 @@
+"""Bounds that a comparison is held to, as a script or CI writes them: `figure op number`.
+
+Knows the record it reads figures from; nothing of tables.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from clipdata.errors import GateFailedError, UsageError
+
+if TYPE_CHECKING:
+    from clipdata.comparison.values import Change, Comparison
+
+_CONDITION = re.compile(r"^\s*([a-z_.]+)\s*(<=|>=|<|>|==|!=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def figures(comparison: Comparison) -> dict[str, float | None]:
+    """The figures that a condition can name."""
+    answers, trained, coverage = comparison.accuracy, comparison.trained, comparison.coverage
+    return {
+        **_change("mean", comparison.mean),
+        **_change("accuracy", answers.change if answers else None),
+        "accuracy.chance": answers.chance if answers else None,
+        "accuracy.p_value": answers.p_value if answers else None,
+        "mended": answers.num_mended if answers else None,
+        "broken": answers.num_broken if answers else None,
+        "rows": comparison.mean.num_rows,
+        "clusters": comparison.mean.num_clusters,
+        "wins": comparison.num_wins,
+        "losses": comparison.num_losses,
+        "ties": comparison.num_ties,
+        "uncovered_rows": coverage.num_rows - coverage.num_both,
+        "trained_rows": trained.num_rows if trained else None,
+        "trained_images": trained.num_rows_of_seen_clusters if trained else None,
+        "worse_groups": sum(group.mean.verdict == "worse" for group in comparison.groups),
+    }
+
+
+def hold(comparison: Comparison, conditions: Sequence[str]) -> None:
+    """Check every condition.
+
+    Raises:
+        GateFailedError: at least one condition is true, or names a figure that this comparison does not have.
+        UsageError: a condition cannot be read.
+    """
+    known = figures(comparison)
+    parsed = [(condition.strip(), *_parse(condition, known)) for condition in conditions]
+    missed = []
+    for condition, name, compare_with, bound in parsed:
+        figure = known[name]
+        if figure is None:
+            missed.append(f"{condition}: this comparison has no {name}")
+        elif compare_with(figure, bound):
+            missed.append(f"{condition}: found {figure:.6g}")
+    if missed:
+        raise GateFailedError(
+            f"{comparison.before.column} → {comparison.after.column} missed {len(missed)} of {len(parsed)} bound(s): "
+            + "; ".join(missed),
+            hint="look at the rows that lost most: where = " + comparison.worst_where() if comparison.worst else None,
+        )
+
+
+def _parse(condition: str, known: dict[str, float | None]) -> tuple[str, Callable[[float, float], bool], float]:
+    found = _CONDITION.match(condition)
+    if found is None:
+        raise UsageError(
+            f"cannot read the condition {condition!r}; expected figure, operator, number",
+            hint="for example: accuracy.difference < -0.01",
+        )
+    name, sign, bound = found.groups()
+    # The plain words stand for the figure that the comparison is about.
+    name = f"mean.{name}" if f"mean.{name}" in known else name
+    if name not in known:
+        raise UsageError(f"a comparison has no figure {name!r}; it has {', '.join(known)}")
+    try:
+        return name, _OPERATORS[sign], float(bound)
+    except ValueError as error:
+        raise UsageError(f"{bound!r} in the condition {condition!r} is not a number") from error
+
+
+def _change(name: str, change: Change | None) -> dict[str, float | None]:
+    words = ("before", "after", "difference", "low", "high")
+    return {f"{name}.{word}": getattr(change, word) if change else None for word in words}

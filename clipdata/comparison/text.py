@@ -1,0 +1,142 @@
+"""A comparison as text that a person reads in ten seconds: who, how much, how sure, what was lost, what to distrust."""
+
+from __future__ import annotations
+
+from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Side
+
+_MAX_GROUPS = 12
+_CAPTION_CHARACTERS = 60
+
+
+def render(comparison: Comparison) -> str:
+    """The whole text, without a trailing newline."""
+    blocks = [_header(comparison), _figures(comparison)]
+    if comparison.groups:
+        blocks.append(_groups(comparison))
+    for title, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
+        if rows:
+            blocks.append([f"  {title}", *(_row(row) for row in rows)])
+    if comparison.notes:
+        blocks.append([f"  note: {note}" for note in comparison.notes])
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _header(comparison: Comparison) -> list[str]:
+    before, after = comparison.before, comparison.after
+    selected = f" where {comparison.where}" if comparison.where else ""
+    mean = comparison.mean
+    lines = [f"{before.column} → {after.column}", f"  {after.uri} version {after.version}{selected}"]
+    if (before.uri, before.version) != (after.uri, after.version):
+        lines[1:] = [f"  before: {before.uri} version {before.version}"]
+        lines.append(f"  after:  {after.uri} version {after.version}{selected}")
+    lines += [f"  {word:<7} {_maker(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by]
+    rows = f"{mean.num_rows:,} rows"
+    if comparison.cluster:
+        rows += f", {mean.num_clusters:,} {_cluster_word(comparison)}"
+    return [*lines, f"  {rows}; {_coverage(comparison)}; {_trained(comparison)}"]
+
+
+def _maker(side: Side) -> str:
+    made_by = side.made_by or ""
+    return made_by if not side.model or side.model[:12] in made_by else f"{made_by} with {side.model[:12]}"
+
+
+def _cluster_word(comparison: Comparison) -> str:
+    if comparison.cluster in ("sha256, path", "sha256", "path"):
+        return "images"
+    return f"values of {comparison.cluster}"
+
+
+def _coverage(comparison: Comparison) -> str:
+    coverage = comparison.coverage
+    if coverage.complete:
+        return "both sides cover all of them"
+    counts = (
+        (coverage.num_only_before, "only before"),
+        (coverage.num_only_after, "only after"),
+        (coverage.num_neither, "neither"),
+        (coverage.num_not_in_table or 0, "only in the other table"),
+    )
+    listed = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    return f"NOT compared: {listed}"
+
+
+def _trained(comparison: Comparison) -> str:
+    trained = comparison.trained
+    if trained is None:
+        return "which rows were trained on is not known"
+    if not trained.num_rows:
+        return "none of them trained on"
+    return f"{trained.num_rows:,} TRAINED ON ({trained.where})"
+
+
+def _figures(comparison: Comparison) -> list[str]:
+    lines = [f"  {'':<10} {'before':>9} {'after':>9} {'change':>11}   95 % interval"]
+    lines.append(_change_line("mean", comparison.mean, percent=False))
+    answers = comparison.accuracy
+    if answers:
+        lines.append(_change_line("right", answers.change, percent=True) + f"  (chance {answers.chance:.1%})")
+    lines.append("")
+    lines.append(f"  {comparison.num_wins:,} rows up, {comparison.num_losses:,} down, {comparison.num_ties:,} the same")
+    if answers:
+        lines.append(_answers_line(answers))
+    detectable = comparison.mean.smallest_detectable
+    if detectable is not None and comparison.mean.verdict == "unclear":
+        lines.append(f"  these rows show a change of {_number(detectable)} or more four times in five")
+    return lines
+
+
+def _answers_line(answers: Answers) -> str:
+    p_value = "p < 0.0001" if answers.p_value < 0.0001 else f"p = {answers.p_value:.2g}"
+    return (
+        f"  {answers.num_mended:,} answers mended, {answers.num_broken:,} broken (McNemar {p_value}); "
+        f"{answers.num_both_right:,} right and {answers.num_both_wrong:,} wrong both times"
+    )
+
+
+def _change_line(name: str, change: Change, *, percent: bool) -> str:
+    show = (lambda x: f"{x:.1%}") if percent else _number
+    moved = _signed(change.difference, percent=percent)
+    if change.low is None or change.high is None:
+        interval: str = change.verdict
+    else:
+        low, high = _signed(change.low, percent=percent), _signed(change.high, percent=percent)
+        interval = f"{low} … {high}  {change.verdict}"
+    return f"  {name:<10} {show(change.before):>9} {show(change.after):>9} {moved:>11}   {interval}"
+
+
+def _groups(comparison: Comparison) -> list[str]:
+    shown = comparison.groups[:_MAX_GROUPS]
+    width = max(12, *(len(_group_name(group)) for group in shown))
+    lines = [f"  {'by ' + (comparison.by or ''):<{width}} {'rows':>8} {'before':>9} {'after':>9} {'change':>9}"]
+    for group in shown:
+        mean = group.mean
+        figures = f"{_number(mean.before):>9} {_number(mean.after):>9} {_signed(mean.difference):>9}"
+        lines.append(f"  {_group_name(group):<{width}} {mean.num_rows:>8,} {figures}  {mean.verdict}")
+    hidden = len(comparison.groups) - len(shown) + comparison.num_groups_left_out
+    return [*lines, f"  … and {hidden:,} more"] if hidden else lines
+
+
+def _group_name(group: Group) -> str:
+    return "(none)" if group.value is None else group.value[:30]
+
+
+def _row(row: Row) -> str:
+    described = ", ".join(_shorten(text) for text in row.shown.values())
+    moved = f"{_signed(row.difference):>8}  {_number(row.before)} → {_number(row.after)}"
+    return f"    {moved}  {row.where}  {described}".rstrip()
+
+
+def _shorten(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _CAPTION_CHARACTERS else flat[: _CAPTION_CHARACTERS - 1] + "…"
+
+
+def _signed(x: float, *, percent: bool = False) -> str:
+    if percent:
+        return f"{100.0 * x:+.1f} pts"
+    return ("+" if x >= 0 else "-") + _number(abs(x))
+
+
+def _number(x: float) -> str:
+    return f"{x:.4g}" if abs(x) >= 1000 or 0 < abs(x) < 0.0005 else f"{x:.3f}"

@@ -1,0 +1,305 @@
+"""What a comparison is: frozen records that text, JSON and HTML are views of.
+
+Everything a view shows is here, already computed. This module knows nothing of tables and does no statistics.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from clipdata.comparison import gates
+
+SCHEMA_VERSION = 1
+Verdict = Literal["better", "worse", "unclear", "too few to say"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two columns compared.
+
+    Args:
+        column: name of the column.
+        uri: table it was read from, secrets masked.
+        version: version of that table.
+        made_by: step and parameters from the column's lineage, or None.
+        model: identity of the model behind the column, or None.
+        scores: column of score lists behind the accuracy, or None.
+    """
+
+    column: str
+    uri: str
+    version: int
+    made_by: str | None = None
+    model: str | None = None
+    scores: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mean before and after over the same rows.
+
+    Args:
+        num_rows: rows behind both means.
+        num_clusters: groups of rows that were resampled together.
+        before: mean over rows.
+        after: mean over rows.
+        difference: after - before.
+        low: lower end of the 95 % interval of the difference; None when there are too few clusters for one.
+        high: upper end.
+        standard_error: of the difference; None under two clusters.
+        smallest_detectable: the true difference that a table of this size finds four times in five.
+        verdict: "better" or "worse" when zero lies outside the interval.
+    """
+
+    num_rows: int
+    num_clusters: int
+    before: float
+    after: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    standard_error: float | None = None
+    smallest_detectable: float | None = None
+    verdict: Verdict = "too few to say"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Right and wrong answers: the right choice scores above every other choice, or it does not.
+
+    Args:
+        change: share of right answers before and after.
+        chance: share that guessing would get right: the mean of 1 / number of choices.
+        num_both_right: right before and after.
+        num_mended: wrong before, right after.
+        num_broken: right before, wrong after.
+        num_both_wrong: wrong before and after.
+        p_value: exact McNemar test of mended against broken; takes rows as independent.
+        num_tied: rows where, on either side, the right choice shares the top score; they count as wrong.
+    """
+
+    change: Change
+    chance: float
+    num_both_right: int
+    num_mended: int
+    num_broken: int
+    num_both_wrong: int
+    p_value: float
+    num_tied: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows that share one value of the `by` column.
+
+    Args:
+        value: the value as text; None for rows that have none.
+        mean: the compared columns over these rows.
+        accuracy: right answers over these rows, where scores are known.
+        p_value: that the mean did not move, adjusted for the number of groups (Holm); None when too few to say.
+    """
+
+    value: str | None
+    mean: Change
+    accuracy: Change | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row worth looking at.
+
+    Args:
+        key: value of the key column, or the row's offset in the table when it has none.
+        where: clause that selects this row.
+        before: its value before.
+        after: its value after.
+        difference: after - before.
+        shown: columns that tell a person what it is (filename, caption, label).
+    """
+
+    key: str
+    where: str
+    before: float
+    after: float
+    difference: float
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which rows both sides know.
+
+    Args:
+        num_rows: rows that the where clause selects in the table.
+        num_both: rows with a value on both sides: the compared ones.
+        num_only_before: rows with a value before and none after.
+        num_only_after: rows with a value after and none before.
+        num_neither: rows with no value at all.
+        num_without_partner: of these rows, how many the other table does not have; None when one table is compared.
+        num_not_in_table: rows of the other table that this one does not have; None when one table is compared.
+    """
+
+    num_rows: int
+    num_both: int
+    num_only_before: int
+    num_only_after: int
+    num_neither: int
+    num_without_partner: int | None = None
+    num_not_in_table: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether both sides cover the same rows."""
+        return self.num_both == self.num_rows and not self.num_not_in_table
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How many of the compared rows the model has seen in training.
+
+    Args:
+        where: clause that selects the training rows.
+        num_rows: compared rows among them.
+        num_rows_of_seen_clusters: compared rows that share a cluster (an image) with a training row; None without
+            clusters.
+    """
+
+    where: str
+    num_rows: int
+    num_rows_of_seen_clusters: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two columns over the same rows.
+
+    Args:
+        before: the column that is the baseline.
+        after: the column compared with it.
+        where: clause that selected the rows, or None.
+        cluster: column(s) whose equal values were resampled together, or None when rows were.
+        mean: the columns' means; its difference is paired.
+        num_wins: rows that went up by more than `TIE`.
+        num_losses: rows that went down by more than `TIE`.
+        num_ties: the others.
+        coverage: which rows both sides know.
+        accuracy: right and wrong answers, when both sides have score lists and the right index is known.
+        by: column of `groups`, or None.
+        groups: one record a value of `by`, most rows first.
+        num_groups_left_out: groups beyond those listed.
+        worst: rows that lost most.
+        best: rows that gained most.
+        trained: how many rows were trained on; None when nothing says so.
+        notes: what a reader must know before believing the figures.
+        resamples: bootstrap draws behind the intervals.
+        seed: seed of the draws.
+    """
+
+    before: Side
+    after: Side
+    where: str | None
+    cluster: str | None
+    mean: Change
+    num_wins: int
+    num_losses: int
+    num_ties: int
+    coverage: Coverage
+    accuracy: Answers | None = None
+    by: str | None = None
+    groups: tuple[Group, ...] = ()
+    num_groups_left_out: int = 0
+    worst: tuple[Row, ...] = ()
+    best: tuple[Row, ...] = ()
+    trained: Trained | None = None
+    notes: tuple[str, ...] = ()
+    resamples: int = 0
+    seed: int = 0
+
+    @property
+    def difference(self) -> float:
+        """Mean of after - before."""
+        return self.mean.difference
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the difference, or None when there are too few clusters for one."""
+        low, high = self.mean.low, self.mean.high
+        return None if low is None or high is None else (low, high)
+
+    def worst_where(self) -> str:
+        """Clause that selects the worst rows."""
+        return " or ".join(row.where for row in self.worst) or "false"
+
+    def best_where(self) -> str:
+        """Clause that selects the best rows."""
+        return " or ".join(row.where for row in self.best) or "false"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of this record and of those inside it by name; figures that do not exist are None.
+
+        The schema is `clipdata.comparison.json_schema()`. A field may be added in any release; `schema_version` rises
+        when one is renamed, removed, or changes its meaning.
+        """
+        return {"schema_version": SCHEMA_VERSION, **_finite(dataclasses.asdict(self))}
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def to_text(self) -> str:
+        """The comparison as a person reads it in ten seconds."""
+        from clipdata.comparison.text import render
+
+        return render(self)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures that a gate can bound, by name; None where there is no such figure."""
+        return gates.figures(self)
+
+    def gate(
+        self,
+        *,
+        min_difference: float | None = None,
+        min_accuracy_difference: float | None = None,
+        certain: bool = False,
+        fail_if: str | Sequence[str] = (),
+    ) -> Comparison:
+        """Hold the comparison to bounds; returns itself when they are met.
+
+        Args:
+            min_difference: least difference of the means.
+            min_accuracy_difference: least difference of the shares of right answers (0.01 is one point).
+            certain: hold the lower end of the interval to these bounds, not the difference itself.
+            fail_if: one or more conditions `figure op number`, such as "accuracy.difference < -0.01".
+
+        Raises:
+            GateFailedError: names every bound that was missed and the figure found, or that there is no such figure.
+            UsageError: a condition cannot be read; lists the figures that exist.
+        """
+        end = "low" if certain else "difference"
+        conditions = [fail_if] if isinstance(fail_if, str) else list(fail_if)
+        if min_difference is not None:
+            conditions.append(f"mean.{end} < {min_difference!r}")
+        if min_accuracy_difference is not None:
+            conditions.append(f"accuracy.{end} < {min_accuracy_difference!r}")
+        gates.hold(self, conditions)
+        return self
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,400 @@
+"""Comparing two columns: pairing, clusters, answers, groups, coverage, gates and the three views."""
+
+from __future__ import annotations
+
+import json
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from clipdata.comparison import compare, json_schema
+from clipdata.errors import GateFailedError, SchemaError, UsageError
+from clipdata.lance_io.table import open_table
+from clipdata.lineage import METADATA_KEY, Lineage
+from clipdata.schema import key_field
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write columns as a table and open it."""
+
+    def write(name="contest", **columns):
+        fields = [key_field(n) if n == "id" else pa.field(n, pa.array(v).type) for n, v in columns.items()]
+        table = pa.table([pa.array(v) for v in columns.values()], schema=pa.schema(fields))
+        uri = str(tmp_path / f"{name}.lance")
+        lance.write_dataset(table, uri, mode="overwrite")
+        return open_table(uri)
+
+    return write
+
+
+def ids(count):
+    return [f"q{i:04}" for i in range(count)]
+
+
+def contest(save, num_images=60, questions=3, seed=0, **more):
+    """Questions about images: the after column is higher by 0.2 and both share an image effect."""
+    rng = np.random.default_rng(seed)
+    count = num_images * questions
+    shared_N = np.repeat(rng.normal(size=num_images), questions)
+    before_N = 0.4 + 0.05 * shared_N
+    after_N = before_N + 0.2 + 0.1 * shared_N + 0.02 * rng.normal(size=count)
+    path = [f"cartoons/{i // questions}.jpg" for i in range(count)]
+    columns = {"id": ids(count), "path": path, "before": before_N.tolist(), "after": after_N.tolist()}
+    return save(**columns, **more)
+
+
+def test_difference_is_the_mean_of_the_paired_differences(save):
+    table = save(id=ids(4), before=[0.1, 0.2, 0.3, 0.4], after=[0.5, 0.2, 0.1, 0.8])
+
+    comparison = compare(table, "before", "after")
+
+    assert comparison.mean.before == pytest.approx(0.25)
+    assert comparison.mean.after == pytest.approx(0.4)
+    assert comparison.difference == pytest.approx(0.15)
+    assert (comparison.num_wins, comparison.num_losses, comparison.num_ties) == (2, 1, 1)
+
+
+def test_images_are_resampled_and_not_rows(save):
+    table = contest(save, questions=8)
+
+    by_image = compare(table, "before", "after")
+    by_row = compare(table, "before", "after", cluster="id")
+
+    assert (by_image.mean.num_rows, by_image.mean.num_clusters) == (480, 60)
+    assert by_image.mean.standard_error > 2 * by_row.mean.standard_error
+    assert by_image.interval[0] < 0.2 < by_image.interval[1]
+    assert by_image.mean.verdict == "better"
+
+
+def test_rows_with_equal_bytes_are_one_image_even_under_two_paths(save):
+    sha256 = ["a", "a", "b", None, None]
+    table = save(id=ids(5), path=list("vwxyz"), sha256=sha256, before=[0.0] * 5, after=[1.0, 2.0, 3.0, 4.0, 5.0])
+
+    assert compare(table, "before", "after").mean.num_clusters == 4
+
+
+def test_rows_without_a_cluster_value_stand_alone(save):
+    table = save(id=ids(4), photo=["a", "a", None, None], before=[0.0] * 4, after=[1.0, 2.0, 3.0, 4.0])
+
+    assert compare(table, "before", "after", cluster="photo").mean.num_clusters == 3
+
+
+def test_one_image_gets_no_interval_and_says_so(save):
+    table = save(id=ids(3), path=["a"] * 3, before=[0.0] * 3, after=[1.0, 2.0, 3.0])
+
+    comparison = compare(table, "before", "after")
+
+    assert comparison.interval is None
+    assert comparison.mean.verdict == "too few to say"
+    assert "no interval can be given" in str(comparison)
+
+
+def test_few_images_are_called_a_rough_guide(save):
+    comparison = compare(contest(save, num_images=10), "before", "after")
+
+    assert comparison.interval is not None
+    assert any("rough guide" in note for note in comparison.notes)
+
+
+def test_the_same_seed_gives_the_same_comparison(save):
+    table = contest(save)
+
+    assert compare(table, "before", "after", seed=3) == compare(table, "before", "after", seed=3)
+    assert compare(table, "before", "after", seed=3).interval != compare(table, "before", "after", seed=4).interval
+
+
+def test_rows_known_on_one_side_only_are_left_out_counted_and_said(save):
+    table = save(id=ids(6), before=[0.1, None, 0.3, None, float("nan"), 0.5], after=[0.2, 0.9, None, None, 0.4, 0.7])
+
+    comparison = compare(table, "before", "after")
+    coverage = comparison.coverage
+
+    assert (coverage.num_rows, coverage.num_both) == (6, 2)
+    assert (coverage.num_only_before, coverage.num_only_after, coverage.num_neither) == (1, 2, 1)
+    assert comparison.difference == pytest.approx(0.15)
+    assert "NOT compared: 1 only before, 2 only after, 1 neither" in str(comparison)
+
+
+def test_nothing_in_common_is_an_error_that_counts_what_there_is(save):
+    table = save(id=ids(2), before=[0.1, 0.2], after=pa.nulls(2, pa.float64()))
+
+    with pytest.raises(UsageError, match="2 have only 'before'"):
+        compare(table, "before", "after")
+
+
+def test_where_selects_the_rows(save):
+    table = save(id=ids(4), split=["train", "test"] * 2, before=[0.0] * 4, after=[1.0, 2.0, 3.0, 4.0])
+
+    comparison = compare(table, "before", "after", where="split = 'test'")
+
+    assert comparison.mean.num_rows == 2
+    assert comparison.difference == pytest.approx(3.0)
+
+
+RAGGED_BEFORE = [[0.7, 0.3], [0.2, 0.5, 0.3], [0.1, 0.9], [0.25] * 4, None, [0.6, 0.4]]
+RAGGED_AFTER = [[0.8, 0.2], [0.6, 0.3, 0.1], [0.8, 0.2], [0.1, 0.1, 0.7, 0.1], [0.5, 0.5], [0.6, 0.4]]
+
+
+def answered(save):
+    return save(id=ids(6), scores=RAGGED_BEFORE, tuned=RAGGED_AFTER, label_ind=[0, 0, 0, 2, 0, None])
+
+
+def test_score_lists_of_any_length_give_accuracy_and_its_two_by_two_table(save):
+    answers = compare(answered(save), "scores", "tuned").accuracy
+
+    assert (answers.num_both_right, answers.num_mended, answers.num_broken, answers.num_both_wrong) == (1, 3, 0, 0)
+    assert (answers.change.before, answers.change.after) == (0.25, 1.0)
+    assert answers.p_value == pytest.approx(0.25)
+    assert answers.chance == pytest.approx((1 / 2 + 1 / 3 + 1 / 2 + 1 / 4) / 4)
+
+
+def test_a_right_choice_that_shares_the_top_score_is_wrong_and_said(save):
+    comparison = compare(answered(save), "scores", "tuned")
+
+    assert comparison.accuracy.num_tied == 1
+    assert any("shares the top score" in note for note in comparison.notes)
+
+
+def test_list_columns_are_compared_at_the_right_choice(save):
+    comparison = compare(answered(save), "scores", "tuned")
+
+    assert comparison.mean.before == pytest.approx((0.7 + 0.2 + 0.1 + 0.25) / 4)
+    assert comparison.mean.after == pytest.approx((0.8 + 0.6 + 0.8 + 0.7) / 4)
+    assert comparison.coverage.num_only_after == 1
+
+
+def test_lineage_says_which_scores_a_column_was_picked_from(save, tmp_path):
+    scores, tuned = [[0.7, 0.3], [0.2, 0.8]] * 20, [[0.9, 0.1], [0.6, 0.4]] * 20
+    made = {
+        "id": (ids(40), None),
+        "zero_shot": (
+            scores,
+            Lineage("ChoiceScores", "1", {"scale": 100}, model="a" * 64, inputs=("image", "choices")),
+        ),
+        "tuned": (tuned, Lineage("ChoiceScores", "1", {"scale": 100}, model="b" * 64, inputs=("image", "choices"))),
+        "right": ([0] * 40, None),
+        "p0": ([s[0] for s in scores], Lineage("Pick", "1", inputs=("zero_shot", "right"))),
+        "p1": ([s[0] for s in tuned], Lineage("Pick", "1", inputs=("tuned", "right"))),
+    }
+    fields = [
+        pa.field(name, pa.array(values).type, metadata={METADATA_KEY: lineage.to_json()} if lineage else None)
+        for name, (values, lineage) in made.items()
+    ]
+    arrays = [pa.array(values) for values, _ in made.values()]
+    lance.write_dataset(pa.table(arrays, schema=pa.schema(fields)), str(tmp_path / "l.lance"))
+
+    comparison = compare(open_table(tmp_path / "l.lance"), "p0", "p1")
+
+    assert (comparison.before.scores, comparison.after.scores) == ("zero_shot", "tuned")
+    assert (comparison.before.model, comparison.after.model) == ("a" * 64, "b" * 64)
+    assert (comparison.accuracy.change.before, comparison.accuracy.change.after) == (0.5, 1.0)
+    assert "ChoiceScores(scale=100) with bbbbbbbbbbbb" in str(comparison)
+
+
+def test_two_tables_pair_by_key_in_any_order_and_say_what_has_no_partner(save):
+    old = save("old", id=["c", "a", "x", "b"], score=[0.3, 0.1, 0.9, 0.2])
+    new = save("new", id=["a", "b", "c", "d"], score=[0.2, 0.4, 0.6, 0.8])
+
+    comparison = compare(new, "score", "score", table_before=old)
+
+    assert comparison.difference == pytest.approx((0.1 + 0.2 + 0.3) / 3)
+    assert comparison.coverage.num_without_partner == 1
+    assert comparison.coverage.num_not_in_table == 1
+    assert not comparison.coverage.complete
+    assert "1 only in the other table" in str(comparison)
+    assert "old.lance" in str(comparison)
+
+
+def test_two_versions_of_a_column_are_compared_under_one_name(save):
+    first = save(id=ids(3), score=[0.1, 0.2, 0.3])
+    second = save(id=ids(3), score=[0.3, 0.4, 0.5])
+
+    comparison = compare(second, "score", "score", table_before=open_table(first.uri, version=first.version))
+
+    assert comparison.difference == pytest.approx(0.2)
+    assert (comparison.before.version, comparison.after.version) == (first.version, second.version)
+
+
+def test_score_lists_of_another_table_are_judged_by_this_tables_labels(save):
+    old = save("old", id=["b", "a"], scores=[[0.9, 0.1], [0.8, 0.2]])
+    new = save("new", id=["a", "b"], scores=[[0.3, 0.7], [0.9, 0.1]], label_ind=[1, 0])
+
+    answers = compare(new, "scores", "scores", table_before=old).accuracy
+
+    assert (answers.num_both_right, answers.num_mended) == (1, 1)
+
+
+def test_a_key_that_stands_twice_in_the_other_table_is_refused_with_examples(save):
+    old = save("old", id=["a", "b", "c"], photo=["p", "p", "q"], score=[0.1, 0.2, 0.3])
+    new = save("new", id=["a"], photo=["p"], score=[0.2])
+
+    with pytest.raises(UsageError, match=r"more than once in .*'p'"):
+        compare(new, "score", "score", table_before=old, on="photo")
+
+
+def test_groups_have_their_own_figures_and_small_ones_get_no_verdict(save):
+    kinds = (["animals"] * 3 + ["food"] * 3) * 40 + ["flags"] * 6
+    comparison = compare(contest(save, num_images=82, category=kinds), "before", "after", by="category")
+    groups = {group.value: group for group in comparison.groups}
+
+    assert {value: group.mean.num_rows for value, group in groups.items()} == {"animals": 120, "food": 120, "flags": 6}
+    assert groups["animals"].mean.verdict == "better"
+    assert groups["animals"].p_value < 0.05
+    assert groups["flags"].mean.verdict == "too few to say"
+    assert groups["flags"].mean.low is None
+    assert groups["flags"].p_value is None
+
+
+def test_rows_without_a_group_are_a_group(save):
+    table = save(id=ids(3), kind=["x", None, None], before=[0.0] * 3, after=[1.0] * 3)
+
+    comparison = compare(table, "before", "after", by="kind")
+
+    assert [(group.value, group.mean.num_rows) for group in comparison.groups] == [(None, 2), ("x", 1)]
+    assert "(none)" in str(comparison)
+
+
+def test_among_many_groups_without_a_change_hardly_any_is_called_better_or_worse(save):
+    rng = np.random.default_rng(0)
+    count = 40 * 50
+    moved_N = rng.normal(size=count)
+    table = save(id=ids(count), kind=[f"k{i % 50}" for i in range(count)], before=[0.0] * count, after=moved_N.tolist())
+
+    groups = compare(table, "before", "after", by="kind").groups
+
+    plain = [group for group in groups if group.mean.low > 0 or group.mean.high < 0]
+    assert len(plain) >= 1, "the seed shows at least one false alarm without the adjustment"
+    assert all(group.mean.verdict == "unclear" for group in groups)
+
+
+def test_worst_and_best_rows_come_back_through_a_where_clause(save):
+    names = ["it's", "b", "c", "d"]
+    table = save(
+        id=names, caption=["one", "two", "three", "four"], before=[0.9, 0.5, 0.5, 0.1], after=[0.1, 0.4, 0.5, 0.9]
+    )
+
+    comparison = compare(table, "before", "after", num_rows_shown=2)
+
+    assert [row.key for row in comparison.worst] == ["it's", "b"]
+    assert [row.key for row in comparison.best] == ["d"]
+    assert comparison.worst[0].shown == {"caption": "one"}
+    assert table.to_table(["id"], where=comparison.worst_where()).column("id").to_pylist() == ["it's", "b"]
+
+
+def test_rows_of_a_table_without_a_key_come_back_by_offset(tmp_path):
+    uri = str(tmp_path / "plain.lance")
+    lance.write_dataset(pa.table({"b": [0.5, 0.5, 0.5], "a": [0.5, 0.1, 0.9]}), uri)
+    table = open_table(uri)
+
+    comparison = compare(table, "b", "a")
+
+    assert table.to_table(["a"], where=comparison.worst_where()).column("a").to_pylist() == [0.1]
+
+
+def test_rows_that_were_trained_on_are_counted_and_shouted(save):
+    table = contest(save, num_images=4, questions=2, split=["train", "test"] + ["train"] * 2 + ["test"] * 4)
+
+    everything = compare(table, "before", "after")
+    held_out = compare(table, "before", "after", where="split = 'test'")
+    clean = compare(table, "before", "after", where="split = 'test'", trained_where="path = 'cartoons/1.jpg'")
+
+    assert everything.trained.num_rows == 3
+    assert "3 TRAINED ON" in str(everything)
+    assert (held_out.trained.num_rows, held_out.trained.num_rows_of_seen_clusters) == (0, 1)
+    assert any("share an image" in note for note in held_out.notes)
+    assert (clean.trained.num_rows, clean.trained.num_rows_of_seen_clusters) == (0, 0)
+    assert "none of them trained on" in str(clean)
+
+
+def test_without_a_split_it_says_that_training_is_not_known(save):
+    comparison = compare(contest(save), "before", "after")
+
+    assert comparison.trained is None
+    assert "which rows were trained on is not known" in str(comparison)
+
+
+def test_gates_pass_the_comparison_on_or_name_every_bound_missed(save):
+    comparison = compare(contest(save), "before", "after")
+
+    assert comparison.gate(min_difference=0.1, fail_if="rows < 10") is comparison
+    with pytest.raises(GateFailedError, match="missed 2 of 3") as missed:
+        comparison.gate(min_difference=0.5, fail_if=["losses > 1000", "difference < 0.9"])
+    assert missed.value.exit_code == 7
+    with pytest.raises(GateFailedError):
+        comparison.gate(min_difference=comparison.difference - 1e-4, certain=True)
+
+
+def test_a_gate_on_a_figure_that_does_not_exist_here_fails(save):
+    comparison = compare(contest(save), "before", "after")
+
+    with pytest.raises(GateFailedError, match=r"has no accuracy\.difference"):
+        comparison.gate(min_accuracy_difference=-1.0)
+    with pytest.raises(UsageError, match=r"has no figure 'beauty'; it has .*mean\.difference"):
+        comparison.gate(fail_if="beauty < 1")
+    with pytest.raises(UsageError, match="cannot read the condition"):
+        comparison.gate(fail_if="difference is small")
+
+
+def check_schema(value, schema, where="$"):
+    """The few JSON Schema words that ours uses."""
+    if "anyOf" in schema:
+        assert any(accepts(value, option, where) for option in schema["anyOf"]), where
+        return
+    if "enum" in schema:
+        assert value in schema["enum"], where
+    if "const" in schema:
+        assert value == schema["const"], where
+    kinds = {"string": str, "integer": int, "number": int | float, "null": type(None), "array": list, "object": dict}
+    if "type" in schema:
+        assert isinstance(value, kinds[schema["type"]]), f"{where}: {value!r} is no {schema['type']}"
+    if schema.get("type") == "array":
+        for i, item in enumerate(value):
+            check_schema(item, schema["items"], f"{where}[{i}]")
+    if "properties" in schema:
+        assert set(value) == set(schema["properties"]) == set(schema["required"]), where
+        for name, inner in schema["properties"].items():
+            check_schema(value[name], inner, f"{where}.{name}")
+
+
+def accepts(value, schema, where):
+    try:
+        check_schema(value, schema, where)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_json_follows_the_published_schema(save):
+    full = compare(
+        contest(save, category=["x", "y", None] * 60, split=["train"] * 180), "before", "after", by="category"
+    )
+    judged = compare(answered(save), "scores", "tuned")
+    single = compare(save(id=["a"], before=[0.1], after=[0.2]), "before", "after")
+
+    for comparison in (full, judged, single):
+        written = json.loads(comparison.to_json())
+        check_schema(written, json_schema())
+        assert written["schema_version"] == 1
+        assert written["mean"]["difference"] == comparison.difference
+
+
+def test_wrong_columns_are_named_before_anything_is_read(save):
+    table = save(id=ids(2), before=[0.1, 0.2], caption=["a", "b"], scores=[[0.1], [0.2]])
+
+    with pytest.raises(SchemaError, match=r"befor.*did you mean before"):
+        compare(table, "befor", "before")
+    with pytest.raises(SchemaError, match="'caption' holds string; expected numbers"):
+        compare(table, "before", "caption")
+    with pytest.raises(SchemaError, match="beside a column with the right index"):
+        compare(table, "before", "scores")
+    with pytest.raises(UsageError, match="compared with itself"):
+        compare(table, "before", "before")
+
+
+def test_truth_values_and_whole_numbers_are_numbers(save):
+    table = save(id=ids(4), before=[False, False, True, True], after=[1, 1, 1, 0])
+
+    assert compare(table, "before", "after").difference == pytest.approx(0.25)
