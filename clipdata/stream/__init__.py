@@ -1,0 +1,17 @@
+"""A table as a stream of batches for training.
+
+plan.py       the order of rows, as arithmetic
+fetch.py      reading the rows of several batches at once
+decode.py     images of a batch to one tensor
+columns.py    Arrow columns to tensors and lists
+assembly.py   rows to a batch
+prefetch.py   an iterator run ahead in a thread
+dataset.py    Stream, the torch dataset
+loader.py     worker processes for it
+"""
+
+from clipdata.stream.dataset import Stream
+from clipdata.stream.loader import load
+from clipdata.stream.plan import Cursor, Plan
+
+__all__ = ["Cursor", "Plan", "Stream", "load"]

@@ -1,0 +1,78 @@
+"""Arrow columns as what a model takes: tensors that own their memory, and plain lists. Knows nothing of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import torch
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Tell whether a column holds encoded images."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column holds one text a row."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_texts(kind: pa.DataType) -> bool:
+    """Tell whether a column holds a list of texts a row."""
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_text(kind.value_type)
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Tell whether a column holds one vector a row, all of the same length."""
+    return pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type)
+
+
+def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
+    """Turn the rows of one column into a batch.
+
+    Args:
+        column: without nulls.
+
+    Returns:
+        Numbers and booleans: tensor [B]. Vectors: tensor [B, T]. Anything else (texts, lists of texts): a list of B.
+        Tensors have the column's own number type, are copies, and may be written to.
+    """
+    kind = column.type
+    if _is_number(kind):
+        return torch.from_numpy(column.to_numpy().copy())
+    if is_vector(kind):
+        values = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]) if column.num_chunks else pa.array([])
+        return torch.from_numpy(values.to_numpy(zero_copy_only=False).reshape(-1, kind.list_size).copy())
+    return column.to_pylist()
+
+
+def count_nulls(column: pa.ChunkedArray) -> int:
+    """Count the rows that are null, or hold a null in their list."""
+    inside = 0
+    if hasattr(column.type, "value_type") and not pa.types.is_dictionary(column.type):
+        inside = sum(chunk.flatten().null_count for chunk in column.chunks)
+    return column.null_count or inside
+
+
+def distinct_texts(rows: Sequence[Sequence[str]]) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Find the distinct texts of a batch, so that each is encoded once.
+
+    Args:
+        rows: B lists of texts, of any lengths.
+
+    Returns:
+        The distinct texts in order of appearance; for every text its place among them, int64 [sum of lengths]; and the
+        number of texts of each row, int64 [B].
+    """
+    place_of: dict[str, int] = {}
+    index = [place_of.setdefault(text, len(place_of)) for row in rows for text in row]
+    return (
+        list(place_of),
+        torch.tensor(index, dtype=torch.int64),
+        torch.tensor([len(row) for row in rows], dtype=torch.int64),
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
