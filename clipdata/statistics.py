@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+AnyFloatArray = NDArray[np.floating[Any]]
 
 MAX_RESAMPLED_UNITS = 8192
 _DRAWS_IN_MEMORY = 4_000_000
@@ -44,20 +46,25 @@ class ClusterSums:
         return self.sums_CK.sum(axis=0) / self.weight_C.sum()
 
 
-def sum_clusters(cluster_N: IntArray, values_NK: FloatArray) -> ClusterSums:
+def dense_codes(cluster_N: IntArray) -> IntArray:
+    """Codes 0, 1, 2, … in order of first appearance, so that nothing depends on which integers stand for clusters."""
+    _, first_C, code_N = np.unique(cluster_N, return_index=True, return_inverse=True)
+    rank_C = np.empty(len(first_C), np.int64)
+    rank_C[np.argsort(first_C, kind="stable")] = np.arange(len(first_C))
+    return rank_C[code_N.reshape(-1)]
+
+
+def sum_clusters(code_N: IntArray, *values_N: AnyFloatArray) -> ClusterSums:
     """Add up the rows of each cluster.
 
     Args:
-        cluster_N: cluster code of each row; any integers, they need not be dense.
-        values_NK: K values of each row.
+        code_N: cluster of each row, as `dense_codes` gives them; codes without a row are left out.
+        values_N: K arrays of values.
     """
-    _, first_C, code_N = np.unique(cluster_N, return_index=True, return_inverse=True)
-    # Codes in order of first appearance, so that the result does not depend on which integers stand for the clusters.
-    rank_C = np.empty(len(first_C), np.int64)
-    rank_C[np.argsort(first_C, kind="stable")] = np.arange(len(first_C))
-    code_N = rank_C[code_N.reshape(-1)]
-    columns = [np.bincount(code_N, weights=values_NK[:, k], minlength=len(first_C)) for k in range(values_NK.shape[1])]
-    return ClusterSums(np.bincount(code_N, minlength=len(first_C)).astype(np.float64), np.stack(columns, axis=1))
+    weight_C = np.bincount(code_N)
+    used = weight_C > 0
+    sums = [np.bincount(code_N, weights=values)[used] for values in values_N]
+    return ClusterSums(weight_C[used].astype(np.float64), np.stack(sums, axis=1))
 
 
 def deal(sums: ClusterSums, num_units: int, rng: np.random.Generator) -> ClusterSums:

@@ -19,7 +19,7 @@ def clustered_differences(rng, num_clusters, mean=0.0):
 
 
 def interval_of(cluster_N, moved_N, seed, resamples=400):
-    sums = stats.sum_clusters(cluster_N, moved_N[:, None])
+    sums = stats.sum_clusters(stats.dense_codes(cluster_N), moved_N)
     draws_R = stats.bootstrap_means(sums, resamples=resamples, seed=seed)[:, 0]
     return stats.percentile_interval(draws_R, len(sums))
 
@@ -54,7 +54,7 @@ def test_resampling_rows_instead_of_clusters_would_be_far_too_sure():
 
 def test_bootstrap_error_agrees_with_the_closed_form_of_a_ratio_of_cluster_sums():
     cluster_N, moved_N = clustered_differences(np.random.default_rng(1), 500, mean=0.3)
-    sums = stats.sum_clusters(cluster_N, moved_N[:, None])
+    sums = stats.sum_clusters(stats.dense_codes(cluster_N), moved_N)
     residual_C = sums.sums_CK[:, 0] - sums.means()[0] * sums.weight_C
     closed_form = math.sqrt(500 / 499 * np.sum(residual_C**2)) / sums.weight_C.sum()
 
@@ -65,7 +65,7 @@ def test_bootstrap_error_agrees_with_the_closed_form_of_a_ratio_of_cluster_sums(
 
 def test_dealing_many_clusters_into_hands_keeps_the_error():
     cluster_N, moved_N = clustered_differences(np.random.default_rng(2), 40_000)
-    sums = stats.sum_clusters(cluster_N, moved_N[:, None])
+    sums = stats.sum_clusters(stats.dense_codes(cluster_N), moved_N)
     residual_C = sums.sums_CK[:, 0] - sums.means()[0] * sums.weight_C
     closed_form = math.sqrt(np.sum(residual_C**2)) / sums.weight_C.sum()
 
@@ -86,10 +86,16 @@ def test_the_same_seed_gives_the_same_draws_whatever_the_cluster_codes_are():
 
 
 def test_cluster_sums_add_rows_in_order_of_first_appearance():
-    sums = stats.sum_clusters(np.array([9, 2, 9, -4]), np.array([[1.0], [2.0], [3.0], [4.0]]))
+    code_N = stats.dense_codes(np.array([9, 2, 9, -4]))
+    sums = stats.sum_clusters(code_N, np.array([1.0, 2.0, 3.0, 4.0]))
 
+    assert code_N.tolist() == [0, 1, 0, 2]
     assert sums.weight_C.tolist() == [2, 1, 1]
     assert sums.sums_CK[:, 0].tolist() == [4, 2, 4]
+
+
+def test_cluster_sums_leave_out_codes_without_a_row():
+    assert len(stats.sum_clusters(np.array([0, 5, 5]), np.ones(3))) == 2
 
 
 # Source: the two-sided 5 % and 1 % columns of any printed table of Student's t.

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from clipdata.statistics import FloatArray, IntArray
+
+SmallArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Judged:
         tied_N: whether the right choice shares the top score; such a row counts as wrong.
     """
 
-    right_N: FloatArray
-    choices_N: FloatArray
+    right_N: SmallArray
+    choices_N: SmallArray
     tied_N: np.ndarray
 
 
@@ -47,9 +50,9 @@ def judge(scores: pa.Array, label: pa.Array) -> Judged:
         label: index of the right choice.
     """
     flat, start_N, size_N = _ragged(scores)
-    index_N, right_N = _index(label), np.full(len(scores), np.nan)
+    index_N, right_N = _index(label), np.full(len(scores), np.nan, np.float32)
     known_N = (index_N >= 0) & (index_N < size_N)
-    tied_N, choices_N = np.zeros(len(scores), np.bool_), np.full(len(scores), np.nan)
+    tied_N, choices_N = np.zeros(len(scores), np.bool_), np.full(len(scores), np.nan, np.float32)
     if known_N.any():
         start_K, size_K = start_N[known_N], size_N[known_N]
         # The chosen lists laid end to end, so that every stretch is one row.

@@ -13,9 +13,11 @@ from clipdata.comparison.request import Request, resolve
 from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Verdict
 from clipdata.errors import UsageError
 from clipdata.statistics import (
+    AnyFloatArray,
     FloatArray,
     IntArray,
     bootstrap_means,
+    dense_codes,
     holm,
     mcnemar_exact,
     percentile_interval,
@@ -127,13 +129,13 @@ def compare(
 
 def _change(
     cluster_N: IntArray,
-    before_N: FloatArray,
-    after_N: FloatArray,
+    before_N: AnyFloatArray,
+    after_N: AnyFloatArray,
     resamples: int,
     seed: int,
     max_units: int | None = None,
 ) -> Change:
-    sums = sum_clusters(cluster_N, np.stack([before_N, after_N], axis=1))
+    sums = sum_clusters(cluster_N, before_N, after_N)
     before, after = (float(mean) for mean in sums.means())
     plain = Change(len(before_N), len(sums), before, after, after - before)
     if len(sums) < MIN_CLUSTERS:
@@ -169,7 +171,7 @@ def _answers(pairs: Pairs, resamples: int, seed: int) -> Answers | None:
     mended, broken = int(((before_K == 0) & (after_K == 1)).sum()), int(((before_K == 1) & (after_K == 0)).sum())
     return Answers(
         change=_change(pairs.cluster_N[known_N], before_K, after_K, resamples, seed),
-        chance=float((1.0 / pairs.choices_N[known_N]).mean()),
+        chance=float((1.0 / pairs.choices_N[known_N]).mean(dtype=np.float64)),
         num_both_right=int(((before_K == 1) & (after_K == 1)).sum()),
         num_mended=mended,
         num_broken=broken,
@@ -194,7 +196,7 @@ def _groups(pairs: Pairs, resamples: int, seed: int) -> tuple[tuple[Group, ...],
 
 
 def _group(pairs: Pairs, rows: IntArray, value: str | None, resamples: int, seed: int) -> Group:
-    cluster_n = pairs.cluster_N[rows]
+    cluster_n = dense_codes(pairs.cluster_N[rows])
     draws = {"resamples": resamples, "seed": seed, "max_units": _GROUP_UNITS}
     mean = _few_or_change(cluster_n, pairs.before_N[rows], pairs.after_N[rows], draws)
     if pairs.right_before_N is None or pairs.right_after_N is None:
@@ -206,11 +208,13 @@ def _group(pairs: Pairs, rows: IntArray, value: str | None, resamples: int, seed
     return Group(value, mean, _few_or_change(cluster_n[known], right_before_n[known], right_after_n[known], draws))
 
 
-def _few_or_change(cluster_n: IntArray, before_n: FloatArray, after_n: FloatArray, draws: dict[str, Any]) -> Change:
+def _few_or_change(
+    cluster_n: IntArray, before_n: AnyFloatArray, after_n: AnyFloatArray, draws: dict[str, Any]
+) -> Change:
     num_clusters = len(np.unique(cluster_n))
     if num_clusters >= MIN_GROUP_CLUSTERS:
         return _change(cluster_n, before_n, after_n, **draws)
-    before, after = float(before_n.mean()), float(after_n.mean())
+    before, after = float(before_n.mean(dtype=np.float64)), float(after_n.mean(dtype=np.float64))
     return Change(len(before_n), num_clusters, before, after, after - before)
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.comparison.answers import judge, pick
+from clipdata.comparison.answers import SmallArray, judge, pick
 from clipdata.comparison.request import Request
 from clipdata.comparison.values import Coverage, Trained
 from clipdata.errors import UsageError
-from clipdata.statistics import FloatArray, IntArray
+from clipdata.statistics import FloatArray, IntArray, dense_codes
 from clipdata.storage import redact
 
 BATCH_ROWS = 65_536
@@ -50,9 +50,9 @@ class Pairs:
     coverage: Coverage
     group_N: IntArray | None = None
     group_values: tuple[str | None, ...] = ()
-    right_before_N: FloatArray | None = None
-    right_after_N: FloatArray | None = None
-    choices_N: FloatArray | None = None
+    right_before_N: SmallArray | None = None
+    right_after_N: SmallArray | None = None
+    choices_N: SmallArray | None = None
     num_tied: int = 0
     trained: Trained | None = None
 
@@ -65,9 +65,9 @@ class _Columns:
     after: list[FloatArray] = field(default_factory=list)
     cluster: list[IntArray] = field(default_factory=list)
     group: list[IntArray] = field(default_factory=list)
-    right_before: list[FloatArray] = field(default_factory=list)
-    right_after: list[FloatArray] = field(default_factory=list)
-    choices: list[FloatArray] = field(default_factory=list)
+    right_before: list[SmallArray] = field(default_factory=list)
+    right_after: list[SmallArray] = field(default_factory=list)
+    choices: list[SmallArray] = field(default_factory=list)
     tied: list[np.ndarray] = field(default_factory=list)
 
 
@@ -82,7 +82,7 @@ def read(request: Request) -> Pairs:
     for batch in request.table.scan(request.columns(), where=request.where, batch_rows=BATCH_ROWS):
         _keep(request, batch, partner.rows(batch, start), start, columns, groups)
         start += batch.num_rows
-    before_N, after_N = _concatenate(columns.before), _concatenate(columns.after)
+    before_N, after_N = _joined(columns.before), _joined(columns.after)
     has_before, has_after = ~np.isnan(before_N), ~np.isnan(after_N)
     both = has_before & has_after
     coverage = Coverage(
@@ -96,20 +96,21 @@ def read(request: Request) -> Pairs:
     )
     if not coverage.num_both:
         raise _nothing_to_compare(request, coverage)
-    offset_N = request.table.offsets(request.where)[both]
-    cluster_N = _concatenate(columns.cluster, np.int64)[both]
+    kept = slice(None) if both.all() else both  # a slice copies nothing
+    offset_N = request.table.offsets(request.where)[kept]
+    cluster_N = _joined(columns.cluster, np.int64)[kept]
     return Pairs(
-        before_N=before_N[both],
-        after_N=after_N[both],
+        before_N=before_N[kept],
+        after_N=after_N[kept],
         offset_N=offset_N,
-        cluster_N=cluster_N,
+        cluster_N=dense_codes(cluster_N),
         coverage=coverage,
-        group_N=_concatenate(columns.group, np.int64)[both] if request.by else None,
+        group_N=_joined(columns.group, np.int64)[kept] if request.by else None,
         group_values=groups.values(),
-        right_before_N=_concatenate(columns.right_before)[both] if request.judged else None,
-        right_after_N=_concatenate(columns.right_after)[both] if request.judged else None,
-        choices_N=_concatenate(columns.choices)[both] if request.judged else None,
-        num_tied=int(_concatenate(columns.tied, np.bool_)[both].sum()) if request.judged else 0,
+        right_before_N=_joined(columns.right_before, np.float32)[kept] if request.judged else None,
+        right_after_N=_joined(columns.right_after, np.float32)[kept] if request.judged else None,
+        choices_N=_joined(columns.choices, np.float32)[kept] if request.judged else None,
+        num_tied=int(_joined(columns.tied, np.bool_)[kept].sum()) if request.judged else 0,
         trained=_trained(request, offset_N, cluster_N),
     )
 
@@ -158,7 +159,7 @@ def _trained(request: Request, offset_N: IntArray, cluster_N: IntArray) -> Train
         np.unique(cluster_codes(request, batch, 0))
         for batch in request.table.scan(list(request.cluster), where=where, batch_rows=BATCH_ROWS)
     ]
-    return Trained(where, num_rows, int(np.isin(cluster_N, _concatenate(seen, np.int64)).sum()))
+    return Trained(where, num_rows, int(np.isin(cluster_N, _joined(seen, np.int64)).sum()))
 
 
 class _Codes:
@@ -227,8 +228,10 @@ def _refuse_duplicates(keys: pa.Array, key: str, uri: str) -> None:
     )
 
 
-def _concatenate(parts: list[Any], dtype: Any = np.float64) -> Any:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype)
+def _joined(parts: list[Any], dtype: Any = np.float64) -> Any:
+    joined = np.concatenate(parts) if parts else np.zeros(0, dtype)
+    parts.clear()
+    return joined
 
 
 def _nothing_to_compare(request: Request, coverage: Coverage) -> UsageError:

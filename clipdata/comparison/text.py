@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Side
 
 _MAX_GROUPS = 12
@@ -82,7 +84,9 @@ def _figures(comparison: Comparison) -> list[str]:
         lines.append(_answers_line(answers))
     detectable = comparison.mean.smallest_detectable
     if detectable is not None and comparison.mean.verdict == "unclear":
-        lines.append(f"  these rows show a change of {_number(detectable)} or more four times in five")
+        lines.append(
+            f"  these rows show a change of {_number(detectable, _decimals(detectable))} or more four times in five"
+        )
     return lines
 
 
@@ -95,14 +99,15 @@ def _answers_line(answers: Answers) -> str:
 
 
 def _change_line(name: str, change: Change, *, percent: bool) -> str:
-    show = (lambda x: f"{x:.1%}") if percent else _number
-    moved = _signed(change.difference, percent=percent)
+    decimals = _decimals(change.standard_error)
+    before, after = (f"{x:.1%}" if percent else _number(x, decimals) for x in (change.before, change.after))
+    moved = _signed(change.difference, decimals, percent=percent)
     if change.low is None or change.high is None:
         interval: str = change.verdict
     else:
-        low, high = _signed(change.low, percent=percent), _signed(change.high, percent=percent)
+        low, high = (_signed(end, decimals, percent=percent) for end in (change.low, change.high))
         interval = f"{low} … {high}  {change.verdict}"
-    return f"  {name:<10} {show(change.before):>9} {show(change.after):>9} {moved:>11}   {interval}"
+    return f"  {name:<10} {before:>9} {after:>9} {moved:>11}   {interval}"
 
 
 def _groups(comparison: Comparison) -> list[str]:
@@ -111,7 +116,9 @@ def _groups(comparison: Comparison) -> list[str]:
     lines = [f"  {'by ' + (comparison.by or ''):<{width}} {'rows':>8} {'before':>9} {'after':>9} {'change':>9}"]
     for group in shown:
         mean = group.mean
-        figures = f"{_number(mean.before):>9} {_number(mean.after):>9} {_signed(mean.difference):>9}"
+        decimals = _decimals(comparison.mean.standard_error)
+        before, after = _number(mean.before, decimals), _number(mean.after, decimals)
+        figures = f"{before:>9} {after:>9} {_signed(mean.difference, decimals):>9}"
         lines.append(f"  {_group_name(group):<{width}} {mean.num_rows:>8,} {figures}  {mean.verdict}")
     hidden = len(comparison.groups) - len(shown) + comparison.num_groups_left_out
     return [*lines, f"  … and {hidden:,} more"] if hidden else lines
@@ -132,11 +139,14 @@ def _shorten(text: str) -> str:
     return flat if len(flat) <= _CAPTION_CHARACTERS else flat[: _CAPTION_CHARACTERS - 1] + "…"
 
 
-def _signed(x: float, *, percent: bool = False) -> str:
-    if percent:
-        return f"{100.0 * x:+.1f} pts"
-    return ("+" if x >= 0 else "-") + _number(abs(x))
+def _signed(x: float, decimals: int = 3, *, percent: bool = False) -> str:
+    return f"{100.0 * x:+.1f} pts" if percent else f"{x:+,.{decimals}f}"
 
 
-def _number(x: float) -> str:
-    return f"{x:.4g}" if abs(x) >= 1000 or 0 < abs(x) < 0.0005 else f"{x:.3f}"
+def _number(x: float, decimals: int = 3) -> str:
+    return f"{x:,.{decimals}f}"
+
+
+def _decimals(error: float | None) -> int:
+    """Digits after the point that an error of this size lets one believe, at least three for probabilities."""
+    return 3 if not error else min(9, max(3, 1 - math.floor(math.log10(error))))
