@@ -9,7 +9,7 @@
     ├── TransientError                5   the store or the network failed; the same command may work later
     ├── TooManyRejectsError           6   more rows were refused than the limit allows
     ├── GateFailedError               7   a comparison missed the bound it was asked to hold
-    ├── LineageMismatchError          1   a column was made by something else than what would now write to it
+    ├── LineageMismatchError          1   a column was made by another step, parameters or weights
     ├── StorageError                  1   the table's storage is full, read-only, or inconsistent
     ├── StepError                     1   a map step broke its contract
     └── ImageRefused                  1   one image cannot be used (jobs count it; it does not stop them)
@@ -119,7 +119,7 @@ class StepError(ClipdataError):
     name = "step"
 
 
-class ImageRefused(ClipdataError):
+class ImageRefused(ClipdataError):  # noqa: N818 - it is a verdict on one image, not a fault of the job
     """One image cannot be used.
 
     Args:

@@ -27,10 +27,10 @@ class Lineage:
         parameters: JSON values the step was built with.
         model: identity of the encoder used, or None.
         inputs: columns read.
+        upstream: fingerprints of those inputs that were made by a step themselves.
         table_version: version of the table read when the column was first filled.
         made_at: ISO time, UTC.
         made_by: version of this library.
-        notes: facts counted while filling, for people (captions cut, images refused); not part of the fingerprint.
     """
 
     step: str
@@ -38,15 +38,16 @@ class Lineage:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
     inputs: tuple[str, ...] = ()
+    upstream: Mapping[str, str] = field(default_factory=dict)
     table_version: int | None = None
     made_at: str | None = None
     made_by: str | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that decides the values: step, its version, parameters, model, inputs."""
+        """Digest of what decides the values: step, its version, parameters, model, inputs and their origin."""
         decisive = [self.step, self.step_version, dict(self.parameters), self.model, list(self.inputs)]
+        decisive.append(dict(self.upstream))
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
 
     def to_json(self) -> str:

@@ -2,3 +2,7 @@
 
 It translates Lance's errors into clipdata's. It knows locations and lineage, and nothing of models, steps or sources.
 """
+
+import os
+
+os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about its own plans; read once, when lance is imported

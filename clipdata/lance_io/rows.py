@@ -81,12 +81,12 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
 def upsert(table: Table, rows: pa.Table, *, changed: str | None = None) -> Written:
     """Insert rows whose key is new; replace rows whose `changed` column differs.
 
-    A replaced row is replaced whole: columns that `rows` lacks become null, so that what was derived from the old content
-    goes with it.
+    A replaced row is replaced whole: columns that `rows` lacks become null, so that what was derived from the old
+    content goes with it.
 
     Args:
         rows: keys must be distinct; columns the table does not have must be added first (`add_columns`).
-        changed: column that tells whether a row of the same key is another one ("etag"); None leaves such rows alone.
+        changed: column that tells whether a row of the same key differs ("etag"); None leaves such rows alone.
     """
     key = table.key
     assert key is not None, "create_table saw to the key"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Table:
     """A Lance dataset pinned to a version. Cheap to pickle: a copy opens the dataset again by itself.
 
-    Make one with `open_table`; any Lance dataset will do, whoever wrote it.
+    Make one with `open_table`; any Lance dataset will do, whoever wrote it. A verb that writes through a handle moves
+    it to the version it made; nothing else does.
     """
 
     def __init__(self, uri: str, version: int, storage: Storage, dataset: lance.LanceDataset | None = None) -> None:
@@ -140,6 +141,11 @@ class Table:
     def latest(self) -> Table:
         """The newest version of the same table."""
         return open_table(self.uri, storage=self.storage)
+
+    def move_to(self, other: Table) -> None:
+        """Pin this handle to another version of the same table: what a verb does that wrote through the handle."""
+        assert other.uri == self.uri, "a handle stays with its table"
+        self.version, self._dataset = other.version, other._dataset
 
     def tag(self, name: str) -> None:
         """Name this version so that no clean-up can remove it. Tagging again under the same name changes nothing.

@@ -1,0 +1,46 @@
+"""clipdata: one versioned Lance table from raw images and text to scores before and after fine-tuning CLIP.
+
+Public names load on first use, so that `import clipdata` costs nothing: neither torch nor lance is imported by it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name → where it lives ("module:name", or a module).
+_PUBLIC = {
+    "ClipdataError": "clipdata.errors:ClipdataError",
+    "Lineage": "clipdata.lineage:Lineage",
+    "Storage": "clipdata.storage:Storage",
+    "Stream": "clipdata.stream.dataset:Stream",
+    "Table": "clipdata.lance_io.table:Table",
+    "TrainConfig": "clipdata.training.config:TrainConfig",
+    "compare": "clipdata.comparison:compare",
+    "history": "clipdata.lance_io.history:versions",
+    "load_encoder": "clipdata.encoder.loading:load_encoder",
+    "map_column": "clipdata.mapping:map_column",
+    "open_table": "clipdata.lance_io.table:open_table",
+    "recipes": "clipdata.training.recipes",
+    "step": "clipdata.steps.functions:step",
+    "steps": "clipdata.steps",
+    "train": "clipdata.training.loop:train",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'clipdata' has no attribute {name!r}; it has {', '.join(__all__)}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    loaded = import_module(module)
+    value = getattr(loaded, attribute) if attribute else loaded
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

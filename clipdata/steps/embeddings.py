@@ -1,0 +1,121 @@
+"""Embeddings as columns: computed once, read by every later score, search and locked-tower training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from clipdata.steps.recall import ImageRecall, PreparedImages, TextRecall
+
+if TYPE_CHECKING:
+    from clipdata.encoder.model import Encoder
+
+
+class _ImageVectors:
+    """A step that makes one vector an image."""
+
+    name: str
+    version = "1"
+
+    def __init__(self, encoder: Encoder, recall: ImageRecall, size: int, image: str, model: str) -> None:
+        self._recall, self._size, self._image = recall, size, image
+        self.encoder = encoder
+        self.model: str | None = model
+        self.returns: pa.DataType = pa.list_(pa.float32(), size)
+        self.reads: tuple[str, ...] = (image,)
+        self.parameters: Mapping[str, Any] = {}
+
+    def check(self, schema: pa.Schema) -> None:
+        """Any column of image bytes will do."""
+
+    def prepare(self, batch: pa.RecordBatch) -> PreparedImages:
+        """Decode the pictures of a batch."""
+        return self._recall.prepare(batch.column(self._image))
+
+    def compute(self, batch: pa.RecordBatch, prepared: PreparedImages) -> tuple[pa.Array, list[str | None]]:
+        """Encode one batch: fixed_size_list<float32> [B]."""
+        vectors_BD, reasons = self._recall.features(prepared)
+        return _vectors(vectors_BD, reasons, self._size), reasons
+
+
+class ImageTrunk(_ImageVectors):
+    """Features of the image tower before its projection.
+
+    They stay the same while only projections are trained; so training, and scoring with every later projection, needs no
+    picture decoded again.
+
+    Args:
+        encoder: its image trunk makes the features.
+        image: column of image bytes.
+    """
+
+    name = "ImageTrunk"
+
+    def __init__(self, encoder: Encoder, *, image: str = "image") -> None:
+        recall = ImageRecall(encoder, encoder.image_trunk)
+        super().__init__(encoder, recall, encoder.trunk_dim, image, encoder.trunk_identity)
+
+
+class ImageEmbedding(_ImageVectors):
+    """L2-normalised features of the image tower.
+
+    Args:
+        encoder: makes the features.
+        image: column of image bytes.
+    """
+
+    name = "ImageEmbedding"
+
+    def __init__(self, encoder: Encoder, *, image: str = "image") -> None:
+        recall = ImageRecall(encoder, encoder.encode_images)
+        super().__init__(encoder, recall, encoder.embed_dim, image, encoder.identity)
+
+
+class TextEmbedding:
+    """L2-normalised features of the text tower.
+
+    Args:
+        encoder: makes the features.
+        text: column of captions.
+    """
+
+    name = "TextEmbedding"
+    version = "1"
+
+    def __init__(self, encoder: Encoder, text: str = "caption") -> None:
+        self._recall = TextRecall(encoder)
+        self._size = encoder.embed_dim
+        self.text = text
+        self.model: str | None = encoder.identity
+        self.returns: pa.DataType = pa.list_(pa.float32(), encoder.embed_dim)
+        self.reads: tuple[str, ...] = (text,)
+        self.parameters: Mapping[str, Any] = {}
+
+    def check(self, schema: pa.Schema) -> None:
+        """Any column of strings will do."""
+
+    def prepare(self, batch: pa.RecordBatch) -> None:
+        """Nothing to prepare."""
+
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
+        """Encode one batch: fixed_size_list<float32> [B]."""
+        texts = batch.column(self.text).to_pylist()
+        reasons = ["no text" if text is None else None for text in texts]
+        vectors_BD = np.zeros((len(texts), self._size), np.float32)
+        present = [row for row, text in enumerate(texts) if text is not None]
+        if present:
+            vectors_BD[present] = self._recall.features([texts[row] for row in present])
+        return _vectors(vectors_BD, reasons, self._size), reasons
+
+    def notes(self) -> dict[str, Any]:
+        """Texts that were longer than the model reads."""
+        return self._recall.notes()
+
+
+def _vectors(vectors_BD: np.ndarray, reasons: list[str | None], size: int) -> pa.Array:
+    rows = vectors_BD if vectors_BD.shape[1] == size else np.zeros((len(reasons), size), np.float32)
+    missing = pa.array([reason is not None for reason in reasons])
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), size, mask=missing)

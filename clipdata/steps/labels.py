@@ -1,0 +1,133 @@
+"""Labels: the place of the right answer among the choices, and what another column holds at that place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from clipdata.errors import SchemaError, UsageError
+
+
+class LabelIndex:
+    """Index of a label: a letter ('A' is 0), a number, one of a list of classes, or the text of one of the choices.
+
+    Args:
+        label: column of labels.
+        classes: names in order; by default labels are letters or numbers.
+        choices: column of lists; the index must lie in the row's own list, and a label may be the text of a choice.
+
+    Raises:
+        UsageError: the classes are empty or hold a name twice.
+    """
+
+    name = "LabelIndex"
+    version = "1"
+    returns = pa.int32()
+    model: str | None = None
+
+    def __init__(
+        self, label: str = "label", *, classes: Sequence[str] | None = None, choices: str | None = None
+    ) -> None:
+        if classes is not None and (not classes or len(set(classes)) != len(classes)):
+            raise UsageError(
+                f"LabelIndex: {len(classes)} classes, {len(set(classes))} distinct; expected distinct names"
+            )
+        self.label, self.choices = label, choices
+        self._places = {name: place for place, name in enumerate(classes)} if classes is not None else None
+        self.reads: tuple[str, ...] = (label,) if choices is None else (label, choices)
+        self.parameters: Mapping[str, Any] = {"classes": list(classes)} if classes is not None else {}
+
+    def check(self, schema: pa.Schema) -> None:
+        """Labels must be strings or integers.
+
+        Raises:
+            SchemaError: another type.
+        """
+        found = schema.field(self.label).type
+        if not (pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found)):
+            raise SchemaError(f"LabelIndex: column {self.label!r} is {found}; expected strings or integers")
+
+    def prepare(self, batch: pa.RecordBatch) -> None:
+        """Nothing to prepare."""
+
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
+        """Find the place of each label: int32 [B]."""
+        labels = batch.column(self.label).to_pylist()
+        lists = batch.column(self.choices).to_pylist() if self.choices else [None] * len(labels)
+        found = [self._place(label, texts) for label, texts in zip(labels, lists, strict=True)]
+        places = [place if isinstance(place, int) else None for place in found]
+        return pa.array(places, pa.int32()), [place if isinstance(place, str) else None for place in found]
+
+    def _place(self, label: str | int | None, texts: list[str] | None) -> int | str:
+        """The index, or the reason why there is none."""
+        if label is None:
+            return "no label"
+        if self.choices is not None and not texts:
+            return "no choices"
+        place = self._read(label, texts)
+        if place is None:
+            return f"label not understood: {label!r}"
+        if texts is not None and not 0 <= place < len(texts):
+            return f"label outside the choices: {label!r} among {len(texts)}"
+        return place
+
+    def _read(self, label: str | int, texts: list[str] | None) -> int | None:
+        if self._places is not None:
+            return self._places.get(str(label))
+        if isinstance(label, int):
+            return label if label >= 0 else None
+        if texts is not None and label in texts:
+            return texts.index(label)
+        text = label.strip()
+        if len(text) == 1 and "A" <= text.upper() <= "Z":
+            return ord(text.upper()) - ord("A")
+        return int(text) if text.isdecimal() else None
+
+
+class Pick:
+    """The element of a list column at the place that another column names.
+
+    Args:
+        values: column of lists of floats.
+        index: column of integers.
+    """
+
+    name = "Pick"
+    version = "1"
+    returns = pa.float32()
+    model: str | None = None
+
+    def __init__(self, values: str, index: str) -> None:
+        self.values, self.index = values, index
+        self.reads: tuple[str, ...] = (values, index)
+        self.parameters: Mapping[str, Any] = {}
+
+    def check(self, schema: pa.Schema) -> None:
+        """The first column must hold lists, the second integers.
+
+        Raises:
+            SchemaError: another type.
+        """
+        lists, places = schema.field(self.values).type, schema.field(self.index).type
+        if not (pa.types.is_list(lists) or pa.types.is_large_list(lists) or pa.types.is_fixed_size_list(lists)):
+            raise SchemaError(f"Pick: column {self.values!r} is {lists}; expected lists")
+        if not pa.types.is_integer(places):
+            raise SchemaError(f"Pick: column {self.index!r} is {places}; expected integers")
+
+    def prepare(self, batch: pa.RecordBatch) -> None:
+        """Nothing to prepare."""
+
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
+        """Pick one element a row: float32 [B]."""
+        picked: list[float | None] = []
+        reasons: list[str | None] = []
+        pairs = zip(batch.column(self.values).to_pylist(), batch.column(self.index).to_pylist(), strict=True)
+        for values, place in pairs:
+            reason = f"no {self.values}" if values is None else f"no {self.index}" if place is None else None
+            if reason is None and not 0 <= place < len(values):
+                reason = f"index outside the list: {place} of {len(values)}"
+            picked.append(values[place] if reason is None else None)
+            reasons.append(reason)
+        return pa.array(picked, pa.float32()), reasons
