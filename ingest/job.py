@@ -1,0 +1,312 @@
+"""The job that runs a source into a table: what is new or changed is read and written by key, unit by unit.
+
+A unit is committed as soon as it is read, so a killed job loses at most one; the next run lists again, compares etags,
+and reads only what is missing. Rows that cannot be used go to the rejects table beside the table, with a reason, and
+are tried again when they change or on request. This module knows sources and tables, and no particular source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import pyarrow as pa
+
+from clipdata.errors import TooManyRejectsError
+from clipdata.lance_io import rows
+from clipdata.lance_io.history import Properties, versions
+from clipdata.lance_io.rows import Written
+from clipdata.lance_io.table import Table
+from clipdata.progress import Counter, Progress, Silent
+from clipdata.schema import align
+from clipdata.storage import Storage, redact
+from ingest.rejects import Rejects
+from ingest.source import Item, Reject, Source
+
+UNIT_ROWS = 4096
+UNIT_BYTES = 128 << 20
+UNIT_S = 20.0
+CHUNK_ITEMS = 1024
+_SOURCE_ENTRY = "clipdata.source."
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did.
+
+    Args:
+        table: at the version that holds the rows.
+        listed: items the source listed.
+        unchanged: items skipped because their etag is known.
+        written: rows inserted, updated and deleted.
+        refused: rows refused in this run, by reason.
+        refused_before: items skipped because they were refused unchanged before.
+        vanished: keys in the table that the source no longer lists (their rows stay).
+        notes: what else the source counted.
+        seconds: wall time.
+    """
+
+    table: Table
+    listed: int
+    unchanged: int
+    written: Written
+    refused: Mapping[str, int]
+    refused_before: int
+    vanished: Sequence[str]
+    notes: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def num_refused(self) -> int:
+        """Rows refused in this run."""
+        return sum(self.refused.values())
+
+    def __str__(self) -> str:
+        rows_ = self.table.num_rows
+        lines = [
+            f"{redact(self.table.uri)}: {rows_:,} rows (version {self.table.version}); "
+            f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.unchanged:,} unchanged"
+        ]
+        if self.written.deleted:
+            lines.append(f"  removed with their changed file: {self.written.deleted:,}")
+        lines += [f"  refused {count:,}: {reason}" for reason, count in sorted(self.refused.items())]
+        if self.refused_before:
+            lines.append(f"  refused before and unchanged: {self.refused_before:,} (--retry-rejects tries them again)")
+        if self.vanished:
+            examples = ", ".join(self.vanished[:3])
+            lines.append(f"  no longer at the source, rows kept: {len(self.vanished):,} ({examples} …)")
+        lines += [f"  {name}: {value}" for name, value in self.notes.items()]
+        return "\n".join(lines)
+
+
+def ingest(
+    source: Source,
+    into: str | PathLike[str],
+    *,
+    storage: Storage | None = None,
+    retry_rejects: bool = False,
+    max_rejects: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Ingested:
+    """Bring a table up to date with a source.
+
+    Args:
+        source: see `ingest.source.Source`.
+        into: location of the table; made when it is not there.
+        storage: how to reach it.
+        retry_rejects: try again what was refused before and has not changed.
+        max_rejects: raise when more rows than this were refused; the table is written all the same.
+        parameters: for the log.
+        progress: watches the items go by.
+
+    Raises:
+        TooManyRejectsError: see `max_rejects`.
+    """
+    job = _Job(source, into, storage or Storage(), progress or Silent(), retry_rejects=retry_rejects)
+    done = job.run(dict(parameters or {}) | {"from": redact(source.origin)})
+    if max_rejects is not None and done.num_refused > max_rejects:
+        raise TooManyRejectsError(
+            f"{done.num_refused:,} rows were refused, more than the {max_rejects:,} allowed",
+            hint=f"clipdata rejects {redact(done.table.uri)} lists them",
+        )
+    return done
+
+
+@dataclass
+class _Plan:
+    todo: list[Item] = field(default_factory=list)
+    listed: int = 0
+    unchanged: int = 0
+    refused_before: int = 0
+    vanished: list[str] = field(default_factory=list)
+
+
+class _Job:
+    def __init__(
+        self, source: Source, into: str | PathLike[str], storage: Storage, progress: Progress, *, retry_rejects: bool
+    ) -> None:
+        self.source, self.progress, self.retry_rejects = source, progress, retry_rejects
+        self.started = time.monotonic()
+        schema = source.schema()
+        if source.grain == "file" and "source" not in schema.names:
+            schema = schema.append(pa.field("source", pa.string()))
+        self.schema = schema
+        self.items = list(source.items())  # before the table is made: a missing source leaves nothing behind
+        self.table = rows.create_table(into, schema, storage=storage)
+        self.first_version = self.table.version
+        self.table.move_to(rows.add_columns(self.table, list(schema)[1:]))
+        self.rejects = Rejects(self.table)
+        self.written = Written()
+        self.refused: Tally[str] = Tally()
+
+    def run(self, parameters: dict[str, Any]) -> Ingested:
+        plan = self._plan_rows() if self.source.grain == "row" else self._plan_files()
+        with self.progress.task(f"ingest {self.source.kind}", len(plan.todo), "items") as counter:
+            if self.source.grain == "row":
+                self._write_rows(plan.todo, counter)
+            else:
+                self._write_files(plan.todo, counter)
+        self.rejects.flush()
+        self.table.move_to(self.table.latest())
+        self._close(parameters)
+        notes = getattr(self.source, "notes", None)
+        return Ingested(
+            table=self.table,
+            listed=plan.listed,
+            unchanged=plan.unchanged,
+            written=self.written,
+            refused=dict(self.refused),
+            refused_before=plan.refused_before,
+            vanished=plan.vanished,
+            notes=notes() if callable(notes) else {},
+            seconds=time.monotonic() - self.started,
+        )
+
+    def _plan_rows(self) -> _Plan:
+        """Compare the listing with the rows: key and etag decide."""
+        key = self.source.key
+        columns = [key, "etag", *(["uri"] if "uri" in self.table.schema.names else [])]
+        known: dict[str, tuple[str, str]] = {}
+        for batch in self.table.scan(columns, batch_rows=65_536):
+            places = batch.column(2).to_pylist() if len(columns) == 3 else [""] * batch.num_rows
+            etags = batch.column(1).to_pylist()
+            known.update(zip(batch.column(0).to_pylist(), zip(etags, places, strict=True), strict=True))
+        refused = {} if self.retry_rejects else self.rejects.known()
+        plan, seen = _Plan(listed=len(self.items)), set()
+        for item in self.items:
+            if item.key in seen:
+                self._refuse(Reject(item.key, item.etag, "duplicate_key", f"listed twice: {redact(item.where)}"))
+                continue
+            seen.add(item.key)
+            if item.key in known and known[item.key][0] == item.etag:
+                plan.unchanged += 1
+            elif refused.get(item.key) == item.etag:
+                plan.refused_before += 1
+            else:
+                plan.todo.append(item)
+        origin = self.source.origin.rstrip("/")
+        plan.vanished = [k for k, (_, uri) in known.items() if k not in seen and (uri or "").startswith(origin)]
+        return plan
+
+    def _plan_files(self) -> _Plan:
+        """Compare the listing with the files the table remembers."""
+        remembered = self._remembered()
+        plan = _Plan(listed=len(self.items))
+        for item in self.items:
+            if remembered.get(item.where, {}).get("etag") == item.etag and not self.retry_rejects:
+                plan.unchanged += 1
+            else:
+                plan.todo.append(item)
+        present = {item.where for item in self.items}
+        origin = self.source.origin.rstrip("/").split("*")[0]
+        plan.vanished = [where for where in remembered if where not in present and where.startswith(origin)]
+        return plan
+
+    def _remembered(self) -> dict[str, dict[str, str]]:
+        """Files the table has taken in whole: location → {"where", "etag"}."""
+        entries = rows.table_metadata(self.table)
+        stored = [json.loads(value) for name, value in entries.items() if name.startswith(_SOURCE_ENTRY)]
+        return {entry["where"]: entry for entry in stored}
+
+    def _write_rows(self, todo: Sequence[Item], counter: Counter) -> None:
+        def batches() -> Iterator[pa.RecordBatch]:
+            for start in range(0, len(todo), CHUNK_ITEMS):
+                yield from self._counted(todo[start : start + CHUNK_ITEMS], counter)
+
+        for unit in _units(batches()):
+            self.written += rows.upsert(self.table, self._distinct(unit), changed="etag")
+            self.rejects.flush()
+        self.rejects.forgive([item.key for item in todo], except_for=self.rejects.refused_now)
+
+    def _counted(self, items: Sequence[Item], counter: Counter) -> Iterator[pa.RecordBatch]:
+        """Read items; say how many are done, whether they became rows or rejects."""
+
+        def refuse(reject: Reject) -> None:
+            self._refuse(reject)
+            counter.refuse(reject.reason)
+            counter.advance()
+
+        for batch in self.source.read(items, refuse):
+            counter.advance(batch.num_rows)
+            yield batch
+
+    def _write_files(self, todo: Sequence[Item], counter: Counter) -> None:
+        for item in todo:
+            self._write_file(item)
+            counter.advance()
+
+    def _write_file(self, item: Item) -> None:
+        """Take in one file: its rows by key, then the removal of rows that it no longer holds."""
+        kept: set[str] = set()
+        changed = "etag" if "etag" in self.schema.names else None
+        for unit in _units(self.source.read([item], self._refuse)):
+            named = unit.append_column("source", pa.array([item.where] * unit.num_rows, pa.string()))
+            distinct = self._distinct(named if "source" not in unit.schema.names else unit)
+            fresh = [key for key in distinct.column(self.source.key).to_pylist() if key not in kept]
+            kept.update(fresh)
+            self.written += rows.upsert(self.table, distinct, changed=changed)
+            self.rejects.flush()
+        self.table.move_to(self.table.latest())
+        quoted = item.where.replace("'", "''")
+        present = self.table.to_table([self.source.key], where=f"source = '{quoted}'").column(0).to_pylist()
+        self.written += rows.delete_keys(self.table, [key for key in present if key not in kept])
+        digest = hashlib.sha256(item.where.encode()).hexdigest()[:24]
+        entry = json.dumps({"where": item.where, "etag": item.etag})
+        rows.set_table_metadata(self.table, {f"{_SOURCE_ENTRY}{digest}": entry})
+
+    def _distinct(self, unit: pa.Table) -> pa.Table:
+        """Refuse the second row of a key within a unit: which one would win must not be chance."""
+        keys = unit.column(self.source.key).to_pylist()
+        if len(set(keys)) == len(keys):
+            return unit
+        seen: set[str] = set()
+        keep = [key not in seen and not seen.add(key) for key in keys]  # type: ignore[func-returns-value]
+        for key, kept in zip(keys, keep, strict=True):
+            if not kept:
+                self._refuse(Reject(key, "", "duplicate_key", "the same key again in one source"))
+        return unit.filter(pa.array(keep))
+
+    def _refuse(self, reject: Reject) -> None:
+        self.refused[reject.reason] += 1
+        self.rejects.add(reject)
+
+    def _close(self, parameters: dict[str, Any]) -> None:
+        """Mark the end of the verb, unless nothing happened; an earlier run that was killed is closed by this one."""
+        wrote = self.written != Written() or self.rejects.num_written
+        last = versions(self.table.uri, storage=self.table.storage)[-1]
+        if not wrote and (last.properties is not None or last.num_rows == 0):
+            return
+        counts = {"inserted": self.written.inserted, "updated": self.written.updated, "deleted": self.written.deleted}
+        counts["refused"] = sum(self.refused.values())
+        verb = f"ingest {self.source.kind}"
+        self.table.move_to(
+            rows.close_verb(self.table, Properties(verb, parameters, counts, first_version=self.first_version))
+        )
+
+
+def _units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Gather batches into what is written at once: bounded by rows, bytes and time."""
+    gathered: list[pa.RecordBatch] = []
+    size = num_rows = 0
+    last_s = time.monotonic()
+    for batch in batches:
+        gathered.append(batch)
+        size, num_rows = size + batch.nbytes, num_rows + batch.num_rows
+        if num_rows >= UNIT_ROWS or size >= UNIT_BYTES or time.monotonic() - last_s > UNIT_S:
+            yield pa.Table.from_batches(gathered)
+            gathered, size, num_rows, last_s = [], 0, 0, time.monotonic()
+    if num_rows:
+        yield pa.Table.from_batches(gathered)
+
+
+def batch_of(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Make a batch of rows given as mappings; columns that a row lacks are null."""
+    arrays = [pa.array([record.get(column.name) for record in records], column.type) for column in schema]
+    return align(pa.table(arrays, names=schema.names), schema).combine_chunks().to_batches()[0]

@@ -1,0 +1,91 @@
+"""Ingest of parquet metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import ingest
+from clipdata.errors import NotFoundError, SchemaError
+from clipdata.lance_io.rows import Written
+
+
+def write(path: Path, **columns: list) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_rows_keep_their_nested_columns(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "m.parquet",
+        filename=["a.jpg", "a.jpg", "b.jpg"],
+        caption_choices=[["x", "y"], ["z"], []],
+        about=[{"votes": 1}, {"votes": 2}, None],
+    )
+    done = ingest.from_parquet(file, into=tmp_path / "m.lance")
+    read = done.table.to_table()
+    assert read["caption_choices"].to_pylist() == [["x", "y"], ["z"], []]
+    assert read["about"].to_pylist() == [{"votes": 1}, {"votes": 2}, None]
+    assert len(set(read["row_key"].to_pylist())) == 3
+
+
+def test_equal_rows_are_all_kept(tmp_path: Path) -> None:
+    file = write(tmp_path / "m.parquet", filename=["a", "a", "a"], label=["A", "A", "A"])
+    assert ingest.from_parquet(file, into=tmp_path / "m.lance").table.num_rows == 3
+
+
+def test_an_unchanged_file_is_skipped_and_a_changed_one_brings_its_differences(tmp_path: Path) -> None:
+    file = write(tmp_path / "m.parquet", filename=["a", "b", "c"], label=["A", "B", "C"])
+    first = ingest.from_parquet(file, into=tmp_path / "m.lance")
+    again = ingest.from_parquet(file, into=tmp_path / "m.lance")
+    assert (again.unchanged, again.table.version) == (1, first.table.version)
+    write(tmp_path / "m.parquet", filename=["a", "b", "d"], label=["A", "E", "D"])
+    changed = ingest.from_parquet(file, into=tmp_path / "m.lance")
+    assert changed.written == Written(inserted=2, deleted=2)
+    assert sorted(changed.table.to_table(["label"])["label"].to_pylist()) == ["A", "D", "E"]
+
+
+def test_a_folder_and_a_glob_take_every_file_and_note_columns_that_some_lack(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "1.parquet", filename=["a"], label=["A"])
+    write(tmp_path / "in" / "deep" / "2.parquet", filename=["b"], votes=[3])
+    done = ingest.from_parquet(tmp_path / "in", into=tmp_path / "m.lance")
+    assert done.table.num_rows == 2
+    assert "label (in 1 of 2 files)" in str(done)
+    globbed = ingest.from_parquet(tmp_path / "in" / "*.parquet", into=tmp_path / "g.lance")
+    assert globbed.table.num_rows == 1
+
+
+def test_a_column_that_grows_wider_between_files_is_promoted_and_one_that_cannot_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "1.parquet", filename=["a"], votes=pa.array([1], pa.int32()))
+    write(tmp_path / "in" / "2.parquet", filename=["b"], votes=pa.array([2**40], pa.int64()))
+    done = ingest.from_parquet(tmp_path / "in", into=tmp_path / "m.lance")
+    assert sorted(done.table.to_table(["votes"])["votes"].to_pylist()) == [1, 2**40]
+    write(tmp_path / "in" / "3.parquet", filename=["c"], votes=["many"])
+    with pytest.raises(SchemaError, match="'votes' is string in"):
+        ingest.from_parquet(tmp_path / "in", into=tmp_path / "m.lance")
+
+
+def test_a_file_without_the_key_column_is_refused_with_near_names(tmp_path: Path) -> None:
+    file = write(tmp_path / "m.parquet", file_name=["a"], label=["A"])
+    with pytest.raises(SchemaError, match="did you mean file_name"):
+        ingest.from_parquet(file, into=tmp_path / "m.lance")
+    assert not (tmp_path / "m.lance").exists()
+
+
+def test_rows_without_a_key_are_refused_and_counted(tmp_path: Path) -> None:
+    file = write(tmp_path / "m.parquet", filename=["a", None, "", "d"], label=["A", "B", "C", "D"])
+    done = ingest.from_parquet(file, into=tmp_path / "m.lance")
+    assert done.refused == {"null_key": 2}
+    assert done.table.num_rows == 2
+
+
+def test_what_is_no_parquet_is_said(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_text("no")
+    with pytest.raises(SchemaError, match="is not a parquet file"):
+        ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "m.lance")
+    with pytest.raises(NotFoundError, match="no parquet file"):
+        ingest.from_parquet(tmp_path / "none.parquet", into=tmp_path / "m.lance")
