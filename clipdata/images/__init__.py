@@ -1,0 +1,29 @@
+"""Bytes of an image file to uint8 RGB, and the reasons for which a file is refused.
+
+    refusals.py     the codes of refusal, and the limits that cause some of them
+    formats.py      what a file is, by its first bytes
+    orientation.py  which way up a picture is shown
+    jpeg.py png.py webp.py   headers and wholeness of the three formats that OpenCV decodes
+    pillow.py       the rest, which Pillow decodes
+    pixels.py       probe, decode, check
+
+Everything here is a pure function of the bytes it is given, safe in threads, and leaves the interpreter lock to others
+while pixels are decoded. It knows nothing of files, tables, torch or the network.
+"""
+
+from clipdata.errors import ImageRefused
+from clipdata.images.formats import IMAGE_SUFFIXES, sniff_format
+from clipdata.images.pixels import ImageHeader, check, decode, probe
+from clipdata.images.refusals import REASONS, ImageLimits
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "REASONS",
+    "ImageHeader",
+    "ImageLimits",
+    "ImageRefused",
+    "check",
+    "decode",
+    "probe",
+    "sniff_format",
+]

@@ -1,0 +1,207 @@
+"""Probe, decode, check: the three things that are done with the bytes of an image.
+
+Headers are read and limits are held before a decoder sees the file. OpenCV decodes JPEG (equal to Pillow, pixel for
+pixel), PNG and WebP; Pillow the rest. OpenCV's global log level is left alone: what it would complain about is refused
+before it is asked. A few damaged JPEGs and PNGs still make libjpeg or libpng write one line to stderr.
+
+Shapes: H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from clipdata.errors import ImageRefused
+from clipdata.images import jpeg, pillow, png, webp
+from clipdata.images.formats import name_of_other, sniff_format
+from clipdata.images.orientation import shown_size, turn
+from clipdata.images.refusals import DEFAULT_LIMITS, ImageLimits
+
+_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
+_RGB = cv2.IMREAD_COLOR_RGB | _AS_STORED
+_JPEG_FILL = 128  # what libjpeg shows where coefficients are missing
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says of itself.
+
+    Args:
+        format: "jpeg", "png", "webp", "gif", "bmp" or "tiff".
+        width: pixels, as displayed (after the EXIF orientation).
+        height: pixels, as displayed.
+    """
+
+    format: str
+    width: int
+    height: int
+
+
+Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout
+
+
+def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
+    """Read the header; no pixel is decoded and no memory taken for one.
+
+    Args:
+        data: the whole encoded file.
+        limits: what the file may cost.
+
+    Raises:
+        ImageRefused: the header is not that of an image within the limits.
+    """
+    return _probe(_as_bytes(data, limits), limits)[0]
+
+
+def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
+    """Decode to what a viewer shows: the right way up, alpha on white, 16 bits scaled to 8, every colour model as RGB.
+
+    Args:
+        data: the whole encoded file.
+        limits: what the file may cost; held before a decoder sees the file.
+
+    Returns:
+        uint8 [H, W, 3], contiguous.
+
+    Raises:
+        ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
+        MemoryError: there was no room for the pixels; the file may be good.
+    """
+    whole = _as_bytes(data, limits)
+    header, layout = _probe(whole, limits)
+    return _decode(whole, header, layout, limits)
+
+
+def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
+    """Make sure that an image decodes, and that nothing of it is missing; decodes it once.
+
+    Raises:
+        ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
+        MemoryError: there was no room for the pixels; the file may be good.
+    """
+    whole = _as_bytes(data, limits)
+    header, layout = _probe(whole, limits)
+    pixels_HWC = _decode(whole, header, layout, limits, upright=False)
+    if isinstance(layout, jpeg.JpegLayout) and (pixels_HWC[-1, -1] == _JPEG_FILL).all():
+        _hold_drawn(whole, layout, pixels_HWC)
+    return header
+
+
+def _as_bytes(data: bytes | memoryview, limits: ImageLimits) -> bytes:
+    num_bytes = data.nbytes if isinstance(data, memoryview) else len(data)
+    if num_bytes == 0:
+        raise ImageRefused("empty", "0 bytes")
+    if num_bytes > limits.max_bytes:
+        raise ImageRefused("too_large", f"{num_bytes:,} bytes; the limit is {limits.max_bytes:,}")
+    return data if isinstance(data, bytes) else bytes(data)
+
+
+def _probe(data: bytes, limits: ImageLimits) -> tuple[ImageHeader, Layout | None]:
+    image_format = sniff_format(data)
+    if image_format is None:
+        raise ImageRefused(*name_of_other(data))
+    layout: Layout | None = None
+    if image_format == "jpeg":
+        layout = jpeg.read_layout(data)
+    elif image_format == "png":
+        layout = png.read_layout(data)
+    elif image_format == "webp":
+        layout = webp.read_layout(data)
+    if layout is None:
+        width, height = pillow.open_header(data, image_format, limits.max_pixels).size
+    else:
+        width, height = shown_size(layout.width, layout.height, layout.orientation)
+    limits.hold(width, height)
+    return ImageHeader(image_format, width, height), layout
+
+
+def _decode(
+    data: bytes, header: ImageHeader, layout: Layout | None, limits: ImageLimits, *, upright: bool = True
+) -> np.ndarray:
+    if isinstance(layout, jpeg.JpegLayout):
+        stored_HWC = _decode_jpeg(data, layout, limits)
+    elif isinstance(layout, png.PngLayout):
+        stored_HWC = _decode_png(data, layout)
+    elif isinstance(layout, webp.WebpLayout):
+        webp.hold_end(data)
+        stored_HWC = _on_white(_imdecode(data, cv2.IMREAD_UNCHANGED)) if layout.has_alpha else _imdecode(data, _RGB)
+    elif header.format == "bmp" and pillow.is_run_length_bmp(data):
+        stored_HWC = _imdecode(data, _RGB)
+    else:
+        pixels_HWC = pillow.read_pixels(data, header.format, limits.max_pixels)
+        stored_HWC = _on_white(pixels_HWC, swap=False) if pixels_HWC.shape[2] == 4 else pixels_HWC
+    orientation = 1 if layout is None else layout.orientation
+    height, width = stored_HWC.shape[:2]
+    if shown_size(width, height, orientation) != (header.width, header.height):
+        raise ImageRefused("corrupt", f"decoded to {width} x {height}, the header says otherwise: {header}")
+    return turn(stored_HWC, orientation) if upright else stored_HWC
+
+
+def _decode_jpeg(data: bytes, layout: jpeg.JpegLayout, limits: ImageLimits) -> np.ndarray:
+    jpeg.hold_end(data, layout)
+    jpeg.hold_scans(data, layout, limits.max_scans)
+    if layout.num_components == 4 and not layout.adobe:
+        return pillow.read_plain_cmyk(data)
+    return _imdecode(data, _RGB)
+
+
+def _decode_png(data: bytes, head: png.PngLayout) -> np.ndarray:
+    layout = png.hold_whole(data, head)
+    if not layout.has_alpha:
+        return _imdecode(layout.pixels_only, _RGB)
+    if layout.colour_type != png.GREY:
+        return _on_white(_imdecode(layout.pixels_only, cv2.IMREAD_UNCHANGED))
+    rgb_HWC = _imdecode(layout.pixels_only, _RGB)
+    rgb_HWC[png.mask_of_clear_grey(_imdecode(layout.pixels_only, cv2.IMREAD_UNCHANGED), layout)] = 255
+    return rgb_HWC
+
+
+def _imdecode(data: bytes, flags: int) -> np.ndarray:
+    encoded = np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(encoded, flags)
+        if pixels is not None:
+            return pixels
+        # OpenCV says no more than "no", and says it as well when memory is short: ask Pillow why.
+        fault = pillow.explain(data)
+        pixels = None if fault else cv2.imdecode(encoded, flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(f"no room to decode an image of {len(data):,} bytes") from error
+        raise ImageRefused("corrupt", str(error.err)) from error
+    if pixels is None:
+        raise ImageRefused("corrupt", fault or "the decoder found it damaged")
+    return pixels
+
+
+def _on_white(pixels_HWC: np.ndarray, *, swap: bool = True) -> np.ndarray:
+    """Lay a picture with alpha on white.
+
+    Args:
+        pixels_HWC: uint8 or uint16; BGRA, or RGBA with `swap=False`. An opaque one may come with three channels.
+    """
+    if pixels_HWC.dtype == np.uint16:
+        pixels_HWC = cv2.convertScaleAbs(pixels_HWC, alpha=1 / 257)
+    if pixels_HWC.shape[2] == 3:
+        return cv2.cvtColor(pixels_HWC, cv2.COLOR_BGR2RGB) if swap else pixels_HWC
+    rgb_HWC = cv2.cvtColor(pixels_HWC, cv2.COLOR_BGRA2RGB if swap else cv2.COLOR_RGBA2RGB)
+    alpha_HW1 = pixels_HWC[..., 3:]
+    if alpha_HW1.min() == 255:
+        return rgb_HWC
+    alpha_HWC = cv2.merge([alpha_HW1[..., 0]] * 3)
+    ground_HWC = 255 - alpha_HWC
+    return cv2.add(cv2.multiply(rgb_HWC, alpha_HWC, scale=1 / 255), ground_HWC)
+
+
+def _hold_drawn(data: bytes, layout: jpeg.JpegLayout, stored_HWC: np.ndarray) -> None:
+    """Refuse a JPEG that was cut off and closed with an end marker, which every decoder takes.
+
+    libjpeg leaves what is missing at mid-grey, down to the last pixel. A picture may be grey there by itself; then
+    filler at the end of its last scan changes nothing, whereas in an incomplete scan it draws.
+    """
+    padded_HWC = cv2.imdecode(np.frombuffer(jpeg.pad_last_scan(data, layout), np.uint8), _RGB)
+    if padded_HWC is None or not np.array_equal(padded_HWC, stored_HWC):
+        raise ImageRefused("truncated", "the last rows of a JPEG are missing")
