@@ -102,6 +102,11 @@ class Backfill:
                     found.append((fragment.fragment_id, rows))
             return found
 
+    def _fragment(self, fragment_id: int) -> Any:
+        fragment = self.table.dataset.get_fragment(fragment_id)
+        assert fragment is not None, "fragments of a pinned version do not go away"
+        return fragment
+
     def num_recorded(self) -> int:
         """Fragments whose column files an earlier run finished and this one will only commit."""
         return sum(self._recorded(fragment) is not None for fragment in self.table.dataset.get_fragments())
@@ -109,7 +114,7 @@ class Backfill:
     def checkpoints(self, fragment_id: int) -> list[Part]:
         """Parts of a fragment that an earlier run computed; those of other inputs are ignored."""
         parts = []
-        signature = self._signature(self.table.dataset.get_fragment(fragment_id))
+        signature = self._signature(self._fragment(fragment_id))
         for name in self.state.names(f"fragment-{fragment_id}-part-"):
             stored = self.state.read_arrow(name)
             if stored is not None and (stored.schema.metadata or {}).get(b"signature") == _text(signature).encode():
@@ -128,7 +133,7 @@ class Backfill:
             done: int64 places to leave out, from `checkpoints`.
             batch_rows: rows in a batch, except the last.
         """
-        fragment = self.table.dataset.get_fragment(fragment_id)
+        fragment = self._fragment(fragment_id)
         with translated(self.table.uri, "reading"):
             scanner = fragment.scanner(
                 columns=list(self.inputs),
@@ -148,14 +153,14 @@ class Backfill:
 
     def checkpoint(self, fragment_id: int, number: int, part: Part) -> None:
         """Record a part of a fragment, so that it is not computed again."""
-        signature = _text(self._signature(self.table.dataset.get_fragment(fragment_id)))
+        signature = _text(self._signature(self._fragment(fragment_id)))
         columns = {"place": pa.array(part.places), "value": part.values, "error": part.errors}
         stored = pa.table(columns).replace_schema_metadata({"signature": signature})
         self.state.write_arrow(f"fragment-{fragment_id}-part-{number:05d}", stored)
 
     def finish(self, fragment_id: int, parts: Sequence[Part]) -> None:
         """Write the fragment's column file, existing values kept, and record it. It is not visible before `commit`."""
-        fragment = self.table.dataset.get_fragment(fragment_id)
+        fragment = self._fragment(fragment_id)
         record: dict[str, Any] = {"signature": self._signature(fragment), "rows": sum(len(p.places) for p in parts)}
         places = np.concatenate([part.places for part in parts]) if parts else np.empty(0, np.int64)
         for name, arrays in ((self.column, "values"), (error_column(self.column), "errors")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ from clipdata.lance_io.table import Table, _open_dataset, exists, open_table
 from clipdata.schema import align, key_of
 from clipdata.storage import Storage, absolute, redact
 
-FORMAT = "2.2"
+FORMAT: Literal["2.2"] = "2.2"
 # A fragment is the unit of backfill, of resuming and of conflicts between writers.
 ROWS_PER_FRAGMENT = 16_384
 

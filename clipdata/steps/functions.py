@@ -50,13 +50,11 @@ class FunctionStep:
         errors: list[str | None] = []
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             try:
-                value = pa.scalar(self(*row), self.returns).as_py()
+                values.append(pa.scalar(self(*row), self.returns).as_py())
+                errors.append(None)
             except Exception as error:  # any fault of the user's function belongs to this row
-                value, reason = None, f"{type(error).__name__}: {error}"
-            else:
-                reason = None
-            values.append(value)
-            errors.append(reason)
+                values.append(None)
+                errors.append(f"{type(error).__name__}: {error}")
         return pa.array(values, self.returns), errors
 
 
