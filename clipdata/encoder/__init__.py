@@ -1,0 +1,52 @@
+"""The models: an image tower and a text tower with their preprocessing and tokenizer, under one identity.
+
+The only package that speaks open_clip, timm and transformers. It must know nothing of tables, steps or training loops.
+Names are loaded on first use, because open_clip alone takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipdata.encoder.exporting import export
+    from clipdata.encoder.loading import load_encoder, new_encoder
+    from clipdata.encoder.model import Encoder
+    from clipdata.encoder.preparation import Preparation
+    from clipdata.encoder.tokenization import TextTokenizer
+    from clipdata.encoder.towers import TowerSplit, lock, split
+
+__all__ = [
+    "Encoder",
+    "Preparation",
+    "TextTokenizer",
+    "TowerSplit",
+    "export",
+    "load_encoder",
+    "lock",
+    "new_encoder",
+    "split",
+]
+
+_HOME = {
+    "Encoder": "model",
+    "Preparation": "preparation",
+    "TextTokenizer": "tokenization",
+    "TowerSplit": "towers",
+    "export": "exporting",
+    "load_encoder": "loading",
+    "lock": "towers",
+    "new_encoder": "loading",
+    "split": "towers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

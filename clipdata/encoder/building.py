@@ -1,0 +1,117 @@
+"""Makes an Encoder from its parts: an architecture, weights in a file or none, and a tokenizer.
+
+It must know nothing of names and hubs (loading.py, hub.py); every file it reads is on this machine.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from torch import nn
+
+from clipdata.encoder.model import Encoder
+from clipdata.encoder.preparation import Preparation
+from clipdata.encoder.quiet import quiet_libraries
+from clipdata.encoder.tokenization import TextTokenizer
+from clipdata.errors import UsageError
+
+
+def build_encoder(
+    name: str,
+    model_cfg: Mapping[str, Any],
+    preprocess_cfg: Mapping[str, Any] | None = None,
+    *,
+    weights: Path | None = None,
+    tokenizer_folder: Path | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+) -> Encoder:
+    """Build the model, load its weights if there are any, and put preprocessing and tokenizer beside it.
+
+    The global random state is left as it was.
+
+    Args:
+        name: what the person called the model.
+        model_cfg: open_clip's `model_cfg`; a Hugging Face tower in it is named by a local folder.
+        preprocess_cfg: what differs from open_clip's defaults; the size always comes from the model.
+        weights: file of the whole model's weights; without it they are random.
+        tokenizer_folder: files of a Hugging Face tokenizer, if the model uses one.
+        seed: of the random weights.
+        device: where the model runs.
+        precision: what the towers compute in.
+
+    Raises:
+        UsageError: the architecture is not one that open_clip can build, or the weights belong to another.
+    """
+    with quiet_libraries(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build_model(name, model_cfg)
+        if weights is not None:
+            _load_weights(name, model, weights)
+        tokenize = _build_tokenizer(model_cfg["text_cfg"], tokenizer_folder)
+    merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess_cfg or {}))
+    merged["size"] = model.visual.image_size
+    prepare = Preparation.from_config(merged)
+    set_model_preprocess_cfg(model, prepare.to_config())
+    return Encoder(
+        model,
+        name=name,
+        model_cfg=model_cfg,
+        prepare=prepare,
+        tokenize=tokenize,
+        device=device,
+        precision=precision,
+    )
+
+
+def _build_model(name: str, model_cfg: Mapping[str, Any]) -> Any:
+    """Instantiate the class that open_clip's own factory would choose, never looking for weights."""
+    config = copy.deepcopy(dict(model_cfg))
+    custom_text = config.pop("custom_text", False)
+    if config["vision_cfg"].get("timm_model_name"):
+        config["vision_cfg"]["timm_model_pretrained"] = False
+    if config["text_cfg"].get("hf_model_name"):
+        config["text_cfg"]["hf_model_pretrained"] = False
+        custom_text = True
+    kind = open_clip.CLIP
+    if custom_text:
+        kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    try:
+        return kind(**config)
+    except (TypeError, KeyError, RuntimeError, AssertionError) as error:
+        raise UsageError(f"open_clip cannot build {name!r}: {error}") from error
+
+
+def _load_weights(name: str, model: nn.Module, weights: Path) -> None:
+    try:
+        open_clip.load_checkpoint(model, str(weights))
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()
+        raise UsageError(
+            f"{weights} does not hold weights of {name!r}: {' '.join(line.strip() for line in first[:2])[:300]}"
+        ) from error
+
+
+def _build_tokenizer(text_cfg: Mapping[str, Any], folder: Path | None) -> TextTokenizer:
+    context_length = int(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
+    options = dict(text_cfg.get("tokenizer_kwargs") or {})
+    if folder is None:
+        tokenizer: Any = open_clip.tokenizer.SimpleTokenizer(context_length=context_length, **options)
+    else:
+        tokenizer = open_clip.tokenizer.HFTokenizer(
+            str(folder),
+            context_length=context_length,
+            tokenizer_mode=text_cfg.get("tokenizer_mode"),
+            local_files_only=True,
+            **options,
+        )
+    return TextTokenizer(tokenizer, context_length)

@@ -1,0 +1,59 @@
+"""Digests that tell two encoders apart: weights, architecture, preprocessing, tokenizer, precision.
+
+Equal digests mean equal features up to rounding, on every machine and after every save and load. It must know nothing
+of where a model came from: names and paths are no part of an identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+# Where a tower's files lie, and whether they were loaded: no part of what the tower computes.
+_NOT_ARCHITECTURE = {"hf_model_name", "hf_model_pretrained", "hf_tokenizer_name", "timm_model_pretrained"}
+# What a Hugging Face tower computes beyond its weights. A fixed list, because libraries add keys over time.
+_TOWER_KEYS = ("model_type", "hidden_act", "activation", "layer_norm_eps", "num_attention_heads", "pad_token_id")
+
+
+def digest_of(facts: Any) -> str:
+    """Return the hex digest of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def digest_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return the hex digest of tensors by name, type, shape and bytes; memory layout and device play no part."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
+        flat = tensor.detach().to("cpu").contiguous().view(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def architecture(model_cfg: Mapping[str, Any], tower_config: Any = None) -> dict[str, Any]:
+    """Return what of an open_clip config decides the features and cannot be seen in the weights' shapes.
+
+    Args:
+        model_cfg: open_clip's `model_cfg`.
+        tower_config: config of the Hugging Face text tower, if there is one.
+    """
+    decisive = {key: _without_places(value) for key, value in model_cfg.items() if value is not None}
+    decisive.pop("custom_text", None)
+    if tower_config is not None:
+        decisive["tower"] = {key: getattr(tower_config, key, None) for key in _TOWER_KEYS}
+    return decisive
+
+
+def mutation_count(model: torch.nn.Module) -> tuple[tuple[int, int], ...]:
+    """Return what changes when a weight is replaced or written in place, so that a stale digest is noticed."""
+    return tuple((tensor.data_ptr(), tensor._version) for tensor in model.state_dict(keep_vars=True).values())
+
+
+def _without_places(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: item for key, item in value.items() if key not in _NOT_ARCHITECTURE and item is not None}

@@ -1,0 +1,177 @@
+"""From decoded pixels to what a model's image tower eats: resize, crop or pad, and later normalise.
+
+Equal to `open_clip.image_transform` on the same pixels, without PIL where torch can do it several times faster.
+It must know nothing of models; a data worker imports it without paying for open_clip.
+
+Shapes: H, W = height and width of a picture, S = side of the model's input, B = batch, C = 3 channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from clipdata.errors import UsageError
+
+_MODES = ("shortest", "longest", "squash")
+_FILTERS = ("bicubic", "bilinear")
+# A strip longer than this many inputs is resized by PIL, which can resize only the part that the crop keeps.
+_MAX_STRIP = 8
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a model wants its pictures; calling it prepares one.
+
+    Args:
+        size: (height, width) of the model's input in pixels.
+        mean: of each channel, on the scale 0 to 1.
+        std: of each channel, on the scale 0 to 1.
+        interpolation: filter used to resize, always with antialiasing.
+        resize_mode: "shortest" crops the middle, "longest" pads to the shape, "squash" ignores the aspect ratio.
+        fill_color: level (0 to 255) of the padding of "longest".
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    fill_color: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resize_mode not in _MODES:
+            raise UsageError(f"resize_mode is {self.resize_mode!r}; expected one of {', '.join(_MODES)}")
+        if self.interpolation not in _FILTERS:
+            raise UsageError(f"interpolation is {self.interpolation!r}; expected one of {', '.join(_FILTERS)}")
+        if not 0 <= self.fill_color <= 255:
+            raise UsageError(f"fill_color is {self.fill_color}; expected a level from 0 to 255")
+        if min(self.size) < 1 or len(self.mean) != 3 or len(self.std) != 3:
+            raise UsageError(f"size {self.size}, mean {self.mean}, std {self.std}: expected 2, 3 and 3 numbers")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preparation:
+        """Read the `preprocess_cfg` that open_clip keeps on a model's image tower."""
+        size = config["size"]
+        return cls(
+            size=(int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1])),
+            mean=_three(config["mean"]),
+            std=_three(config["std"]),
+            # open_clip takes "random" as bicubic when it does not augment.
+            interpolation="bicubic" if config["interpolation"] == "random" else config["interpolation"],
+            resize_mode=config["resize_mode"],
+            fill_color=int(config["fill_color"]),
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the `preprocess_cfg` from which `from_config` and open_clip make the same preparation."""
+        config = asdict(self) | {"mode": "RGB", "mean": list(self.mean), "std": list(self.std)}
+        return config | {"size": self.size[0] if self.size[0] == self.size[1] else list(self.size)}
+
+    @property
+    def identity(self) -> str:
+        """Hex digest of everything that decides the prepared pixels; mean and std are not among it."""
+        decisive = (self.size, self.interpolation, self.resize_mode, self.fill_color)
+        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+    def __call__(self, pixels: np.ndarray) -> torch.Tensor:
+        """Prepare one picture.
+
+        Args:
+            pixels: uint8 RGB [H, W, 3] of any size.
+
+        Returns:
+            uint8 [3, S, S], contiguous, not normalised.
+
+        Raises:
+            UsageError: the array is not uint8 [H, W, 3].
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise UsageError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 RGB [H, W, 3]")
+        height, width = self._resized(*pixels.shape[:2])
+        if max(height / self.size[0], width / self.size[1]) > _MAX_STRIP:
+            return _channels_first(_resize_strip(pixels, (height, width), self.size, self.interpolation))
+        # torch wants memory it may write to; a copy is only made where Arrow or a slice gives something else.
+        source = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
+        if (height, width) != tuple(pixels.shape[:2]):
+            source = torch.nn.functional.interpolate(
+                source, size=(height, width), mode=self.interpolation, antialias=True
+            )
+        return self._fit(source[0]).contiguous()
+
+    def normalise(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 pixels into the model's float input, in torchvision's order of operations.
+
+        Args:
+            image_BCHW: uint8 [B, 3, S, S], on any device.
+
+        Returns:
+            float32 [B, 3, S, S] on the same device.
+
+        Raises:
+            UsageError: the tensor is not uint8 of the model's shape.
+        """
+        if image_BCHW.dtype != torch.uint8 or tuple(image_BCHW.shape[1:]) != (3, *self.size):
+            raise UsageError(
+                f"images are {image_BCHW.dtype} {list(image_BCHW.shape)}; "
+                f"expected torch.uint8 [B, 3, {self.size[0]}, {self.size[1]}], as prepare() gives"
+            )
+        mean = torch.tensor(self.mean, device=image_BCHW.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=image_BCHW.device).view(3, 1, 1)
+        return image_BCHW.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Size after resizing, before crop or padding. Source: open_clip 3.3 transform.py, torchvision Resize."""
+        if self.resize_mode == "squash":
+            return self.size
+        if self.resize_mode == "shortest" and self.size[0] == self.size[1]:
+            short, long = min(height, width), max(height, width)
+            new_long = int(self.size[0] * long / short)
+            return (self.size[0], new_long) if height <= width else (new_long, self.size[0])
+        choose = max if self.resize_mode == "longest" else min
+        ratio = choose(height / self.size[0], width / self.size[1])
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+    def _fit(self, image_CHW: torch.Tensor) -> torch.Tensor:
+        """Crop the middle of what is too large, pad what is too small."""
+        pads: list[int] = []
+        for axis, want in ((1, self.size[0]), (2, self.size[1])):
+            have = image_CHW.shape[axis]
+            if have > want:
+                image_CHW = image_CHW.narrow(axis, round((have - want) / 2.0), want)
+            missing = max(0, want - have)
+            pads = [missing // 2, (missing + 1) // 2, *pads]
+        return torch.nn.functional.pad(image_CHW, pads, value=self.fill_color) if any(pads) else image_CHW
+
+
+def _three(values: float | tuple[float, ...] | list[float]) -> tuple[float, float, float]:
+    listed = [values] * 3 if isinstance(values, (int, float)) else list(values)
+    return (float(listed[0]), float(listed[1]), float(listed[2]))
+
+
+def _channels_first(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _resize_strip(
+    pixels: np.ndarray, resized: tuple[int, int], size: tuple[int, int], interpolation: str
+) -> np.ndarray:
+    """Resize only what the middle crop keeps of a very long or wide picture, so that memory stays bounded."""
+    from PIL import Image
+
+    box: list[float] = [0.0, 0.0, 0.0, 0.0]
+    for axis in (0, 1):
+        scale = pixels.shape[axis] / resized[axis]
+        first = max(0, round((resized[axis] - size[axis]) / 2.0))
+        box[1 - axis] = first * scale
+        box[3 - axis] = (first + min(size[axis], resized[axis])) * scale
+    kept = (min(size[1], resized[1]), min(size[0], resized[0]))
+    method = Image.Resampling.BILINEAR if interpolation == "bilinear" else Image.Resampling.BICUBIC
+    picture = Image.fromarray(pixels).resize(kept, method, box=(box[0], box[1], box[2], box[3]))
+    return np.asarray(picture)
