@@ -251,6 +251,29 @@ def test_the_cursor_of_a_batch_is_a_state_whatever_the_number_of_workers(table, 
     assert labels(load(again, num_workers)) == labels(whole)[7:]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2, 5])
+def test_torchdatas_stateful_loader_goes_on_in_the_middle_of_an_epoch(table, num_workers):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def loader():
+        return stateful.StatefulDataLoader(
+            Stream(table, ["label"], batch_size=4, seed=1),
+            batch_size=None,
+            num_workers=num_workers,
+            multiprocessing_context="forkserver" if num_workers else None,
+        )
+
+    broken_off, whole, state = loader(), [], None
+    for number, batch in enumerate(broken_off, 1):
+        whole.append(batch["label"].tolist())
+        state = broken_off.state_dict() if number == 7 else state
+    again = loader()
+    again.load_state_dict(state)
+
+    assert labels(again) == whole[7:]
+    assert len(labels(again)) == 12  # the next epoch is whole again
+
+
 def test_a_state_of_another_stream_is_refused_with_every_difference(table):
     state = Stream(table, ["label"], batch_size=8, seed=3).state_dict()
 

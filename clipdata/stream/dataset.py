@@ -115,7 +115,6 @@ class Stream(IterableDataset[Batch]):
             found = f"batch_size is {batch_size}, and {num_rows:,} rows are to be streamed; expected at least one batch"
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream")
         self._until_epoch = until_epoch
-        self._stride: int | None = None  # set when a state of one DataLoader worker was loaded
         self.set_epoch(epoch)
         self._home = os.getpid()
 
@@ -135,12 +134,14 @@ class Stream(IterableDataset[Batch]):
     def set_epoch(self, epoch: int) -> None:
         """Begin the next iteration at the start of an epoch."""
         self._start = self._position = Cursor(epoch, 0)
-        self._stride = None
+        # Of a state taken inside a DataLoader worker: how many there were, and the epoch before which they would stop.
+        self._start_lane: tuple[int, int] | None = None
+        self._lane: tuple[int, int] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker."""
         state = {"epoch": self._position.epoch, "batch": self._position.batch, **self._identity()}
-        return state if self._stride is None else {**state, "stride": self._stride}
+        return state if self._lane is None else {**state, "lane": list(self._lane)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin the next iteration where a state was taken.
@@ -160,25 +161,23 @@ class Stream(IterableDataset[Batch]):
         if problems:
             raise ConfigError(problems, what="stream state of another stream")
         self._start = self._position = Cursor(int(state["epoch"]), int(state["batch"]))
-        self._stride = state.get("stride")
+        self._start_lane = self._lane = tuple(state["lane"]) if "lane" in state else None
 
     def __iter__(self) -> Iterator[Batch]:
         worker, num_workers = self._worker()
         total = self.plan.num_batches
         first = self._start.epoch * total + self._start.batch
-        stop = total * (self._start.epoch + 1 if self._until_epoch is None else self._until_epoch)
-        if self._stride is None:
-            numbers = worker_batches(first, stop, worker, num_workers)
-        elif self._stride == num_workers:
-            numbers = worker_batches(first, stop, 0, num_workers)
-        else:
-            raise UsageError(f"the state was taken with {self._stride} workers, and there are {num_workers} now")
-        step = num_workers if get_worker_info() else None
+        until = self._start.epoch + 1 if self._until_epoch is None else self._until_epoch
+        if self._start_lane is not None:
+            worker, (lanes, until) = 0, self._start_lane
+            if lanes != num_workers:
+                raise UsageError(f"the state was taken with {lanes} workers, and there are {num_workers} now")
+        numbers = worker_batches(first, until * total, worker, num_workers)
+        lane = (num_workers, until) if get_worker_info() else None
         for number, batch in zip(numbers, self._batches(numbers), strict=True):
-            self._stride, self._position = step, Cursor(*divmod(number + num_workers, total))
+            self._lane, self._position = lane, Cursor(*divmod(number + num_workers, total))
             yield batch
-        self._stride, self._start = None, Cursor(*divmod(stop, total))
-        self._position = self._start
+        self.set_epoch(max(until, self._start.epoch))
 
     def _batches(self, numbers: range) -> Generator[Batch, None, None]:
         """Read, decode and tokenize in a thread, some batches ahead of whoever trains on them."""
