@@ -94,12 +94,10 @@ class Link:
                 answer = await read_head(reader)
         except ConnectionError:
             answer = None
-        if answer is None:
-            self.close()
-        elif method != "HEAD" and not answer.is_bodiless():
+        if answer is not None and method != "HEAD" and not answer.is_bodiless():
             await read_body(reader, answer, until_end=True)
-            if answer.header("connection").lower() == "close":
-                self.close()
+        if answer is None or answer.header("connection").lower() == "close":
+            self.close()
         return answer
 
     def close(self) -> None:
@@ -140,10 +138,11 @@ class Relay:
         self._address = address
         self.faults = Faults(seed)
         self.log: list[Request] = []
-        self._late: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()  # the loop itself holds a task by a weak reference only
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one client connection until either side ends it."""
+        self._keep(asyncio.current_task())
         link = Link(self._address)
         try:
             while (request := await read_head(reader)) is not None:
@@ -184,9 +183,10 @@ class Relay:
         await link.exchange(request, method)
         link.close()
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+    def _keep(self, task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _kind_of(request: Message, method: str, target: str) -> RequestKind:

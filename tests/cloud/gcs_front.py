@@ -21,7 +21,7 @@ from tests.cloud.gcs_backend import Answer, Backend, Request, start
 from tests.cloud.gcs_xml import XmlApi
 
 JSON_ROOTS = ("/storage/v1", "/upload/", "/resumable/", "/download/", "/batch/")
-_PASSED_HEADERS = ("content-type", "content-range", "range", "if-match", "if-none-match")
+_PASSED_HEADERS = ("host", "content-type", "content-range", "range", "if-match", "if-none-match")
 _OBJECT = r"/storage/v1/b/([^/]+)/o/([^/]+)"
 _WRITTEN = [
     re.compile(rf"^{_OBJECT}$"),
