@@ -39,10 +39,14 @@ OPTION_WORDS: dict[str, str] = {
 SECRET_WORDS = frozenset({"secret_access_key", "session_token", "token", "account_key", "sas_token", "access_key_id"})
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "az": "az", "abfs": "az", "abfss": "az", "file": "file"}
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
-_URL_USERINFO = re.compile(r"(://)[^/@\s]+@")
+_CANONICAL = {"gcs": "gs", "s3a": "s3"}  # spellings that Lance and DataChain do not know
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_URL_USERINFO = re.compile(r"(://)[^/\s]+@")
 _URL_SECRET_QUERY = re.compile(
-    r"(?i)([?&](?:sig|signature|token|key|x-amz-[a-z-]*|x-goog-[a-z-]*|awsaccesskeyid)=)[^&\s]+"
+    r"(?i)([?&](?:sig|signature|[a-z_-]*token|[a-z_-]*key|x-amz-[a-z-]*|x-goog-[a-z-]*|awsaccesskeyid)=)[^&\s]+"
 )
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s,'\"]+")
 
 
 def scheme(uri: str | os.PathLike[str]) -> str:
@@ -65,13 +69,14 @@ def absolute(uri: str | os.PathLike[str]) -> str:
     """Return a location that does not depend on the working directory (a plain absolute path, or the URL)."""
     text = os.fspath(uri)
     if is_remote(text):
-        return text.rstrip("/")
+        written, _, rest = text.partition("://")
+        return f"{_CANONICAL.get(written.lower(), written.lower())}://{rest}".rstrip("/")
     return str(Path(text.removeprefix("file://")).expanduser().absolute())
 
 
 def redact(text: str) -> str:
-    """Mask credentials inside URLs: user info, signatures, tokens."""
-    return _URL_SECRET_QUERY.sub(r"\1***", _URL_USERINFO.sub(r"\1***@", text))
+    """Mask credentials inside URLs and headers: user info, signatures, tokens."""
+    return _BEARER.sub(r"\1***", _URL_SECRET_QUERY.sub(r"\1***", _URL_USERINFO.sub(r"\1***@", text)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +88,7 @@ class Storage:
         options: words of `OPTION_WORDS`; `fsspec.<key>` and `lance.<key>` pass a key of those libraries through.
 
     Raises:
-        UsageError: a word is unknown; the message lists those that exist.
+        UsageError: a word is unknown (the message lists those that exist), or its value cannot be right.
     """
 
     anonymous: bool = False
@@ -97,6 +102,8 @@ class Storage:
                 f"unknown storage option {', '.join(map(repr, unknown))}; known: {known}",
                 hint="pass a library's own key as fsspec.<key>=<value> or lance.<key>=<value>",
             )
+        for word, value in self.options.items():
+            _check_value(word, value)
         object.__setattr__(self, "options", dict(self.options))
 
     def __repr__(self) -> str:
@@ -110,9 +117,10 @@ class Storage:
     @classmethod
     def parse(cls, pairs: list[str] | tuple[str, ...] = (), *, anonymous: bool = False) -> Storage:
         """Read `key=value` pairs as typed on the command line."""
-        broken = [pair.split("=")[0] for pair in pairs if "=" not in pair]
-        if broken:
-            raise UsageError(f"storage option {broken[0]!r} has no value; expected key=value")
+        broken = [pair for pair in pairs if "=" not in pair]
+        if broken:  # shown only where it is a word: it may be a secret that lost its key
+            shown = repr(broken[0]) if broken[0] in OPTION_WORDS else f"number {pairs.index(broken[0]) + 1}"
+            raise UsageError(f"storage option {shown} is not written key=value")
         return cls(anonymous=anonymous, options=dict(pair.split("=", 1) for pair in pairs))
 
     def signed(self) -> Storage:
@@ -133,19 +141,22 @@ class Storage:
         Raises:
             UsageError: the scheme needs a package that is not installed, or is unknown.
         """
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # its probe stalls 60 s where gRPC is shut
-        import fsspec
-
         text = absolute(uri)
         kind = scheme(text)
-        keywords = {"file": dict, "gs": self._gcsfs, "s3": self._s3fs, "az": self._adlfs}.get(kind, dict)()
+        keywords = {"gs": self._gcsfs, "s3": self._s3fs, "az": self._adlfs}.get(kind, dict)()
+        if kind in ("gs", "s3", "az"):
+            keywords["use_listings_cache"] = False  # or a job would not see what was added since the last one
+        import fsspec
+
         try:
-            fs, path = fsspec.core.url_to_fs(text, **keywords, **self.passthrough("fsspec"))
+            # Not url_to_fs: to that "a::b.jpg" is a chain of filesystems, and it would write to "a".
+            kind_of_fs = fsspec.get_filesystem_class(text.partition("://")[0] if is_remote(text) else "file")
+            keywords = kind_of_fs._get_kwargs_from_urls(text) | keywords | self.passthrough("fsspec")
+            return kind_of_fs(**keywords), kind_of_fs._strip_protocol(text)
         except (ImportError, ValueError) as error:
             extra = {"gs": "gcs", "s3": "s3", "az": "azure"}.get(kind)
             hint = f"pip install 'clipdata[{extra}]'" if extra else "use a local path, gs://, s3:// or az://"
-            raise UsageError(f"cannot open {redact(text)}: {error}", hint=hint) from error
-        return fs, path
+            raise UsageError(f"cannot open {redact(text)}: {redact(str(error))}", hint=hint) from error
 
     def lance_options(self, uri: str | os.PathLike[str]) -> dict[str, str]:
         """Storage options in Lance's own words for the location's scheme (empty for local paths)."""
@@ -167,56 +178,59 @@ class Storage:
 
     def datachain_config(self, uri: str | os.PathLike[str]) -> dict[str, Any]:
         """Keyword arguments for `datachain.read_storage`: `anon` and `client_config`."""
-        kind, config = scheme(uri), {}
-        if kind == "gs":
-            config = _present({"endpoint_url": self.options.get("endpoint"), "token": self.options.get("token")})
-        elif kind == "s3":
-            words = {"aws_endpoint_url": "endpoint", "aws_key": "access_key_id"}
-            words |= {"aws_secret": "secret_access_key", "aws_token": "session_token"}
-            config = _present({theirs: self.options.get(ours) for theirs, ours in words.items()})
-        elif kind == "az":
-            config = _present({w: self.options.get(w) for w in ("account_name", "account_key", "sas_token")})
+        config = {"gs": self._gcsfs, "s3": self._s3fs, "az": self._adlfs}.get(scheme(uri), dict)()
+        config.pop("anon", None)  # has an argument of its own
+        if scheme(uri) == "s3" and "endpoint_url" in config:
+            config["aws_endpoint_url"] = config.pop("endpoint_url")
         return {"anon": self.anonymous or None, "client_config": config or None}
 
     def _gcsfs(self) -> dict[str, Any]:
-        token = "anon" if self.anonymous else self.options.get("token")
+        _prepare_google()
+        token = self.options.get("token")
         return _present(
-            {"token": token, "endpoint_url": self.options.get("endpoint"), "project": self.options.get("project")}
+            {
+                "token": "anon" if self.anonymous else token and (_file_of(token) or token),
+                "endpoint_url": self.options.get("endpoint"),
+                "project": self.options.get("project"),
+                "requests_timeout": self._timeout_s(),
+            }
         )
 
     def _s3fs(self) -> dict[str, Any]:
         words = {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token", "profile": "profile"}
-        keywords = {theirs: self.options.get(ours) for theirs, ours in words.items()}
-        region = self.options.get("region")
-        client = {"region_name": region} if region else None
+        timeout_s = self._timeout_s()
         return _present(
             {
-                **keywords,
+                **{theirs: self.options.get(ours) for theirs, ours in words.items()},
                 "anon": self.anonymous or None,
                 "endpoint_url": self.options.get("endpoint"),
-                "client_kwargs": client,
+                "client_kwargs": {"region_name": self.options["region"]} if "region" in self.options else None,
+                "config_kwargs": {"connect_timeout": timeout_s, "read_timeout": timeout_s} if timeout_s else None,
             }
         )
+
+    def _timeout_s(self) -> float | None:
+        found = _DURATION.match(self.options.get("timeout", ""))
+        return float(found[1]) * _SECONDS[found[2]] if found else None
 
     def _adlfs(self) -> dict[str, Any]:
         words = ("account_name", "account_key", "sas_token")
         return _present({**{w: self.options.get(w) for w in words}, "anon": self.anonymous or None})
 
     def _lance_gcs(self) -> dict[str, str]:
-        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") == "":
-            del os.environ["GOOGLE_APPLICATION_CREDENTIALS"]  # Lance takes the empty string for a file name
+        _prepare_google()
         endpoint = self.options.get("endpoint")
         if endpoint and self.anonymous:
             key = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": ""}
             return {"google_service_account_key": json.dumps(key | {"private_key": "", "private_key_id": ""})}
-        token = self.options.get("token")
-        is_file = token is not None and Path(token).expanduser().exists()
+        token = None if self.anonymous else self.options.get("token")
+        key_file = _file_of(token) if token else None
         return _present(
             {
                 "google_skip_signature": "true" if self.anonymous else None,
                 "google_base_url": endpoint,
-                "google_service_account": token if is_file else None,
-                "google_bearer_token": None if is_file else token,
+                "google_application_credentials": key_file,  # takes keys of service accounts and of users
+                "google_bearer_token": None if key_file else token,
             }
         )
 
@@ -242,6 +256,30 @@ class Storage:
 
 def _present(pairs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in pairs.items() if value is not None}
+
+
+def _check_value(word: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        found = "empty" if value == "" else f"of type {type(value).__name__}"
+        raise UsageError(f"storage option {word} is {found}; expected text")
+    if word == "endpoint" and not value.startswith(("http://", "https://")):
+        raise UsageError(f"storage option endpoint is {redact(value)!r}; expected a URL such as https://host:9000")
+    if word == "timeout" and not _DURATION.match(value):
+        raise UsageError(f"storage option timeout is {value!r}; expected a duration such as 30s, 500ms or 2m")
+
+
+def _file_of(token: str) -> str | None:
+    """The path of a key file, or None where a token is the token itself (and may be too long for a path)."""
+    path = os.path.expanduser(token)
+    return path if os.path.isfile(path) else None
+
+
+def _prepare_google() -> None:
+    """Settle what Google's libraries read from the environment; gcsfs does so when it is imported."""
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # its probe stalls 60 s where gRPC is shut
+    os.environ.setdefault("FETCH_RAW_TOKEN_EXPIRY", "false")  # or gcsfs sends a bearer token to Google inside a URL
+    if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") == "":
+        del os.environ["GOOGLE_APPLICATION_CREDENTIALS"]  # Lance takes the empty string for a file name
 
 
 def _aws_profile(profile: str) -> dict[str, str]:
