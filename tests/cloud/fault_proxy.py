@@ -79,6 +79,7 @@ class Request:
     fault: str | None
     up_bytes: int
     down_bytes: int
+    latency_s: float
 
 
 @dataclass

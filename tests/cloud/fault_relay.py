@@ -169,7 +169,8 @@ class Relay:
         elif fault not in _NEVER_CARRIED_OUT:
             answer = await link.exchange(request, method)
         reply = shape(answer, fault, method)
-        entry = Request(kind, method, unquote(target), reply.status, fault, len(request.body), reply.body_bytes)
+        sizes = (len(request.body), reply.body_bytes)
+        entry = Request(kind, method, unquote(target), reply.status, fault, *sizes, latency_s)
         self.log.append(entry)  # before the client can know of it and ask
         writer.write(reply.raw)
         await writer.drain()
