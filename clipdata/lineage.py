@@ -50,9 +50,13 @@ class Lineage:
         decisive.append(dict(self.upstream))
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, with the fingerprint spelled out."""
+        return {**asdict(self), "inputs": list(self.inputs), "fingerprint": self.fingerprint}
+
     def to_json(self) -> str:
-        """JSON text with the fingerprint spelled out."""
-        return json.dumps({**asdict(self), "inputs": list(self.inputs), "fingerprint": self.fingerprint}, default=str)
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), default=str)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Lineage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -90,6 +90,10 @@ class Mapped:
     def num_failed(self) -> int:
         """Rows that stayed null."""
         return sum(self.failed.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "failed": dict(self.failed), "notes": dict(self.notes)}
 
     def __str__(self) -> str:
         if not self.computed and not self.failed:

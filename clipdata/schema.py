@@ -51,6 +51,11 @@ def image_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
     return pa.schema([*IMAGE_FIELDS, *extra])
 
 
+def is_binary(kind: pa.DataType) -> bool:
+    """Tell whether a type holds bytes, such as an image's."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
 def error_column(column: str) -> str:
     """Name of the column that says why a row of `column` stayed null."""
     return f"{column}{ERROR_SUFFIX}"

@@ -12,7 +12,7 @@ import json
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -66,6 +66,22 @@ class Ingested:
     def num_refused(self) -> int:
         """Rows refused in this run."""
         return sum(self.refused.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "table": self.table.uri,
+            "version": self.table.version,
+            "rows": self.table.num_rows,
+            "listed": self.listed,
+            "unchanged": self.unchanged,
+            **asdict(self.written),
+            "refused": dict(self.refused),
+            "refused_before": self.refused_before,
+            "vanished": list(self.vanished),
+            "notes": dict(self.notes),
+            "seconds": self.seconds,
+        }
 
     def __str__(self) -> str:
         rows_ = self.table.num_rows
@@ -279,7 +295,7 @@ class _Job:
 
     def _close(self, parameters: dict[str, Any]) -> None:
         """Mark the end of the verb, unless nothing happened; an earlier run that was killed is closed by this one."""
-        wrote = self.written != Written() or self.rejects.num_written
+        wrote = self.written.any or self.rejects.num_written
         last = versions(self.table.uri, storage=self.table.storage)[-1]
         if not wrote and (last.properties is not None or last.num_rows == 0):
             return

@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,19 @@ class Merged:
     unmatched_images: Sequence[str]
     renamed: Mapping[str, str]
     seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "table": self.table.uri,
+            "version": self.table.version,
+            "rows": self.num_rows,
+            **asdict(self.written),
+            "unmatched_metadata": list(self.unmatched_metadata),
+            "unmatched_images": list(self.unmatched_images),
+            "renamed": dict(self.renamed),
+            "seconds": self.seconds,
+        }
 
     def __str__(self) -> str:
         counts = f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.written.deleted:,} removed"
@@ -133,7 +146,7 @@ def merge_report(
         rejects.add(Reject(f"metadata:{key}", "", "no_image", f"{count} metadata rows name {on} {key!r}"))
     rejects.flush()
     table.move_to(table.latest())
-    if written != Written():
+    if written.any:
         counts = {"inserted": written.inserted, "updated": written.updated, "deleted": written.deleted}
         origin = {"images": f"{left.uri}@{left.version}", "metadata": f"{right.uri}@{right.version}", "on": on}
         properties = Properties("merge", {**origin, "group": group}, counts, first_version=first_version)

@@ -26,7 +26,7 @@ from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.rows import add_columns
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
-from clipdata.schema import error_column
+from clipdata.schema import error_column, is_binary
 from clipdata.storage import join
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Backfill:
         Inputs that hold image bytes are left out of it: to test them for null is to read them.
         """
         schema = self.table.schema
-        needed = [name for name in self.inputs if not _is_binary(schema.field(name).type)]
+        needed = [name for name in self.inputs if not is_binary(schema.field(name).type)]
         terms = [f"`{name}` IS NOT NULL" for name in needed]
         if not self.recompute:
             terms.append(f"`{self.column}` IS NULL")
@@ -262,10 +262,6 @@ def _signature_of(dataset: lance.LanceDataset, fragment: Any, inputs: Sequence[s
     if fragment.physical_rows is None:
         raise StorageError(f"fragment {fragment.fragment_id} does not say how many rows it has")
     return {"physical_rows": fragment.physical_rows, "files": files}
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _field_ids(column: Any) -> set[int]:

@@ -72,6 +72,15 @@ class Version:
     properties: Properties | None
     tags: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        known = self.properties
+        verb = {"verb": known.verb, "parameters": dict(known.parameters), "touched": dict(known.rows)} if known else {}
+        when = self.when.isoformat(timespec="seconds")
+        return {"version": self.version, "when": when, "operation": self.operation, "rows": self.num_rows, **verb} | {
+            "tags": list(self.tags)
+        }
+
 
 def commit(table: Table, operation: Callable[[Any], Any], properties: Properties) -> Table:
     """Commit an operation against the newest version, again and again until it is in the history exactly once.

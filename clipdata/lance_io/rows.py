@@ -33,6 +33,11 @@ class Written:
     updated: int = 0
     deleted: int = 0
 
+    @property
+    def any(self) -> bool:
+        """Whether anything was written at all."""
+        return self != Written()
+
     def __add__(self, other: Written) -> Written:
         return Written(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
 

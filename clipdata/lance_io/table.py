@@ -72,6 +72,13 @@ class Table:
         with translated(self.uri, "counting rows of"):
             return self.dataset.count_rows(where)
 
+    def count_nulls(self, column: str) -> int | None:
+        """Count the rows without a value; None for a column of bytes, which would have to be read for it."""
+        self.require([column], verb="count")
+        if schemas.is_binary(self.schema.field(column).type):
+            return None
+        return self.count_rows(f"`{column}` IS NULL")
+
     def scan(
         self,
         columns: Sequence[str] | None = None,

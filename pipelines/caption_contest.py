@@ -1,0 +1,252 @@
+"""The caption contest, from pictures and questions to a tuned model and the difference it made.
+
+The flow of the New Yorker caption contest: merge images with questions on the file name, score each question's
+captions with CLIP, fine-tune on the right ones, score again, and compare on pictures the model never saw. Every stage
+is a verb of the library; this module only puts them in order, and can be run again at any time: what is done stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import clipdata as cd
+import ingest
+from clipdata.errors import LineageMismatchError, UsageError
+from clipdata.progress import Progress, Silent
+from clipdata.storage import Storage, join
+
+if TYPE_CHECKING:
+    from clipdata.training.run import Run
+
+    from clipdata.comparison import Comparison
+    from clipdata.encoder.model import Encoder
+    from clipdata.lance_io.table import Table
+    from clipdata.mapping import Mapped, Step
+
+TRUNK = "image_trunk"
+
+
+@dataclass(frozen=True)
+class ContestSettings:
+    """What the pipeline works on.
+
+    Args:
+        images: folder or URL; the built-in sample by default.
+        metadata: parquet file with the questions; the built-in sample's by default.
+        model: anything `clipdata.load_encoder` takes.
+        out: folder or URL for the tables and the run.
+        filename: column of the parquet that names the picture.
+        choices: column with the captions to choose from.
+        label: column that says which one is right.
+        test_share: of the rows, when the metadata has no `split` column.
+        training: settings of the training config, as `key=value` text.
+        anonymous: the sources are public.
+        storage: how to reach the sources and the tables.
+        device: of the model.
+    """
+
+    images: str | None = None
+    metadata: str | None = None
+    model: str = "starter"
+    out: str = "work"
+    filename: str = "filename"
+    choices: str = "caption_choices"
+    label: str = "label"
+    test_share: float = 0.2
+    training: Mapping[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+    storage: Storage = field(default_factory=Storage)
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.images is None) != (self.metadata is None):
+            given, lacking = ("--images", "--metadata") if self.images is not None else ("--metadata", "--images")
+            raise UsageError(
+                f"{given} is given without {lacking}", hint="give both, or neither for the built-in sample"
+            )
+        if not 0 < self.test_share < 1:
+            raise UsageError(f"test_share is {self.test_share}; expected a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class ContestResult:
+    """What the pipeline found.
+
+    Args:
+        table: the contest, with all its columns.
+        run: the training run.
+        comparison: before and after on the held-out rows.
+        changed: whether anything was written this time.
+    """
+
+    table: Table
+    run: Run
+    comparison: Comparison
+    changed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "table": self.table.uri,
+            "version": self.table.version,
+            "run": self.run.to_dict(),
+            "comparison": self.comparison.to_dict(),
+            "changed": self.changed,
+        }
+
+
+def run_caption_contest(settings: ContestSettings, progress: Progress | None = None) -> ContestResult:
+    """Do all of it, or as much as is still to be done."""
+    pipeline = _Pipeline(settings, progress or Silent())
+    pipeline.ingest()
+    pipeline.split()
+    encoder = pipeline.load()
+    pipeline.score(encoder, "")
+    pipeline.tell_baseline()
+    run = pipeline.train(encoder)
+    pipeline.score(run.encoder(device=settings.device), "_fine_tune")
+    comparison = cd.compare(
+        pipeline.table, "label_prob", "label_prob_fine_tune", where="split = 'test'", trained_where="split = 'train'"
+    )
+    return ContestResult(pipeline.table, run, comparison, pipeline.changed)
+
+
+class _Pipeline:
+    """The stages, in order."""
+
+    def __init__(self, settings: ContestSettings, progress: Progress) -> None:
+        self.settings, self.progress = settings, progress
+        self.changed = False
+        self.table: Table
+
+    def at(self, name: str) -> str:
+        """Location of something the pipeline makes."""
+        return join(self.settings.out, name)
+
+    def ingest(self) -> None:
+        """Pictures and questions into tables, and merged."""
+        given = self.settings
+        images, metadata = _sources(given)
+        options: dict[str, Any] = {"anonymous": given.anonymous, "storage": given.storage, "progress": self.progress}
+        pictures = ingest.from_images(images, into=self.at("images.lance"), **options)
+        self._note(pictures, pictures.written.any)
+        questions = ingest.from_parquet(metadata, into=self.at("meta.lance"), required=given.filename, **options)
+        self._note(questions, questions.written.any)
+        questions.table.require([given.choices, given.label], verb="caption-contest")
+        merged = ingest.merge_report(
+            pictures.table,
+            questions.table,
+            into=self.at("contest.lance"),
+            on="filename",
+            metadata_on=given.filename,
+            storage=given.storage,
+            progress=self.progress,
+        )
+        self._note(merged, merged.written.any)
+        if not merged.num_rows:
+            raise UsageError(
+                f"no metadata row names one of the {pictures.table.num_rows:,} pictures; "
+                f"a picture is called {_first(pictures.table, 'filename')!r}, "
+                f"the metadata says {_first(questions.table, given.filename)!r}",
+                hint="name the column that holds the file's name: --filename COLUMN",
+            )
+        self.table = merged.table
+
+    def split(self) -> None:
+        """Hold out pictures, unless the metadata says which."""
+        own = "split" in self.table.schema.names and self.table.lineage("split") is None
+        self._map(cd.steps.LabelIndex(self.settings.label, choices=self.settings.choices), "label_ind")
+        if own:
+            return
+        groups = cd.steps.GroupSplit(
+            self.table,
+            choices=self.settings.choices,
+            label_index="label_ind",
+            test_share=self.settings.test_share,
+        )
+        self._map(groups, "split")
+        counts = self.table.query(
+            "SELECT split, count(*) AS rows FROM dataset GROUP BY split ORDER BY split"
+        ).to_pylist()
+        listed = ", ".join(f"{row['rows']:,} {row['split']}" for row in counts)
+        self.progress.say(
+            f"the metadata has no split: rows of one picture or one right caption stay together: {listed}"
+        )
+
+    def load(self) -> Encoder:
+        """The model to begin with."""
+        self.progress.say(f"loading {self.settings.model}")
+        return cd.load_encoder(self.settings.model, device=self.settings.device)
+
+    def score(self, encoder: Encoder, suffix: str) -> None:
+        """Scores and the right caption's probability, under names that end in `suffix`."""
+        trunk = TRUNK if self.config().train == "projections" else None
+        if trunk and not suffix:
+            self._map(cd.steps.ImageTrunk(encoder), TRUNK)
+        scores = f"scores{suffix}"
+        self._map(cd.steps.ChoiceScores(encoder, self.settings.choices, trunk=trunk), scores)
+        self._map(cd.steps.Pick(scores, "label_ind"), f"label_prob{suffix}")
+
+    def config(self) -> cd.TrainConfig:
+        """Training config: the recipe's, with the user's settings."""
+        base = cd.recipes.caption_contest(choices=self.settings.choices)
+        return base.with_settings(dict(self.settings.training))
+
+    def tell_baseline(self) -> None:
+        """How good the model is before training, against chance."""
+        for split in ("train", "test"):
+            where = f"split = '{split}'"
+            if not self.table.count_rows(f"{where} AND label_prob IS NOT NULL"):
+                continue
+            same = cd.compare(self.table, "label_prob", "label_prob", where=where, resamples=0)
+            accuracy = same.accuracy
+            chance = f"chance {accuracy.chance:.1%}" if accuracy else ""
+            right = f", right {accuracy.change.before:.1%}" if accuracy else ""
+            self.progress.say(
+                f"before training, {split}: {same.mean.num_rows:,} questions, mean probability of the right caption "
+                f"{same.mean.before:.3f}{right} ({chance})"
+            )
+
+    def train(self, encoder: Encoder) -> Run:
+        """Fine-tune on the training rows. Each config has a run folder of its own."""
+        config = self.config()
+        decisive = json.dumps([config.to_dict(), encoder.identity], sort_keys=True, default=str)
+        name = hashlib.sha256(decisive.encode()).hexdigest()[:8]
+        out = Path(self.at("runs")) / name
+        run = cd.train(self.table, encoder, config, out=out, where="split = 'train'", progress=self.progress)
+        self.progress.say(str(run))
+        return run
+
+    def _map(self, step: Step, column: str) -> None:
+        """Fill a column; one that other weights or settings made is replaced, and its old version named."""
+        try:
+            done: Mapped = cd.map_column(self.table, step, column, progress=self.progress)
+        except LineageMismatchError:
+            old = self.table.version
+            done = cd.map_column(self.table, step, column, overwrite=True, progress=self.progress)
+            self.progress.say(f"{column} was made by something else; version {old} of the table keeps it")
+        self._note(done, done.computed > 0)
+
+    def _note(self, done: object, changed: bool) -> None:
+        self.changed |= changed
+        if changed:
+            self.progress.say(str(done))
+
+
+def _sources(settings: ContestSettings) -> tuple[str, str]:
+    """Pictures and questions: the user's, or the built-in sample's."""
+    if settings.images is not None and settings.metadata is not None:
+        return settings.images, settings.metadata
+    from pipelines import sample
+
+    return str(sample.images_path()), str(sample.questions_path())
+
+
+def _first(table: Table, column: str) -> Any:
+    found = next(table.scan([column], limit=1), None)
+    return found.column(0)[0].as_py() if found is not None and found.num_rows else None

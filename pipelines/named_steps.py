@@ -1,0 +1,145 @@
+"""Steps and recipes by the names that the command line knows them by."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipdata.errors import ConfigError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from clipdata.mapping import Step
+    from clipdata.training.config import TrainConfig
+
+# Name → class in clipdata.steps, and whether it takes a model.
+STEPS = {
+    "choice-scores": ("ChoiceScores", True),
+    "pair-score": ("PairScore", True),
+    "image-trunk": ("ImageTrunk", True),
+    "image-embedding": ("ImageEmbedding", True),
+    "text-embedding": ("TextEmbedding", True),
+    "label-index": ("LabelIndex", False),
+    "pick": ("Pick", False),
+}
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Read `key=value` words.
+
+    Raises:
+        UsageError: a word has no "=".
+    """
+    broken = [pair for pair in pairs if "=" not in pair]
+    if broken:
+        raise UsageError(f"{broken[0]!r} has no value; expected key=value")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def build_step(
+    name: str, pairs: Sequence[str], *, model: str | None, device: str | None, say: Callable[[str], None]
+) -> Step:
+    """Make a step from its name and `key=value` parameters.
+
+    Args:
+        name: of `STEPS`, or `FILE.py:function` for a function marked with `clipdata.step`.
+        pairs: parameters.
+        model: for the steps that need one.
+        device: for the model.
+        say: told what is loaded.
+
+    Raises:
+        UsageError: the name or a parameter is unknown, or a model is missing.
+    """
+    if ":" in name:
+        return _own_step(name)
+    if name not in STEPS:
+        near = difflib.get_close_matches(name, STEPS, n=2)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"there is no step {name!r}{meant}", hint=f"steps: {', '.join(STEPS)}, or FILE.py:function")
+    import clipdata as cd
+
+    class_name, takes_model = STEPS[name]
+    step_class = getattr(cd.steps, class_name)
+    parameters = _converted(step_class, parse_pairs(pairs), name)
+    if not takes_model:
+        return step_class(**parameters)
+    if model is None:
+        raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
+    say(f"loading {model}")
+    return step_class(cd.load_encoder(model, device=device), **parameters)
+
+
+def recipe_named(name: str) -> Callable[[], TrainConfig]:
+    """A recipe function by its name.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    from clipdata.training import recipes
+
+    known = {n: f for n, f in inspect.getmembers(recipes, inspect.isfunction) if f.__module__ == recipes.__name__}
+    found = known.get(name.replace("-", "_"))
+    if found is None or name.startswith("_"):
+        listed = ", ".join(sorted(n for n in known if not n.startswith("_")))
+        raise UsageError(f"there is no recipe {name!r}; recipes: {listed}")
+    return found
+
+
+def _converted(step_class: type, given: dict[str, str], name: str) -> dict[str, Any]:
+    """Give parameters the types that the step's own signature names."""
+    signature = inspect.signature(step_class)
+    known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
+    problems = [f"{key!r} is unknown; known: {', '.join(known)}" for key in given if key not in known]
+    missing = [n for n, p in known.items() if p.default is inspect.Parameter.empty and n not in given]
+    problems += [f"{key!r} is missing: -p {key}=…" for key in missing]
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        if key not in known:
+            continue
+        kind = str(known[key].annotation)
+        try:
+            values[key] = _value(text, kind)
+        except ValueError:
+            problems.append(f"{key}={text!r} is no {kind}")
+    if problems:
+        raise ConfigError(problems, what=f"step {name}")
+    return values
+
+
+def _value(text: str, kind: str) -> Any:
+    if "bool" in kind:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise ValueError(text)
+        return text.lower() in ("true", "yes", "1")
+    if "float" in kind:
+        return float(text)
+    if "int" in kind:
+        return int(text)
+    if "Sequence" in kind:
+        return [part.strip() for part in text.split(",")]
+    return text
+
+
+def _own_step(name: str) -> Step:
+    """Load a function of the user's own file."""
+    from clipdata.steps.functions import FunctionStep
+
+    file, _, function = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {file}; expected FILE.py:function")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, function, None)
+    if not isinstance(found, FunctionStep):
+        steps = [n for n, value in vars(module).items() if isinstance(value, FunctionStep)]
+        listed = f"it has {', '.join(steps)}" if steps else "no function there is marked with @clipdata.step"
+        raise UsageError(f"{file} has no step {function!r}; {listed}")
+    return found
