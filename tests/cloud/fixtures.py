@@ -85,6 +85,12 @@ def gcs_service() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def gcs_disk_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same on a folder: less exact in odd names, but not slowed by tens of thousands of objects."""
+    yield from _serve("gs", gcs_server(tmp_path_factory.mktemp("gcs")))
+
+
+@pytest.fixture(scope="session")
 def s3_service() -> Iterator[Server]:
     """moto's S3 server."""
     yield from _serve("s3", s3_server())
@@ -94,6 +100,12 @@ def s3_service() -> Iterator[Server]:
 def gcs(gcs_service: Server, loopback_only: None) -> Iterator[Bucket]:
     """An empty bucket on Google Cloud Storage."""
     yield from _lend(gcs_service)
+
+
+@pytest.fixture
+def gcs_disk(gcs_disk_service: Server, loopback_only: None) -> Iterator[Bucket]:
+    """An empty bucket on Google Cloud Storage that can hold very many objects."""
+    yield from _lend(gcs_disk_service)
 
 
 @pytest.fixture

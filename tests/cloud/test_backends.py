@@ -155,6 +155,20 @@ def test_thousands_of_objects_are_listed_completely(bucket: Bucket, datachain_ro
     assert sorted(Path(path).name for path in session.list()) == names
 
 
+def test_store_on_disk_creates_once_and_carries_tables(gcs_disk: Bucket) -> None:
+    fs, path = gcs_disk.storage.filesystem(gcs_disk.url("once"))
+    fs.pipe_file(path, b"one", mode="create")
+    with pytest.raises(FileExistsError):
+        fs.pipe_file(path, b"two", mode="create")
+    uri = gcs_disk.url("table.lance")
+    write(gcs_disk, uri, rows(0, 10))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: write(gcs_disk, uri, rows(100 + n, 1), mode="append"), range(4)))
+
+    assert reopen(gcs_disk, uri).count_rows() == 14
+
+
 def test_datachain_reads_images(bucket: Bucket, datachain_root: Path) -> None:
     fs, root = bucket.storage.filesystem(bucket.url("pictures"))
     for number in range(3):
