@@ -7,7 +7,7 @@ import os
 import stat
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -108,7 +108,7 @@ class ImageFiles:
         records: list[dict[str, Any]] = []
         size = 0
         with ThreadPoolExecutor(threads, thread_name_prefix="clipdata-read") as pool:
-            for outcome in _in_order(pool, self._record, items, ahead=2 * threads):
+            for outcome in in_order(pool, self._record, items, ahead=2 * threads):
                 if isinstance(outcome, Reject):
                     refuse(outcome)
                     continue
@@ -202,7 +202,7 @@ class ImageFiles:
             about = listing[path]
             relative = path.removeprefix(root).lstrip("/")
             where = f"{prefix}{path}" if "://" not in path else path
-            yield relative, Found(where, int(about.get("size") or 0), _etag_of(about), _mtime_of(about))
+            yield relative, Found(where, int(about.get("size") or 0), etag_of(about), _mtime_of(about))
 
 
 def image_record(item: Item, data: bytes, limits: images.ImageLimits) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def image_record(item: Item, data: bytes, limits: images.ImageLimits) -> dict[st
     }
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Item], *, ahead: int) -> Iterator[Any]:
+def in_order(pool: ThreadPoolExecutor, work: Any, items: Iterable[Any], *, ahead: int) -> Iterator[Any]:
     """Results in the order of the items, with a bounded number under way."""
     waiting: deque[Future[Any]] = deque()
     for item in items:
@@ -238,7 +238,7 @@ def _in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Item], *, ahe
         yield waiting.popleft().result()
 
 
-def _etag_of(about: dict[str, Any]) -> str:
+def etag_of(about: dict[str, Any]) -> str:
     """What tells one content from another, in whichever store's words."""
     for word in ("etag", "ETag", "generation", "md5Hash", "VersionId"):
         if about.get(word):

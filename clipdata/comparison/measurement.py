@@ -201,11 +201,11 @@ def _group(pairs: Pairs, rows: IntArray, value: str | None, resamples: int, seed
     mean = _few_or_change(cluster_n, pairs.before_N[rows], pairs.after_N[rows], draws)
     if pairs.right_before_N is None or pairs.right_after_N is None:
         return Group(value, mean)
-    right_before_n, right_after_n = pairs.right_before_N[rows], pairs.right_after_N[rows]
-    known = ~(np.isnan(right_before_n) | np.isnan(right_after_n))
+    before_n, after_n = pairs.right_before_N[rows], pairs.right_after_N[rows]
+    known = ~(np.isnan(before_n) | np.isnan(after_n))
     if not known.any():
         return Group(value, mean)
-    return Group(value, mean, _few_or_change(cluster_n[known], right_before_n[known], right_after_n[known], draws))
+    return Group(value, mean, _few_or_change(cluster_n[known], before_n[known], after_n[known], draws))
 
 
 def _few_or_change(

@@ -1,0 +1,216 @@
+"""Fields of JSON records as table columns: those that keep one type get a column, the others stay together as text.
+
+Shards of one data set agree on most fields and drift in some. A field that drifts must neither stop a job nor lose its
+value, so what does not fit a column goes, as it was, into the column `json`. Knows Arrow types; nothing of archives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from clipdata.errors import ImageRefused
+
+LEFTOVER = "json"
+Record = Mapping[str, Any]
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_MISFIT = object()
+
+
+@dataclass(frozen=True)
+class JsonColumns:
+    """Which fields become columns, and of which type.
+
+    Args:
+        names: field → column. A field whose name the row contract has taken comes back as `original_<name>`.
+        types: column → type.
+        taken: columns that a row has by itself; a field of that name that only repeats it is dropped.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+
+    @classmethod
+    def infer(
+        cls, samples: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]], taken: frozenset[str]
+    ) -> JsonColumns:
+        """Choose columns by looking at some records.
+
+        Args:
+            samples: pairs of a record and the row that it belongs to.
+            taken: names of the row contract.
+        """
+        types: dict[str, pa.DataType | None] = {}
+        for record, row in samples:
+            for name, value in record.items():
+                if value is None or value == [] or (name in taken and _plain(row.get(name)) == value):
+                    continue
+                found = _type_of(value)
+                types[name] = found if name not in types else _wider(types[name], found)
+        return cls.of({name: kind for name, kind in types.items() if kind is not None}, taken)
+
+    @classmethod
+    def of(cls, types: Mapping[str, pa.DataType], taken: frozenset[str]) -> JsonColumns:
+        """Choose columns from known types."""
+        names = {name: f"original_{name}" if name in taken else name for name in types}
+        clashing = {name for name, column in names.items() if column != name and column in types}
+        names = {name: column for name, column in names.items() if name not in clashing and column != LEFTOVER}
+        return cls(names, {column: types[name] for name, column in names.items()}, taken)
+
+    def fields(self) -> list[pa.Field]:
+        """The columns, and the one for what fits none."""
+        return [*(pa.field(name, kind) for name, kind in self.types.items()), pa.field(LEFTOVER, pa.string())]
+
+    def values(self, record: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the columns for one record; what fits none is JSON text under `json`."""
+        values: dict[str, Any] = {}
+        leftover: dict[str, Any] = {}
+        for name, value in record.items():
+            if name in self.taken and _plain(row.get(name)) == value:
+                continue
+            column = self.names.get(name)
+            fitted = _fit(value, self.types[column]) if column else _MISFIT
+            if column and fitted is not _MISFIT:
+                values[column] = fitted
+            elif value is not None:
+                leftover[name] = value
+        values[LEFTOVER] = dump(leftover) if leftover else None
+        return values
+
+
+def load(data: bytes) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ImageRefused: the bytes are not a JSON object.
+    """
+    try:
+        record = json.loads(data.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ImageRefused("corrupt", "the JSON is nested too deeply") from error
+    except ValueError as error:
+        raise ImageRefused("corrupt", f"the JSON cannot be read: {str(error)[:200]}") from error
+    if not isinstance(record, dict):
+        raise ImageRefused("corrupt", f"the JSON is a {type(record).__name__}; expected an object")
+    return record
+
+
+def dump(record: Mapping[str, Any]) -> str:
+    """Write a record as one line that `load` reads back: the same record gives the same text."""
+    plain = {name: _plain(value) for name, value in record.items()}
+    text = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text if _is_text(text) else json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def is_writable(kind: pa.DataType) -> bool:
+    """Whether values of a type go through JSON and come back equal."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return is_writable(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        # Python's own times end at microseconds, and ISO 8601 knows offsets, not the names of zones.
+        return kind.unit != "ns" and kind.tz in (None, "UTC")
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_date32)
+    return _is_string(kind) or any(test(kind) for test in tests)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _type_of(value: Any) -> pa.DataType | None:
+    """The column type for a JSON value; None when it needs none or has none."""
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, int):
+        return pa.int64()
+    if isinstance(value, float):
+        return pa.float64()
+    if isinstance(value, str):
+        return pa.string()
+    if isinstance(value, list) and value:
+        kinds = {_type_of(item) for item in value if item is not None}
+        inner = kinds.pop() if len(kinds) == 1 else (pa.float64() if kinds == {pa.int64(), pa.float64()} else None)
+        return pa.list_(inner) if inner is not None and not pa.types.is_list(inner) else None
+    return None
+
+
+def _wider(one: pa.DataType | None, other: pa.DataType | None) -> pa.DataType | None:
+    if one == other:
+        return one
+    for wrap in (lambda kind: kind, pa.list_):
+        if {one, other} == {wrap(pa.int64()), wrap(pa.float64())}:
+            return wrap(pa.float64())
+    return None
+
+
+def _fit(value: Any, kind: pa.DataType) -> Any:
+    """The value as a column of this type takes it, or `_MISFIT`."""
+    if value is None:
+        return None
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _fit_list(value, kind)
+    if _is_string(kind):
+        return value if isinstance(value, str) and _is_text(value) else _MISFIT
+    if pa.types.is_boolean(kind):
+        return value if isinstance(value, bool) else _MISFIT
+    if pa.types.is_integer(kind):
+        bits = kind.bit_width - pa.types.is_signed_integer(kind)
+        low = -(2**bits) if pa.types.is_signed_integer(kind) else 0
+        whole = isinstance(value, int) and not isinstance(value, bool) and low <= value < 2**bits
+        return value if whole else _MISFIT
+    if pa.types.is_floating(kind):
+        return _fit_float(value)
+    return _fit_time(value, kind)
+
+
+def _fit_list(value: Any, kind: pa.DataType) -> Any:
+    if not isinstance(value, list) or (pa.types.is_fixed_size_list(kind) and len(value) != kind.list_size):
+        return _MISFIT
+    fitted = [_fit(item, kind.value_type) for item in value]
+    return _MISFIT if any(item is _MISFIT for item in fitted) else fitted
+
+
+def _fit_float(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NOT_FINITE.get(value, _MISFIT)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _MISFIT
+    exact = abs(value) <= 2**53 if isinstance(value, int) else True
+    return float(value) if exact else _MISFIT
+
+
+def _fit_time(value: Any, kind: pa.DataType) -> Any:
+    if not isinstance(value, str):
+        return _MISFIT
+    try:
+        return date.fromisoformat(value) if pa.types.is_date(kind) else datetime.fromisoformat(value)
+    except ValueError:
+        return _MISFIT
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

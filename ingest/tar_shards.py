@@ -1,0 +1,267 @@
+"""WebDataset shards in: each sample of a tar becomes an image row with its caption and the fields of its JSON.
+
+Shards are streamed from wherever fsspec reaches and never unpacked to disk. What a hostile archive can hold is dealt
+with in `tar_members`; what a drifting JSON can hold, in `json_fields`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter as Tally
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from clipdata import images
+from clipdata.errors import ImageRefused, SchemaError
+from clipdata.schema import IMAGE_FIELDS, image_schema
+from clipdata.storage import Storage, absolute, is_remote, redact
+from ingest.image_files import BATCH_BYTES, BATCH_ROWS, LOCAL_THREADS, image_record, in_order
+from ingest.job import batch_of
+from ingest.json_fields import LEFTOVER, JsonColumns, is_writable, load
+from ingest.shard_manifest import read_manifest
+from ingest.shard_places import expand_braces, find_shards
+from ingest.source import Item, Refuse, Reject
+from ingest.tar_blocks import ArchiveBroken, Readable
+from ingest.tar_members import TarLimits, read_members
+from ingest.tar_samples import Sample, group_samples
+
+CAPTION = "caption"
+INFERRED_FROM = 64
+IMAGE_MEMBERS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+_READ_MEMBERS = ("txt", "json", "cls")
+_READ_AHEAD = 4 << 20
+_TOLD_BY_THE_IMAGE = ("format", "width", "height", "bytes", "sha256")
+_TAKEN = frozenset({*(column.name for column in IMAGE_FIELDS), CAPTION, LEFTOVER, "source"})
+
+
+class TarShards:
+    """Samples of tar shards: jpg (png, webp, gif, bmp, tiff) beside txt and json of the same name.
+
+    Args:
+        where: a shard, a folder of shards, a glob, a brace pattern such as `gs://b/{00000..00099}.tar`, or several.
+        storage: how to reach them.
+        limits: of one image.
+        tar_limits: of one archive.
+        columns: json fields that become columns, with their types; by default the export's own record beside the
+            shards, else what the first samples have.
+
+    Raises:
+        NotFoundError: there is no shard there.
+    """
+
+    kind = "shards"
+    grain: Literal["row", "file"] = "file"
+    key = "path"
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | Sequence[str],
+        *,
+        storage: Storage | None = None,
+        limits: images.ImageLimits | None = None,
+        tar_limits: TarLimits | None = None,
+        columns: pa.Schema | None = None,
+    ) -> None:
+        named = [where] if isinstance(where, str | os.PathLike) else list(where)
+        self.patterns = [pattern for name in named for pattern in expand_braces(absolute(name))]
+        self.origin = absolute(named[0])
+        self.storage = storage or Storage()
+        self.limits = limits or images.ImageLimits()
+        self.tar_limits = tar_limits or TarLimits()
+        unreadable = [str(column) for column in columns or () if not is_writable(column.type)]
+        if unreadable:
+            listed = ", ".join(unreadable)
+            raise SchemaError(f"JSON has no values for {listed}; expected text, numbers, times, or lists of them")
+        self._given = columns
+        self._columns: JsonColumns | None = None
+        self._shards: list[Item] | None = None
+        self._ignored: Tally[str] = Tally()
+
+    def notes(self) -> dict[str, Any]:
+        """Members of kinds that are not read."""
+        if not self._ignored:
+            return {}
+        kinds = ", ".join(f"{count:,} .{suffix}" for suffix, count in self._ignored.most_common(5))
+        return {"other members, ignored": f"{self._ignored.total():,} ({kinds})"}
+
+    def schema(self) -> pa.Schema:
+        """The contract's image row, the caption, and the columns made of JSON fields."""
+        return image_schema([pa.field(CAPTION, pa.string()), *self._json_columns().fields()])
+
+    def items(self) -> Iterator[Item]:
+        """The shards, sorted by name."""
+        if self._shards is None:
+            self._shards = find_shards(self.patterns, self.storage)
+        return iter(self._shards)
+
+    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """Read shards from front to back, decoding several samples at a time."""
+        schema = self.schema()
+        for item in items:
+            records: list[dict[str, Any]] = []
+            size = 0
+            for outcome in self._outcomes(item, refuse):
+                if isinstance(outcome, Reject):
+                    refuse(outcome)
+                    continue
+                records.append(outcome)
+                size += outcome["bytes"]
+                if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
+                    yield batch_of(records, schema)
+                    records, size = [], 0
+            if records:
+                yield batch_of(records, schema)
+
+    def _outcomes(self, item: Item, refuse: Refuse) -> Iterator[dict[str, Any] | Reject]:
+        """A row or a reject for each sample of a shard; one more reject when the shard is broken."""
+        columns = self._json_columns()
+
+        def record(sample: Sample) -> dict[str, Any] | Reject:
+            return self._record(item, sample, columns)
+
+        try:
+            with self._open(item) as stream, ThreadPoolExecutor(LOCAL_THREADS) as pool:
+                samples = self._tallied(_until_broken(self._samples(stream, item, refuse), item, refuse))
+                yield from in_order(pool, record, samples, ahead=2 * LOCAL_THREADS)
+        except FileNotFoundError:
+            yield Reject(item.key, item.etag, "missing", "it was listed, and gone when it was to be read")
+        except OSError as error:
+            yield Reject(item.key, item.etag, "unreadable", redact(str(error)))
+
+    def _samples(self, stream: Readable, item: Item, refuse: Refuse) -> Iterator[Sample]:
+        def refuse_member(name: str, reason: str, detail: str) -> None:
+            refuse(Reject(f"{item.key}/{name}", item.etag, reason, detail))
+
+        return group_samples(read_members(stream, self.tar_limits, refuse_member), refuse_member)
+
+    def _tallied(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """The same samples; counts the members that are not read."""
+        for sample in samples:
+            image = sample.first(IMAGE_MEMBERS)
+            self._ignored.update(s for s, m in sample.members.items() if m is not image and s not in _READ_MEMBERS)
+            yield sample
+
+    def _open(self, item: Item) -> Any:
+        fs, path = self.storage.filesystem(item.where)
+        if not is_remote(item.where):
+            return fs.open(path, "rb")
+        return fs.open(path, "rb", block_size=_READ_AHEAD, cache_type="readahead")
+
+    def _record(self, item: Item, sample: Sample, columns: JsonColumns) -> dict[str, Any] | Reject:
+        image = sample.first(IMAGE_MEMBERS)
+        if image is None:
+            found = ", ".join(sample.members)
+            return Reject(f"{item.key}/{sample.key}", item.etag, "missing", f"the sample has no image; it has {found}")
+        name = f"{item.key}/{image.name}"
+        try:
+            row, fields = self._image_row(item, sample)
+        except ImageRefused as error:
+            return Reject(name, item.etag, error.reason, error.detail)
+        return {**row, **columns.values(fields, row)}
+
+    def _image_row(self, item: Item, sample: Sample) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The row of a sample without its JSON columns, and the fields for them.
+
+        Raises:
+            ImageRefused: a part of the sample cannot be used.
+        """
+        image = sample.first(IMAGE_MEMBERS)
+        assert image is not None, "the caller looked"
+        fields = _fields(sample)
+        digest = hashlib.sha256()
+        for suffix in sorted(sample.members):
+            member = sample.members[suffix]
+            digest.update(f"{suffix}\0{len(member.data)}\0".encode())
+            digest.update(member.data)
+        name = f"{item.key}/{image.name}"
+        where = f"tar://{image.name}::{item.where}"
+        changed = {"mtime": _moment(image.mtime)}
+        row = image_record(Item(name, digest.hexdigest()[:32], None, where, changed), image.data, self.limits)
+        return {**row, CAPTION: _caption(sample, fields)}, fields
+
+    def _json_columns(self) -> JsonColumns:
+        if self._columns is None:
+            self._columns = self._choose_columns()
+        return self._columns
+
+    def _choose_columns(self) -> JsonColumns:
+        shards = list(self.items())
+        if self._given is not None:
+            return JsonColumns.of({column.name: column.type for column in self._given}, _TAKEN)
+        manifest = read_manifest(shards[0].where, self.storage)
+        if manifest is not None:
+            repeated = {*_TOLD_BY_THE_IMAGE, *({CAPTION} if manifest.request.get("caption") == CAPTION else ())}
+            return JsonColumns.of({c.name: c.type for c in manifest.columns if c.name not in repeated}, _TAKEN)
+        for item in shards:
+            looked_at = self._look(item)
+            if looked_at:
+                return JsonColumns.infer(looked_at, _TAKEN)
+        return JsonColumns(taken=_TAKEN)
+
+    def _look(self, item: Item) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Fields and row of a shard's first good samples. What is wrong with the others is said when it is read."""
+        found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        try:
+            with self._open(item) as stream:
+                for sample in _until_broken(self._samples(stream, item, _ignore), item, _ignore):
+                    if sample.first(IMAGE_MEMBERS) is not None:
+                        try:
+                            row, fields = self._image_row(item, sample)
+                        except ImageRefused:
+                            continue
+                        found.append((fields, row))
+                    if len(found) >= INFERRED_FROM:
+                        break
+        except OSError:
+            return []
+        return found
+
+
+def _until_broken(samples: Iterator[Sample], item: Item, refuse: Refuse) -> Iterator[Sample]:
+    """Samples up to the place where the archive breaks, which is refused by the shard's name."""
+    try:
+        yield from samples
+    except ArchiveBroken as error:
+        refuse(Reject(item.key, item.etag, error.reason, error.detail))
+
+
+def _ignore(_: Reject) -> None:
+    """The same refusal comes again when the shard is read."""
+
+
+def _fields(sample: Sample) -> dict[str, Any]:
+    member = sample.members.get("json")
+    fields = load(member.data) if member else {}
+    if "cls" in sample.members and "cls" not in fields:
+        text = _text(sample.members["cls"].data, "cls").strip()
+        fields["cls"] = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
+    return fields
+
+
+def _caption(sample: Sample, fields: dict[str, Any]) -> str | None:
+    """The text beside the image. A newline at its end is the file's, unless the JSON says that it is the caption's."""
+    member = sample.members.get("txt")
+    if member is None:
+        stated = fields.get(CAPTION)
+        return stated if isinstance(stated, str) else None
+    text = _text(member.data, "txt")
+    return text if fields.get(CAPTION) == text else text.rstrip("\r\n")
+
+
+def _text(data: bytes, suffix: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImageRefused("corrupt", f"the .{suffix} beside the image is not UTF-8: {error.reason}") from error
+
+
+def _moment(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (OverflowError, ValueError, OSError):
+        return None
