@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipdata.encoder.exporting import export
     from clipdata.encoder.loading import load_encoder, new_encoder
+    from clipdata.encoder.locking import lock
     from clipdata.encoder.model import Encoder
     from clipdata.encoder.preparation import Preparation
     from clipdata.encoder.tokenization import TextTokenizer
-    from clipdata.encoder.towers import TowerSplit, lock, split
+    from clipdata.encoder.towers import TowerSplit, split
 
 __all__ = [
     "Encoder",
@@ -36,7 +37,7 @@ _HOME = {
     "TowerSplit": "towers",
     "export": "exporting",
     "load_encoder": "loading",
-    "lock": "towers",
+    "lock": "locking",
     "new_encoder": "loading",
     "split": "towers",
 }

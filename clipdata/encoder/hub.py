@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
     HFValidationError,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from clipdata.encoder.layout import OPEN_CLIP_CONFIG, TOWER_CONFIG, read_config
@@ -27,8 +28,8 @@ from clipdata.errors import CredentialsError, NotFoundError, TransientError, Usa
 
 # The first answer of a hub that can be reached takes well under a second.
 _TIMEOUT_S = 10.0
+# The last of them is fetched last: where the cache holds it, there is nothing left to ask for.
 _TOKENIZER_FILES = (
-    "tokenizer_config.json",
     "tokenizer.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -39,6 +40,7 @@ _TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
     TOWER_CONFIG,
+    "tokenizer_config.json",
 )
 
 
@@ -86,9 +88,14 @@ def find_on_hub(name: str, repository: str) -> Published:
     """Find the model that a repository of the Hugging Face hub holds in open_clip's format.
 
     Raises:
+        UsageError: the repository's name is malformed.
         NotFoundError: there is no such repository, or no open_clip model in it.
         TransientError, CredentialsError: its files could not be fetched.
     """
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UsageError(f"{name!r} does not name a repository; expected 'hf-hub:org/name'") from error
     config = read_config(_fetch(name, repository, [OPEN_CLIP_CONFIG]))
     weights = _fetch(name, repository, _weights_names(""))
     return _with_local_towers(name, config["model_cfg"], config.get("preprocess_cfg", {}), weights)
@@ -115,7 +122,7 @@ def _parse(name: str) -> tuple[str, str]:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise UsageError(
             f"{name!r} is an architecture without weights; expected 'architecture/weights'",
-            hint=f"{architecture}/{tags[0]}  (of {', '.join(tags)})" if tags else None,
+            hint=f"{architecture}/{tags[0]}, or another of {_few(tags)}" if tags else None,
         )
     parts = name.split("/")
     for end in range(1, len(parts)):
@@ -126,7 +133,7 @@ def _parse(name: str) -> tuple[str, str]:
         if open_clip.get_pretrained_cfg(architecture, chosen) or Path(chosen).expanduser().is_file():
             return architecture, chosen
         raise NotFoundError(
-            f"{architecture!r} has no weights {chosen!r} (it has {', '.join(tags) or 'none'}), nor is it a file",
+            f"{architecture!r} has no weights {chosen!r} (it has {_few(tags)}), and there is no such file",
             hint=_near(chosen, tags, f"{architecture}/"),
         )
     everything = ["starter", *("/".join(pair) for pair in open_clip.list_pretrained())]
@@ -135,6 +142,10 @@ def _parse(name: str) -> tuple[str, str]:
         "'local-dir:path' or the path of an exported model",
         hint=_near(name, everything, ""),
     )
+
+
+def _few(tags: list[str]) -> str:
+    return ", ".join(tags[:8]) + (f" and {len(tags) - 8} more" if len(tags) > 8 else "") or "none"
 
 
 def _near(wrong: str, right: list[str], prefix: str) -> str | None:
@@ -152,13 +163,18 @@ def _weights_names(file: str) -> list[str]:
 
 def _fetch_tokenizer(name: str, repository: str) -> Path:
     """Fetch what there is of a tokenizer's files; which of them exist depends on its kind."""
-    found = _fetch(name, repository, ["tokenizer_config.json", "tokenizer.json"])
+    cached = huggingface_hub.try_to_load_from_cache(repository, _TOKENIZER_FILES[-1])
+    if isinstance(cached, str):
+        return Path(cached).parent
+    folder = None
     for file in _TOKENIZER_FILES:
         try:
-            _fetch(name, repository, [file])
+            folder = _fetch(name, repository, [file]).parent
         except NotFoundError:
             continue
-    return found.parent
+    if folder is None:
+        raise NotFoundError(f"{name!r}: the repository {repository} holds no tokenizer")
+    return folder
 
 
 def _fetch(name: str, repository: str, files: Iterable[str]) -> Path:
@@ -183,8 +199,6 @@ def _fetch(name: str, repository: str, files: Iterable[str]) -> Path:
 
 def _translated(name: str, repository: str, url: str, error: Exception) -> Exception:
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, HFValidationError):
-        return UsageError(f"{name!r}: {repository!r} is not the name of a repository; expected 'org/name'")
     missing = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
     if status in (401, 403) and not missing:
         return CredentialsError(f"{name!r}: the hub refused access to {repository}", hint="hf auth login")

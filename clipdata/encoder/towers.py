@@ -1,25 +1,21 @@
-"""The two towers of a live open_clip model, each cut into a trunk and a head, and which of them train.
+"""The two towers of a live open_clip model, each cut into a trunk and a head.
 
 A head is what maps a trunk's features into the space the two towers share. Training only heads lets the trunks'
-features be computed once. It must know nothing of losses, optimisers or tables.
+features be computed once. It must know nothing of which parts train (locking.py), nor of losses or tables.
 
 Shapes: B = batch, C, H, W = channels, height, width, L = ids of a text, T = trunk features, D = shared space.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
-from clipdata.errors import UsageError
-
-TrainedPart = Literal["projections", "last_blocks", "all"]
 TensorMap = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -82,69 +78,6 @@ def split(model: nn.Module) -> TowerSplit:
         image_head_names=_names_of(model, image.head_parameters),
         text_head_names=_names_of(model, text.head_parameters),
     )
-
-
-def lock(model: nn.Module, train: TrainedPart = "projections", *, num_blocks: int = 1) -> list[str]:
-    """Choose what trains, and hold the rest still: no gradient, no dropout, no moving batch statistics.
-
-    What is held still stays so when somebody calls `model.train()`. A later call replaces an earlier one.
-
-    Args:
-        model: open_clip's CLIP, CustomTextCLIP or CoCa.
-        train: "projections" trains both heads and the logit scale and bias, "last_blocks" also the last blocks of
-            both trunks with the norms behind them, "all" everything.
-        num_blocks: how many blocks of a tower "last_blocks" trains.
-
-    Returns:
-        names of the trained parameters, in the model's order.
-
-    Raises:
-        UsageError: `train` or `num_blocks` is not one of the choices.
-    """
-    if train not in get_args(TrainedPart):
-        raise UsageError(f"train is {train!r}; expected one of {', '.join(get_args(TrainedPart))}")
-    if num_blocks < 1:
-        raise UsageError(f"num_blocks is {num_blocks}; expected 1 or more")
-    trained = {id(parameter) for parameter in _trained_parameters(model, train, num_blocks)}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in trained)
-    for module in model.modules():
-        module.__dict__.pop("train", None)
-    _hold_still(model)
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-
-
-def _trained_parameters(model: nn.Module, train: TrainedPart, num_blocks: int) -> Iterator[nn.Parameter]:
-    if train == "all":
-        yield from model.parameters()
-        return
-    cut = split(model)
-    for name in (*cut.image_head_names, *cut.text_head_names):
-        yield model.get_parameter(name)
-    for name in ("logit_scale", "logit_bias"):
-        if isinstance(getattr(model, name, None), nn.Parameter):
-            yield model.get_parameter(name)
-    if train == "last_blocks":
-        yield from _last_of_image_trunk(model.visual, num_blocks)
-        yield from _last_of_text_trunk(getattr(model, "text", model), num_blocks)
-
-
-def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: ARG001 - the signature of train
-    """Take the place of `train` on a module that is held still."""
-    return nn.Module.train(module, False)
-
-
-def _hold_still(module: nn.Module) -> None:
-    parameters = list(module.parameters())
-    if not parameters:
-        return
-    if any(parameter.requires_grad for parameter in parameters):
-        for child in module.children():
-            _hold_still(child)
-        return
-    # A bound method, unlike a closure, follows its module through copy.deepcopy.
-    module.__dict__["train"] = types.MethodType(_stay_in_eval, module)
-    module.eval()
 
 
 def _names_of(model: nn.Module, parameters: Sequence[nn.Parameter]) -> tuple[str, ...]:
@@ -278,38 +211,3 @@ def _native_text_half(text: Any) -> _Half:
     parameters = tuple(projection.parameters()) if isinstance(projection, nn.Linear) else (projection,)
     trunk_dim = text.ln_final.normalized_shape[0]
     return _Half(trunk, head, trunk_dim, () if projection is None else parameters, *((trim,) if causal else ()))
-
-
-def _last_of_image_trunk(visual: Any, num_blocks: int) -> Iterator[nn.Parameter]:
-    if hasattr(visual, "trunk"):
-        from timm.models import group_parameters
-
-        by_group = group_parameters(visual.trunk, visual.trunk.group_matcher(coarse=False))
-        groups = [by_group[group] for group in sorted(by_group)]
-        # Blocks are numbered; most models have a norm or convolution behind them, which is not.
-        has_tail = not any(part.isdigit() for name in groups[-1] for part in name.split("."))
-        for name in chain.from_iterable(groups[-(num_blocks + has_tail) :]):
-            yield visual.trunk.get_parameter(name)
-    elif hasattr(visual, "attnpool"):
-        yield from visual.attnpool.parameters()
-        yield from chain.from_iterable(block.parameters() for block in visual.layer4[-num_blocks:])
-    else:
-        yield from chain.from_iterable(block.parameters() for block in visual.transformer.resblocks[-num_blocks:])
-        for name in ("ln_post", "attn_pool", "attn_pool_contrastive"):
-            yield from (getattr(visual, name, None) or nn.Identity()).parameters()
-
-
-def _last_of_text_trunk(text: Any, num_blocks: int) -> Iterator[nn.Parameter]:
-    if hasattr(text, "ln_final"):
-        yield from chain.from_iterable(block.parameters() for block in text.transformer.resblocks[-num_blocks:])
-        yield from text.ln_final.parameters()
-        return
-    # A Hugging Face encoder: its longest list of layers, and what was declared behind it.
-    lists = [module for module in text.transformer.modules() if isinstance(module, nn.ModuleList)]
-    blocks = max(lists, key=len)
-    last = {id(parameter) for parameter in blocks[-num_blocks:].parameters()}
-    reached = False
-    for parameter in text.transformer.parameters():
-        reached = reached or id(parameter) in last
-        if reached:
-            yield parameter
