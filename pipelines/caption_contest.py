@@ -21,12 +21,11 @@ from clipdata.progress import Progress, Silent
 from clipdata.storage import Storage, join
 
 if TYPE_CHECKING:
-    from clipdata.training.run import Run
-
     from clipdata.comparison import Comparison
     from clipdata.encoder.model import Encoder
     from clipdata.lance_io.table import Table
     from clipdata.mapping import Mapped, Step
+    from clipdata.training.run import Run
 
 TRUNK = "image_trunk"
 

@@ -10,7 +10,6 @@ import json
 import sys
 import traceback
 
-import click
 import typer
 
 import clipdata
@@ -52,13 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
-        return 2
+        app(args=arguments)
+    except SystemExit as finished:
+        return finished.code if isinstance(finished.code, int) else 0
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where it stopped\n")
         return 130
@@ -71,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{redact(traceback.format_exc())}\nThis is a fault in clipdata; please report the lines above.\n"
         )
         return 1
+    return 0
 
 
 def _report(error: ClipdataError, *, as_json: bool) -> int:

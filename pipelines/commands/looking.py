@@ -25,7 +25,8 @@ def show(
     described = []
     for column in opened.schema:
         lineage = opened.lineage(column.name)
-        filled = num_rows - opened.count_nulls(column.name)
+        empty = opened.count_nulls(column.name)
+        filled = num_rows - empty if empty is not None else None
         described.append((column, lineage, filled))
     lines = [
         [
