@@ -68,17 +68,21 @@ def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: A
     return nn.Module.train(module, False)
 
 
-def _hold_still(module: nn.Module) -> None:
-    parameters = list(module.parameters())
-    if not parameters:
+def _hold_still(module: nn.Module, before_locked: bool = False) -> None:
+    """Hold a module still if nothing in it trains, else what in it is locked.
+
+    A module without parameters, such as dropout, belongs to the locked part if something locked comes after it.
+    """
+    trains = [parameter.requires_grad for parameter in module.parameters()]
+    if not any(trains) and (trains or before_locked):
+        # A bound method, unlike a closure, follows its module through copy.deepcopy.
+        module.__dict__["train"] = types.MethodType(_stay_in_eval, module)
+        module.eval()
         return
-    if any(parameter.requires_grad for parameter in parameters):
-        for child in module.children():
-            _hold_still(child)
-        return
-    # A bound method, unlike a closure, follows its module through copy.deepcopy.
-    module.__dict__["train"] = types.MethodType(_stay_in_eval, module)
-    module.eval()
+    locked_behind = False
+    for child in reversed(list(module.children())):
+        _hold_still(child, locked_behind)
+        locked_behind = locked_behind or any(not parameter.requires_grad for parameter in child.parameters())
 
 
 def _last_of_image_trunk(visual: Any, num_blocks: int) -> Iterator[nn.Parameter]:

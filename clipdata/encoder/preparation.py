@@ -95,8 +95,11 @@ class Preparation:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise UsageError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 RGB [H, W, 3]")
         height, width = self._resized(*pixels.shape[:2])
-        if max(height / self.size[0], width / self.size[1]) > _MAX_STRIP:
-            return _channels_first(_resize_strip(pixels, (height, width), self.size, self._filter))
+        is_strip = max(height / self.size[0], width / self.size[1]) > _MAX_STRIP
+        # Enlarging by round factors gives levels that end in one half, which torch and PIL round differently.
+        has_ties = self._filter == "bilinear" and (height > pixels.shape[0] or width > pixels.shape[1])
+        if is_strip or has_ties:
+            return self._fit(_resize_by_pil(pixels, (height, width), self.size, self._filter)).contiguous()
         # torch wants memory it may write to; a copy is only made where Arrow or a slice gives something else.
         source = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
         if (height, width) != tuple(pixels.shape[:2]):
@@ -162,14 +165,10 @@ def _three(values: float | tuple[float, ...] | list[float]) -> tuple[float, floa
     return (float(listed[0]), float(listed[1]), float(listed[2]))
 
 
-def _channels_first(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
-def _resize_strip(
+def _resize_by_pil(
     pixels: np.ndarray, resized: tuple[int, int], size: tuple[int, int], interpolation: str
-) -> np.ndarray:
-    """Resize only what the middle crop keeps of a very long or wide picture, so that memory stays bounded."""
+) -> torch.Tensor:
+    """Resize only what the middle crop keeps, so that memory stays bounded for a very long or wide picture."""
     from PIL import Image
 
     box: list[float] = [0.0, 0.0, 0.0, 0.0]
@@ -181,4 +180,4 @@ def _resize_strip(
     kept = (min(size[1], resized[1]), min(size[0], resized[0]))
     method = Image.Resampling.BILINEAR if interpolation == "bilinear" else Image.Resampling.BICUBIC
     picture = Image.fromarray(pixels).resize(kept, method, box=(box[0], box[1], box[2], box[3]))
-    return np.asarray(picture)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

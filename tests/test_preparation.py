@@ -1,0 +1,158 @@
+"""Preparing pictures: equal to open_clip's own transform, bounded, and strict about what it takes."""
+
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from clipdata.encoder import Preparation
+from clipdata.errors import UsageError
+from tests.pictures import drawing
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def by_open_clip(prepare: Preparation, pixels: np.ndarray) -> torch.Tensor:
+    """What open_clip's PIL transform makes of the picture, as levels 0 to 255."""
+    transform = image_transform_v2(PreprocessCfg(**prepare.to_config()), is_train=False)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (prepare.mean, prepare.std))
+    return ((transform(Image.fromarray(pixels)) * std + mean) * 255).round()
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """A drawing with fine lines and letters, which shows a wrong filter or a shift at once."""
+    picture = drawing(height * width, height, width)
+    for step in range(0, width, max(9, width // 30)):
+        cv2.line(picture, (step, 0), (width - step, height), (step % 255, 20, 200), 1 + width // 300, cv2.LINE_AA)
+    cv2.putText(picture, "clip", (2, height // 2), cv2.FONT_HERSHEY_SIMPLEX, height / 60, (250, 250, 250), 1)
+    return picture
+
+
+def distance(prepare: Preparation, pixels: np.ndarray) -> tuple[float, float]:
+    """Mean absolute difference in levels, and 1 - cosine of the normalised pictures."""
+    ours, theirs = prepare(pixels).double(), by_open_clip(prepare, pixels).double()
+    cosine = torch.nn.functional.cosine_similarity(ours.flatten() - 127.5, theirs.flatten() - 127.5, dim=0)
+    return float((ours - theirs).abs().mean()), float(1 - cosine)
+
+
+@pytest.mark.parametrize("shape", [(375, 500), (500, 375), (224, 224), (64, 64), (225, 224), (97, 48), (1024, 768)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+def test_preparation_equals_open_clip(resize_mode: str, interpolation: str, shape: tuple[int, int]) -> None:
+    prepare = Preparation((224, 224), HALF, HALF, interpolation, resize_mode, 255 if resize_mode == "longest" else 0)
+
+    mean_levels, one_minus_cosine = distance(prepare, scene(*shape))
+
+    assert mean_levels <= 0.01
+    assert one_minus_cosine <= 1e-6
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+def test_preparation_equals_open_clip_for_inputs_that_are_not_square(resize_mode: str) -> None:
+    prepare = Preparation((192, 256), HALF, HALF, "bilinear", resize_mode)
+
+    mean_levels, one_minus_cosine = distance(prepare, scene(375, 500))
+
+    assert mean_levels <= 0.02
+    assert one_minus_cosine <= 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1200, 17), (17, 1200), (3000, 4)])
+def test_very_long_pictures_are_prepared_as_open_clip_does(shape: tuple[int, int]) -> None:
+    prepare = Preparation((64, 64), HALF, HALF)
+
+    mean_levels, one_minus_cosine = distance(prepare, scene(*shape))
+
+    assert mean_levels <= 0.01
+    assert one_minus_cosine <= 1e-6
+
+
+def test_a_strip_that_would_fill_the_memory_when_resized_whole_is_prepared() -> None:
+    strip = np.repeat(np.arange(250, dtype=np.uint8), 8000)[None, :, None].repeat(3, axis=2)
+
+    image_CHW = Preparation((224, 224), HALF, HALF)(strip)  # resized whole it would be 100 billion pixels
+
+    assert image_CHW.shape == (3, 224, 224)
+    assert 120 <= float(image_CHW.float().mean()) <= 130
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (1, 1)])
+def test_padding_holds_even_the_thinnest_picture(shape: tuple[int, int]) -> None:
+    image_CHW = Preparation((32, 32), HALF, HALF, resize_mode="longest", fill_color=255)(
+        np.zeros((*shape, 3), np.uint8)
+    )
+
+    assert image_CHW.shape == (3, 32, 32)
+    assert int(image_CHW.min()) == 0
+
+
+def test_read_only_and_strided_pixels_give_the_same_as_a_copy() -> None:
+    prepare = Preparation((32, 32), HALF, HALF)
+    pixels = scene(80, 60)
+    frozen = pixels.copy()
+    frozen.flags.writeable = False
+
+    assert torch.equal(prepare(frozen), prepare(pixels))
+    assert torch.equal(prepare(pixels[:, ::-1]), prepare(pixels[:, ::-1].copy()))
+    assert np.array_equal(pixels, frozen)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), "u1"),
+    ],
+)
+def test_pixels_that_are_not_rgb_bytes_are_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="expected uint8 RGB"):
+        Preparation((32, 32), HALF, HALF)(pixels)
+
+
+def test_normalise_is_bit_equal_to_open_clip() -> None:
+    prepare = Preparation((32, 32), (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
+    pixels = scene(32, 32)
+    transform = image_transform_v2(PreprocessCfg(**prepare.to_config()), is_train=False)
+
+    image_BCHW = prepare.normalise(prepare(pixels)[None])
+
+    assert torch.equal(image_BCHW[0], transform(Image.fromarray(pixels)))
+
+
+def test_normalise_refuses_another_size_and_another_type() -> None:
+    prepare = Preparation((32, 32), HALF, HALF)
+
+    with pytest.raises(UsageError, match=r"expected torch.uint8 \[B, 3, 32, 32\]"):
+        prepare.normalise(torch.zeros((1, 3, 16, 16), dtype=torch.uint8))
+    with pytest.raises(UsageError, match=r"torch\.float32"):
+        prepare.normalise(torch.zeros((1, 3, 32, 32)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"resize_mode": "crop"}, {"interpolation": "nearest"}, {"fill_color": 300}, {"size": (0, 4)}]
+)
+def test_a_preparation_checks_its_fields(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        Preparation(**({"size": (32, 32), "mean": HALF, "std": HALF} | wrong))  # type: ignore[arg-type]
+
+
+def test_config_and_pickle_bring_the_same_preparation_back() -> None:
+    prepare = Preparation((192, 256), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), "bilinear", "longest", 7)
+
+    assert Preparation.from_config(prepare.to_config()) == prepare
+    assert pickle.loads(pickle.dumps(prepare)) == prepare
+
+
+def test_identity_tells_apart_what_changes_pixels_and_nothing_else() -> None:
+    base = Preparation((32, 32), HALF, HALF)
+
+    assert base.identity != Preparation((32, 32), HALF, HALF, "bilinear").identity
+    assert base.identity == Preparation((32, 32), (0.1, 0.1, 0.1), HALF).identity
