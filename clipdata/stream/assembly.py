@@ -5,6 +5,7 @@ It knows tables and tensors; it must not know in which order batches come.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,16 +99,23 @@ def refuse_nulls(table: Table, rows: pa.Table, *, where: str | None) -> None:
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         if name == "uri" or kinds.is_image(column.type) or not kinds.count_nulls(column):
             continue
-        lineage = table.lineage(name)
-        step = lineage.step if lineage else "STEP"
         num_nulls = table.count_rows(f"`{name}` is null" + (f" and ({where})" if where else ""))
         found = f"{num_nulls:,} of {table.count_rows(where):,} rows hold no {name!r}"
         if not num_nulls:
             found = f"{name!r} holds nulls inside its lists"
         raise SchemaError(
             f"{redact(table.uri)}: {found}; a stream needs a value in every row",
-            hint=f'clipdata map {step} {redact(table.uri)} --column {name}; or leave them out: "{name} is not null"',
+            hint=f'{fill_command(table, name)}; or leave them out: --where "{name} is not null"',
         )
+
+
+def fill_command(table: Table, column: str) -> str:
+    """What to type to fill a column's nulls with the step that made the rest of it."""
+    lineage = table.lineage(column)
+    if lineage is None:
+        return f"clipdata map {redact(table.uri)} STEP {column}"
+    step = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", lineage.step).lower()
+    return f"clipdata map {redact(table.uri)} {step} {column}" + (" --model MODEL" if lineage.model else "")
 
 
 def _tokens(column: pa.ChunkedArray, tokenize: Tokenize) -> Batch:

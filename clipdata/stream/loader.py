@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from clipdata.errors import ClipdataError
@@ -35,16 +36,20 @@ def load(
         num_workers: processes that read and decode; 0 does it in threads of this one, which is enough where one process
             can keep all cores busy, and starts at once.
         prefetch_factor: batches each worker is ahead.
-        pin_memory: copy batches to page-locked memory, from which they reach a GPU faster.
+        pin_memory: have workers' batches copied to page-locked memory, from which they reach a GPU faster.
     """
+    if not num_workers:
+        yield from stream
+        return
     items: DataLoader[Batch | ClipdataError] = DataLoader(
         _ErrorsAsItems(stream),
         batch_size=None,
         num_workers=num_workers,
-        multiprocessing_context="forkserver" if num_workers else None,
-        prefetch_factor=prefetch_factor if num_workers else None,
+        multiprocessing_context="forkserver",
+        prefetch_factor=prefetch_factor,
         pin_memory=pin_memory,
         collate_fn=_unchanged,
+        generator=torch.Generator(),  # its own, or it would draw from the one that a run saves and restores
     )
     for item in items:
         if isinstance(item, ClipdataError):

@@ -1,0 +1,94 @@
+"""Checkpoints: a folder a step that exists whole or not at all.
+
+    checkpoints/step-200/weights.safetensors    the trained tensors alone; the rest is as in the encoder it began with
+    checkpoints/step-200/state.pt               optimizer, scaler, random state, cursor; read with weights_only
+
+One is written aside, synced to disk and renamed. This module knows files and tensors, and not what they mean.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from clipdata.errors import StorageError
+
+_NAME = re.compile(r"step-(\d+)")
+_ASIDE = ".aside-"
+_WEIGHTS, _STATE = "weights.safetensors", "state.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    step: int
+    path: Path
+
+    def load(self, device: torch.device | str = "cpu") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Read the weights (onto a device) and the state.
+
+        Raises:
+            StorageError: a file is missing or damaged.
+        """
+        try:
+            weights = load_file(self.path / _WEIGHTS, device=str(device))
+            state = torch.load(self.path / _STATE, weights_only=True, map_location="cpu")
+        except Exception as error:
+            raise StorageError(
+                f"the checkpoint {self.path} cannot be read: {error}",
+                hint=f"remove it to go on from the one before: rm -r {self.path}",
+            ) from error
+        return weights, state
+
+
+def save(folder: Path, step: int, weights: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> Checkpoint:
+    """Write a checkpoint; after a crash at any moment the folder holds it whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside, final = folder / f"{_ASIDE}step-{step}", folder / f"step-{step}"
+    for leftover in (aside, final):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    aside.mkdir()
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, aside / _WEIGHTS)
+    torch.save(dict(state), aside / _STATE)
+    for path in (aside / _WEIGHTS, aside / _STATE, aside):
+        sync(path)
+    aside.rename(final)
+    sync(folder)
+    return Checkpoint(step, final)
+
+
+def complete(folder: Path) -> list[Checkpoint]:
+    """List complete checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
+    return sorted((Checkpoint(int(name[1]), path) for name, path in found if name), key=lambda one: one.step)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest checkpoints, and what a crash left half-written."""
+    for old in complete(folder)[:-keep]:
+        # Renamed first: a crash inside rmtree must not leave something that looks complete.
+        gone = old.path.with_name(f"{_ASIDE}{old.path.name}")
+        old.path.rename(gone)
+    for leftover in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(leftover)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,158 @@
+"""Learner: a model in training, with its optimizer. It takes steps, and can be put away and taken up again exactly.
+
+It knows batches and features; it must not know folders, tables or how long a run is to go on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from clipdata.encoder import Encoder, lock
+from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.training.config import TrainConfig
+from clipdata.training.forward import Forward
+from clipdata.training.objectives import OBJECTIVES
+from clipdata.training.optimisers import build_optimizer, clamp_logit_scale, parameter_groups, set_rate
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did.
+
+    Args:
+        loss: mean over the rows of the batch, before the weights moved.
+        grad_norm: before clipping.
+        logit_scale: after the weights moved.
+        num_rows: of the batch.
+    """
+
+    loss: float
+    grad_norm: float
+    logit_scale: float
+    num_rows: int
+
+
+class Learner:
+    """Trains a copy of an encoder's model; the encoder stays as it was.
+
+    Args:
+        encoder: what to begin with.
+        config: what trains, and how.
+
+    Raises:
+        UsageError: the encoder's device cannot compute in the config's precision.
+    """
+
+    def __init__(self, encoder: Encoder, config: TrainConfig) -> None:
+        self.device, self._config = encoder.device, config
+        if config.precision != "fp32" and not torch.amp.is_autocast_available(self.device.type):
+            found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
+            raise UsageError(found, hint="--set precision=fp32")
+        self.model = copy.deepcopy(encoder.model)
+        lock(self.model, config.train)
+        for name in ("logit_scale", "logit_bias"):
+            if isinstance(getattr(self.model, name, None), nn.Parameter):
+                self.model.get_parameter(name).requires_grad_(config.learn_logit_scale)
+        self.forward = Forward(self.model, encoder, config)
+        groups = parameter_groups(self.model, self.forward.towers, config)
+        self._parameters = [parameter for group in groups for parameter in group["params"]]
+        if not self._parameters:
+            raise UsageError(f"{encoder.name} has nothing to train with train={config.train!r}", hint="--set train=all")
+        self._optimizer = build_optimizer(groups, config)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        self.training(True)
+
+    def training(self, on: bool) -> None:
+        """Switch dropout (and batch statistics, unless these are frozen) on for training or off for measuring."""
+        self.model.train(on)
+        if self._config.freeze_batchnorm:
+            for module in self.model.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+
+    def autocast(self) -> torch.autocast:
+        """Compute in the config's precision."""
+        dtype = _DTYPES[self._config.precision]
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+    def step(self, batch: Mapping[str, Any], rate_factor: float) -> StepResult:
+        """Move the weights once.
+
+        Args:
+            batch: of a stream made with `forward.request()`.
+            rate_factor: part of the peak learning rate.
+
+        Raises:
+            ClipdataError: the loss or the gradient is not a number any more; the weights did not move.
+        """
+        set_rate(self._optimizer, rate_factor)
+        with self.autocast():
+            features = self.forward(batch)
+        loss = OBJECTIVES[self._config.objective](**vars(features))
+        loss_value = float(loss.detach())
+        _require_finite("loss", loss_value)
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip or torch.inf))
+        if not self._scaler.is_enabled():  # a scaler leaves out a step that overflows, and goes on with a smaller scale
+            _require_finite("gradient", grad_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        clamp_logit_scale(self.model)
+        logit_scale = float(self.model.get_parameter("logit_scale").detach().exp())
+        return StepResult(loss_value, grad_norm, logit_scale, len(features.label_B))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors that training changes: trained parameters, and statistics of BatchNorm layers that move."""
+        found: dict[str, torch.Tensor] = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        for path, module in self.model.named_modules():
+            if isinstance(module, _BatchNorm) and module.training:
+                found |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """What the next step depends on beside the tensors: optimizer, scaler and random state."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if on_gpu else None,
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Stand where `tensors` and `state` were taken.
+
+        Raises:
+            StorageError: the tensors are others than those that train.
+        """
+        mine = self.tensors()
+        if tensors.keys() != mine.keys():
+            differing = sorted(tensors.keys() ^ mine.keys())
+            raise StorageError(f"the checkpoint holds other tensors than those that train: {', '.join(differing[:5])}")
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(tensors[name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"])
+        if state["cuda_random"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_random"], self.device)
+
+
+def _require_finite(what: str, value: float) -> None:
+    if not abs(value) < float("inf"):  # false for NaN too
+        raise ClipdataError(
+            f"the {what} became {value}; expected a number. The last checkpoint is unharmed",
+            hint="lower the rate (--set lr=…), clip harder (--set grad_clip=…), or use --set precision=fp32",
+        )

@@ -1,0 +1,51 @@
+"""metrics.jsonl: one line a step and one an epoch, cut back to a checkpoint when a run goes on. Knows files only."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class MetricsFile:
+    """Appends lines of JSON.
+
+    Args:
+        path: the file.
+        num_bytes: keep this much of what is there; the rest was written after the checkpoint that a run goes on from.
+    """
+
+    def __init__(self, path: Path, num_bytes: int) -> None:
+        path.touch()
+        os.truncate(path, num_bytes)
+        self._file = path.open("ab")
+
+    def __enter__(self) -> MetricsFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line; numbers that JSON has no word for become null."""
+        plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
+        self._file.write(json.dumps(plain).encode() + b"\n")
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Have the disk hold all lines, and return how many bytes they are."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read all lines; a last one that is being written is left out."""
+    if not path.exists():
+        return []
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines()]

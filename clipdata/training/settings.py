@@ -1,0 +1,121 @@
+"""Fields of a dataclass from text and JSON: conversion by their declared types, and names that are nearly right.
+
+It knows types, and nothing of what the fields mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_NONE = frozenset({"none", "null", ""})
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """Declared type of every field of a dataclass, by name."""
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def unknown_names(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Say of every name that is not known which known one it resembles."""
+    names = list(known)
+    problems = []
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=2)
+            guess = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
+            problems.append(f"there is no field {name!r}; {guess}")
+    return problems
+
+
+def parse(texts: Mapping[str, str], cls: type) -> tuple[dict[str, Any], list[str]]:
+    """Convert texts to the types of a dataclass's fields.
+
+    Returns:
+        The values, and a problem for every text that could not be converted or has no field.
+    """
+    kinds = field_types(cls)
+    values: dict[str, Any] = {}
+    problems = unknown_names(texts, kinds)
+    for name, text in texts.items():
+        if name not in kinds:
+            continue
+        try:
+            values[name] = _from_text(text.strip(), kinds[name])
+        except ValueError:
+            problems.append(f"{name} is {text!r}; expected {describe(kinds[name])}")
+    return values, problems
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a declared type; whole numbers are floats too, booleans are no numbers."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, option) for option in get_args(kind))
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin is tuple:
+        parts = get_args(kind)
+        return (
+            isinstance(value, (tuple, list))
+            and len(value) == len(parts)
+            and all(fits(part, expected) for part, expected in zip(value, parts, strict=True))
+        )
+    if kind is type(None):
+        return value is None
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def describe(kind: Any) -> str:
+    """Name a declared type for people."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(option) for option in get_args(kind))
+    if origin is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    if origin is tuple:
+        return f"{len(get_args(kind))} numbers such as 0.9,0.98"
+    plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
+    return plain.get(kind, str(kind))
+
+
+def _from_text(text: str, kind: Any) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _first_that_fits(text, get_args(kind))
+    if origin is Literal:
+        if text not in get_args(kind):
+            raise ValueError(text)
+        return text
+    if origin is tuple:
+        values = tuple(float(part) for part in text.strip("()[] ").split(","))
+        if len(values) != len(get_args(kind)):
+            raise ValueError(text)
+        return values
+    if kind is bool:
+        if text.lower() not in _TRUE | _FALSE:
+            raise ValueError(text)
+        return text.lower() in _TRUE
+    return kind(text)
+
+
+def _first_that_fits(text: str, options: tuple[Any, ...]) -> Any:
+    if type(None) in options and text.lower() in _NONE:
+        return None
+    kinds = [option for option in options if option is not type(None)]
+    for option in kinds[:-1]:
+        try:
+            return _from_text(text, option)
+        except ValueError:
+            continue
+    return _from_text(text, kinds[-1])
