@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import clipdata as cd
 import ingest
+from clipdata.comparison.answers import judge
 from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.progress import Progress, Silent
-from clipdata.storage import Storage, join
+from clipdata.storage import Storage, is_remote, join, redact
 
 if TYPE_CHECKING:
     from clipdata.comparison import Comparison
@@ -38,7 +41,8 @@ class ContestSettings:
         images: folder or URL; the built-in sample by default.
         metadata: parquet file with the questions; the built-in sample's by default.
         model: anything `clipdata.load_encoder` takes.
-        out: folder or URL for the tables and the run.
+        out: folder or URL for the tables.
+        runs: local folder for the training runs; `<out>/runs` by default.
         filename: column of the parquet that names the picture.
         choices: column with the captions to choose from.
         label: column that says which one is right.
@@ -53,6 +57,7 @@ class ContestSettings:
     metadata: str | None = None
     model: str = "starter"
     out: str = "work"
+    runs: str | None = None
     filename: str = "filename"
     choices: str = "caption_choices"
     label: str = "label"
@@ -67,6 +72,10 @@ class ContestSettings:
             given, lacking = ("--images", "--metadata") if self.images is not None else ("--metadata", "--images")
             raise UsageError(
                 f"{given} is given without {lacking}", hint="give both, or neither for the built-in sample"
+            )
+        if is_remote(self.out) and self.runs is None:
+            raise UsageError(
+                f"the tables go to {redact(self.out)}", hint="name a local folder for the training runs: --runs DIR"
             )
         if not 0 < self.test_share < 1:
             raise UsageError(f"test_share is {self.test_share}; expected a share between 0 and 1")
@@ -194,32 +203,45 @@ class _Pipeline:
     def config(self) -> cd.TrainConfig:
         """Training config: the recipe's, with the user's settings."""
         base = cd.recipes.caption_contest(choices=self.settings.choices)
-        return base.with_settings(dict(self.settings.training))
+        config = base.with_settings(dict(self.settings.training))
+        return replace(config, image_trunk=TRUNK) if config.train == "projections" else config
 
     def tell_baseline(self) -> None:
         """How good the model is before training, against chance."""
+        columns = ["split", "scores", "label_ind", "label_prob"]
         for split in ("train", "test"):
-            where = f"split = '{split}'"
-            if not self.table.count_rows(f"{where} AND label_prob IS NOT NULL"):
+            rows = self.table.to_table(columns, where=f"split = '{split}' AND label_prob IS NOT NULL").combine_chunks()
+            if not rows.num_rows:
                 continue
-            same = cd.compare(self.table, "label_prob", "label_prob", where=where, resamples=0)
-            accuracy = same.accuracy
-            chance = f"chance {accuracy.chance:.1%}" if accuracy else ""
-            right = f", right {accuracy.change.before:.1%}" if accuracy else ""
+            judged = judge(rows["scores"].chunk(0), rows["label_ind"].chunk(0))
+            right, chance = np.nanmean(judged.right_N), np.nanmean(1 / judged.choices_N)
+            mean = np.mean(rows["label_prob"].to_numpy())
             self.progress.say(
-                f"before training, {split}: {same.mean.num_rows:,} questions, mean probability of the right caption "
-                f"{same.mean.before:.3f}{right} ({chance})"
+                f"before training, {split}: {rows.num_rows:,} questions, mean probability of the right caption {mean:.3f}, "
+                f"right {right:.1%}; guessing gives {chance:.3f} and {chance:.1%}"
             )
 
     def train(self, encoder: Encoder) -> Run:
-        """Fine-tune on the training rows. Each config has a run folder of its own."""
+        """Fine-tune on the training rows. Each set of rows, model and config has a run folder of its own."""
+        from clipdata.training.run import Run
+
         config = self.config()
-        decisive = json.dumps([config.to_dict(), encoder.identity], sort_keys=True, default=str)
-        name = hashlib.sha256(decisive.encode()).hexdigest()[:8]
-        out = Path(self.at("runs")) / name
-        run = cd.train(self.table, encoder, config, out=out, where="split = 'train'", progress=self.progress)
+        decisive = [config.to_json(), encoder.identity, self._rows_digest("split = 'train'")]
+        name = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        out = Path(self.settings.runs or self.at("runs")) / name
+        table = self.table
+        if (out / "config.json").exists():  # later verbs made newer versions of the same rows
+            begun_at = Run(out).record["table"]["version"]
+            table = cd.open_table(table.uri, version=begun_at, storage=self.settings.storage)
+        run = cd.train(table, encoder, config, out=out, where="split = 'train'", progress=self.progress)
         self.progress.say(str(run))
         return run
+
+    def _rows_digest(self, where: str) -> str:
+        """A digest of which rows there are, and of their content."""
+        read = self.table.to_table(["id", "etag"], where=where)
+        pairs = sorted(zip(read["id"].to_pylist(), read["etag"].to_pylist(), strict=True))
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
     def _map(self, step: Step, column: str) -> None:
         """Fill a column; one that other weights or settings made is replaced, and its old version named."""

@@ -28,7 +28,8 @@ def caption_contest(
     images: Annotated[str | None, typer.Option(help="Pictures; the built-in sample by default.")] = None,
     metadata: Annotated[str | None, typer.Option(help="Parquet file with the questions.")] = None,
     model: Model = "starter",
-    out: Annotated[str, typer.Option(help="Folder or URL for the tables and the run.")] = "work",
+    out: Annotated[str, typer.Option(help="Folder or URL for the tables.")] = "work",
+    runs: Annotated[str | None, typer.Option(help="Local folder for the training runs; OUT/runs by default.")] = None,
     filename: Annotated[str, typer.Option(help="Column that names the picture.")] = "filename",
     choices: Annotated[str, typer.Option(help="Column with the captions to choose from.")] = "caption_choices",
     label: Annotated[
@@ -53,6 +54,7 @@ def caption_contest(
             metadata=metadata,
             model=model,
             out=out,
+            runs=runs,
             filename=filename,
             choices=choices,
             label=label,
