@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from ingest.entry import from_images, from_parquet
+from ingest.entry import from_captions, from_class_list, from_images, from_parquet, from_shards
 from ingest.job import Ingested, ingest
 from ingest.merging import Merged, merge, merge_report
+from ingest.shard_export import Exported, export_shards
 
-__all__ = ["Ingested", "Merged", "from_images", "from_parquet", "ingest", "merge", "merge_report"]
+__all__ = [
+    "Exported",
+    "Ingested",
+    "Merged",
+    "export_shards",
+    "from_captions",
+    "from_class_list",
+    "from_images",
+    "from_parquet",
+    "from_shards",
+    "ingest",
+    "merge",
+    "merge_report",
+]

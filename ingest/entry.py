@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from clipdata.storage import Storage
+import pyarrow as pa
+
+from clipdata.storage import Storage, redact
+from ingest.caption_files import CaptionFiles
+from ingest.class_lists import ClassLists
 from ingest.image_files import ImageFiles
 from ingest.job import Ingested, ingest
 from ingest.parquet_files import ParquetFiles
+from ingest.tar_shards import TarShards
 
 
 def source_storage(storage: Storage | None, *, anonymous: bool) -> Storage:
@@ -59,3 +65,81 @@ def from_parquet(
     """
     source = ParquetFiles(parquet, required=required, storage=source_storage(storage, anonymous=anonymous))
     return ingest(source, into, storage=storage, parameters={"required": required}, **options)
+
+
+def from_class_list(
+    images: str | os.PathLike[str],
+    lists: Mapping[str, str] | str | os.PathLike[str] | None = None,
+    *,
+    into: str | os.PathLike[str],
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in images in class folders, with the lists that split them.
+
+    Args:
+        images: folder of the class folders.
+        lists: folder of `train.txt`, `val.txt`, `test.txt`, or a list's location by split; None takes every image.
+        into: location of the table.
+        anonymous: the source is public.
+        storage: how to reach both.
+        options: of `ingest.job.ingest`.
+    """
+    source = ClassLists(images, lists, storage=source_storage(storage, anonymous=anonymous))
+    named = {split: redact(where) for split, where in source.lists.items()}
+    return ingest(source, into, storage=storage, parameters={"lists": named}, **options)
+
+
+def from_captions(
+    images: str | os.PathLike[str],
+    captions: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    rows: Literal["image", "caption"] = "image",
+    file_format: str | None = None,
+    splits: Mapping[str, str] | None = None,
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in images with captions from a Flickr8k, COCO or CSV file.
+
+    Args:
+        images: folder of the images.
+        captions: file of captions.
+        into: location of the table.
+        rows: one row an "image" with a list of captions, or one row a "caption".
+        file_format: "flickr", "csv" or "coco"; by default what the file looks like.
+        splits: for each split a file of image names.
+        anonymous: the source is public.
+        storage: how to reach all.
+        options: of `ingest.job.ingest`.
+    """
+    reached = source_storage(storage, anonymous=anonymous)
+    source = CaptionFiles(images, captions, rows=rows, file_format=file_format, splits=splits, storage=reached)
+    parameters = {"captions": redact(source.captions), "rows": rows}
+    return ingest(source, into, storage=storage, parameters=parameters, **options)
+
+
+def from_shards(
+    shards: str | os.PathLike[str] | Sequence[str],
+    *,
+    into: str | os.PathLike[str],
+    columns: pa.Schema | None = None,
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in WebDataset tar shards.
+
+    Args:
+        shards: a shard, a folder, a glob, a pattern such as `{00000..00099}.tar`, or several.
+        into: location of the table.
+        columns: JSON fields that become columns; by default those that keep one type.
+        anonymous: the source is public.
+        storage: how to reach both.
+        options: of `ingest.job.ingest`.
+    """
+    source = TarShards(shards, columns=columns, storage=source_storage(storage, anonymous=anonymous))
+    return ingest(source, into, storage=storage, **options)

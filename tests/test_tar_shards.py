@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from clipdata.errors import NotFoundError, SchemaError
+from ingest.entry import from_shards
 from ingest.job import ingest
 from ingest.shard_places import expand_braces
 from ingest.tar_shards import TarShards
@@ -138,9 +139,9 @@ def test_no_shard_is_an_error_that_says_what_was_looked_for(tmp_path):
 def test_a_changed_shard_replaces_only_the_rows_that_changed(tmp_path):
     shard = tmp_path / "in" / "s.tar"
     write_shard(shard, [sample("a", 1, "same"), sample("b", 2, "old"), sample("c", 3, "goes")])
-    first = ingest(TarShards(shard), tmp_path / "t.lance")
+    first = from_shards(shard, into=tmp_path / "t.lance")
 
-    again = ingest(TarShards(shard), tmp_path / "t.lance")
+    again = from_shards(shard, into=tmp_path / "t.lance")
     write_shard(shard, [sample("a", 1, "same"), sample("b", 2, "new"), sample("d", 4, "comes")])
     changed = ingest(TarShards(shard), tmp_path / "t.lance")
 

@@ -1,0 +1,187 @@
+"""Images with captions that lie in another file: Flickr8k and 30k, COCO, CSV. Joined on the file name."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Tally
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from clipdata import images
+from clipdata.errors import NotFoundError, UsageError
+from clipdata.storage import Storage, absolute, redact
+from ingest.caption_lists import Captioned, read_captions
+from ingest.image_files import BATCH_BYTES
+from ingest.listed_images import ListedImages, listed, read_names, refused
+from ingest.source import Item, Refuse, Reject
+
+
+class CaptionFiles(ListedImages):
+    """Images of a folder with the captions that a file has for them.
+
+    One row an image, with the list `captions`; or one row a caption, with the text `caption` and the key `image.jpg#k`
+    (then equal `sha256` tells the rows of one image). With `splits`, a column `split`.
+
+    Args:
+        root: folder of the images.
+        captions: file of captions; see `ingest.caption_lists`.
+        rows: "image" or "caption": what a row is.
+        file_format: "flickr", "csv" or "coco"; by default what the file looks like.
+        splits: for each split a file that lists the names of its images, such as `Flickr_8k.trainImages.txt`.
+        storage: how to reach all of them.
+        limits: of one image.
+
+    Raises:
+        NotFoundError: a file or the folder does not exist, or they have nothing in common.
+        UsageError: the file is no file of captions.
+    """
+
+    kind = "captions"
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        captions: str | os.PathLike[str],
+        *,
+        rows: Literal["image", "caption"] = "image",
+        file_format: str | None = None,
+        splits: Mapping[str, str] | None = None,
+        storage: Storage | None = None,
+        limits: images.ImageLimits | None = None,
+    ) -> None:
+        super().__init__(root, storage=storage, limits=limits)
+        if rows not in ("image", "caption"):
+            raise UsageError(f"rows={rows!r}; expected 'image' or 'caption'")
+        self.captions = absolute(captions)
+        self.rows = rows
+        self.file_format = file_format
+        self.splits = dict(splits or {})
+        said = pa.field("captions", pa.list_(pa.string())) if rows == "image" else pa.field("caption", pa.string())
+        self.columns = (said, *([pa.field("split", pa.string())] if self.splits else []))
+        self._counts: dict[str, Any] = {}
+
+    def notes(self) -> dict[str, Any]:
+        """Images without a caption, and names in two splits."""
+        return {**super().notes(), **self._counts}
+
+    def items(self) -> Iterator[Item]:
+        """The captioned images by path, then what the file has and the folder has not."""
+        files = list(super().items())
+        matched, unmatched = self._match(files)
+        if not matched:
+            wanted = f"{unmatched[0].key!r}" if unmatched else "nothing"
+            raise NotFoundError(
+                f"no captioned image is under {redact(self.origin)}: {redact(self.captions)} names {wanted}, "
+                f"the folder has {files[0].key!r}",
+                hint="name the folder of the images that the captions are of",
+            )
+        splits = self._split_of_name()
+        alone = [item.key for item in files if item.key not in matched]
+        if alone:
+            self._counts["images without a caption, left out"] = f"{len(alone):,} (such as {alone[0]})"
+        for item in files:
+            if item.key in matched:
+                yield from self._rows_of(item, matched[item.key], splits)
+        yield from unmatched
+
+    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """Read each image once, however many captions it has."""
+        if self.rows == "image":
+            yield from super().read(items, refuse)
+            return
+        by_path: dict[str, list[Item]] = {}
+        to_read: list[Item] = []
+        for item in items:
+            if not item.where:
+                to_read.append(item)
+                continue
+            path = item.key.rpartition("#")[0]
+            if path not in by_path:
+                to_read.append(Item(path, item.etag, item.size, item.where, item.extra))
+            by_path.setdefault(path, []).append(item)
+
+        def refuse_rows(reject: Reject) -> None:
+            for item in by_path.get(reject.key, [Item(reject.key, reject.etag, None, "")]):
+                refuse(Reject(item.key, item.etag, reject.reason, reject.detail))
+
+        for batch in super().read(to_read, refuse_rows):
+            yield from _one_row_a_caption(batch, by_path)
+
+    def _match(self, files: list[Item]) -> tuple[dict[str, list[Captioned]], list[Item]]:
+        """Captions by path of the image, and refusals for those without an image."""
+        paths = {item.key for item in files}
+        by_filename: dict[str, list[str]] = {}
+        for item in files:
+            by_filename.setdefault(PurePosixPath(item.key).name, []).append(item.key)
+        matched: dict[str, list[Captioned]] = {}
+        unmatched: list[Item] = []
+        repeats: Tally[str] = Tally()
+        for found in read_captions(self.captions, file_format=self.file_format, storage=self.storage):
+            key = f"{found.image}#{found.number}"
+            repeats[key] += 1
+            key = key if repeats[key] == 1 else f"{key}-{repeats[key]}"
+            if found.fault:
+                name = PurePosixPath(self.captions).name
+                unmatched.append(refused(f"{name}#{found.image}#{found.number}", "bad_caption", found.fault))
+                continue
+            candidates = [found.image] if found.image in paths else by_filename.get(PurePosixPath(found.image).name, [])
+            if len(candidates) == 1:
+                matched.setdefault(candidates[0], []).append(found)
+            elif candidates:
+                unmatched.append(refused(key, "ambiguous", f"{', '.join(candidates[:3])} have this name"))
+            else:
+                unmatched.append(refused(key, "missing", f"there is no image {found.image!r}"))
+        return matched, unmatched
+
+    def _rows_of(self, item: Item, captions: list[Captioned], splits: Mapping[str, str]) -> Iterator[Item]:
+        name = PurePosixPath(item.key).name
+        split = {"split": splits.get(item.key, splits.get(name))} if self.splits else {}
+        captions = sorted(captions, key=lambda found: found.number)
+        if self.rows == "image":
+            yield listed(item, item.key, {"captions": [found.caption for found in captions], **split})
+            return
+        for found in captions:
+            yield listed(item, f"{item.key}#{found.number}", {"caption": found.caption, **split})
+
+    def _split_of_name(self) -> dict[str, str]:
+        splits: dict[str, str] = {}
+        twice: list[str] = []
+        for split, where in self.splits.items():
+            for name in read_names(where, self.storage):
+                if splits.setdefault(name, split) != split:
+                    twice.append(name)
+        if twice:
+            self._counts["images in two splits, kept in the first"] = f"{len(twice):,} (such as {twice[0]})"
+        return splits
+
+
+def _one_row_a_caption(batch: pa.RecordBatch, by_path: Mapping[str, list[Item]]) -> Iterator[pa.RecordBatch]:
+    """Repeat the rows of images for their captions, in batches that stay bounded."""
+    sizes = batch.column("bytes").to_pylist()
+    chosen: list[int] = []
+    items: list[Item] = []
+    size = 0
+    for place, path in enumerate(batch.column("path").to_pylist()):
+        for item in by_path[path]:
+            chosen.append(place)
+            items.append(item)
+            size += sizes[place]
+            if size >= BATCH_BYTES:
+                yield _repeated(batch, chosen, items)
+                chosen, items, size = [], [], 0
+    if chosen:
+        yield _repeated(batch, chosen, items)
+
+
+def _repeated(batch: pa.RecordBatch, chosen: list[int], items: list[Item]) -> pa.RecordBatch:
+    taken = batch.take(pa.array(chosen))
+    own = {
+        "path": [item.key for item in items],
+        "etag": [item.etag for item in items],
+        "caption": [item.extra["caption"] for item in items],
+    }
+    arrays = [pa.array(own[f.name], f.type) if f.name in own else taken.column(f.name) for f in batch.schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
