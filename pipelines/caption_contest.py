@@ -217,8 +217,8 @@ class _Pipeline:
             right, chance = np.nanmean(judged.right_N), np.nanmean(1 / judged.choices_N)
             mean = np.mean(rows["label_prob"].to_numpy())
             self.progress.say(
-                f"before training, {split}: {rows.num_rows:,} questions, mean probability of the right caption {mean:.3f}, "
-                f"right {right:.1%}; guessing gives {chance:.3f} and {chance:.1%}"
+                f"before training, {split}: {rows.num_rows:,} questions, mean probability of the right caption "
+                f"{mean:.3f}, right {right:.1%}; guessing gives {chance:.3f} and {chance:.1%}"
             )
 
     def train(self, encoder: Encoder) -> Run:
