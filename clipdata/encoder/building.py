@@ -9,12 +9,14 @@ import copy
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.model import set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from safetensors import SafetensorError
 from torch import nn
 
 from clipdata.encoder.model import Encoder
@@ -22,6 +24,18 @@ from clipdata.encoder.preparation import Preparation
 from clipdata.encoder.quiet import quiet_libraries
 from clipdata.encoder.tokenization import TextTokenizer
 from clipdata.errors import UsageError
+
+# What the readers of the formats that open_clip knows, and the model itself, say of weights they cannot use.
+_BAD_WEIGHTS = (
+    RuntimeError,
+    AssertionError,
+    LookupError,
+    ValueError,
+    EOFError,
+    StopIteration,
+    UnpicklingError,
+    SafetensorError,
+)
 
 
 def build_encoder(
@@ -53,7 +67,8 @@ def build_encoder(
         UsageError: the architecture is not one that open_clip can build, or the weights belong to another.
     """
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Weights are made on the CPU; torch.manual_seed would also reset the generators of every GPU.
+        torch.default_generator.manual_seed(seed)
         model = _build_model(name, model_cfg)
         if weights is not None:
             _load_weights(name, model, weights)
@@ -94,10 +109,11 @@ def _build_model(name: str, model_cfg: Mapping[str, Any]) -> Any:
 def _load_weights(name: str, model: nn.Module, weights: Path) -> None:
     try:
         open_clip.load_checkpoint(model, str(weights))
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()
+    except _BAD_WEIGHTS as error:
+        said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])[:300]
         raise UsageError(
-            f"{weights} does not hold weights of {name!r}: {' '.join(line.strip() for line in first[:2])[:300]}"
+            f"{weights} does not hold weights of {name!r}: {said or type(error).__name__}",
+            hint="another architecture's weights, or a file that was cut short",
         ) from error
 
 

@@ -13,10 +13,12 @@ The counterpart of `loading.load_encoder`. It must know nothing of training or r
 from __future__ import annotations
 
 import copy
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
     from clipdata.encoder.preparation import Preparation
     from clipdata.encoder.tokenization import TextTokenizer
+
+_ABANDONED_AFTER_S = 3600.0
 
 _README = """# {name}
 
@@ -85,9 +89,16 @@ def export(model: nn.Module, encoder: Encoder, path: str | os.PathLike[str]) -> 
 
 
 def begin_folder(target: Path) -> Path:
-    """Make an empty folder beside the target, on the same disk, to be renamed to it when it is whole."""
+    """Make an empty folder beside the target, on the same disk, to be renamed to it when it is whole.
+
+    What a writer that was killed left behind an hour ago or earlier is removed.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{target.name}.writing-", dir=target.parent))
+    prefix = f".{target.name}.writing-"
+    for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
 
 
 def write_model(
