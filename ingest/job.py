@@ -32,7 +32,6 @@ from ingest.source import Item, Reject, Source
 UNIT_ROWS = 4096
 UNIT_BYTES = 128 << 20
 UNIT_S = 20.0
-CHUNK_ITEMS = 1024
 _SOURCE_ENTRY = "clipdata.source."
 
 
@@ -232,11 +231,8 @@ class _Job:
         return {entry["where"]: entry for entry in stored}
 
     def _write_rows(self, todo: Sequence[Item], counter: Counter) -> None:
-        def batches() -> Iterator[pa.RecordBatch]:
-            for start in range(0, len(todo), CHUNK_ITEMS):
-                yield from self._counted(todo[start : start + CHUNK_ITEMS], counter)
-
-        for unit in _units(batches()):
+        # All in one go: a source that waits for slow servers would wait at the end of every portion.
+        for unit in _units(self._counted(todo, counter)):
             self.written += rows.upsert(self.table, self._distinct(unit), changed="etag")
             self.rejects.flush()
         self.rejects.forgive([item.key for item in todo], except_for=self.rejects.refused_now)
