@@ -55,22 +55,6 @@ class Forward:
         self._place_of: dict[str, int] = {}
         self._text_trunk_TW: torch.Tensor | None = None
 
-    def check(self, table: Table) -> None:
-        """Check that the image side of a table is what the encoder needs.
-
-        Raises:
-            SchemaError: the column is missing or of another type.
-            LineageMismatchError: other weights made the trunk column, or nobody can tell which.
-        """
-        config = self._config
-        if config.image_trunk is not None:
-            _check_trunk(table, config.image_trunk, config.image, self._encoder)
-            return
-        table.require([config.image], verb="train")
-        found = table.schema.field(config.image).type
-        if not is_image(found):
-            raise SchemaError(f"train: column {config.image!r} holds {found}; expected the bytes of images")
-
     def request(self) -> dict[str, Any]:
         """Arguments for a Stream, so that its batches hold what `__call__` needs."""
         image = self._config.image_trunk or self._config.image
@@ -131,20 +115,37 @@ def _normalised(features_BD: torch.Tensor) -> torch.Tensor:
     return functional.normalize(features_BD.float(), dim=-1)
 
 
-def _check_trunk(table: Table, column: str, image: str, encoder: Encoder) -> None:
-    fill = f"clipdata map {redact(table.uri)} image-trunk {column} --model {encoder.name}"
+def check_images(table: Table, encoder: Encoder, config: TrainConfig) -> None:
+    """Check that the image side of a table is what an encoder needs.
+
+    Raises:
+        SchemaError: the column is missing or of another type.
+        LineageMismatchError: other weights made the trunk column, or nobody can tell which.
+    """
+    if config.image_trunk is not None:
+        _check_trunk(table, config.image_trunk, encoder)
+        return
+    table.require([config.image], verb="train")
+    found = table.schema.field(config.image).type
+    if not is_image(found):
+        raise SchemaError(f"train: column {config.image!r} holds {found}; expected the bytes of images")
+
+
+def _check_trunk(table: Table, column: str, encoder: Encoder) -> None:
+    def fill(into: str) -> str:
+        command = f"clipdata map {redact(table.uri)} image-trunk {into} --model {encoder.name}"
+        return f"{command}; or --set image_trunk=none to decode the images"
+
     if column not in table.schema.names:
-        raise SchemaError(f"train: {redact(table.uri)} has no column {column!r} to read image features from", hint=fill)
+        raise SchemaError(f"train: {redact(table.uri)} has no column {column!r} of image features", hint=fill(column))
     found = table.schema.field(column).type
     if not (hasattr(found, "list_size") and found.list_size == encoder.trunk_dim):
-        raise SchemaError(
-            f"train: column {column!r} holds {found}; the trunk of {encoder.name} gives {encoder.trunk_dim} floats",
-            hint=f"{fill}, or --set image_trunk=none to decode {image!r}",
-        )
+        expected = f"the image trunk of {encoder.name} gives {encoder.trunk_dim} floats"
+        raise SchemaError(f"train: column {column!r} holds {found}; {expected}", hint=fill(f"{column}_2"))
     lineage = table.lineage(column)
     if lineage is None or lineage.model != encoder.trunk_identity:
         made_by = f"the image trunk {(lineage.model or '')[:12]}" if lineage else "nobody knows which model"
         raise LineageMismatchError(
             f"train: column {column!r} was made by {made_by}; that of {encoder.name} is {encoder.trunk_identity[:12]}",
-            hint=f"make one of its own under another name: {fill}_2, or --set image_trunk=none to decode {image!r}",
+            hint=fill(f"{column}_2"),
         )

@@ -70,10 +70,13 @@ def train(
             hint="start it without torchrun; a Stream shares a table among the ranks of a loop of your own",
         )
     with resumption.alone_in(folder):
-        if overwrite:
+        holds_run = (folder / "config.json").exists()
+        if holds_run and overwrite:
             discard(folder)
-        elif not resume and (folder / "config.json").exists():
+        elif holds_run and not resume:
             raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
+        elif not holds_run:
+            resumption.require_empty(folder)
         begun = resumption.begin(folder, copy.copy(table), encoder, config, where=where, progress=progress)
         if isinstance(begun, Run):
             return begun
@@ -106,7 +109,6 @@ class _Loop:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
         self._run = begun.run
         self._learner = Learner(encoder, config)
-        self._learner.forward.check(begun.table)
         self._encode_texts_once()
         self._stream = self._make_stream(begun.rows.offsets, config.batch_size, until_epoch=config.epochs)
         self._num_steps = config.epochs * self._stream.plan.num_batches

@@ -16,4 +16,4 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     Raises:
         ConfigError: lists every override that is wrong.
     """
-    return TrainConfig(**overrides)
+    return TrainConfig.from_json(overrides)

@@ -21,6 +21,7 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.training.config import TrainConfig
+from clipdata.training.forward import check_images
 from clipdata.training.rows import ChosenRows, choose_rows
 from clipdata.training.run import Run, differences, software, write_json
 
@@ -61,9 +62,10 @@ def begin(
             progress.say(f"{folder} is finished already; nothing was done")
             return run
         progress.say(f"going on with {folder}, which reads version {table.version} of {redact(table.uri)}")
+        check_images(table, encoder, config)
         rows = _choose(table, config, where)
     else:
-        _require_empty(folder)
+        check_images(table, encoder, config)
         rows = _choose(table, config, where)
         wanted["table"] |= {"num_rows": len(rows.offsets), "refused": dict(rows.refused), "digest": rows.digest}
         _tag(table, folder, progress)
@@ -149,7 +151,12 @@ def _held_out(table: Table, config: TrainConfig, rows: ChosenRows, progress: Pro
     return held_out
 
 
-def _require_empty(folder: Path) -> None:
+def require_empty(folder: Path) -> None:
+    """Check that a folder can become a run's.
+
+    Raises:
+        UsageError: it holds files.
+    """
     found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if found:
         raise UsageError(

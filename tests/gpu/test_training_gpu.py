@@ -1,0 +1,52 @@
+"""The same training on a GPU: autocast, the gradient scaler, and going on."""
+
+import pytest
+import torch
+
+from clipdata.encoder import export, load_encoder
+from clipdata.training import checkpoints
+from clipdata.training.config import TrainConfig
+from clipdata.training.loop import train
+from tests.contests import contest_table
+from tests.tiny_models import tiny_encoder
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    made = tiny_encoder()
+    return load_encoder(export(made.model, made, tmp_path / "model"), device="cuda")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("part", ["projections", "all"])
+def test_held_out_accuracy_rises_on_a_gpu(tmp_path, encoder, precision, part):
+    table = contest_table(tmp_path, 100)
+    config = TrainConfig(
+        epochs=6, batch_size=8, lr=3e-3, precision=precision, train=part, evaluate_where="split = 'test'"
+    )
+
+    run = train(table, encoder, config, out=tmp_path / "run", where="split = 'train'")
+
+    assert run.epochs[-1]["accuracy"] >= run.epochs[0]["accuracy"] + 0.3
+    assert run.encoder(device="cuda").device.type == "cuda"
+
+
+def test_the_scaler_and_the_random_state_of_the_gpu_are_kept(tmp_path, encoder):
+    table = contest_table(tmp_path)
+    run = train(table, encoder, TrainConfig(epochs=1, batch_size=8, precision="fp16"), out=tmp_path / "run")
+
+    _, state = checkpoints.complete(run.path / "checkpoints")[-1].load()
+
+    assert state["scaler"]["scale"] > 0
+    assert state["cuda_random"].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_workers_feed_a_gpu(tmp_path, encoder, num_workers):
+    table = contest_table(tmp_path)
+
+    run = train(table, encoder, TrainConfig(epochs=2, batch_size=8, num_workers=num_workers), out=tmp_path / "run")
+
+    assert len(run.metrics) == 10

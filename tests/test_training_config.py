@@ -1,0 +1,109 @@
+"""Everything that decides how a model is trained, as a value."""
+
+import json
+
+import pytest
+
+from clipdata.errors import ConfigError
+from clipdata.training import recipes
+from clipdata.training.config import TrainConfig
+
+
+def test_a_wrong_config_names_all_its_faults_at_once():
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(epochs=0, lr=-1, betas=(0.9, 1.0), grad_clip=0)
+
+    assert [problem.split(" is ")[0] for problem in caught.value.problems] == ["epochs", "lr", "betas", "grad_clip"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", "5"),
+        ("epochs", True),
+        ("lr", None),
+        ("lr", float("nan")),
+        ("optimizer", "sgd"),
+        ("betas", (0.9,)),
+        ("train", "heads"),
+        ("num_threads", 0),
+        ("warmup_steps", -1),
+        ("learn_logit_scale", 1),
+        ("evaluate_where", 3),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(field, value):
+    with pytest.raises(ConfigError, match=field):
+        TrainConfig(**{field: value})
+
+
+def test_trunk_features_cannot_train_more_than_projections():
+    with pytest.raises(ConfigError, match="can only train the projections"):
+        TrainConfig(image_trunk="trunk", train="all")
+
+
+def test_settings_are_read_as_the_types_of_their_fields():
+    config = TrainConfig().with_settings(
+        {
+            "lr": "1e-4",
+            "epochs": "7",
+            "betas": "0.9, 0.99",
+            "learn_logit_scale": "no",
+            "grad_clip": "none",
+            "image_trunk": "trunk",
+            "num_threads": "3",
+            "evaluate_where": "split = 'test'",
+        }
+    )
+
+    assert (config.lr, config.epochs, config.betas, config.learn_logit_scale) == (1e-4, 7, (0.9, 0.99), False)
+    assert (config.grad_clip, config.image_trunk, config.num_threads) == (None, "trunk", 3)
+    assert config.evaluate_where == "split = 'test'"
+
+
+def test_settings_keep_the_fields_they_do_not_name():
+    assert TrainConfig(epochs=9).with_settings({"lr": "0.5"}) == TrainConfig(epochs=9, lr=0.5)
+
+
+def test_wrong_settings_name_near_fields_and_every_fault():
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig().with_settings({"learning_rate": "1", "epoch": "3", "lr": "fast", "learn_logit_scale": "maybe"})
+
+    listed = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 4
+    assert "no field 'epoch'; did you mean epochs" in listed
+    assert "lr is 'fast'; expected a number" in listed
+    assert "learn_logit_scale is 'maybe'; expected true or false" in listed
+
+
+def test_settings_out_of_range_are_refused_like_any_other():
+    with pytest.raises(ConfigError, match="epochs is 0; expected at least 1"):
+        TrainConfig().with_settings({"epochs": "0"})
+
+
+def test_json_gives_the_same_config_back():
+    config = TrainConfig(lr=3e-4, betas=(0.8, 0.9), grad_clip=None, image_trunk="trunk", evaluate_where="a = 1")
+
+    assert TrainConfig.from_json(json.dumps(config.to_json())) == config
+
+
+def test_whole_numbers_in_json_are_floats_where_floats_are_meant():
+    config = TrainConfig.from_json('{"lr": 1, "weight_decay": 0}')
+
+    assert isinstance(config.lr, float)
+    assert config == TrainConfig(lr=1.0, weight_decay=0.0)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"a"', '{"learning_rate": 1}', '{"epochs": "3"}'])
+def test_json_that_is_no_config_is_refused(text):
+    with pytest.raises(ConfigError):
+        TrainConfig.from_json(text)
+
+
+def test_a_recipe_is_a_config_that_can_be_overridden():
+    assert recipes.caption_contest(epochs=2) == recipes.caption_contest().with_settings({"epochs": "2"})
+
+
+def test_a_wrong_override_of_a_recipe_is_a_config_error():
+    with pytest.raises(ConfigError, match="did you mean epochs"):
+        recipes.caption_contest(epoch=2)

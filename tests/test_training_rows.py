@@ -1,0 +1,106 @@
+"""The rows a run trains on, and the digest that tells whether they are still the same."""
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from clipdata.errors import SchemaError
+from clipdata.lance_io import rows
+from clipdata.lance_io.table import Table, open_table
+from clipdata.training.rows import choose_rows
+from tests.contests import contest_rows, contest_table
+
+
+def choose(table: Table, **options):
+    return choose_rows(table, choices="caption_choices", label="label_ind", **options)
+
+
+def test_rows_are_chosen_by_offset_and_texts_collected_in_order(tmp_path):
+    table = contest_table(tmp_path, 30)
+
+    chosen = choose(table, where="split = 'train'", max_texts=100)
+
+    assert chosen.offsets.tolist() == [n for n in range(30) if n % 5 != 4]
+    assert list(chosen.texts) == sorted(
+        {text for row in table.to_table().column("caption_choices").to_pylist() for text in row}
+    )
+    assert chosen.refused == {}
+
+
+def test_more_texts_than_asked_for_are_not_collected(tmp_path):
+    table = contest_table(tmp_path, 30)
+
+    assert choose(table, max_texts=7).texts is None
+    assert choose(table, max_texts=8).texts is not None
+    assert choose(table, max_texts=0).texts is None
+
+
+def test_the_digest_does_not_depend_on_fragments_or_other_columns(tmp_path):
+    table = contest_table(tmp_path, 30)
+    whole = table.to_table()
+    lance.write_dataset(whole, tmp_path / "cut.lance", max_rows_per_file=7)
+    lance.write_dataset(whole.append_column("score", pa.array(np.arange(30.0))), tmp_path / "wide.lance")
+
+    digests = {choose(open_table(tmp_path / name)).digest for name in ("contest.lance", "cut.lance", "wide.lance")}
+
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("column", ["label_ind", "caption_choices", "sha256"])
+def test_the_digest_changes_with_every_column_that_matters(tmp_path, column):
+    table = contest_table(tmp_path, 30)
+    changed = contest_rows(30).to_pydict()
+    changed[column][11] = {"label_ind": 1 - min(changed["label_ind"][11], 1), "sha256": "0"}.get(
+        column, [*changed["caption_choices"][11], "one more"]
+    )
+    other = contest_table(tmp_path, 0, name="other.lance")
+    rows.upsert(other, pa.table(changed, schema=other.schema))
+
+    assert choose(open_table(other.uri)).digest != choose(table).digest
+
+
+def test_texts_that_differ_only_in_where_they_are_cut_have_other_digests(tmp_path):
+    digests = set()
+    for number, choices in enumerate((["ab", "c"], ["a", "bc"])):
+        table = pa.table({"caption_choices": [choices], "label_ind": [0], "sha256": ["x"]})
+        lance.write_dataset(table, tmp_path / f"{number}.lance")
+        digests.add(choose(open_table(tmp_path / f"{number}.lance")).digest)
+
+    assert len(digests) == 2
+
+
+def test_without_a_digest_of_the_images_another_version_counts_as_changed(tmp_path):
+    lance.write_dataset(contest_rows(10).drop_columns(["sha256"]), tmp_path / "t.lance")
+    first = choose(open_table(tmp_path / "t.lance"))
+    lance.dataset(tmp_path / "t.lance").add_columns({"score": "1.0"})
+
+    assert choose(open_table(tmp_path / "t.lance")).digest != first.digest
+
+
+def test_deleted_rows_are_not_chosen(tmp_path):
+    table = contest_table(tmp_path, 30)
+    lance.dataset(table.uri).delete("path < '00010.png'")
+
+    chosen = choose(table.latest())
+
+    assert chosen.offsets.tolist() == list(range(20))
+    assert table.latest().take(chosen.offsets[:1], ["path"]).column("path").to_pylist() == ["00010.png"]
+
+
+def test_choices_must_be_lists_of_texts(tmp_path):
+    lance.write_dataset(pa.table({"caption_choices": ["a"], "label_ind": [0]}), tmp_path / "t.lance")
+
+    with pytest.raises(SchemaError, match="'caption_choices' holds string; expected lists of texts"):
+        choose(open_table(tmp_path / "t.lance"))
+
+
+def test_large_lists_and_large_strings_will_do(tmp_path):
+    choices = pa.array([["a", "b"], None, ["a"]], pa.large_list(pa.large_string()))
+    lance.write_dataset(
+        pa.table({"caption_choices": choices, "label_ind": pa.array([1, 0, 0], pa.uint8())}), tmp_path / "t"
+    )
+
+    chosen = choose(open_table(tmp_path / "t"), max_texts=9)
+
+    assert (chosen.offsets.tolist(), chosen.refused, chosen.texts) == ([0, 2], {"no choices": 1}, ("a", "b"))
