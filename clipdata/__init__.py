@@ -26,6 +26,7 @@ _PUBLIC = {
     "recipes": "clipdata.training.recipes",
     "step": "clipdata.steps.functions:step",
     "steps": "clipdata.steps",
+    "to_datachain": "clipdata.chains:to_datachain",
     "train": "clipdata.training.loop:train",
 }
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from ingest.entry import from_captions, from_class_list, from_images, from_parquet, from_shards
-from ingest.job import Ingested, ingest
+from ingest.entry import (
+    from_captions,
+    from_chain,
+    from_class_list,
+    from_images,
+    from_parquet,
+    from_shards,
+    from_urls,
+)
+from ingest.job import ingest
 from ingest.merging import Merged, merge, merge_report
+from ingest.outcome import Ingested
 from ingest.shard_export import Exported, export_shards
 
 __all__ = [
@@ -13,10 +22,12 @@ __all__ = [
     "Merged",
     "export_shards",
     "from_captions",
+    "from_chain",
     "from_class_list",
     "from_images",
     "from_parquet",
     "from_shards",
+    "from_urls",
     "ingest",
     "merge",
     "merge_report",

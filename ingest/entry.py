@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from clipdata.storage import Storage, redact
 from ingest.caption_files import CaptionFiles
+from ingest.chains import ChainRows
 from ingest.class_lists import ClassLists
+from ingest.download_rules import DownloadRules
 from ingest.image_files import ImageFiles
-from ingest.job import Ingested, ingest
+from ingest.job import ingest
+from ingest.outcome import Ingested
 from ingest.parquet_files import ParquetFiles
 from ingest.tar_shards import TarShards
+from ingest.url_lists import UrlList
+
+if TYPE_CHECKING:
+    from datachain import DataChain
 
 
 def source_storage(storage: Storage | None, *, anonymous: bool) -> Storage:
@@ -143,3 +150,44 @@ def from_shards(
     """
     source = TarShards(shards, columns=columns, storage=source_storage(storage, anonymous=anonymous))
     return ingest(source, into, storage=storage, **options)
+
+
+def from_urls(
+    urls: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    url: str | None = None,
+    caption: str | None = None,
+    filename: str | None = None,
+    rules: DownloadRules | None = None,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Download the images that a list of URLs names.
+
+    Args:
+        urls: CSV, TSV, JSONL or parquet file with a row for each image.
+        into: location of the table.
+        url: column of the URLs.
+        caption: column of the captions.
+        filename: column of the file names, which become the keys.
+        rules: what a download may cost, and where it may lead.
+        storage: how to reach the list and the table.
+        options: of `ingest.job.ingest`.
+    """
+    source = UrlList(urls, url=url, caption=caption, filename=filename, rules=rules, storage=storage)
+    return ingest(source, into, storage=storage, **options)
+
+
+def from_chain(
+    chain: DataChain, *, into: str | os.PathLike[str], storage: Storage | None = None, **options: Any
+) -> Ingested:
+    """Take in the rows of a DataChain chain: its files as image rows, its other signals as columns.
+
+    Args:
+        chain: any chain, after its own filters, merges and maps; its files are read with its own credentials.
+        into: location of the table.
+        storage: how to reach the table.
+        options: of `ingest.job.ingest`.
+    """
+    return ingest(ChainRows(chain), into, storage=storage, **options)
