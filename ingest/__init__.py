@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingest.download_rules import DownloadRules
 from ingest.entry import (
     from_captions,
     from_chain,
@@ -17,6 +18,7 @@ from ingest.outcome import Ingested
 from ingest.shard_export import Exported, export_shards
 
 __all__ = [
+    "DownloadRules",
     "Exported",
     "Ingested",
     "Merged",

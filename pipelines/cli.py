@@ -15,7 +15,7 @@ import typer
 import clipdata
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.storage import redact
-from pipelines.commands import curating, ingesting, looking, running
+from pipelines.commands import curating, ingesting, looking, running, sources
 
 app = typer.Typer(
     name="clipdata",
@@ -27,11 +27,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+ingesting.app.registered_commands.extend(sources.sources.registered_commands)
 app.add_typer(running.app, name="run")
 app.add_typer(ingesting.app, name="ingest")
-for group in (ingesting.verbs, curating.verbs, looking.verbs):
-    for command in group.registered_commands:
-        app.registered_commands.append(command)
+for group in (ingesting.verbs, curating.verbs, looking.verbs, sources.verbs):
+    app.registered_commands.extend(group.registered_commands)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,60 @@
+"""The other ways in, and the way out, on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import clipdata as cd
+from pipelines.cli import main
+from tests.pictures import write_pictures
+
+
+def done(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
+    code = main([*(str(argument) for argument in arguments), "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_class_folders_with_split_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pictures(tmp_path / "in" / "apple_pie", 3)
+    write_pictures(tmp_path / "in" / "soup", 2)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "train.txt").write_text("apple_pie/0000\napple_pie/0001\nsoup/0000\n\n")
+    (tmp_path / "meta" / "test.txt").write_text("soup/0001\n")
+    into = tmp_path / "t.lance"
+    found = done(capsys, "ingest", "class-list", tmp_path / "in", "--lists", tmp_path / "meta", "--into", into)
+    assert found["inserted"] == 4
+    assert cd.open_table(into).count_rows("label = 'apple pie' AND split = 'train'") == 2
+
+
+def test_captions_one_row_an_image_or_one_row_a_caption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pictures(tmp_path / "in", 2)
+    file = tmp_path / "tokens.txt"
+    file.write_text("0000.jpg#0\ta dog, running\n0000.jpg#1\ta brown dog\n0001.jpg#0\ta cat\n")
+    done(capsys, "ingest", "captions", tmp_path / "in", file, "--into", tmp_path / "a.lance")
+    done(capsys, "ingest", "captions", tmp_path / "in", file, "--into", tmp_path / "b.lance", "--rows", "caption")
+    assert cd.open_table(tmp_path / "a.lance").to_table(["captions"])["captions"].to_pylist() == [
+        ["a dog, running", "a brown dog"],
+        ["a cat"],
+    ]
+    assert cd.open_table(tmp_path / "b.lance").num_rows == 3
+
+
+def test_a_table_goes_out_as_shards_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pictures(tmp_path / "in", 5)
+    done(capsys, "ingest", "images", tmp_path / "in", "--into", tmp_path / "t.lance")
+    exported = done(capsys, "export", tmp_path / "t.lance", "--out", tmp_path / "shards", "--rows-per-shard", "2")
+    assert (exported["num_shards"], exported["num_samples"]) == (3, 5)
+    done(capsys, "ingest", "shards", tmp_path / "shards", "--into", tmp_path / "back.lance")
+    left, right = (cd.open_table(tmp_path / name).to_table(["filename", "image"]) for name in ("t.lance", "back.lance"))
+    assert sorted(left["image"].to_pylist()) == sorted(right["image"].to_pylist())
+
+
+def test_urls_of_this_machine_are_refused_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.csv").write_text("text,url,filename\na picture,http://127.0.0.1:9/x.jpg,x.jpg\n")
+    found = done(capsys, "ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance")
+    assert found["refused"] == {"private_address": 1}
