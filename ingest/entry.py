@@ -13,6 +13,7 @@ from ingest.caption_files import CaptionFiles
 from ingest.chains import ChainRows
 from ingest.class_lists import ClassLists
 from ingest.download_rules import DownloadRules
+from ingest.embedded_images import EmbeddedImages, image_column
 from ingest.image_files import ImageFiles
 from ingest.job import ingest
 from ingest.outcome import Ingested
@@ -34,6 +35,7 @@ def from_images(
     images: str | os.PathLike[str],
     *,
     into: str | os.PathLike[str],
+    reference: bool = False,
     anonymous: bool = False,
     storage: Storage | None = None,
     **options: Any,
@@ -43,12 +45,13 @@ def from_images(
     Args:
         images: folder or URL, searched with everything inside it.
         into: location of the table.
+        reference: leave the bytes where they are: `image` stays null, and is read from `uri` whenever it is needed.
         anonymous: the source is public; the table is reached with `storage` as it is.
         storage: how to reach both.
         options: of `ingest.job.ingest` (`retry_rejects`, `max_rejects`, `progress`).
     """
-    source = ImageFiles(images, storage=source_storage(storage, anonymous=anonymous))
-    return ingest(source, into, storage=storage, **options)
+    source = ImageFiles(images, reference=reference, storage=source_storage(storage, anonymous=anonymous))
+    return ingest(source, into, storage=storage, parameters={"reference": reference}, **options)
 
 
 def from_parquet(
@@ -60,17 +63,24 @@ def from_parquet(
     storage: Storage | None = None,
     **options: Any,
 ) -> Ingested:
-    """Take in the rows of parquet files.
+    """Take in the rows of parquet, CSV, TSV or JSONL files.
+
+    Files that hold the images themselves (a column `{bytes, path}`, as Hugging Face `datasets` writes it) become image
+    rows with the other columns; all others metadata rows.
 
     Args:
         parquet: a file, a folder or a glob.
         into: location of the table.
-        required: column without which a row is refused.
+        required: column without which a metadata row is refused.
         anonymous: the source is public.
         storage: how to reach both.
         options: of `ingest.job.ingest`.
     """
-    source = ParquetFiles(parquet, required=required, storage=source_storage(storage, anonymous=anonymous))
+    reached = source_storage(storage, anonymous=anonymous)
+    plain = ParquetFiles(parquet, required=None, storage=reached).schema()
+    if image_column(plain) is not None:
+        return ingest(EmbeddedImages(parquet, storage=reached), into, storage=storage, **options)
+    source = ParquetFiles(parquet, required=required, storage=reached)
     return ingest(source, into, storage=storage, parameters={"required": required}, **options)
 
 

@@ -1,4 +1,4 @@
-"""Parquet metadata: a file, a folder or a glob becomes rows keyed by what they say.
+"""Metadata files (parquet, CSV, TSV, JSONL): a file, a folder or a glob becomes rows keyed by what they say.
 
 The key of a row is a digest of its file and content (and of its number among equal rows), so that taking a changed file
 in again writes the changed rows only. Nested columns stay nested.
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.schema import key_field, require_columns
 from clipdata.storage import Storage, absolute, is_remote, redact, scheme
+from ingest.list_files import ListFile
 from ingest.source import Item, Refuse, Reject
 
 ROW_KEY = "row_key"
@@ -27,10 +28,10 @@ BATCH_ROWS = 1024
 
 
 class ParquetFiles:
-    """Rows of parquet files.
+    """Rows of parquet files, or of CSV, TSV and JSONL files.
 
     Args:
-        where: a file, a folder (searched for `*.parquet`), or a glob.
+        where: a file, a folder (searched for `*.parquet`, and where it has none for the others), or a glob.
         required: column that every row must have a value in, usually the one to merge on; null or missing is refused.
         storage: how to reach it.
 
@@ -86,19 +87,26 @@ class ParquetFiles:
         return self._notes
 
     def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read files row group by row group."""
+        """Read files batch by batch."""
         schema = self.schema()
         for item in items:
-            fs, path = self.storage.filesystem(item.where)
             equal_rows: Tally[str] = Tally()
             first = 0
             try:
-                with fs.open(path, "rb") as opened:
-                    for batch in pq.ParquetFile(opened).iter_batches(batch_size=BATCH_ROWS):
-                        yield from self._rows(batch, item, schema, first, equal_rows, refuse)
-                        first += batch.num_rows
+                for batch in self._batches(item, refuse):
+                    yield from self._rows(batch, item, schema, first, equal_rows, refuse)
+                    first += batch.num_rows
             except pa.ArrowException as error:
                 refuse(Reject(item.key, item.etag, "corrupt", f"after {first:,} rows: {error}"))
+
+    def _batches(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """The rows of one file, as they stand there."""
+        if not _is_parquet(item.where):
+            yield from _list_batches(ListFile(item.where, storage=self.storage), item, refuse)
+            return
+        fs, path = self.storage.filesystem(item.where)
+        with fs.open(path, "rb") as opened:
+            yield from pq.ParquetFile(opened).iter_batches(batch_size=BATCH_ROWS)
 
     def _rows(
         self,
@@ -126,6 +134,8 @@ class ParquetFiles:
             yield pa.record_batch(arrays, schema=schema)
 
     def _schema_of(self, item: Item) -> pa.Schema:
+        if not _is_parquet(item.where):
+            return pa.schema(ListFile(item.where, storage=self.storage).fields())
         fs, path = self.storage.filesystem(item.where)
         try:
             with fs.open(path, "rb") as opened:
@@ -138,12 +148,14 @@ class ParquetFiles:
         if any(sign in root for sign in "*?["):
             paths = fs.glob(root)
         elif fs.isdir(root):
-            paths = [path for path in fs.find(root) if path.endswith((".parquet", ".pq"))]
+            found = fs.find(root)
+            paths = [path for path in found if _is_parquet(path)] or [path for path in found if _is_list(path)]
         else:
             paths = [root] if fs.exists(root) else []
         if not paths:
             raise NotFoundError(
-                f"no parquet file at {redact(self.origin)}", hint="name a file, a folder of *.parquet, or a quoted glob"
+                f"no parquet file (nor CSV, TSV or JSONL) at {redact(self.origin)}",
+                hint="name a file, a folder of them, or a quoted glob",
             )
         prefix = f"{scheme(self.origin)}://" if is_remote(self.origin) else ""
         return [self._item(fs, path, prefix) for path in sorted(paths)]
@@ -152,6 +164,30 @@ class ParquetFiles:
         about = fs.info(path)
         etag = str(about.get("etag") or about.get("ETag") or f"{about['size']}-{about.get('mtime', '')}").strip('"')
         return Item(Path(path).name, etag, about["size"], f"{prefix}{path}")
+
+
+def _is_list(path: str) -> bool:
+    return path.removesuffix(".gz").lower().endswith((".csv", ".tsv", ".tab", ".jsonl", ".ndjson"))
+
+
+def _is_parquet(path: str) -> bool:
+    return path.lower().endswith((".parquet", ".pq")) or not _is_list(path)
+
+
+def _list_batches(rows: ListFile, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    """The rows of a CSV, TSV or JSONL file; lines that cannot be read are refused."""
+    schema = pa.schema(rows.fields())
+    gathered: list[Any] = []
+    for row in rows.rows():
+        if row.values is None:
+            refuse(Reject(f"{item.key}#line-{row.number}", item.etag, "corrupt", f"{row.fault}: {row.text[:200]}"))
+            continue
+        gathered.append(row.values)
+        if len(gathered) == BATCH_ROWS:
+            yield pa.RecordBatch.from_pylist(gathered, schema)
+            gathered = []
+    if gathered:
+        yield pa.RecordBatch.from_pylist(gathered, schema)
 
 
 def row_digests(batch: pa.RecordBatch, *, salt: str = "", equal_rows: Tally[str] | None = None) -> list[str]:

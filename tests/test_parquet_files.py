@@ -11,6 +11,7 @@ import pytest
 import ingest
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.rows import Written
+from tests.pictures import encoded
 
 
 def write(path: Path, **columns: list) -> Path:
@@ -89,3 +90,37 @@ def test_what_is_no_parquet_is_said(tmp_path: Path) -> None:
         ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "m.lance")
     with pytest.raises(NotFoundError, match="no parquet file"):
         ingest.from_parquet(tmp_path / "none.parquet", into=tmp_path / "m.lance")
+
+
+def test_csv_and_jsonl_files_are_taken_in_like_parquet(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('filename,caption\na.jpg,"one, two"\nb.jpg,three\n,nobody\n')
+    done = ingest.from_parquet(tmp_path / "m.csv", into=tmp_path / "c.lance")
+    assert done.refused == {"null_key": 1}
+    assert sorted(done.table.to_table(["caption"])["caption"].to_pylist()) == ["one, two", "three"]
+    (tmp_path / "m.jsonl").write_text('{"filename": "a.jpg", "votes": [1, 2]}\nnot json\n{"filename": "b.jpg"}\n')
+    done = ingest.from_parquet(tmp_path / "m.jsonl", into=tmp_path / "j.lance")
+    assert done.refused == {"corrupt": 1}
+    assert done.table.count_rows() == 2
+
+
+def test_image_bytes_in_a_hugging_face_struct_become_image_rows(tmp_path: Path) -> None:
+    held = [
+        {"bytes": encoded(1), "path": "one.jpg"},
+        {"bytes": encoded(2, ".png"), "path": None},
+        {"bytes": None, "path": "elsewhere.jpg"},
+        {"bytes": b"no picture", "path": "bad.jpg"},
+    ]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {"image": pa.array(held, kind), "label": [0, 1, 2, 3], "width": ["a", "b", "c", "d"]}
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    done = ingest.from_parquet(tmp_path / "train.parquet", into=tmp_path / "t.lance")
+    assert done.num_refused == 2
+    assert done.refused["missing"] == 1
+    read = done.table.to_table(["path", "filename", "image", "label", "meta_width"]).to_pylist()
+    assert [(row["path"], row["filename"], row["label"], row["meta_width"]) for row in read] == [
+        ("train.parquet/00000000-one.jpg", "one.jpg", 0, "a"),
+        ("train.parquet/00000001", "00000001.png", 1, "b"),
+    ]
+    assert read[0]["image"] == encoded(1)
+    again = ingest.from_parquet(tmp_path / "train.parquet", into=tmp_path / "t.lance")
+    assert again.table.version == done.table.version
