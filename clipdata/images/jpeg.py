@@ -18,6 +18,7 @@ _START_OF_SCAN, _END_OF_IMAGE, _EXIF, _ADOBE = 0xDA, 0xD9, 0xE1, 0xEE
 _FRAMES_READ = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}
 _FRAMES = _FRAMES_READ | {0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
+_HUFFMAN_BLOCKS = {0xC0, 0xC1, 0xC2}
 _END = b"\xff\xd9"
 
 
@@ -31,6 +32,7 @@ class JpegLayout:
     num_components: int
     adobe: bool
     scans_start: int
+    huffman: bool
     many_scans: bool  # progressive, or one component a scan
 
 
@@ -41,7 +43,7 @@ def read_layout(data: bytes) -> JpegLayout:
         ImageRefused: truncated, corrupt, unsupported_format.
     """
     width = height = num_components = 0
-    orientation, adobe, progressive = UPRIGHT, False, False
+    orientation, adobe, progressive, huffman = UPRIGHT, False, False, False
     position = 2
     try:
         for _ in range(_MAX_SEGMENTS):
@@ -55,11 +57,12 @@ def read_layout(data: bytes) -> JpegLayout:
                     raise ImageRefused("unsupported_format", f"JPEG process {marker:#x} with {data[start + 2]} bits")
                 height, width = data[start + 3] << 8 | data[start + 4], data[start + 5] << 8 | data[start + 6]
                 num_components, progressive = data[start + 7], marker in _PROGRESSIVE
+                huffman = marker in _HUFFMAN_BLOCKS
             elif marker == _START_OF_SCAN:
                 if num_components == 0:
                     raise ImageRefused("corrupt", "a JPEG scan before its frame header")
                 many = progressive or data[start + 2] < num_components
-                return JpegLayout(width, height, orientation, num_components, adobe, start, many)
+                return JpegLayout(width, height, orientation, num_components, adobe, start, huffman, many)
             elif marker == _END_OF_IMAGE:
                 raise ImageRefused("corrupt", "a JPEG without a scan")
             elif marker == _EXIF and orientation == UPRIGHT and data[start + 2 : start + 8] == b"Exif\0\0":
@@ -102,7 +105,7 @@ def hold_end(data: bytes, layout: JpegLayout) -> None:
         raise ImageRefused("truncated", "a JPEG without an end marker")
     num_blocks = -(-layout.width // 8) * -(-layout.height // 8)
     # Huffman codes are at least one bit long and each block of the first component has at least one.
-    if (end - layout.scans_start) * 8 < num_blocks:
+    if layout.huffman and (end - layout.scans_start) * 8 < num_blocks:
         raise ImageRefused("truncated", f"{end - layout.scans_start:,} bytes for {num_blocks:,} blocks of pixels")
 
 
