@@ -9,6 +9,7 @@ images, and never shows a secret: `repr` and errors mask them.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ OPTION_WORDS: dict[str, str] = {
 SECRET_WORDS = frozenset({"secret_access_key", "session_token", "token", "account_key", "sas_token", "access_key_id"})
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "az": "az", "abfs": "az", "abfss": "az", "file": "file"}
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_S3_CONNECTIONS = 64
 _CANONICAL = {"gcs": "gs", "s3a": "s3"}  # spellings that Lance and DataChain do not know
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -146,6 +148,8 @@ class Storage:
         keywords = {"gs": self._gcsfs, "s3": self._s3fs, "az": self._adlfs}.get(kind, dict)()
         if kind in ("gs", "s3", "az"):
             keywords["use_listings_cache"] = False  # or a job would not see what was added since the last one
+        if kind == "s3":  # its client sends no more than 10 requests at once
+            keywords["config_kwargs"] = {"max_pool_connections": _S3_CONNECTIONS, **keywords.get("config_kwargs", {})}
         import fsspec
 
         try:
@@ -278,6 +282,7 @@ def _prepare_google() -> None:
     """Settle what Google's libraries read from the environment; gcsfs does so when it is imported."""
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # its probe stalls 60 s where gRPC is shut
     os.environ.setdefault("FETCH_RAW_TOKEN_EXPIRY", "false")  # or gcsfs sends a bearer token to Google inside a URL
+    logging.getLogger("gcsfs").addHandler(logging.NullHandler())  # it logs tracebacks of errors that we tell as ours
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") == "":
         del os.environ["GOOGLE_APPLICATION_CREDENTIALS"]  # Lance takes the empty string for a file name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -14,9 +14,8 @@ from clipdata import images
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.storage import Storage, absolute, redact
 from ingest.caption_lists import Captioned, read_captions
-from ingest.image_files import BATCH_BYTES
 from ingest.listed_images import ListedImages, listed, read_names, refused
-from ingest.source import Item, Refuse, Reject
+from ingest.source import Item
 
 
 class CaptionFiles(ListedImages):
@@ -87,29 +86,6 @@ class CaptionFiles(ListedImages):
                 yield from self._rows_of(item, matched[item.key], splits)
         yield from unmatched
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read each image once, however many captions it has."""
-        if self.rows == "image":
-            yield from super().read(items, refuse)
-            return
-        by_path: dict[str, list[Item]] = {}
-        to_read: list[Item] = []
-        for item in items:
-            if not item.where:
-                to_read.append(item)
-                continue
-            path = item.key.rpartition("#")[0]
-            if path not in by_path:
-                to_read.append(Item(path, item.etag, item.size, item.where, item.extra))
-            by_path.setdefault(path, []).append(item)
-
-        def refuse_rows(reject: Reject) -> None:
-            for item in by_path.get(reject.key, [Item(reject.key, reject.etag, None, "")]):
-                refuse(Reject(item.key, item.etag, reject.reason, reject.detail))
-
-        for batch in super().read(to_read, refuse_rows):
-            yield from _one_row_a_caption(batch, by_path)
-
     def _match(self, files: list[Item]) -> tuple[dict[str, list[Captioned]], list[Item]]:
         """Captions by path of the image, and refusals for those without an image."""
         paths = {item.key for item in files}
@@ -156,32 +132,3 @@ class CaptionFiles(ListedImages):
         if twice:
             self._counts["images in two splits, kept in the first"] = f"{len(twice):,} (such as {twice[0]})"
         return splits
-
-
-def _one_row_a_caption(batch: pa.RecordBatch, by_path: Mapping[str, list[Item]]) -> Iterator[pa.RecordBatch]:
-    """Repeat the rows of images for their captions, in batches that stay bounded."""
-    sizes = batch.column("bytes").to_pylist()
-    chosen: list[int] = []
-    items: list[Item] = []
-    size = 0
-    for place, path in enumerate(batch.column("path").to_pylist()):
-        for item in by_path[path]:
-            chosen.append(place)
-            items.append(item)
-            size += sizes[place]
-            if size >= BATCH_BYTES:
-                yield _repeated(batch, chosen, items)
-                chosen, items, size = [], [], 0
-    if chosen:
-        yield _repeated(batch, chosen, items)
-
-
-def _repeated(batch: pa.RecordBatch, chosen: list[int], items: list[Item]) -> pa.RecordBatch:
-    taken = batch.take(pa.array(chosen))
-    own = {
-        "path": [item.key for item in items],
-        "etag": [item.etag for item in items],
-        "caption": [item.extra["caption"] for item in items],
-    }
-    arrays = [pa.array(own[f.name], f.type) if f.name in own else taken.column(f.name) for f in batch.schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)

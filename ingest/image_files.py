@@ -1,53 +1,66 @@
-"""Image files under a folder or a bucket's prefix, one row each. What is listed first is read later, many at a time."""
+"""Image files under a folder or a bucket's prefix, one row each: listed first, read later, many at a time.
+
+A row holds the file's bytes, or with `reference=True` only where they are; then no more than the first 64 KiB are read.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from collections import Counter as Tally
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from clipdata import images
-from clipdata.errors import CredentialsError, ImageRefused, NotFoundError
+from clipdata.errors import ImageRefused, NotFoundError, TransientError
+from clipdata.objects.listing import list_objects
+from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
+from clipdata.objects.stamps import UNKNOWN, Stamp
 from clipdata.schema import image_schema
-from clipdata.storage import Storage, absolute, is_remote, redact, scheme
+from clipdata.storage import Storage, absolute, is_remote, redact
+from ingest.folder_walk import FolderWalk, read_file
+from ingest.image_rows import HEADER_BYTES, image_record, in_order, reference_record
 from ingest.job import batch_of
 from ingest.source import Item, Refuse, Reject
 
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
 LOCAL_THREADS = 4
-REMOTE_REQUESTS = 32
+CHECK_THREADS = 4
 
 
-@dataclass(frozen=True)
-class Found:
-    """One file of a listing: location, size in bytes, etag, time of change."""
+@dataclass(frozen=True, slots=True)
+class ImageItem(Item):
+    """A file of a listing, with all that the listing said of its content.
 
-    where: str
-    size: int
-    etag: str
-    mtime: datetime | None
+    A source that adds to it makes another with `dataclasses.replace`, and may append to the etag.
+    """
+
+    stamp: Stamp = UNKNOWN
+
+    def become(self, stamp: Stamp) -> ImageItem:
+        """The same file with the content it has by now; what else the etag says stays."""
+        if stamp.etag == self.stamp.etag:
+            return self
+        etag = stamp.etag + self.etag.removeprefix(self.stamp.etag)
+        return replace(self, etag=etag, size=stamp.size, extra={**self.extra, "mtime": stamp.mtime}, stamp=stamp)
+
+
+Outcome = dict[str, Any] | Reject
 
 
 class ImageFiles:
     """Images under a root, found by their suffix and checked by their content.
 
-    Regular files only: links that lead out of the root, pipes and devices are refused.
-
     Args:
         root: folder, or URL of a bucket's prefix.
         storage: how to reach it.
         limits: of one image.
+        reference: leave the bytes where they are; the row's `uri` says where.
 
     Raises:
         NotFoundError: the root does not exist, or holds no image file at all.
@@ -63,10 +76,12 @@ class ImageFiles:
         *,
         storage: Storage | None = None,
         limits: images.ImageLimits | None = None,
+        reference: bool = False,
     ) -> None:
         self.origin = absolute(root)
         self.storage = storage or Storage()
         self.limits = limits or images.ImageLimits()
+        self.reference = reference
         self._ignored: Tally[str] = Tally()
         self._unlistable: list[Reject] = []
 
@@ -83,14 +98,11 @@ class ImageFiles:
 
     def items(self) -> Iterator[Item]:
         """List the image files, sorted by path."""
-        listed = self._list_remote() if is_remote(self.origin) else self._list_local()
         num_images = 0
-        for path, found in listed:
-            if Path(path).suffix.lower() not in images.IMAGE_SUFFIXES:
-                self._ignored[Path(path).suffix.lower()] += 1
-                continue
+        root = f"{self.origin.rstrip('/')}/"
+        for where, stamp in self._files():
             num_images += 1
-            yield Item(path, found.etag, found.size, found.where, {"mtime": found.mtime})
+            yield ImageItem(where.removeprefix(root), stamp.etag, stamp.size, where, {"mtime": stamp.mtime}, stamp)
         if not num_images and not self._unlistable:
             others = f"; it holds {self._ignored.total():,} other files" if self._ignored else ""
             suffixes = ", ".join(sorted(images.IMAGE_SUFFIXES))
@@ -100,32 +112,61 @@ class ImageFiles:
             )
 
     def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read and check files, several at a time, in order."""
+        """Read and check files, many at a time, in order.
+
+        Raises:
+            TransientError: the store is down; what was read before has been yielded.
+            CredentialsError: the store refuses access.
+        """
         for reject in self._unlistable:
             refuse(reject)
         self._unlistable = []
-        threads = REMOTE_REQUESTS if is_remote(self.origin) else LOCAL_THREADS
+        outcomes = self._read_remote(items, refuse) if is_remote(self.origin) else self._read_local(items)
         records: list[dict[str, Any]] = []
         size = 0
-        with ThreadPoolExecutor(threads, thread_name_prefix="clipdata-read") as pool:
-            for outcome in in_order(pool, self._record, items, ahead=2 * threads):
+        try:
+            for outcome in outcomes:
                 if isinstance(outcome, Reject):
                     refuse(outcome)
                     continue
                 records.append(outcome)
-                size += outcome["bytes"]
+                size += len(outcome.get("image") or b"")
                 if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
                     yield batch_of(records, self.schema())
                     records, size = [], 0
+        except TransientError:
+            if records:
+                yield batch_of(records, self.schema())
+            raise
         if records:
             yield batch_of(records, self.schema())
 
-    def _record(self, item: Item) -> dict[str, Any] | Reject:
-        """One row, or why there is none."""
+    def _files(self) -> Iterator[tuple[str, Stamp]]:
+        if not is_remote(self.origin):
+            walk = FolderWalk(self.origin, images.IMAGE_SUFFIXES)
+            yield from walk
+            self._ignored, self._unlistable = walk.ignored, walk.refused
+            return
+        self._ignored = Tally()
+        for where, stamp in list_objects(self.storage, self.origin):
+            suffix = PurePosixPath(where).suffix.lower()
+            if suffix in images.IMAGE_SUFFIXES:
+                yield where, stamp
+            else:
+                self._ignored[suffix] += 1
+
+    def _read_local(self, items: Sequence[Item]) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(LOCAL_THREADS, thread_name_prefix="clipdata-read") as pool:
+            yield from in_order(pool, self._file_record, items, ahead=2 * LOCAL_THREADS)
+
+    def _file_record(self, item: ImageItem) -> Outcome:
+        def read(stop: int | None) -> tuple[ImageItem, bytes]:
+            data, stamp = read_file(item.where, stop)
+            return item.become(stamp), data
+
         try:
-            if item.size is not None and item.size > self.limits.max_bytes:
-                raise ImageRefused("too_large", f"{item.size:,} bytes, limit {self.limits.max_bytes:,}")
-            return image_record(item, self._bytes(item), self.limits)
+            self._hold_size(item)
+            return self._record(read)
         except ImageRefused as error:
             return Reject(item.key, item.etag, error.reason, error.detail)
         except FileNotFoundError:
@@ -133,128 +174,71 @@ class ImageFiles:
         except OSError as error:
             return Reject(item.key, item.etag, "unreadable", redact(str(error)))
 
-    def _bytes(self, item: Item) -> bytes:
-        if not is_remote(item.where):
-            return Path(item.where).read_bytes()
-        fs, path = self.storage.filesystem(item.where)
-        return fs.cat_file(path)
+    def _read_remote(self, items: Sequence[Item], refuse: Refuse) -> Iterator[Outcome]:
+        reader = ObjectReader(self.storage)
 
-    def _list_local(self) -> Iterator[tuple[str, Found]]:
-        root = Path(self.origin)
-        if not root.exists():
-            raise NotFoundError(
-                f"there is no folder {root}", hint="check the path; a bucket is written gs://… or s3://…"
-            )
-        if not root.is_dir():
-            raise NotFoundError(
-                f"{root} is a file; expected a folder of images", hint=f"give its folder: {root.parent}"
-            )
-        yield from self._walk(root, root.resolve())
+        def record(read: tuple[Wanted[ImageItem], Body | Unread]) -> Outcome:
+            return self._object_record(reader, *read)
 
-    def _walk(self, folder: Path, real_root: Path) -> Iterator[tuple[str, Found]]:
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-        except PermissionError as error:
-            self._cannot_list(folder, "unreadable", str(error))
-            return
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(path, real_root)
-                continue
-            if path.suffix.lower() not in images.IMAGE_SUFFIXES and not entry.is_symlink():
-                self._ignored[_printable(path.suffix.lower())] += 1
-                continue
+        with ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="clipdata-check") as pool:
+            bodies = reader.read(self._wanted(items, refuse))
+            yield from in_order(pool, record, bodies, ahead=2 * CHECK_THREADS)
+
+    def _wanted(self, items: Sequence[Item], refuse: Refuse) -> Iterator[Wanted[ImageItem]]:
+        """What to read of each object; those too large are refused without a request."""
+        for item in items:
+            assert isinstance(item, ImageItem), "the job reads what this source listed"
             try:
-                os.fspath(path).encode()
-            except UnicodeEncodeError:
-                self._cannot_list(path, "bad_name", "the file name is not UTF-8")
-                continue
-            if entry.is_symlink() and not path.resolve().is_relative_to(real_root):
-                self._cannot_list(path, "link_outside", f"it points to {path.resolve()}")
-                continue
-            about = path.stat()
-            if not stat.S_ISREG(about.st_mode):
-                if not stat.S_ISDIR(about.st_mode):
-                    self._cannot_list(path, "not_a_file", "it is a pipe, socket or device")
-                continue
-            etag = f"{about.st_size}-{about.st_mtime_ns}"
-            changed = datetime.fromtimestamp(about.st_mtime, UTC)
-            yield path.relative_to(self.origin).as_posix(), Found(str(path), about.st_size, etag, changed)
+                self._hold_size(item)
+            except ImageRefused as error:
+                refuse(Reject(item.key, item.etag, error.reason, error.detail))
+            else:
+                yield Wanted(item, item.where, item.stamp, self._first_bytes)
 
-    def _cannot_list(self, path: Path, reason: str, detail: str) -> None:
-        key = _printable(os.path.relpath(path, self.origin))
-        self._unlistable.append(Reject(key, "", reason, detail))
+    def _object_record(self, reader: ObjectReader, wanted: Wanted[ImageItem], body: Body | Unread) -> Outcome:
+        item = wanted.name
 
-    def _list_remote(self) -> Iterator[tuple[str, Found]]:
-        fs, root = self.storage.filesystem(self.origin)
+        def read(stop: int | None) -> tuple[ImageItem, bytes]:
+            found = body if stop == wanted.stop else reader.get(replace(wanted, stop=stop))
+            if isinstance(found, Unread):
+                raise _UnreadError(found)
+            return item.become(found.stamp), found.data
+
         try:
-            listing = fs.find(root, detail=True)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"there is nothing at {redact(self.origin)}") from error
-        except PermissionError as error:
-            raise CredentialsError(
-                f"listing {redact(self.origin)}: {redact(str(error))}",
-                hint="pass --anonymous for a public bucket, or set the credentials your cloud's own tools read",
-            ) from error
-        prefix = f"{scheme(self.origin)}://"
-        for path in sorted(listing):
-            about = listing[path]
-            relative = path.removeprefix(root).lstrip("/")
-            where = f"{prefix}{path}" if "://" not in path else path
-            yield relative, Found(where, int(about.get("size") or 0), etag_of(about), _mtime_of(about))
+            return self._record(read)
+        except _UnreadError as error:
+            # Without an etag it is tried again by the next run, whether or not it changed.
+            unread = error.unread
+            return Reject(item.key, "" if unread.again else item.etag, unread.reason, unread.detail)
+        except ImageRefused as error:
+            return Reject(item.key, item.etag, error.reason, error.detail)
+
+    @property
+    def _first_bytes(self) -> int | None:
+        return HEADER_BYTES if self.reference else None
+
+    def _record(self, read: Callable[[int | None], tuple[ImageItem, bytes]]) -> dict[str, Any]:
+        """The row of an image.
+
+        Args:
+            read: gives the first bytes of it, or all, and what they are of.
+        """
+        item, data = read(self._first_bytes)
+        self._hold_size(item)
+        if not self.reference:
+            return image_record(item, data, self.limits)
+        record = reference_record(item, data, self.limits)
+        if record is None:  # a header that goes on, or an orientation that comes after the pixels
+            item, data = read(None)
+            record = {**image_record(item, data, self.limits), "image": None, "sha256": None}
+        return record
+
+    def _hold_size(self, item: Item) -> None:
+        if item.size is not None and item.size > self.limits.max_bytes:
+            raise ImageRefused("too_large", f"{item.size:,} bytes, limit {self.limits.max_bytes:,}")
 
 
-def image_record(item: Item, data: bytes, limits: images.ImageLimits) -> dict[str, Any]:
-    """The row of one image.
-
-    Raises:
-        ImageRefused: it does not decode, or breaks a limit.
-    """
-    header = images.check(data, limits)
-    return {
-        **item.extra,
-        "path": item.key,
-        "filename": item.key.rsplit("/", 1)[-1],
-        "uri": item.where,
-        "image": data,
-        "format": header.format,
-        "width": header.width,
-        "height": header.height,
-        "bytes": len(data),
-        "etag": item.etag,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-
-
-def in_order(pool: ThreadPoolExecutor, work: Any, items: Iterable[Any], *, ahead: int) -> Iterator[Any]:
-    """Results in the order of the items, with a bounded number under way."""
-    waiting: deque[Future[Any]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def etag_of(about: dict[str, Any]) -> str:
-    """What tells one content from another, in whichever store's words."""
-    for word in ("etag", "ETag", "generation", "md5Hash", "VersionId"):
-        if about.get(word):
-            return str(about[word]).strip('"')
-    return f"{about.get('size')}-{about.get('mtime') or about.get('LastModified') or about.get('updated') or ''}"
-
-
-def _mtime_of(about: dict[str, Any]) -> datetime | None:
-    moment = about.get("LastModified") or about.get("mtime") or about.get("last_modified") or about.get("updated")
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:
-            return None
-    return moment if isinstance(moment, datetime) else None
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+class _UnreadError(Exception):
+    def __init__(self, unread: Unread) -> None:
+        super().__init__(unread.detail)
+        self.unread = unread

@@ -11,93 +11,28 @@ import hashlib
 import json
 import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from os import PathLike
 from typing import Any
 
 import pyarrow as pa
 
-from clipdata.errors import TooManyRejectsError
+from clipdata.errors import TooManyRejectsError, TransientError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties, versions
 from clipdata.lance_io.rows import Written
-from clipdata.lance_io.table import Table
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import align
 from clipdata.storage import Storage, redact
+from ingest.outcome import Ingested
+from ingest.reading_ahead import read_ahead, rows_of, units
 from ingest.rejects import Rejects
 from ingest.source import Item, Reject, Source
 
-UNIT_ROWS = 4096
-UNIT_BYTES = 128 << 20
-UNIT_S = 20.0
 _SOURCE_ENTRY = "clipdata.source."
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """What an ingest did.
-
-    Args:
-        table: at the version that holds the rows.
-        listed: items the source listed.
-        unchanged: items skipped because their etag is known.
-        written: rows inserted, updated and deleted.
-        refused: rows refused in this run, by reason.
-        refused_before: items skipped because they were refused unchanged before.
-        vanished: keys in the table that the source no longer lists (their rows stay).
-        notes: what else the source counted.
-        seconds: wall time.
-    """
-
-    table: Table
-    listed: int
-    unchanged: int
-    written: Written
-    refused: Mapping[str, int]
-    refused_before: int
-    vanished: Sequence[str]
-    notes: Mapping[str, Any]
-    seconds: float
-
-    @property
-    def num_refused(self) -> int:
-        """Rows refused in this run."""
-        return sum(self.refused.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {
-            "table": self.table.uri,
-            "version": self.table.version,
-            "rows": self.table.num_rows,
-            "listed": self.listed,
-            "unchanged": self.unchanged,
-            **asdict(self.written),
-            "refused": dict(self.refused),
-            "refused_before": self.refused_before,
-            "vanished": list(self.vanished),
-            "notes": dict(self.notes),
-            "seconds": self.seconds,
-        }
-
-    def __str__(self) -> str:
-        rows_ = self.table.num_rows
-        lines = [
-            f"{redact(self.table.uri)}: {rows_:,} rows (version {self.table.version}); "
-            f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.unchanged:,} unchanged"
-        ]
-        if self.written.deleted:
-            lines.append(f"  removed with their changed file: {self.written.deleted:,}")
-        lines += [f"  refused {count:,}: {reason}" for reason, count in sorted(self.refused.items())]
-        if self.refused_before:
-            lines.append(f"  refused before and unchanged: {self.refused_before:,} (--retry-rejects tries them again)")
-        if self.vanished:
-            examples = ", ".join(self.vanished[:3])
-            lines.append(f"  no longer at the source, rows kept: {len(self.vanished):,} ({examples} …)")
-        lines += [f"  {name}: {value}" for name, value in self.notes.items()]
-        return "\n".join(lines)
 
 
 def ingest(
@@ -153,7 +88,9 @@ class _Job:
         if source.grain == "file" and "source" not in schema.names:
             schema = schema.append(pa.field("source", pa.string()))
         self.schema = schema
-        self.items = list(source.items())  # before the table is made: a missing source leaves nothing behind
+        items = source.items()
+        first = list(islice(items, 1))  # before the table is made: a missing source leaves nothing behind
+        self.items = chain(first, items)
         self.table = rows.create_table(into, schema, storage=storage)
         self.first_version = self.table.version
         self.table.move_to(rows.add_columns(self.table, list(schema)[1:]))
@@ -176,6 +113,7 @@ class _Job:
             table=self.table,
             listed=plan.listed,
             unchanged=plan.unchanged,
+            read=len(plan.todo),
             written=self.written,
             refused=dict(self.refused),
             refused_before=plan.refused_before,
@@ -186,40 +124,48 @@ class _Job:
 
     def _plan_rows(self) -> _Plan:
         """Compare the listing with the rows: key and etag decide."""
-        key = self.source.key
-        columns = [key, "etag", *(["uri"] if "uri" in self.table.schema.names else [])]
-        known: dict[str, tuple[str, str]] = {}
-        for batch in self.table.scan(columns, batch_rows=65_536):
-            places = batch.column(2).to_pylist() if len(columns) == 3 else [""] * batch.num_rows
-            etags = batch.column(1).to_pylist()
-            known.update(zip(batch.column(0).to_pylist(), zip(etags, places, strict=True), strict=True))
+        known, elsewhere = self._known_rows()
         refused = {} if self.retry_rejects else self.rejects.known()
-        plan, seen = _Plan(listed=len(self.items)), set()
+        plan, seen = _Plan(), set()
         for item in self.items:
+            plan.listed += 1
             if item.key in seen:
                 self._refuse(Reject(item.key, item.etag, "duplicate_key", f"listed twice: {redact(item.where)}"))
                 continue
             seen.add(item.key)
-            if item.key in known and known[item.key][0] == item.etag:
+            if known.get(item.key) == item.etag:
                 plan.unchanged += 1
             elif refused.get(item.key) == item.etag:
                 plan.refused_before += 1
             else:
                 plan.todo.append(item)
-        origin = self.source.origin.rstrip("/")
-        plan.vanished = [k for k, (_, uri) in known.items() if k not in seen and (uri or "").startswith(origin)]
+        plan.vanished = [key for key in known if key not in seen and key not in elsewhere]
         return plan
+
+    def _known_rows(self) -> tuple[dict[str, str], set[str]]:
+        """Etag of every row by key, and the keys of rows that came from another origin than this one."""
+        columns = [self.source.key, "etag", *(["uri"] if "uri" in self.table.schema.names else [])]
+        origin = self.source.origin.rstrip("/")
+        known: dict[str, str] = {}
+        elsewhere: set[str] = set()
+        for batch in self.table.scan(columns, batch_rows=65_536):
+            keys = batch.column(0).to_pylist()
+            known.update(zip(keys, batch.column(1).to_pylist(), strict=True))
+            places = batch.column(2).to_pylist() if len(columns) == 3 else [""] * len(keys)
+            elsewhere.update(k for k, uri in zip(keys, places, strict=True) if not (uri or "").startswith(origin))
+        return known, elsewhere
 
     def _plan_files(self) -> _Plan:
         """Compare the listing with the files the table remembers."""
-        remembered = self._remembered()
-        plan = _Plan(listed=len(self.items))
+        remembered, present = self._remembered(), set()
+        plan = _Plan()
         for item in self.items:
+            plan.listed += 1
+            present.add(item.where)
             if remembered.get(item.where, {}).get("etag") == item.etag and not self.retry_rejects:
                 plan.unchanged += 1
             else:
                 plan.todo.append(item)
-        present = {item.where for item in self.items}
         origin = self.source.origin.rstrip("/").split("*")[0]
         plan.vanished = [where for where in remembered if where not in present and where.startswith(origin)]
         return plan
@@ -231,23 +177,17 @@ class _Job:
         return {entry["where"]: entry for entry in stored}
 
     def _write_rows(self, todo: Sequence[Item], counter: Counter) -> None:
+        """Write what the source gives; when the store goes down, what came before is written all the same."""
         # All in one go: a source that waits for slow servers would wait at the end of every portion.
-        for unit in _units(self._counted(todo, counter)):
-            self.written += rows.upsert(self.table, self._distinct(unit), changed="etag")
-            self.rejects.flush()
+        with closing(read_ahead(self.source, todo)) as entries:
+            try:
+                for unit in units(rows_of(entries, lambda reject: self._refuse(reject, counter), counter.advance)):
+                    self.written += rows.upsert(self.table, self._distinct(unit), changed="etag")
+                    self.rejects.flush()
+            except TransientError:
+                self.rejects.flush()
+                raise
         self.rejects.forgive([item.key for item in todo], except_for=self.rejects.refused_now)
-
-    def _counted(self, items: Sequence[Item], counter: Counter) -> Iterator[pa.RecordBatch]:
-        """Read items; say how many are done, whether they became rows or rejects."""
-
-        def refuse(reject: Reject) -> None:
-            self._refuse(reject)
-            counter.refuse(reject.reason)
-            counter.advance()
-
-        for batch in self.source.read(items, refuse):
-            counter.advance(batch.num_rows)
-            yield batch
 
     def _write_files(self, todo: Sequence[Item], counter: Counter) -> None:
         for item in todo:
@@ -258,13 +198,14 @@ class _Job:
         """Take in one file: its rows by key, then the removal of rows that it no longer holds."""
         kept: set[str] = set()
         changed = "etag" if "etag" in self.schema.names else None
-        for unit in _units(self.source.read([item], self._refuse)):
-            named = unit.append_column("source", pa.array([item.where] * unit.num_rows, pa.string()))
-            distinct = self._distinct(named if "source" not in unit.schema.names else unit)
-            fresh = [key for key in distinct.column(self.source.key).to_pylist() if key not in kept]
-            kept.update(fresh)
-            self.written += rows.upsert(self.table, distinct, changed=changed)
-            self.rejects.flush()
+        with closing(read_ahead(self.source, [item])) as entries:
+            for unit in units(rows_of(entries, self._refuse, lambda _: None)):
+                named = unit.append_column("source", pa.array([item.where] * unit.num_rows, pa.string()))
+                distinct = self._distinct(named if "source" not in unit.schema.names else unit)
+                fresh = [key for key in distinct.column(self.source.key).to_pylist() if key not in kept]
+                kept.update(fresh)
+                self.written += rows.upsert(self.table, distinct, changed=changed)
+                self.rejects.flush()
         self.table.move_to(self.table.latest())
         quoted = item.where.replace("'", "''")
         present = self.table.to_table([self.source.key], where=f"source = '{quoted}'").column(0).to_pylist()
@@ -285,9 +226,11 @@ class _Job:
                 self._refuse(Reject(key, "", "duplicate_key", "the same key again in one source"))
         return unit.filter(pa.array(keep))
 
-    def _refuse(self, reject: Reject) -> None:
+    def _refuse(self, reject: Reject, counter: Counter | None = None) -> None:
         self.refused[reject.reason] += 1
         self.rejects.add(reject)
+        if counter is not None:
+            counter.refuse(reject.reason)
 
     def _close(self, parameters: dict[str, Any]) -> None:
         """Mark the end of the verb, unless nothing happened; an earlier run that was killed is closed by this one."""
@@ -301,21 +244,6 @@ class _Job:
         self.table.move_to(
             rows.close_verb(self.table, Properties(verb, parameters, counts, first_version=self.first_version))
         )
-
-
-def _units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Gather batches into what is written at once: bounded by rows, bytes and time."""
-    gathered: list[pa.RecordBatch] = []
-    size = num_rows = 0
-    last_s = time.monotonic()
-    for batch in batches:
-        gathered.append(batch)
-        size, num_rows = size + batch.nbytes, num_rows + batch.num_rows
-        if num_rows >= UNIT_ROWS or size >= UNIT_BYTES or time.monotonic() - last_s > UNIT_S:
-            yield pa.Table.from_batches(gathered)
-            gathered, size, num_rows, last_s = [], 0, 0, time.monotonic()
-    if num_rows:
-        yield pa.Table.from_batches(gathered)
 
 
 def batch_of(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:

@@ -1,25 +1,41 @@
 """Images of a folder that another file names: what the listing and the folder have in common becomes rows.
 
 An entry of the listing without a file is an item too, one that is refused when its turn comes; so it is counted, kept
-among the rejects, and taken up by itself once the file is there.
+among the rejects, and taken up by itself once the file is there. A file that is named several times is read once.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from clipdata.errors import CredentialsError, NotFoundError, UsageError
+from clipdata.errors import NotFoundError, UsageError
+from clipdata.objects.faults import as_clipdata_error
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, redact
-from ingest.image_files import ImageFiles
+from ingest.image_files import BATCH_BYTES, ImageFiles
 from ingest.source import Item, Refuse, Reject
 
 MAX_LIST_BYTES = 1 << 30
-_REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class ListedItem(Item):
+    """One row to be: a file, and what the listing says of it.
+
+    Args:
+        file: the file as the folder's listing has it; None for an entry that cannot become a row.
+        values: what the listing says, by column.
+        refusal: reason and detail, for an entry that cannot become a row.
+    """
+
+    file: Item | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    refusal: tuple[str, str] = ("", "")
 
 
 class ListedImages(ImageFiles):
@@ -36,26 +52,37 @@ class ListedImages(ImageFiles):
         return image_schema(self.columns)
 
     def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read the files; refuse the entries that have none."""
-        there = []
+        """Read each file once, however many rows it makes; refuse the entries that have none."""
+        by_path: dict[str, list[ListedItem]] = {}
+        files: list[Item] = []
         for item in items:
-            if _REFUSED in item.extra:
-                reason, detail = item.extra[_REFUSED]
-                refuse(Reject(item.key, item.etag, reason, detail))
-            else:
-                there.append(item)
-        yield from super().read(there, refuse)
+            assert isinstance(item, ListedItem), "the job reads what this source listed"
+            if item.file is None:
+                refuse(Reject(item.key, item.etag, *item.refusal))
+                continue
+            if item.file.key not in by_path:
+                files.append(item.file)
+            by_path.setdefault(item.file.key, []).append(item)
+
+        def refuse_rows(reject: Reject) -> None:
+            if reject.key not in by_path:
+                refuse(reject)
+            for item in by_path.get(reject.key, ()):
+                etag = _etag(reject.etag, item.values) if reject.etag else ""
+                refuse(Reject(item.key, etag, reject.reason, reject.detail))
+
+        for batch in super().read(files, refuse_rows):
+            yield from _spread(batch, by_path)
 
 
-def refused(key: str, reason: str, detail: str) -> Item:
-    """An item that stands for an entry which cannot become a row."""
-    return Item(key, f"{reason}: {detail}", None, "", {_REFUSED: (reason, detail)})
+def refused(key: str, reason: str, detail: str) -> ListedItem:
+    """An item for an entry that cannot become a row."""
+    return ListedItem(key, f"{reason}: {detail}", None, "", refusal=(reason, detail))
 
 
-def listed(item: Item, key: str, values: Mapping[str, Any]) -> Item:
-    """A file of the folder with what the list says of it; another saying makes another etag."""
-    said = hashlib.blake2b(repr(sorted(values.items())).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return Item(key, f"{item.etag};{said}", item.size, item.where, {**item.extra, **values})
+def listed(file: Item, key: str, values: Mapping[str, Any]) -> ListedItem:
+    """An item for a file and what the list says of it; another saying makes another etag."""
+    return ListedItem(key, _etag(file.etag, values), file.size, file.where, file=file, values=values)
 
 
 def read_text(where: str, storage: Storage) -> str:
@@ -74,8 +101,8 @@ def read_text(where: str, storage: Storage) -> str:
         data: bytes = fs.cat_file(path)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(f"there is no file {redact(location)}") from error
-    except PermissionError as error:
-        raise CredentialsError(f"reading {redact(location)}: {redact(str(error))}") from error
+    except OSError as error:
+        raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,3 +114,39 @@ def read_names(where: str, storage: Storage) -> list[str]:
     """The lines of a list of names, without blank ones and without space around them."""
     lines = (line.strip() for line in read_text(where, storage).split("\n"))
     return [line.removeprefix("./") for line in lines if line]
+
+
+def _etag(etag: str, values: Mapping[str, Any]) -> str:
+    said = repr(sorted(values.items())).encode("utf-8", "surrogatepass")
+    return f"{etag};{hashlib.blake2b(said, digest_size=8).hexdigest()}"
+
+
+def _spread(batch: pa.RecordBatch, by_path: Mapping[str, list[ListedItem]]) -> Iterator[pa.RecordBatch]:
+    """The rows of images as the rows that the list makes of them, in batches that stay bounded."""
+    sizes = batch.column("bytes").to_pylist()
+    chosen: list[int] = []
+    items: list[ListedItem] = []
+    size = 0
+    for place, path in enumerate(batch.column("path").to_pylist()):
+        for item in by_path[path]:
+            chosen.append(place)
+            items.append(item)
+            size += sizes[place]
+            if size >= BATCH_BYTES:
+                yield _with_values(batch, chosen, items)
+                chosen, items, size = [], [], 0
+    if chosen:
+        yield _with_values(batch, chosen, items)
+
+
+def _with_values(batch: pa.RecordBatch, chosen: list[int], items: list[ListedItem]) -> pa.RecordBatch:
+    taken = batch.take(pa.array(chosen)) if chosen != list(range(batch.num_rows)) else batch
+    etags = taken.column("etag").to_pylist()  # a file that changed since it was listed has a newer one
+    own: dict[str, list[Any]] = {
+        "path": [item.key for item in items],
+        "etag": [_etag(etag, item.values) for etag, item in zip(etags, items, strict=True)],
+    }
+    for name in items[0].values:
+        own[name] = [item.values[name] for item in items]
+    arrays = [pa.array(own[f.name], f.type) if f.name in own else taken.column(f.name) for f in batch.schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)

@@ -21,7 +21,7 @@ from clipdata.images import IMAGE_SUFFIXES
 from clipdata.schema import IMAGE_FIELDS, image_schema, require_columns
 from clipdata.storage import Storage, redact
 from ingest.download_rules import DownloadRules, Refused
-from ingest.image_files import image_record
+from ingest.image_rows import image_record
 from ingest.job import batch_of
 from ingest.list_files import ListFile, Row
 from ingest.source import Item, Refuse, Reject

@@ -124,7 +124,7 @@ def test_a_killed_ingest_goes_on_with_the_units_that_were_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ingest.image_files.BATCH_ROWS", 2)
-    monkeypatch.setattr("ingest.job.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.reading_ahead.UNIT_ROWS", 2)
     write_pictures(tmp_path / "in", 9)
     upsert, calls = rows.upsert, []
 

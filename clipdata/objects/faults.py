@@ -1,0 +1,113 @@
+"""Faults of stores, told apart: gone, forbidden, worth another try, or hopeless; and how patient to be with them.
+
+The clients of the stores retry some faults by themselves and let others through (gcsfs a timeout, all of them a body
+that ends early behind a proxy), so every request here is tried again by ourselves too. It knows errors, not requests.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError, TransientError
+from clipdata.storage import SECRET_WORDS, Storage, redact
+
+Verdict = Literal["missing", "denied", "again", "hopeless"]
+
+_AGAIN_STATUS = frozenset({408, 425, 429})
+_HOPELESS_ERRNO = frozenset(
+    {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EIO}
+)
+_CLIENTS = ("aiohttp", "requests", "urllib3", "botocore", "aiobotocore", "azure", "google", "gcsfs", "fsspec")
+_MAX_WORDS = 300
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long to try.
+
+    Args:
+        attempts: requests in all, the clients' own second tries aside.
+        first_wait_s: before the second attempt; doubles each time.
+        longest_wait_s: between two attempts.
+        request_s: limit of one attempt, the client's own second tries included.
+    """
+
+    attempts: int = 6
+    first_wait_s: float = 0.25
+    longest_wait_s: float = 8.0
+    request_s: float = 120.0
+
+    def wait_s(self, attempt: int) -> float:
+        """Seconds before an attempt, with chance in it so that requests that failed together part."""
+        wait = min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)
+        return wait * (0.5 + random.random())  # noqa: S311 - jitter, not secrecy
+
+
+def verdict_on(error: BaseException) -> Verdict:
+    """Tell what a store's error means for the object it was met on."""
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    status = _status(error)
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return "denied"
+    if status is not None:
+        worth = status in _AGAIN_STATUS or status >= 500
+        return "missing" if status == 404 else "again" if worth else "hopeless"
+    if isinstance(error, OSError) and str(error).startswith("Forbidden"):  # gcsfs
+        return "denied"
+    if type(error).__name__ in ("NoCredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"):
+        return "denied"
+    if isinstance(error, TimeoutError | ConnectionError | json.JSONDecodeError):  # JSON: a list that ends early
+        return "again"
+    if isinstance(error, OSError) and error.errno in _HOPELESS_ERRNO and error.__cause__ is None:
+        return "hopeless"
+    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS:
+        return "again"
+    return "hopeless"
+
+
+def words_of(error: BaseException, storage: Storage) -> str:
+    """What an error says, in one line and without a secret."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for word, value in storage.options.items():
+        if word in SECRET_WORDS or word.startswith(("fsspec.", "lance.")):
+            text = text.replace(value, "***")
+    return redact(text)[:_MAX_WORDS]
+
+
+def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> ClipdataError:
+    """The error to raise when a store's error ends the job.
+
+    Args:
+        doing: what was being done to what, as in "listing gs://bucket/images".
+    """
+    verdict, said = verdict_on(error), words_of(error, storage)
+    if verdict == "missing":
+        return NotFoundError(f"{doing}: there is nothing ({said})", hint="check the bucket's name and the path")
+    if verdict == "denied":
+        return CredentialsError(
+            f"{doing}: the store refused access: {said}",
+            hint="pass --anonymous for a public bucket, or set the credentials your cloud's own tools read",
+        )
+    if verdict == "again":
+        return TransientError(f"{doing}: {said}", hint="run the same command again; it continues where it stopped")
+    return StorageError(f"{doing}: {said}")
+
+
+def _status(error: BaseException) -> int | None:
+    """HTTP status that an error, or what it came from, carries."""
+    seen: BaseException | None = error
+    while seen is not None:
+        response = getattr(seen, "response", None)
+        if isinstance(response, dict):
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:
+            found = getattr(seen, "status", None) or getattr(seen, "status_code", None) or getattr(seen, "code", None)
+        if str(found).isdigit() and 400 <= int(str(found)) < 600:
+            return int(str(found))
+        seen = seen.__cause__
+    return None

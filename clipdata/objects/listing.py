@@ -1,0 +1,84 @@
+"""Listing: the objects under a prefix, one page after the other, with their stamps.
+
+Google's and Amazon's lists are asked for page by page through the public `call` of their filesystems, with no more
+fields than needed, so that a million objects are never held at once; fsspec's own `find` holds them all. Other stores
+(Azure) offer nothing but `find`. It knows fsspec, and nothing of what the objects are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from clipdata.objects.faults import Patience, as_clipdata_error, verdict_on
+from clipdata.objects.stamps import Stamp, stamp_of
+from clipdata.storage import Storage, absolute, redact, scheme
+
+T = TypeVar("T")
+PAGE_OBJECTS = 1000  # the most that both stores give
+_GOOGLE_FIELDS = "nextPageToken,items(name,size,etag,md5Hash,updated,contentEncoding)"
+
+
+def list_objects(storage: Storage, prefix: str, *, patience: Patience | None = None) -> Iterator[tuple[str, Stamp]]:
+    """Yield (URL, stamp) of every object inside a prefix, sorted as the store sorts them: by the bytes of the name.
+
+    Args:
+        prefix: URL of a bucket or of a "folder" in it.
+
+    Raises:
+        NotFoundError: there is no such bucket.
+        CredentialsError: the store refused access.
+        TransientError: the store failed, again and again.
+    """
+    location = absolute(prefix)
+    fs, path = storage.filesystem(location)
+    patient = _Patient(storage, f"listing {redact(location)}", patience or Patience())
+    bucket, _, inside = path.partition("/")
+    pages = {"gs": _google_pages, "s3": _amazon_pages}.get(scheme(location))
+    kind = location.partition("://")[0]
+    start = f"{inside.rstrip('/')}/" if inside else ""
+    if pages is None:
+        listing = patient(lambda: fs.find(path, detail=True))
+        yield from ((f"{kind}://{name}", stamp_of(listing[name])) for name in sorted(listing))
+        return
+    for name, about in pages(fs, bucket, start, patient):
+        if not name.endswith("/"):  # an empty object that stands for a folder
+            yield f"{kind}://{bucket}/{name}", stamp_of(about)
+
+
+class _Patient:
+    """Calls again what failed for a passing reason, and says in our words what does not pass."""
+
+    def __init__(self, storage: Storage, doing: str, patience: Patience) -> None:
+        self._storage, self._doing, self._patience = storage, doing, patience
+
+    def __call__(self, ask: Callable[[], T]) -> T:
+        for attempt in range(1, self._patience.attempts + 1):
+            try:
+                return ask()
+            except Exception as error:
+                if verdict_on(error) != "again" or attempt == self._patience.attempts:
+                    raise as_clipdata_error(error, self._doing, self._storage) from error
+            time.sleep(self._patience.wait_s(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _google_pages(fs: Any, bucket: str, start: str, patient: _Patient) -> Iterator[tuple[str, dict[str, Any]]]:
+    page: dict[str, Any] = {"nextPageToken": None}
+    while "nextPageToken" in page:
+        words = {"prefix": start or None, "pageToken": page["nextPageToken"], "maxResults": PAGE_OBJECTS}
+        page = patient(
+            lambda words=words: fs.call("GET", "b/{}/o", bucket, fields=_GOOGLE_FIELDS, json_out=True, **words)  # type: ignore[misc]
+        )
+        yield from ((about["name"], about) for about in page.get("items", ()))
+
+
+def _amazon_pages(fs: Any, bucket: str, start: str, patient: _Patient) -> Iterator[tuple[str, dict[str, Any]]]:
+    words: dict[str, Any] = {"Bucket": bucket, "Prefix": start, "MaxKeys": PAGE_OBJECTS, **fs.req_kw}
+    while True:
+        page = patient(lambda: fs.call_s3("list_objects_v2", **words))
+        yield from ((about["Key"], about) for about in page.get("Contents", ()))
+        if not page.get("IsTruncated"):
+            return
+        words["ContinuationToken"] = page["NextContinuationToken"]

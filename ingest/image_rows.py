@@ -1,0 +1,87 @@
+"""Image rows: what the bytes of one image, or its first bytes, become. It reads nothing by itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from clipdata import images
+from clipdata.errors import ImageRefused, TransientError
+from ingest.source import Item
+
+HEADER_BYTES = 64 << 10
+_MAY_NEED_THE_REST = frozenset({"truncated", "corrupt"})
+
+
+def image_record(item: Item, data: bytes, limits: images.ImageLimits) -> dict[str, Any]:
+    """The row of one image.
+
+    Raises:
+        ImageRefused: it does not decode, or breaks a limit.
+    """
+    header = images.check(data, limits)
+    return {
+        **_known(item, header),
+        "image": data,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def reference_record(item: Item, start: bytes, limits: images.ImageLimits) -> dict[str, Any] | None:
+    """The row of an image that stays where it is, from its first bytes; None when those do not tell enough.
+
+    A whole image is checked like any other. Of a longer one only the header is looked at; that its end is there and
+    that it decodes comes out when it is used.
+
+    Raises:
+        ImageRefused: it is no image, or breaks a limit.
+    """
+    whole = item.size is None or len(start) >= item.size
+    try:
+        header = images.check(start, limits) if whole else images.probe(start, limits)
+    except ImageRefused as refusal:
+        if whole or refusal.reason not in _MAY_NEED_THE_REST:
+            raise
+        return None
+    return {**_known(item, header), "bytes": len(start) if whole else item.size}
+
+
+def _known(item: Item, header: images.ImageHeader) -> dict[str, Any]:
+    return {
+        **item.extra,
+        "path": item.key,
+        "filename": item.key.rsplit("/", 1)[-1],
+        "uri": item.where,
+        "format": header.format,
+        "width": header.width,
+        "height": header.height,
+        "etag": item.etag,
+    }
+
+
+def in_order(pool: ThreadPoolExecutor, work: Any, items: Iterable[Any], *, ahead: int) -> Iterator[Any]:
+    """Results in the order of the items, with a bounded number under way.
+
+    Raises:
+        TransientError: of `items`, after the results of the items before.
+    """
+    waiting: deque[Future[Any]] = deque()
+    try:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+        except TransientError:
+            while waiting:
+                yield waiting.popleft().result()
+            raise
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

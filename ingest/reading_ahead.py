@@ -1,0 +1,147 @@
+"""Reading ahead: a source is read in a thread beside the writing of what it gave before, within a bound of bytes.
+
+So a store is asked for the next rows while the table takes in the last ones. Rows and refusals come in the order in
+which the source gave them, and in the caller's thread. It knows sources, and nothing of tables.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from clipdata.errors import TransientError
+from ingest.source import Item, Refuse, Reject, Source
+
+AHEAD_BYTES = 64 << 20
+UNIT_ROWS = 4096
+UNIT_BYTES = 128 << 20
+UNIT_S = 20.0
+_ENTRY_BYTES = 1 << 10  # what an entry costs beside its data
+_LAST_WAIT_S = 10.0
+
+Entry: TypeAlias = pa.RecordBatch | Reject
+
+
+class _StoppedError(Exception):
+    """Nobody wants the rest."""
+
+
+class _Shelf:
+    """Entries between the thread that reads and the one that writes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self._held = max_bytes, 0
+        self._entries: deque[Entry] = deque()
+        self._changed = threading.Condition()
+        self._ended = self._stopped = False
+        self._error: BaseException | None = None
+
+    def put(self, entry: Entry) -> None:
+        cost = _cost(entry)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._held or self._held + cost <= self._max_bytes)
+            if self._stopped:
+                raise _StoppedError
+            self._entries.append(entry)
+            self._held += cost
+            self._changed.notify_all()
+
+    def end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def take(self) -> Iterator[Entry]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or bool(self._entries))
+                if not self._entries:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                entry = self._entries.popleft()
+                self._held -= _cost(entry)
+                self._changed.notify_all()
+            yield entry
+
+
+def read_ahead(source: Source, items: Sequence[Item], *, max_bytes: int = AHEAD_BYTES) -> Generator[Entry, None, None]:
+    """Yield what a source gives for its items: rows and refusals. Closing the generator ends the reading.
+
+    Args:
+        source: read in a thread of its own.
+        items: all that is to be read.
+        max_bytes: most bytes read and not yet taken, one batch aside.
+
+    Raises:
+        Whatever the source raised, after all that it gave before.
+    """
+    shelf = _Shelf(max_bytes)
+
+    def run() -> None:
+        last: BaseException | None = None
+        try:
+            for batch in source.read(items, shelf.put):
+                shelf.put(batch)
+        except _StoppedError:
+            pass
+        except BaseException as error:
+            last = error
+        shelf.end(last)
+
+    thread = threading.Thread(target=run, name="clipdata-read-ahead", daemon=True)
+    thread.start()
+    try:
+        yield from shelf.take()
+    finally:
+        shelf.stop()
+        thread.join(_LAST_WAIT_S)
+
+
+def rows_of(entries: Iterable[Entry], refuse: Refuse, advance: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    """Hand out the rows among entries; refusals go to `refuse`, and `advance` is told how many items are done."""
+    for entry in entries:
+        if isinstance(entry, Reject):
+            refuse(entry)
+            advance(1)
+        else:
+            advance(entry.num_rows)
+            yield entry
+
+
+def units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Gather batches into what is written at once: bounded by rows, bytes and time.
+
+    Raises:
+        TransientError: of `batches`, after the rows that came before it.
+    """
+    gathered: list[pa.RecordBatch] = []
+    size = num_rows = 0
+    last_s = time.monotonic()
+    try:
+        for batch in batches:
+            gathered.append(batch)
+            size, num_rows = size + batch.nbytes, num_rows + batch.num_rows
+            if num_rows >= UNIT_ROWS or size >= UNIT_BYTES or time.monotonic() - last_s > UNIT_S:
+                yield pa.Table.from_batches(gathered)
+                gathered, size, num_rows, last_s = [], 0, 0, time.monotonic()
+    except TransientError:
+        if num_rows:
+            yield pa.Table.from_batches(gathered)
+        raise
+    if num_rows:
+        yield pa.Table.from_batches(gathered)
+
+
+def _cost(entry: Entry) -> int:
+    return _ENTRY_BYTES + (0 if isinstance(entry, Reject) else int(entry.nbytes))
