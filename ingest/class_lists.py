@@ -79,9 +79,9 @@ class ClassLists(ListedImages):
                 else:
                     yield refused(item.key, "no_class", "the image is in no class folder")
             return
-        yield from self._listed(files)
+        yield from self._entries(files)
 
-    def _listed(self, files: list[Item]) -> Iterator[Item]:
+    def _entries(self, files: list[Item]) -> Iterator[Item]:
         by_name = _by_name(files)
         taken: dict[str, str] = {}
         twice: list[str] = []

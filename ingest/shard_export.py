@@ -21,6 +21,7 @@ import numpy as np
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import Table
+from clipdata.objects.references import References
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import require_columns
 from clipdata.storage import Storage, absolute, is_remote, join, redact
@@ -29,7 +30,7 @@ from ingest.shard_manifest import NAME, SIZES, Manifest, load_manifest
 
 ROWS_PER_SHARD = 1000
 _CHUNK_ROWS = 64
-_IMAGE_COLUMNS = ("image", "format", "uri")
+_IMAGE_COLUMNS = ("image", "format", "uri", "bytes")
 _SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "tiff": "tif"}
 _READ_BY_OPEN_CLIP = ("jpg", "png", "webp")
 _MAX_VECTOR = 16
@@ -219,12 +220,14 @@ class _Export:
     def _rows(self, offsets: np.ndarray) -> Iterator[dict[str, Any]]:
         wanted = [*_IMAGE_COLUMNS, *self.columns, *([self.caption] if self.caption else [])]
         names = [name for name in dict.fromkeys(wanted) if name in self.table.schema.names]
-        for start in range(0, len(offsets), _CHUNK_ROWS):
-            yield from self.table.take(offsets[start : start + _CHUNK_ROWS], names).to_pylist()
+        starts = range(0, len(offsets), _CHUNK_ROWS)
+        chunks = ((start, self.table.take(offsets[start : start + _CHUNK_ROWS], names)) for start in starts)
+        for _, rows in References(self.table.storage).filled(chunks):
+            yield from rows.to_pylist()
 
     def _members(self, row: Mapping[str, Any], tally: Tally[str]) -> dict[str, bytes]:
         """The files of one sample by suffix; none when there is no image."""
-        data = row["image"] if row["image"] is not None else self._fetch(row.get("uri"))
+        data = row["image"]
         if data is None:
             tally["without_image"] += 1
             return {}
@@ -238,17 +241,6 @@ class _Export:
         tally["without_caption"] += "txt" not in members
         tally["other_formats"] += suffix not in _READ_BY_OPEN_CLIP
         return members
-
-    def _fetch(self, uri: str | None) -> bytes | None:
-        """Bytes of an image that the table keeps by reference."""
-        if not uri:
-            return None
-        fs, path = self.table.storage.filesystem(uri)
-        try:
-            data: bytes = fs.cat_file(path)
-        except FileNotFoundError:
-            return None
-        return data
 
     def _put(self, name: str, text: str) -> None:
         place = join(self.folder, name)

@@ -31,6 +31,32 @@ class Readable(Protocol):
         ...
 
 
+class WholeStream:
+    """A stream of known length: where it ends early, the store or the network failed, and not the archive.
+
+    Args:
+        stream: an open binary file.
+        size: its length in bytes, where the listing says so.
+    """
+
+    def __init__(self, stream: Readable, size: int | None) -> None:
+        self._stream = stream
+        self._size = size
+        self._count = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes.
+
+        Raises:
+            OSError: the stream ended before its length.
+        """
+        data = self._stream.read(size)
+        self._count += len(data)
+        if not data and size and self._size is not None and self._count < self._size:
+            raise OSError(f"the stream ended after {self._count:,} of {self._size:,} bytes")
+        return data
+
+
 class Blocks:
     """A stream read in exact amounts."""
 

@@ -1,6 +1,6 @@
 """Samples of a WebDataset shard: neighbouring members that share a name up to the first dot of its last part.
 
-Knows members and their names; not what is inside them.
+Knows the names of members, and what the texts among them say; nothing of images or tables.
 """
 
 from __future__ import annotations
@@ -8,8 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+from clipdata.errors import ImageRefused
+from ingest.json_fields import load
 from ingest.tar_members import Member, RefuseMember
+
+CAPTION = "caption"
 
 # Source: webdataset's `base_plus_ext`; open_clip splits names with the same expression.
 _NAME = re.compile(r"^((?:.*/|)[^./]+)[.]([^/]*)$", re.DOTALL)
@@ -75,3 +80,38 @@ def group_samples(members: Iterable[Member], refuse: RefuseMember) -> Iterator[S
 def _refused(refuse: RefuseMember, key: str, reason: str, detail: str) -> tuple[str, str]:
     refuse(key, reason, detail)
     return reason, detail
+
+
+def fields_of(sample: Sample) -> dict[str, Any]:
+    """Fields of the JSON beside the image, and the class number where there is one.
+
+    Raises:
+        ImageRefused: they cannot be read.
+    """
+    member = sample.members.get("json")
+    fields = load(member.data) if member else {}
+    if "cls" in sample.members and "cls" not in fields:
+        text = _text(sample.members["cls"].data, "cls").strip()
+        fields["cls"] = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
+    return fields
+
+
+def caption_of(sample: Sample, fields: dict[str, Any]) -> str | None:
+    """The text beside the image. A newline at its end is the file's, unless the JSON says that it is the caption's.
+
+    Raises:
+        ImageRefused: it is not UTF-8.
+    """
+    member = sample.members.get("txt")
+    if member is None:
+        stated = fields.get(CAPTION)
+        return stated if isinstance(stated, str) else None
+    text = _text(member.data, "txt")
+    return text if fields.get(CAPTION) == text else text.rstrip("\r\n")
+
+
+def _text(data: bytes, suffix: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImageRefused("corrupt", f"the .{suffix} beside the image is not UTF-8: {error.reason}") from error

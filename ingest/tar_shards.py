@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from clipdata import images
 from clipdata.errors import ImageRefused, SchemaError
+from clipdata.objects.faults import Patience, as_clipdata_error, verdict_on, words_of
 from clipdata.schema import IMAGE_FIELDS, image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.image_files import BATCH_BYTES, BATCH_ROWS, LOCAL_THREADS, image_record, in_order
+from ingest.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
+from ingest.image_rows import image_record, in_order
 from ingest.job import batch_of
-from ingest.json_fields import LEFTOVER, JsonColumns, is_writable, load
+from ingest.json_fields import LEFTOVER, JsonColumns, is_writable
 from ingest.shard_manifest import read_manifest
-from ingest.shard_places import expand_braces, find_shards
+from ingest.shard_places import find_shards
 from ingest.source import Item, Refuse, Reject
-from ingest.tar_blocks import ArchiveBroken, Readable
+from ingest.tar_blocks import ArchiveBroken, Readable, WholeStream
 from ingest.tar_members import TarLimits, read_members
-from ingest.tar_samples import Sample, group_samples
+from ingest.tar_samples import CAPTION, Sample, caption_of, fields_of, group_samples
 
-CAPTION = "caption"
 INFERRED_FROM = 64
 IMAGE_MEMBERS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 _READ_MEMBERS = ("txt", "json", "cls")
@@ -68,7 +71,7 @@ class TarShards:
         columns: pa.Schema | None = None,
     ) -> None:
         named = [where] if isinstance(where, str | os.PathLike) else list(where)
-        self.patterns = [pattern for name in named for pattern in expand_braces(absolute(name))]
+        self.patterns = [absolute(name) for name in named]
         self.origin = absolute(named[0])
         self.storage = storage or Storage()
         self.limits = limits or images.ImageLimits()
@@ -118,20 +121,40 @@ class TarShards:
                 yield batch_of(records, schema)
 
     def _outcomes(self, item: Item, refuse: Refuse) -> Iterator[dict[str, Any] | Reject]:
-        """A row or a reject for each sample of a shard; one more reject when the shard is broken."""
+        """A row or a reject for each sample of a shard; one more reject when the shard is broken.
+
+        Raises:
+            TransientError: the store failed again and again; the shard may be good.
+            CredentialsError: the store lets the shard be listed and not read.
+        """
+        num_done, refuse_once, patience = 0, _once(refuse), Patience()
+        for attempt in range(1, patience.attempts + 1):
+            try:
+                for outcome in self._attempt(item, refuse_once, skip=num_done):
+                    yield outcome
+                    num_done += 1
+                return
+            except OSError as error:
+                verdict = verdict_on(error)
+                if verdict in ("missing", "hopeless") or not is_remote(item.where):
+                    reason = "missing" if verdict == "missing" else "unreadable"
+                    yield Reject(item.key, item.etag, reason, words_of(error, self.storage))
+                    return
+                if verdict == "denied" or attempt == patience.attempts:
+                    raise as_clipdata_error(error, f"reading {redact(item.where)}", self.storage) from error
+                time.sleep(patience.wait_s(attempt))
+
+    def _attempt(self, item: Item, refuse: Refuse, *, skip: int) -> Iterator[dict[str, Any] | Reject]:
+        """The outcomes of one reading, without the first `skip`."""
         columns = self._json_columns()
 
         def record(sample: Sample) -> dict[str, Any] | Reject:
             return self._record(item, sample, columns)
 
-        try:
-            with self._open(item) as stream, ThreadPoolExecutor(LOCAL_THREADS) as pool:
-                samples = self._tallied(_until_broken(self._samples(stream, item, refuse), item, refuse))
-                yield from in_order(pool, record, samples, ahead=2 * LOCAL_THREADS)
-        except FileNotFoundError:
-            yield Reject(item.key, item.etag, "missing", "it was listed, and gone when it was to be read")
-        except OSError as error:
-            yield Reject(item.key, item.etag, "unreadable", redact(str(error)))
+        with self._open(item) as stream, ThreadPoolExecutor(CHECK_THREADS) as pool:
+            whole = WholeStream(stream, item.size)
+            samples = _until_broken(self._samples(whole, item, refuse), item, refuse)
+            yield from in_order(pool, record, self._tallied(islice(samples, skip, None)), ahead=2 * CHECK_THREADS)
 
     def _samples(self, stream: Readable, item: Item, refuse: Refuse) -> Iterator[Sample]:
         def refuse_member(name: str, reason: str, detail: str) -> None:
@@ -172,7 +195,7 @@ class TarShards:
         """
         image = sample.first(IMAGE_MEMBERS)
         assert image is not None, "the caller looked"
-        fields = _fields(sample)
+        fields = fields_of(sample)
         digest = hashlib.sha256()
         for suffix in sorted(sample.members):
             member = sample.members[suffix]
@@ -182,7 +205,7 @@ class TarShards:
         where = f"tar://{image.name}::{item.where}"
         changed = {"mtime": _moment(image.mtime)}
         row = image_record(Item(name, digest.hexdigest()[:32], None, where, changed), image.data, self.limits)
-        return {**row, CAPTION: _caption(sample, fields)}, fields
+        return {**row, CAPTION: caption_of(sample, fields)}, fields
 
     def _json_columns(self) -> JsonColumns:
         if self._columns is None:
@@ -230,34 +253,20 @@ def _until_broken(samples: Iterator[Sample], item: Item, refuse: Refuse) -> Iter
         refuse(Reject(item.key, item.etag, error.reason, error.detail))
 
 
+def _once(refuse: Refuse) -> Refuse:
+    """Refuse each key once, however often a shard is read."""
+    said: set[str] = set()
+
+    def refuse_new(reject: Reject) -> None:
+        if reject.key not in said:
+            said.add(reject.key)
+            refuse(reject)
+
+    return refuse_new
+
+
 def _ignore(_: Reject) -> None:
     """The same refusal comes again when the shard is read."""
-
-
-def _fields(sample: Sample) -> dict[str, Any]:
-    member = sample.members.get("json")
-    fields = load(member.data) if member else {}
-    if "cls" in sample.members and "cls" not in fields:
-        text = _text(sample.members["cls"].data, "cls").strip()
-        fields["cls"] = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
-    return fields
-
-
-def _caption(sample: Sample, fields: dict[str, Any]) -> str | None:
-    """The text beside the image. A newline at its end is the file's, unless the JSON says that it is the caption's."""
-    member = sample.members.get("txt")
-    if member is None:
-        stated = fields.get(CAPTION)
-        return stated if isinstance(stated, str) else None
-    text = _text(member.data, "txt")
-    return text if fields.get(CAPTION) == text else text.rstrip("\r\n")
-
-
-def _text(data: bytes, suffix: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ImageRefused("corrupt", f"the .{suffix} beside the image is not UTF-8: {error.reason}") from error
 
 
 def _moment(seconds: float) -> datetime | None:

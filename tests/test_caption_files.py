@@ -7,6 +7,7 @@ import json
 import pytest
 
 from clipdata.errors import NotFoundError, UsageError
+from ingest.caption_files import CaptionFiles
 from ingest.caption_lists import read_captions
 from ingest.entry import from_captions
 from tests.pictures import encoded, write_pictures
@@ -186,6 +187,39 @@ def test_nothing_in_common_is_an_error_that_shows_both_names(flickr):
 
     with pytest.raises(NotFoundError, match=r"names 'other\.jpg#0', the folder has '0000\.jpg'"):
         take_in(flickr)
+
+
+def test_a_file_that_changes_after_it_was_listed_is_taken_as_it_is_then(flickr):
+    source = CaptionFiles(flickr / "in", flickr / "tokens.txt", rows="caption")
+    items = list(source.items())
+    (flickr / "in" / "0000.jpg").write_bytes(encoded(8))
+    (row, *_) = [row for batch in source.read(items, lambda _: None) for row in batch.to_pylist()]
+
+    again = {item.key: item.etag for item in source.items()}
+
+    assert row["image"] == encoded(8)
+    assert row["etag"] == again["0000.jpg#0"] != items[0].etag
+
+
+@pytest.mark.cloud
+def test_images_and_captions_in_a_bucket_are_taken_alike(bucket, tmp_path):
+    fs, path = bucket.direct.filesystem(bucket.url("flickr"))
+    fs.pipe_file(f"{path}/tokens.txt", TOKENS.encode())
+    for number in range(2):
+        fs.pipe_file(f"{path}/in/{number:04d}.jpg", encoded(number))
+
+    done = from_captions(
+        bucket.url("flickr", "in"),
+        bucket.url("flickr", "tokens.txt"),
+        into=bucket.url("t.lance"),
+        rows="caption",
+        storage=bucket.storage,
+    )
+
+    found = done.table.to_table(["path", "image"]).to_pylist()
+    assert [(row["path"], row["image"]) for row in found] == [
+        (f"{number:04d}.jpg#{caption}", encoded(number)) for number in range(2) for caption in range(2)
+    ]
 
 
 def test_captions_can_be_read_by_themselves(flickr):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from clipdata.comparison import compare, json_schema
+from clipdata.comparison.answers import judge
 from clipdata.errors import GateFailedError, SchemaError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage
@@ -164,6 +165,23 @@ def test_list_columns_are_compared_at_the_right_choice(save):
     assert comparison.mean.before == pytest.approx((0.7 + 0.2 + 0.1 + 0.25) / 4)
     assert comparison.mean.after == pytest.approx((0.8 + 0.6 + 0.8 + 0.7) / 4)
     assert comparison.coverage.num_only_after == 1
+
+
+def test_ragged_answers_agree_with_a_plain_loop_also_in_slices():
+    rng = np.random.default_rng(0)
+    lists = [None if rng.random() < 0.1 else rng.integers(0, 4, rng.integers(0, 6)).tolist() for _ in range(500)]
+    labels = [None if rng.random() < 0.1 else int(rng.integers(0, 6)) for _ in range(500)]
+
+    def plain(scores, label):
+        if scores is None or label is None or label >= len(scores):
+            return None
+        return float(all(scores[label] > other for i, other in enumerate(scores) if i != label))
+
+    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64())):
+        for start, count in ((0, 500), (123, 200), (7, 0)):
+            judged = judge(pa.array(lists, kind).slice(start, count), pa.array(labels).slice(start, count))
+            expected = [plain(s, i) for s, i in zip(lists, labels, strict=True)][start : start + count]
+            assert [None if np.isnan(x) else x for x in judged.right_N] == expected
 
 
 def test_lineage_says_which_scores_a_column_was_picked_from(save, tmp_path):

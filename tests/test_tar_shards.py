@@ -13,6 +13,7 @@ from ingest.entry import from_shards
 from ingest.job import ingest
 from ingest.shard_places import expand_braces
 from ingest.tar_shards import TarShards
+from tests.cloud.fault_proxy import Fault
 from tests.pictures import encoded
 from tests.tars import member, picture, sample, write_shard
 
@@ -125,6 +126,57 @@ def test_shards_of_one_name_in_two_folders_have_rows_of_their_own(tmp_path):
     assert [row["path"] for row in rows_of(tmp_path)[0]] == ["one/0.tar/a.png", "two/0.tar/a.png"]
 
 
+def test_a_shard_of_a_range_that_is_not_there_is_refused_until_it_is(tmp_path):
+    write_shard(tmp_path / "in" / "0.tar", [sample("a", 1)])
+    where = str(tmp_path / "in" / "{0..1}.tar")
+    first = from_shards(where, into=tmp_path / "t.lance")
+    write_shard(tmp_path / "in" / "1.tar", [sample("a", 2)])
+
+    again = from_shards(where, into=tmp_path / "t.lance")
+
+    assert first.refused == {"missing": 1}
+    assert (again.unchanged, again.written.inserted, again.refused) == (1, 1, {})
+
+
+def test_names_of_shards_stay_when_others_come(tmp_path):
+    write_shard(tmp_path / "in" / "b" / "0.tar", [sample("a", 1)])
+    first = {item.where: item.key for item in TarShards(tmp_path / "in").items()}
+    write_shard(tmp_path / "in" / "a" / "0.tar", [sample("a", 1)])
+
+    for way in (tmp_path / "in", str(tmp_path / "in" / "*" / "*.tar"), str(tmp_path / "in" / "{a,b}" / "0.tar")):
+        later = {item.where: item.key for item in TarShards(way).items()}
+        assert later.items() >= first.items()
+        assert list(later.values()) == ["a/0.tar", "b/0.tar"]
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize("fault", ["reset_after", "truncate", "503"])
+def test_a_network_that_fails_now_and_then_costs_no_sample_and_doubles_none(bucket, tmp_path, fault):
+    parts = [sample(f"{i:03d}", i, "x" * 50_000) for i in range(100)] + [member("000.txt", b"again")]
+    shard = write_shard(tmp_path / "0.tar", parts)
+    fs, path = bucket.direct.filesystem(bucket.url("shards", "0.tar"))
+    fs.pipe_file(path, shard.read_bytes())
+
+    with bucket.proxy.injecting(Fault(fault, requests=["get"], times=3)):
+        rows, rejects, _ = rows_of(bucket.url("shards"), storage=bucket.storage)
+
+    assert [row["path"] for row in rows] == [f"0.tar/{i:03d}.png" for i in range(100)]
+    assert [reject.reason for reject in rejects] == ["duplicate"]
+
+
+@pytest.mark.cloud
+def test_a_range_of_shards_costs_one_listing(bucket):
+    fs, path = bucket.direct.filesystem(bucket.url("shards"))
+    for number in range(12):
+        fs.pipe_file(f"{path}/{number:03d}.tar", b"x")
+    bucket.proxy.reset()
+
+    found = list(TarShards(bucket.url("shards", "{000..011}.tar"), storage=bucket.storage).items())
+
+    assert [item.key for item in found] == [f"{number:03d}.tar" for number in range(12)]
+    assert sum(bucket.proxy.counts().requests.values()) <= 4
+
+
 def test_braces_are_written_out_as_shells_do():
     assert expand_braces("s/{08..11}.tar") == ["s/08.tar", "s/09.tar", "s/10.tar", "s/11.tar"]
     assert expand_braces("{a,b}/{1..2}") == ["a/1", "a/2", "b/1", "b/2"]
@@ -175,7 +227,7 @@ def test_shards_are_streamed_from_a_bucket(bucket, tmp_path):
     fs, path = bucket.storage.filesystem(bucket.url("shards", "0.tar"))
     fs.pipe_file(path, shard.read_bytes())
 
-    rows, rejects, _ = rows_of(bucket.url("shards", "{0..3}.tar"), storage=bucket.storage)
+    rows, rejects, _ = rows_of(bucket.url("shards", "*.tar"), storage=bucket.storage)
 
     assert [row["image"] for row in rows] == [picture(i) for i in range(40)]
     assert rows[0]["uri"] == f"tar://000.png::{bucket.url('shards', '0.tar')}"
