@@ -255,7 +255,7 @@ class _Job:
         last_s = time.monotonic()
         batches = backfill.read(fragment_id, done, batch_rows=self.batch_rows)
         for (places, batch), prepared in prefetched(batches, lambda pair: self.step.prepare(pair[1])):
-            part = self._compute(places, batch, prepared)
+            part = self._compute(places, batch, prepared, backfill.unread)
             fresh.append(part)
             self.computed += len(places)
             counter.advance(len(places))
@@ -269,8 +269,11 @@ class _Job:
                 fresh, last_s = [], time.monotonic()
         backfill.finish(fragment_id, [*parts, *fresh])
 
-    def _compute(self, places: np.ndarray, batch: pa.RecordBatch, prepared: Any) -> Part:
+    def _compute(self, places: np.ndarray, batch: pa.RecordBatch, prepared: Any, unread: Mapping[int, str]) -> Part:
         """Call the step and hold it to its contract.
+
+        Args:
+            unread: place → why the row's image could not be read.
 
         Raises:
             StepError: other length or type than promised.
@@ -287,8 +290,8 @@ class _Job:
         reasons = list(errors) if errors is not None else [None] * len(values)
         missing = values.is_null().to_numpy(zero_copy_only=False)
         named = [
-            (reason or "the step gave no value") if gone else None
-            for reason, gone in zip(reasons, missing, strict=True)
+            (unread.get(int(place)) or reason or "the step gave no value") if gone else None
+            for place, reason, gone in zip(places, reasons, missing, strict=True)
         ]
         return Part(places, values, pa.array(named, pa.string()))
 

@@ -26,6 +26,7 @@ from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.rows import add_columns
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
+from clipdata.objects.references import References, columns_needed
 from clipdata.schema import error_column, is_binary
 from clipdata.storage import join
 
@@ -61,6 +62,9 @@ class Backfill:
         state: where finished work is recorded.
         recompute: compute every row anew, instead of the nulls alone.
         retry_failed: also compute the rows whose error column holds a reason.
+
+    Attributes:
+        unread: place → why its image could not be read, of the rows of the fragment read last.
     """
 
     table: Table
@@ -69,6 +73,7 @@ class Backfill:
     state: StateFolder
     recompute: bool = False
     retry_failed: bool = False
+    unread: dict[int, str] = field(default_factory=dict)
     _signatures: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -129,14 +134,27 @@ class Backfill:
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """Yield (physical places, inputs) of the rows still to compute, in order.
 
+        Images that rows only refer to are filled in; `unread` says why one is null all the same.
+
         Args:
             done: int64 places to leave out, from `checkpoints`.
             batch_rows: rows in a batch, except the last.
         """
+        self.unread.clear()
+        references = References(self.table.storage)
+        for places, rows in references.filled(self._scan(fragment_id, done, batch_rows)):
+            if references.unread:
+                reasons = [references.unread.get(uri) for uri in rows.column("uri").to_pylist()]
+                self.unread |= {int(p): str(r) for p, r in zip(places, reasons, strict=True) if r is not None}
+            yield places, rows.select(list(self.inputs))
+
+    def _scan(self, fragment_id: int, done: np.ndarray, batch_rows: int) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """The rows still to compute as they are in the table, with where their images are."""
         fragment = self._fragment(fragment_id)
+        names = [*self.inputs, *columns_needed(self.table.schema, self.inputs)]
         with translated(self.table.uri, "reading"):
             scanner = fragment.scanner(
-                columns=list(self.inputs),
+                columns=names,
                 filter=self.condition,
                 with_row_address=True,
                 batch_size=batch_rows,
@@ -144,7 +162,7 @@ class Backfill:
             )
             for batch in scanner.to_batches():
                 places = batch.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
-                batch = batch.select(list(self.inputs))
+                batch = batch.select(names)
                 if len(done):
                     fresh = ~np.isin(places, done)
                     places, batch = places[fresh], batch.filter(pa.array(fresh))

@@ -75,6 +75,9 @@ class Unread:
     detail: str
     again: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Exhausted:

@@ -15,6 +15,7 @@ import torch
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import Table
+from clipdata.objects.references import columns_needed
 from clipdata.storage import redact
 from clipdata.stream import columns as kinds
 from clipdata.stream.decode import ImageDecoder
@@ -68,7 +69,7 @@ class Request:
     def read_columns(self, table: Table) -> list[str]:
         """Columns to read for it: those asked for, and where images lie that are held by reference."""
         extra = [self.texts] if self.texts else []
-        extra += ["uri"] if self.images(table) and "uri" in table.schema.names else []
+        extra += columns_needed(table.schema, self.columns)
         return list(dict.fromkeys([*self.columns, *extra]))
 
 
@@ -90,14 +91,15 @@ def assemble(request: Request, slot: Slot, rows: pa.Table, decoder: ImageDecoder
     return batch
 
 
-def refuse_nulls(table: Table, rows: pa.Table, *, where: str | None) -> None:
-    """Check that a batch holds no null; an image may be null where its `uri` says what to read.
+def refuse_nulls(request: Request, table: Table, rows: pa.Table, *, where: str | None) -> None:
+    """Check that a batch holds no null in what was asked for; images are checked when they are decoded.
 
     Raises:
         SchemaError: names the column, how many rows of the table lack it, and what fills them.
     """
-    for name, column in zip(rows.column_names, rows.columns, strict=True):
-        if name == "uri" or kinds.is_image(column.type) or not kinds.count_nulls(column):
+    for name in dict.fromkeys([*request.columns, *([request.texts] if request.texts else [])]):
+        column = rows.column(name)
+        if kinds.is_image(column.type) or not kinds.count_nulls(column):
             continue
         num_nulls = table.count_rows(f"`{name}` is null" + (f" and ({where})" if where else ""))
         found = f"{num_nulls:,} of {table.count_rows(where):,} rows hold no {name!r}"

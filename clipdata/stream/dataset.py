@@ -206,7 +206,7 @@ class Stream(IterableDataset[Batch]):
                 decoder.close()
 
     def _assemble(self, slot: Slot, found: pa.Table, decoder: ImageDecoder | None) -> Batch:
-        refuse_nulls(self._table, found, where=self._where)
+        refuse_nulls(self._request, self._table, found, where=self._where)
         return assemble(self._request, slot, found, decoder)
 
     def _slots(self, numbers: range) -> Generator[Slot, None, None]:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from clipdata.errors import ImageRefused
 from clipdata.lance_io.table import Table
+from clipdata.objects.references import References
+from clipdata.storage import redact
 from clipdata.stream.plan import Cursor
 
 GROUP_BYTES = 128 * 2**20
@@ -50,7 +53,19 @@ class Fetcher:
         self._group_rows = 1  # the first batch comes alone, so that training starts at once
 
     def read(self, slots: Iterable[Slot]) -> Generator[tuple[Slot, pa.Table], None, None]:
-        """Yield every slot with its rows, in order."""
+        """Yield every slot with its rows, in order; images that rows only refer to are filled in.
+
+        Raises:
+            ImageRefused: such an image cannot be read; the message says which row.
+        """
+        references = References(self._table.storage)
+        for slot, rows in references.filled(self._read_slots(slots)):
+            for place, uri in enumerate(rows.column("uri").to_pylist() if references.unread else ()):
+                if (unread := references.unread.get(uri)) is not None:
+                    raise ImageRefused(unread.reason, f"row {slot.offsets[place]} ({redact(uri)}): {unread.detail}")
+            yield slot, rows
+
+    def _read_slots(self, slots: Iterable[Slot]) -> Generator[tuple[Slot, pa.Table], None, None]:
         for group in self._groups(slots):
             yield from self._read_group(group)
 
