@@ -24,6 +24,7 @@ STEPS = {
     "text-embedding": ("TextEmbedding", True),
     "label-index": ("LabelIndex", False),
     "pick": ("Pick", False),
+    "prompt": ("Prompt", False),
 }
 
 

@@ -182,6 +182,16 @@ def test_pick_takes_the_element_at_the_index(tmp_path: Path, encoder) -> None:
         cd.map_column(table, cd.steps.Pick("label", "label_ind"), "nothing")
 
 
+def test_prompts_fill_columns_into_templates(tmp_path: Path) -> None:
+    table = contest(tmp_path, [["x"], ["y"]], ["apple pie", "soup"])
+    cd.map_column(table, cd.steps.Prompt("a photo of {label}"), "prompt")
+    cd.map_column(table, cd.steps.Prompt(["a photo of {label}", "{label}, from above"]), "prompts")
+    assert column(table, "prompt") == ["a photo of apple pie", "a photo of soup"]
+    assert column(table, "prompts")[1] == ["a photo of soup", "soup, from above"]
+    with pytest.raises(UsageError, match="names no column"):
+        cd.steps.Prompt("a photo")
+
+
 def test_softmax_by_row_survives_large_logits() -> None:
     found = softmax_by_row(np.array([1000.0, 999.0, -5000.0]), np.array([2, 1]))
     np.testing.assert_allclose(found, [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 1.0], rtol=1e-6)

@@ -5,15 +5,19 @@ from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
+from clipdata.steps.prompts import Prompt
+from clipdata.steps.splits import GroupSplit
 
 __all__ = [
     "ChoiceScores",
     "FunctionStep",
+    "GroupSplit",
     "ImageEmbedding",
     "ImageTrunk",
     "LabelIndex",
     "PairScore",
     "Pick",
+    "Prompt",
     "TextEmbedding",
     "step",
 ]

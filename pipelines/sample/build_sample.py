@@ -1,0 +1,175 @@
+"""Makes the built-in sample from a folder of emoji drawn by Google and Twitter, with their names.
+
+    python -m pipelines.sample.build_sample --emoji DIR --out DIR
+
+DIR holds google/*.png, twitter/*.png (64 px, from the npm packages emoji-datasource-google and -twitter 16.0.0) and
+emoji.parquet with one row a picture: path, emoji, drawn_by, label, category (names from emojibase-data 17.0.0). The
+same folder always gives the same sample. Nothing else of the project reads that folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipdata.errors import NotFoundError, UsageError
+from pipelines.sample.names import families, words
+from pipelines.sample.questions import Picture, digest, make_questions
+
+NUM_TRAIN, NUM_TEST = 718, 182  # emoji; each is drawn twice
+DRAWN_BY = ("google", "twitter")
+# Flags are told apart by knowledge, symbols by reading; neither shows what training on drawings does.
+LEFT_OUT = ("Component", "Flags", "Symbols")
+# A family above this size is for training, so that the test split stays varied.
+LARGEST_TEST_FAMILY = 20
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Emoji:
+    """One emoji of the source.
+
+    Args:
+        code: its code points in hexadecimal, as in its files' names.
+        caption: English name.
+        caption_zh: Chinese name.
+        category: group of the Unicode standard.
+        files: who drew it → path of the picture in the source.
+    """
+
+    code: str
+    caption: str
+    caption_zh: str
+    category: str
+    files: Mapping[str, str]
+
+
+def read_emoji(folder: Path) -> list[Emoji]:
+    """Read the emoji that both drew, without the categories that are left out, by code.
+
+    Raises:
+        NotFoundError: the folder is not laid out as described above.
+    """
+    table = folder / "emoji.parquet"
+    if not table.is_file():
+        raise NotFoundError(f"there is no {table}; expected google/, twitter/ and emoji.parquet in {folder}")
+    drawings: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
+    for row in pq.read_table(table).to_pylist():
+        if row["drawn_by"] in DRAWN_BY and row["category"] not in LEFT_OUT:
+            drawings[row["emoji"]][row["drawn_by"]] = row
+    found = []
+    for code, rows in sorted(drawings.items()):
+        if len(rows) == len(DRAWN_BY):
+            row = rows[DRAWN_BY[0]]
+            files = {artist: rows[artist]["path"] for artist in DRAWN_BY}
+            found.append(Emoji(code, row["label"], row["label_zh"], row["category"], files))
+    return found
+
+
+def without_variants(emoji: Sequence[Emoji]) -> list[Emoji]:
+    """Keep one emoji of those whose names are variants of each other; which one is up to the seed."""
+    alike: dict[frozenset[str], list[Emoji]] = defaultdict(list)
+    for one in emoji:
+        alike[words(one.caption)].append(one)
+    kept = [min(group, key=lambda one: digest(SEED, "variant", one.code)) for group in alike.values()]
+    return sorted(kept, key=lambda one: one.code)
+
+
+def choose(emoji: Sequence[Emoji], *, num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> dict[str, str]:
+    """Put whole families into the test split, then into the training split, until each is full.
+
+    Args:
+        emoji: without variants.
+        num_train: emoji of the training split.
+        num_test: emoji of the test split.
+
+    Returns:
+        code → "train" or "test", for the chosen ones.
+
+    Raises:
+        UsageError: there are too few emoji.
+    """
+    family_of = families(one.caption for one in emoji)
+    members: dict[str, list[str]] = defaultdict(list)
+    for one in emoji:
+        members[family_of[one.caption]].append(one.code)
+    shuffled = sorted(members.values(), key=lambda codes: digest(SEED, "family", codes[0]))
+    shuffled.sort(key=lambda codes: len(codes) <= LARGEST_TEST_FAMILY)  # the large ones first, for training
+    split: dict[str, str] = {}
+    left = {"test": num_test, "train": num_train}
+    for codes in shuffled:
+        wanted = "test" if len(codes) <= min(left["test"], LARGEST_TEST_FAMILY) else "train"
+        if len(codes) <= left[wanted]:
+            split |= dict.fromkeys(codes, wanted)
+            left[wanted] -= len(codes)
+    if any(left.values()):
+        raise UsageError(f"{len(emoji)} emoji leave {left} places open; expected {num_train + num_test} to fill them")
+    return split
+
+
+def questions_table(emoji: Sequence[Emoji], split: Mapping[str, str]) -> pa.Table:
+    """One row a question, by filename."""
+    chosen = [one for one in emoji if one.code in split]
+    drawings = {f"{artist}-{one.code}.png": (one, artist) for one in chosen for artist in DRAWN_BY}
+    pictures = [
+        Picture(filename, one.caption, one.category, split[one.code]) for filename, (one, _) in drawings.items()
+    ]
+    questions = make_questions(pictures, seed=SEED)
+    asked = [drawings[question.filename] for question in questions]
+    return pa.table(
+        {
+            "filename": [question.filename for question in questions],
+            "caption_choices": [list(question.choices) for question in questions],
+            "label": [question.label for question in questions],
+            "split": [split[one.code] for one, _ in asked],
+            "caption": [one.caption for one, _ in asked],
+            "caption_zh": [one.caption_zh for one, _ in asked],
+            "category": [one.category for one, _ in asked],
+            "drawn_by": [artist for _, artist in asked],
+            "emoji": [one.code for one, _ in asked],
+        }
+    )
+
+
+def build(source: Path, out: Path) -> pa.Table:
+    """Write `out`/images and `out`/questions.parquet; pictures are copied as they are.
+
+    Raises:
+        NotFoundError: `source` is not laid out as described above, or a picture is missing.
+        UsageError: `out` has pictures already.
+    """
+    if (out / "images").exists():
+        raise UsageError(f"{out / 'images'} exists; a sample is made from nothing", hint="remove it, or choose another")
+    emoji = without_variants(read_emoji(source))
+    split = choose(emoji)
+    for one in emoji:
+        for artist, path in one.files.items() if one.code in split else ():
+            target = out / "images" / artist / f"{artist}-{one.code}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (source / path).is_file():
+                raise NotFoundError(f"there is no {source / path}, which emoji.parquet names")
+            target.write_bytes((source / path).read_bytes())
+    table = questions_table(emoji, split)
+    pq.write_table(table, out / "questions.parquet", compression="zstd")
+    return table
+
+
+def main() -> None:
+    """Read the command line and build."""
+    parser = argparse.ArgumentParser(description="Make the built-in sample from a folder of emoji.")
+    parser.add_argument("--emoji", type=Path, required=True, help="folder with google/, twitter/ and emoji.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write images/ and questions.parquet to")
+    arguments = parser.parse_args()
+    table = build(arguments.emoji, arguments.out)
+    pictures = sum(1 for _ in (arguments.out / "images").rglob("*.png"))
+    print(f"{pictures:,} pictures, {table.num_rows:,} questions in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Multiple-choice questions about captioned pictures, in the manner of the New Yorker caption contest.
+
+The same pictures and seed give the same questions, whatever the machine and the order of the pictures. It must know
+nothing of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipdata.errors import UsageError
+from pipelines.sample.names import near
+
+NUM_CHOICES = 5
+QUESTIONS_PER_PICTURE = 3
+LETTERS = string.ascii_uppercase[:NUM_CHOICES]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a question needs to know of a picture.
+
+    Args:
+        filename: unique among the pictures.
+        caption: the right answer.
+        category: wrong answers come from the same one where it has enough.
+        split: wrong answers come from the same one always.
+    """
+
+    filename: str
+    caption: str
+    category: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question: which of the choices is the caption of the picture?
+
+    Args:
+        filename: of the picture.
+        choices: five captions.
+        label: letter of the right one, from A to E.
+    """
+
+    filename: str
+    choices: tuple[str, ...]
+    label: str
+
+
+def make_questions(pictures: Sequence[Picture], *, seed: int = 0) -> list[Question]:
+    """Ask about every picture three times, with other wrong answers each time.
+
+    In each split every letter is right equally often, to one question.
+
+    Args:
+        pictures: in any order.
+        seed: of what is asked together, and of the letters.
+
+    Returns:
+        questions, by filename.
+
+    Raises:
+        UsageError: two pictures share a filename, or a split has too few captions that differ.
+    """
+    if len({picture.filename for picture in pictures}) != len(pictures):
+        raise UsageError(f"{len(pictures)} pictures; expected as many distinct filenames")
+    by_split: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        by_split[picture.split].append(picture)
+    made = [question for members in by_split.values() for question in _questions_of_split(members, seed)]
+    return sorted(made, key=lambda question: question.filename)  # stable: a picture's questions keep their order
+
+
+def _questions_of_split(pictures: Sequence[Picture], seed: int) -> list[Question]:
+    categories = {picture.caption: picture.category for picture in pictures}
+    asked = [(picture, number) for picture in pictures for number in range(QUESTIONS_PER_PICTURE)]
+    shuffled = sorted(asked, key=lambda pair: digest(seed, "letter", pair[0].filename, pair[1]))
+    letters = {pair: LETTERS[place % NUM_CHOICES] for place, pair in enumerate(shuffled)}
+    wrong = {picture: _wrong_answers(picture, categories, seed) for picture in pictures}
+    return [
+        _question(picture, wrong[picture][number::QUESTIONS_PER_PICTURE], letters[picture, number])
+        for picture, number in asked
+    ]
+
+
+def _question(picture: Picture, wrong: Sequence[str], label: str) -> Question:
+    place = LETTERS.index(label)
+    return Question(picture.filename, (*wrong[:place], picture.caption, *wrong[place:]), label)
+
+
+def _wrong_answers(picture: Picture, categories: dict[str, str], seed: int) -> list[str]:
+    """Draw the captions of all of a picture's questions, those of its own category before any other.
+
+    Raises:
+        UsageError: there are too few.
+    """
+    needed = QUESTIONS_PER_PICTURE * (NUM_CHOICES - 1)
+    distinct = [caption for caption in categories if not near(caption, picture.caption)]
+    if len(distinct) < needed:
+        found = f"{len(distinct)} captions of the {picture.split} split differ from {picture.caption!r}"
+        raise UsageError(f"{found}; expected at least {needed}")
+    drawn = sorted(distinct, key=lambda caption: digest(seed, "wrong", picture.filename, caption))
+    return sorted(drawn, key=lambda caption: categories[caption] != picture.category)[:needed]
+
+
+def digest(*parts: object) -> str:
+    """A number-like text that depends on nothing but the parts: what everything here is shuffled by."""
+    return hashlib.blake2b("\x00".join(map(str, parts)).encode(), digest_size=8).hexdigest()
