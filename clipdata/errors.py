@@ -14,7 +14,7 @@
     ├── StepError                     1   a map step broke its contract
     └── ImageRefused                  1   one image cannot be used (jobs count it; it does not stop them)
 
-An error says what was found and what was expected; `hint` says what to type next. This module knows nothing of the rest.
+An error says what was found and what was expected; `hint` says what to type next. This module knows nothing else.
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ class EmbeddedImages(ParquetFiles):
     def _record(self, numbered: tuple[Item, int, dict[str, Any]]) -> dict[str, Any] | Reject:
         """The row of one image: its bytes are here, so that its etag is the content's own digest."""
         item, number, row = numbered
+        assert self.column is not None, "schema() found it"
         held = row.pop(self.column) or {}
         name = os.path.basename(str(held.get("path") or ""))
         key = f"{item.key}/{number:08d}" + (f"-{name}" if name else "")

@@ -54,12 +54,12 @@ class Terminal:
         if self.quiet or total == 0:
             yield _Counted(label, total, unit, silent=True)
         elif sys.stderr.isatty():
-            with _bar(label, total, unit) as counter:
-                yield counter
+            with _bar(label, total, unit) as bar:
+                yield bar
         else:
-            counter = _Counted(label, total, unit)
-            yield counter
-            counter.close()
+            lines = _Counted(label, total, unit)
+            yield lines
+            lines.close()
 
 
 class _Counted:

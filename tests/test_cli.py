@@ -244,7 +244,8 @@ def test_a_folder_that_cannot_be_written_is_said(contest: Path, capsys: pytest.C
 def test_own_steps_run_from_a_file(contest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = number_table(contest, 3, name="n.lance")
     (contest / "own.py").write_text(
-        "import clipdata as cd\n\n@cd.step(reads='number', returns='int64')\ndef square(number):\n    return number ** 2\n"
+        "import clipdata as cd\n\n"
+        "@cd.step(reads='number', returns='int64')\ndef square(number):\n    return number ** 2\n"
     )
     code, out, err = run(capsys, "map", table.uri, f"{contest / 'own.py'}:square", "square", "--json")
     assert code == 0, err

@@ -34,12 +34,14 @@ class Patience:
         first_wait_s: before the second attempt; doubles each time.
         longest_wait_s: between two attempts.
         request_s: limit of one attempt, the client's own second tries included.
+        give_up_s: after the first failure no attempt begins later than this.
     """
 
     attempts: int = 6
     first_wait_s: float = 0.25
     longest_wait_s: float = 8.0
     request_s: float = 120.0
+    give_up_s: float = 60.0
 
     def wait_s(self, attempt: int) -> float:
         """Seconds before an attempt, with chance in it so that requests that failed together part."""

@@ -186,9 +186,11 @@ class ObjectReader:
         """Try until it works, it is hopeless, or patience ends."""
         stamp, since_s, attempts = one.stamp, 0.0, self._patience.attempts if is_remote(one.uri) else 1
         last: BaseException | None = None
-        for attempt in range(attempts):
+        attempt = 0
+        while attempt < attempts and not (since_s and time.monotonic() - since_s > self._patience.give_up_s):
             if attempt:
                 await asyncio.sleep(self._patience.wait_s(attempt))
+            attempt += 1
             try:
                 async with self._slots:
                     body = await asyncio.wait_for(self._attempt(fs, path, one, stamp), self._patience.request_s)
@@ -206,10 +208,10 @@ class ObjectReader:
             if isinstance(body, Body):
                 self._last_success_s = time.monotonic()
                 return body
-            stamp, last = body, _CutError(f"it changed while it was read, {attempts} times")
+            stamp, last = body, _CutError(f"it changed while it was read, {attempt} times")
             since_s = since_s or time.monotonic()
         assert last is not None, "there is at least one attempt"
-        return _Exhausted(last, attempts, since_s)
+        return _Exhausted(last, attempt, since_s)
 
     async def _attempt(self, fs: Any, path: str, one: Wanted[Any], stamp: Stamp) -> Body | Unread | Stamp:
         """Read once; a stamp is what the object has become meanwhile, to be read again.

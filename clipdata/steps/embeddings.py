@@ -44,8 +44,8 @@ class _ImageVectors:
 class ImageTrunk(_ImageVectors):
     """Features of the image tower before its projection.
 
-    They stay the same while only projections are trained; so training, and scoring with every later projection, needs no
-    picture decoded again.
+    They stay the same while only projections are trained; so training, and scoring with every later projection, needs
+    no picture decoded again.
 
     Args:
         encoder: its image trunk makes the features.

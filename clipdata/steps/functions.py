@@ -28,7 +28,7 @@ class FunctionStep:
         self.function, self.reads, self.returns, self.batch = function, reads, returns, batch
         self.name = function.__name__
         self.version = version or _code_digest(function)
-        self.parameters = dict(parameters)
+        self.parameters: Mapping[str, Any] = dict(parameters)
         self.model: str | None = None
 
     def __call__(self, *arguments: Any) -> Any:

@@ -10,14 +10,103 @@ import re
 from collections.abc import Iterable, Mapping
 
 # Words between the others.
-_JOINING = frozenset(["a", "an", "and", "at", "behind", "by", "down", "from", "in", "no", "not", "of", "on", "or", "over", "the", "to", "up", "with", "without"])
+_JOINING = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "behind",
+        "by",
+        "down",
+        "from",
+        "in",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "over",
+        "the",
+        "to",
+        "up",
+        "with",
+        "without",
+    ]
+)
 # Names that differ in these alone are variants: gender, direction, number and phase.
 _VARIANT = frozenset(
-    ["adult", "boy", "child", "girl", "man", "mans", "men", "people", "person", "woman", "womans", "women", "facing", "left", "leftwards", "right", "rightwards", "first", "last", "quarter", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "1st", "2nd", "3rd", "waning", "waxing"]
+    [
+        "adult",
+        "boy",
+        "child",
+        "girl",
+        "man",
+        "mans",
+        "men",
+        "people",
+        "person",
+        "woman",
+        "womans",
+        "women",
+        "facing",
+        "left",
+        "leftwards",
+        "right",
+        "rightwards",
+        "first",
+        "last",
+        "quarter",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "1st",
+        "2nd",
+        "3rd",
+        "waning",
+        "waxing",
+    ]
 )
 # How a thing looks tells two names apart, but does not make two things akin.
 _LOOK = frozenset(
-    ["big", "black", "blue", "brown", "closed", "cold", "dark", "full", "green", "grey", "half", "high", "hot", "large", "light", "low", "medium", "new", "old", "open", "orange", "pink", "purple", "red", "small", "white", "yellow"]
+    [
+        "big",
+        "black",
+        "blue",
+        "brown",
+        "closed",
+        "cold",
+        "dark",
+        "full",
+        "green",
+        "grey",
+        "half",
+        "high",
+        "hot",
+        "large",
+        "light",
+        "low",
+        "medium",
+        "new",
+        "old",
+        "open",
+        "orange",
+        "pink",
+        "purple",
+        "red",
+        "small",
+        "white",
+        "yellow",
+    ]
 )
 _SPELLED = {
     "merman": "mermaid",

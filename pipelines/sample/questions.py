@@ -17,6 +17,7 @@ from pipelines.sample.names import near
 
 NUM_CHOICES = 5
 QUESTIONS_PER_PICTURE = 3
+WRONG_OF_OWN_CATEGORY = 2
 LETTERS = string.ascii_uppercase[:NUM_CHOICES]
 
 
@@ -27,7 +28,7 @@ class Picture:
     Args:
         filename: unique among the pictures.
         caption: the right answer.
-        category: wrong answers come from the same one where it has enough.
+        category: half of the wrong answers come from the same one where it has enough, half from others.
         split: wrong answers come from the same one always.
     """
 
@@ -81,10 +82,10 @@ def _questions_of_split(pictures: Sequence[Picture], seed: int) -> list[Question
     asked = [(picture, number) for picture in pictures for number in range(QUESTIONS_PER_PICTURE)]
     shuffled = sorted(asked, key=lambda pair: digest(seed, "letter", pair[0].filename, pair[1]))
     letters = {pair: LETTERS[place % NUM_CHOICES] for place, pair in enumerate(shuffled)}
-    wrong = {picture: _wrong_answers(picture, categories, seed) for picture in pictures}
     return [
-        _question(picture, wrong[picture][number::QUESTIONS_PER_PICTURE], letters[picture, number])
-        for picture, number in asked
+        _question(picture, wrong, letters[picture, number])
+        for picture in pictures
+        for number, wrong in enumerate(_wrong_answers(picture, categories, seed))
     ]
 
 
@@ -93,19 +94,27 @@ def _question(picture: Picture, wrong: Sequence[str], label: str) -> Question:
     return Question(picture.filename, (*wrong[:place], picture.caption, *wrong[place:]), label)
 
 
-def _wrong_answers(picture: Picture, categories: dict[str, str], seed: int) -> list[str]:
-    """Draw the captions of all of a picture's questions, those of its own category before any other.
+def _wrong_answers(picture: Picture, categories: dict[str, str], seed: int) -> list[list[str]]:
+    """Draw the wrong answers to each of a picture's questions, none of them twice.
 
     Raises:
-        UsageError: there are too few.
+        UsageError: the split has too few captions.
     """
+
+    def order(caption: str) -> str:
+        return digest(seed, "wrong", picture.filename, caption)
+
+    drawn = sorted((caption for caption in categories if not near(caption, picture.caption)), key=order)
+    own = [caption for caption in drawn if categories[caption] == picture.category]
+    own = own[: QUESTIONS_PER_PICTURE * WRONG_OF_OWN_CATEGORY]
     needed = QUESTIONS_PER_PICTURE * (NUM_CHOICES - 1)
-    distinct = [caption for caption in categories if not near(caption, picture.caption)]
-    if len(distinct) < needed:
-        found = f"{len(distinct)} captions of the {picture.split} split differ from {picture.caption!r}"
+    if len(drawn) < needed:
+        found = f"{len(drawn)} captions of the {picture.split} split differ from {picture.caption!r}"
         raise UsageError(f"{found}; expected at least {needed}")
-    drawn = sorted(distinct, key=lambda caption: digest(seed, "wrong", picture.filename, caption))
-    return sorted(drawn, key=lambda caption: categories[caption] != picture.category)[:needed]
+    others = [caption for caption in drawn if categories[caption] != picture.category]
+    rest = others + [caption for caption in drawn if categories[caption] == picture.category and caption not in own]
+    dealt = (own + rest)[:needed]
+    return [sorted(dealt[number::QUESTIONS_PER_PICTURE], key=order) for number in range(QUESTIONS_PER_PICTURE)]
 
 
 def digest(*parts: object) -> str:
