@@ -144,7 +144,7 @@ WRONG = [
     (["map", "TABLE", "choice-score", "scores"], 2, "did you mean choice-scores"),
     (["map", "TABLE", "choice-scores", "scores"], 2, "needs a model"),
     (["map", "TABLE", "choice-scores", "scores", "-m", "MODEL"], 2, "has no column 'image'"),
-    (["map", "TABLE", "choice-scores", "scores", "-m", "ViT-B-3000/openai"], 2, "ViT-B-3"),
+    (["map", "TABLE", "choice-scores", "scores", "-m", "ViT-B-3000/openai"], 3, "did you mean ViT-B-32/openai"),
     (["map", "TABLE", "pick", "x", "-p", "values=a"], 2, "'index' is missing"),
     (["map", "TABLE", "pick", "x", "-p", "nonsense"], 2, "expected key=value"),
     (["map", "TABLE", "label-index", "x", "-p", "label=text", "-p", "what=1"], 2, "'what' is unknown"),

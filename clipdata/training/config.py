@@ -22,7 +22,7 @@ class TrainConfig:
     Args:
         objective: "choice": each image among its own captions, cross-entropy on the right one.
         epochs: times every row is seen.
-        batch_size: rows of a step, over all ranks.
+        batch_size: rows of a step, over all ranks; a smaller table is one batch.
         lr: peak learning rate.
         optimizer: "adamw" decays weights apart from the gradient; "adam" adds the decay to it (L2), as torch's does.
         betas, eps, weight_decay: of the optimizer. Biases, norms and the logit scale are never decayed.

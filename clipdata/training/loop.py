@@ -110,7 +110,11 @@ class _Loop:
         self._run = begun.run
         self._learner = Learner(encoder, config)
         self._encode_texts_once()
-        self._stream = self._make_stream(begun.rows.offsets, config.batch_size, until_epoch=config.epochs)
+        offsets = begun.rows.offsets
+        batch_size = min(config.batch_size, len(offsets))
+        if batch_size < config.batch_size:
+            progress.say(f"{len(offsets):,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
+        self._stream = self._make_stream(offsets, batch_size, until_epoch=config.epochs)
         self._num_steps = config.epochs * self._stream.plan.num_batches
         self._step = 0
         self._tally = _Tally()
