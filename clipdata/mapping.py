@@ -25,6 +25,7 @@ from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
 from clipdata.progress import Counter, Progress, Silent
+from clipdata.schema import error_column
 
 CHECKPOINT_EVERY_S = 30.0
 IMAGE_BATCH_BYTES = 64 << 20
@@ -73,6 +74,7 @@ class Mapped:
         computed: rows computed in this run.
         failed: those of them that stayed null, by reason.
         kept: rows that had a value already, or that an earlier, interrupted run had computed.
+        waiting: rows that cannot be computed yet, because an input of theirs is null.
         version: of the table that holds the result.
         seconds: wall time.
         notes: facts the step counted (`step.notes()`), such as captions cut to the context length.
@@ -82,6 +84,7 @@ class Mapped:
     computed: int
     failed: Mapping[str, int]
     kept: int
+    waiting: int
     version: int
     seconds: float
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -97,12 +100,15 @@ class Mapped:
 
     def __str__(self) -> str:
         if not self.computed and not self.failed:
-            return f"{self.column}: nothing to compute, {self.kept:,} rows have their value (version {self.version})"
+            waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
+            kept = f"{self.kept:,} rows have their value{waiting}"
+            return f"{self.column}: nothing to compute, {kept} (version {self.version})"
         rate = self.computed / self.seconds if self.seconds else 0.0
         text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
+        waiting = f"\n  {self.waiting:,} rows wait for an input that is null" if self.waiting else ""
         failed = "".join(f"\n  no value for {count:,} rows: {reason}" for reason, count in self.failed.items())
         notes = "".join(f"\n  {name}: {value}" for name, value in self.notes.items())
-        return f"{text} (version {self.version}){failed}{notes}"
+        return f"{text} (version {self.version}){waiting}{failed}{notes}"
 
 
 def map_column(
@@ -141,11 +147,14 @@ def map_column(
         table.move_to(columns.ensure(table, _field(step, column, lineage)))
     job = _Job(table, step, column, lineage, recompute, retry_failed, batch_rows, progress or Silent())
     job.run()
+    filled, errors = table.count_rows(f"`{column}` IS NOT NULL"), error_column(column)
+    failed_ever = table.count_rows(f"`{errors}` IS NOT NULL") if errors in table.schema.names else 0
     return Mapped(
         column=column,
         computed=job.computed,
         failed=job.failed,
-        kept=table.num_rows - job.computed,
+        kept=filled - (job.computed - sum(job.failed.values())),
+        waiting=table.num_rows - filled - failed_ever,
         version=table.version,
         seconds=time.monotonic() - started,
         notes=job.notes(),

@@ -198,7 +198,8 @@ def test_rows_whose_input_is_null_wait_until_it_is_there(tmp_path: Path) -> None
         def compute(self, batch: pa.RecordBatch, prepared: object):
             return pa.compute.add(batch.column("double"), 1)
 
-    cd.map_column(table, OfDouble(), "more")
+    first = cd.map_column(table, OfDouble(), "more")
+    assert (first.computed, first.kept, first.waiting) == (5, 0, 1)
     assert values(table, "more")[2] is None
     cd.map_column(table, Doubler(), "double", retry_failed=True)
     cd.map_column(table, OfDouble(), "more")
