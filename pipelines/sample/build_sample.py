@@ -30,7 +30,8 @@ LEFT_OUT = ("Component", "Flags", "Symbols")
 MOST_SUBJECTS = 2
 # A family above this size is for training, so that the test split stays varied.
 LARGEST_TEST_FAMILY = 20
-SEED = 0
+# Of the seeds 0 to 7 the one whose accuracies before and after training lie nearest the mean of all eight.
+SEED = 7
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,14 @@ def questions_table(emoji: Sequence[Emoji], split: Mapping[str, str]) -> pa.Tabl
     )
 
 
-def build(source: Path, out: Path) -> pa.Table:
+def build(source: Path, out: Path, *, num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> pa.Table:
     """Write `out`/images and `out`/questions.parquet; pictures are copied as they are.
+
+    Args:
+        source: folder described above.
+        out: folder to write to.
+        num_train: emoji of the training split.
+        num_test: emoji of the test split.
 
     Raises:
         NotFoundError: `source` is not laid out as described above, or a picture is missing.
@@ -150,7 +157,7 @@ def build(source: Path, out: Path) -> pa.Table:
     if (out / "images").exists():
         raise UsageError(f"{out / 'images'} exists; a sample is made from nothing", hint="remove it, or choose another")
     emoji = without_variants(read_emoji(source))
-    split = choose(emoji)
+    split = choose(emoji, num_train=num_train, num_test=num_test)
     for one in emoji:
         for artist, path in one.files.items() if one.code in split else ():
             target = out / "images" / artist / f"{artist}-{one.code}.png"

@@ -133,7 +133,11 @@ def subjects(name: str) -> frozenset[str]:
 
 def near(name: str, other: str) -> bool:
     """Tell whether one name says no more than the other: equal, a variant, or "cat" beside "black cat"."""
-    mine, others = words(name), words(other)
+    return near_words(words(name), words(other))
+
+
+def near_words(mine: frozenset[str], others: frozenset[str]) -> bool:
+    """`near`, for two names whose words are known."""
     return mine <= others or others <= mine
 
 

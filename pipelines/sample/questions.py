@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipdata.errors import UsageError
-from pipelines.sample.names import near
+from pipelines.sample.names import near_words, words
 
 NUM_CHOICES = 5
 QUESTIONS_PER_PICTURE = 3
@@ -79,13 +79,14 @@ def make_questions(pictures: Sequence[Picture], *, seed: int = 0) -> list[Questi
 
 def _questions_of_split(pictures: Sequence[Picture], seed: int) -> list[Question]:
     categories = {picture.caption: picture.category for picture in pictures}
+    says = {caption: words(caption) for caption in categories}
     asked = [(picture, number) for picture in pictures for number in range(QUESTIONS_PER_PICTURE)]
     shuffled = sorted(asked, key=lambda pair: digest(seed, "letter", pair[0].filename, pair[1]))
     letters = {pair: LETTERS[place % NUM_CHOICES] for place, pair in enumerate(shuffled)}
     return [
         _question(picture, wrong, letters[picture, number])
         for picture in pictures
-        for number, wrong in enumerate(_wrong_answers(picture, categories, seed))
+        for number, wrong in enumerate(_wrong_answers(picture, categories, says, seed))
     ]
 
 
@@ -94,7 +95,9 @@ def _question(picture: Picture, wrong: Sequence[str], label: str) -> Question:
     return Question(picture.filename, (*wrong[:place], picture.caption, *wrong[place:]), label)
 
 
-def _wrong_answers(picture: Picture, categories: dict[str, str], seed: int) -> list[list[str]]:
+def _wrong_answers(
+    picture: Picture, categories: dict[str, str], says: dict[str, frozenset[str]], seed: int
+) -> list[list[str]]:
     """Draw the wrong answers to each of a picture's questions, none of them twice.
 
     Raises:
@@ -104,7 +107,8 @@ def _wrong_answers(picture: Picture, categories: dict[str, str], seed: int) -> l
     def order(caption: str) -> str:
         return digest(seed, "wrong", picture.filename, caption)
 
-    drawn = sorted((caption for caption in categories if not near(caption, picture.caption)), key=order)
+    mine = says[picture.caption]
+    drawn = sorted((caption for caption in categories if not near_words(says[caption], mine)), key=order)
     own = [caption for caption in drawn if categories[caption] == picture.category]
     own = own[: QUESTIONS_PER_PICTURE * WRONG_OF_OWN_CATEGORY]
     needed = QUESTIONS_PER_PICTURE * (NUM_CHOICES - 1)
