@@ -143,6 +143,12 @@ def versions(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> 
         return [_describe(table, entry, tuple(tags.get(entry["version"], ()))) for entry in table.dataset.versions()]
 
 
+def properties_of(table: Table) -> Properties | None:
+    """What the commit of a table's version says of itself; None for a commit that no verb closed."""
+    with translated(table.uri, "reading the history of"):
+        return _properties_at(table, table.version)
+
+
 def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
     number = entry["version"]
     try:
