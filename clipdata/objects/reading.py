@@ -85,7 +85,7 @@ class _Exhausted:
 
     error: BaseException
     attempts: int
-    since_s: float
+    store_is_well: bool
 
 
 Pending = Future[Body | Unread | _Exhausted]
@@ -118,14 +118,15 @@ class ObjectReader:
         self._patience = patience or Patience()
         self._slots = asyncio.Semaphore(num_in_flight)
         self._filesystems: dict[str, Any] = {}
-        self._last_success_s = float("-inf")
+        self._last_read: tuple[Any, str] | None = None  # what was read well, to ask for when something is not
         self._etag_is_md5 = True
 
     def read(self, wanted: Iterable[Wanted[N]]) -> Generator[tuple[Wanted[N], Body | Unread], None, None]:
         """Yield every object with its bytes, or with why there are none, in order; `wanted` is taken as room is made.
 
         Raises:
-            TransientError: the store is down: an object failed to the last attempt, and none was read meanwhile.
+            TransientError: the store is down: an object failed to the last attempt, and one that was read before
+                fails as well.
             CredentialsError: the store refuses access to an object, and has given none so far.
         """
         waiting: deque[tuple[Wanted[N], Pending]] = deque()
@@ -167,10 +168,10 @@ class ObjectReader:
         if not isinstance(outcome, _Exhausted):
             return outcome
         said = f"{words_of(outcome.error, self._storage)} (after {outcome.attempts} attempts)"
-        if self._last_success_s > outcome.since_s:  # the store is well, but for this object
+        if outcome.store_is_well:
             return Unread("unreadable", said, again=True)
         raise TransientError(
-            f"reading {redact(one.uri)}: {said}; nothing else could be read meanwhile",
+            f"reading {redact(one.uri)}: {said}; nothing else can be read either",
             hint="run the same command again; it continues where it stopped",
         ) from outcome.error
 
@@ -196,7 +197,7 @@ class ObjectReader:
                     body = await asyncio.wait_for(self._attempt(fs, path, one, stamp), self._patience.request_s)
             except Exception as error:
                 verdict, said = verdict_on(error), words_of(error, self._storage)
-                if verdict == "denied" and self._last_success_s == float("-inf") and is_remote(one.uri):
+                if verdict == "denied" and self._last_read is None and is_remote(one.uri):
                     raise as_clipdata_error(error, f"reading {redact(one.uri)}", self._storage) from error
                 if verdict != "again" or not is_remote(one.uri):
                     return Unread("missing" if verdict == "missing" else "unreadable", said)
@@ -206,12 +207,23 @@ class ObjectReader:
             if isinstance(body, Unread):
                 return body
             if isinstance(body, Body):
-                self._last_success_s = time.monotonic()
+                self._last_read = (fs, path) if stamp.size else self._last_read
                 return body
             stamp, last = body, _CutError(f"it changed while it was read, {attempt} times")
             since_s = since_s or time.monotonic()
         assert last is not None, "there is at least one attempt"
-        return _Exhausted(last, attempt, since_s)
+        return _Exhausted(last, attempt, await self._is_well(fs, path))
+
+    async def _is_well(self, fs: Any, path: str) -> bool:
+        """Tell whether the store answers at all: for what it gave before, or else for what is known of this object."""
+        try:
+            if self._last_read is not None:
+                await asyncio.wait_for(_cat(*self._last_read, stop=1, size=None), self._patience.request_s)
+            else:
+                await asyncio.wait_for(_look(fs, path), self._patience.request_s)
+        except Exception as error:
+            return verdict_on(error) != "again"
+        return True
 
     async def _attempt(self, fs: Any, path: str, one: Wanted[Any], stamp: Stamp) -> Body | Unread | Stamp:
         """Read once; a stamp is what the object has become meanwhile, to be read again.
