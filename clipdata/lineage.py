@@ -72,7 +72,7 @@ class Lineage:
         return cls.from_json(text) if text else None
 
     def describe(self) -> str:
-        """One line for people: step, parameters, model."""
-        parameters = ", ".join(f"{key}={value}" for key, value in self.parameters.items())
+        """One line for people: step, inputs, parameters, model."""
+        parameters = [f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.parameters.items()]
         model = f" with {self.model[:12]}" if self.model else ""
-        return f"{self.step}({parameters}){model}"
+        return f"{self.step}({', '.join([*self.inputs, *parameters])}){model}"

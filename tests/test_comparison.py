@@ -209,7 +209,7 @@ def test_lineage_says_which_scores_a_column_was_picked_from(save, tmp_path):
     assert (comparison.before.scores, comparison.after.scores) == ("zero_shot", "tuned")
     assert (comparison.before.model, comparison.after.model) == ("a" * 64, "b" * 64)
     assert (comparison.accuracy.change.before, comparison.accuracy.change.after) == (0.5, 1.0)
-    assert "ChoiceScores(scale=100) with bbbbbbbbbbbb" in str(comparison)
+    assert "scale=100) with bbbbbbbbbbbb" in str(comparison)
 
 
 def test_two_tables_pair_by_key_in_any_order_and_say_what_has_no_partner(save):

@@ -82,7 +82,7 @@ def test_map_again_computes_nothing_and_makes_no_version(tmp_path: Path) -> None
 def test_other_parameters_on_the_same_column_are_refused_and_named(tmp_path: Path) -> None:
     table = number_table(tmp_path, 5)
     cd.map_column(table, Doubler(2), "double")
-    with pytest.raises(LineageMismatchError, match=r"Doubler\(factor=2\).*Doubler\(factor=3\)"):
+    with pytest.raises(LineageMismatchError, match=r"Doubler\(number, factor=2\).*Doubler\(number, factor=3\)"):
         cd.map_column(table, Doubler(3), "double")
 
 

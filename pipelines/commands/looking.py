@@ -10,6 +10,17 @@ from pipelines.options import AsJson, StorageOptions, Version, examples, storage
 from pipelines.terminal import Terminal, columns
 
 verbs = typer.Typer()
+# What Lance calls the commits that a verb makes on its way, in words.
+_OPERATIONS = {
+    "Overwrite": "  table made",
+    "Update": "  rows written",
+    "Merge": "  column added",
+    "Append": "  rows added",
+    "Delete": "  rows deleted",
+    "DataReplacement": "  column filled",
+    "UpdateConfig": "  metadata written",
+    "Project": "  column dropped",
+}
 TableArgument = Annotated[str, typer.Argument(help="Table: a path, or gs:// s3:// az:// URL.")]
 
 
@@ -66,7 +77,7 @@ def log(table: TableArgument, storage_option: StorageOptions = None, as_json: As
         [
             str(entry.version),
             entry.when.strftime("%Y-%m-%d %H:%M:%S"),
-            entry.properties.verb if entry.properties else f"({entry.operation})",
+            entry.properties.verb if entry.properties else _OPERATIONS.get(entry.operation, f"({entry.operation})"),
             f"{entry.num_rows:,}",
             ", ".join(f"{count:,} {what}" for what, count in entry.properties.rows.items() if count)
             if entry.properties
