@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import clipdata as cd
-from clipdata.errors import UsageError
+from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io import rows
 from clipdata.schema import key_field
 
@@ -22,7 +23,7 @@ SCHEMA = pa.schema(
 )
 
 
-def add(folder: Path, questions: list[tuple[str, str]], first: int = 0) -> cd.Table:
+def add(folder: Path, questions: Sequence[tuple[str | None, str]], first: int = 0) -> cd.Table:
     """Rows of (picture, right caption)."""
     table = rows.create_table(folder / "t.lance", SCHEMA)
     fresh = [
@@ -33,7 +34,7 @@ def add(folder: Path, questions: list[tuple[str, str]], first: int = 0) -> cd.Ta
     return cd.open_table(table.uri)
 
 
-def sides(table: cd.Table) -> dict[str, str]:
+def sides(table: cd.Table) -> dict[str, str | None]:
     read = cd.open_table(table.uri).to_table(["id", "split"])
     return dict(zip(read["id"].to_pylist(), read["split"].to_pylist(), strict=True))
 
@@ -84,3 +85,53 @@ def test_a_share_out_of_range_is_refused(tmp_path: Path) -> None:
     table = add(tmp_path, [("p", "c")])
     with pytest.raises(UsageError, match="between 0 and 1"):
         cd.steps.GroupSplit(table, test_share=1.5)
+
+
+def test_rows_without_a_picture_tie_nothing_together_and_wait(tmp_path: Path) -> None:
+    nowhere = [(None, f"c{n}") for n in range(40)]
+    table = add(tmp_path, [(f"p{n}", f"c{n}") for n in range(40)] + nowhere)
+    done = cd.map_column(table, cd.steps.GroupSplit(table, test_share=0.5), "split")
+    assert done.notes["groups"] == 40
+    found = sides(table)
+    assert {found[f"{n:05d}"] for n in range(40)} == {"train", "test"}
+    assert {found[f"{n:05d}"] for n in range(40, 80)} == {None}
+
+
+def test_a_label_outside_the_choices_leaves_the_row_to_its_picture(tmp_path: Path) -> None:
+    table = add(tmp_path, [(f"p{n}", "c") for n in range(3)])
+    outside = {"id": "00003", "sha256": "p9", "caption_choices": ["wrong", "c"], "label_ind": 2}
+    no_choices = {"id": "00004", "sha256": "p8", "caption_choices": [], "label_ind": 0}
+    rows.upsert(table, pa.Table.from_pylist([outside, no_choices], schema=SCHEMA))
+    assert cd.steps.GroupSplit(table).notes() == {"groups": 3}
+
+
+def test_a_split_that_came_with_the_data_or_from_another_seed_does_not_count(tmp_path: Path) -> None:
+    table = add(tmp_path, [(f"p{n}", f"c{n}") for n in range(60)])
+    cd.map_column(table, cd.steps.GroupSplit(table, test_share=0.5), "split")
+    before = sides(table)
+    cd.map_column(table, cd.steps.GroupSplit(table, test_share=0.5, seed=1), "split", overwrite=True)
+    assert before != sides(table)
+
+    @cd.step(reads="sha256", returns="string")
+    def all_test(picture: str) -> str:
+        return "test"
+
+    cd.map_column(table, all_test, "given")
+    cd.map_column(table, cd.steps.GroupSplit(table, test_share=0.5, column="given"), "fold")
+    read = cd.open_table(table.uri).to_table(["id", "fold"])
+    assert dict(zip(read["id"].to_pylist(), read["fold"].to_pylist(), strict=True)) == before
+
+
+def test_a_picture_that_came_after_the_groups_were_found_gets_a_reason(tmp_path: Path) -> None:
+    table = add(tmp_path, [("p", "c")])
+    step = cd.steps.GroupSplit(table)
+    done = cd.map_column(add(tmp_path, [("late", "d")], first=1), step, "split")
+    assert done.failed == {"a picture that was not there when the groups were found": 1}
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
+    table = add(tmp_path, [("p", "c")])
+    with pytest.raises(SchemaError, match="expected lists"):
+        cd.steps.GroupSplit(table, choices="id")
+    with pytest.raises(SchemaError, match="expected integers"):
+        cd.steps.GroupSplit(table, label_index="id")

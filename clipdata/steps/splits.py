@@ -1,16 +1,23 @@
-"""GroupSplit: training and test rows that share no picture and no right caption."""
+"""GroupSplit: training and test rows that share no picture and no right caption.
+
+It must know nothing of encoders or training; which rows hang together is read off two small columns of the table.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import Table
+
+SCAN_ROWS = 8192
 
 
 class GroupSplit:
@@ -18,19 +25,21 @@ class GroupSplit:
 
     Rows hang together when they show an equal picture or have an equal right caption, directly or through other rows. A
     group goes to one side by a hash of its first picture; so the split does not depend on the order of the rows. Groups
-    that already have a side, from an earlier run, keep it.
+    that already have a side, from an earlier run, keep it. Where new rows join groups of both sides, the old rows stay
+    where they are, the new ones go where most of the group is, and `notes` counts the group.
 
     Args:
         table: all of it is read once, to find the groups.
         picture: column that is equal for equal pictures.
         choices: column of lists of captions.
         label_index: column that says which of them is right.
-        column: where an earlier run wrote the split.
+        column: where an earlier run with the same parameters wrote the split; what others wrote there does not count.
         test_share: of the groups that goes to "test".
         seed: of the hash.
 
     Raises:
         UsageError: the share is not between 0 and 1.
+        SchemaError: the table lacks a column, or one has another type.
     """
 
     name = "GroupSplit"
@@ -56,6 +65,7 @@ class GroupSplit:
         self.num_groups = self.num_leaks = 0
         newest = table.latest()
         newest.require(self.reads, verb="map GroupSplit")
+        self.check(newest.schema)
         self._side_of = self._decide(newest, column, test_share, seed)
 
     def check(self, schema: pa.Schema) -> None:
@@ -75,56 +85,87 @@ class GroupSplit:
     def prepare(self, batch: pa.RecordBatch) -> None:
         """Nothing to prepare."""
 
-    def compute(self, batch: pa.RecordBatch, prepared: None) -> pa.Array:
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """The side of each row: string [B]."""
-        return pa.array([self._side_of[picture] for picture, _ in _members(batch)], pa.string())
+        sides = [self._side_of.get(picture) for picture in batch.column(self.reads[0]).to_pylist()]
+        reasons = [None if side else "a picture that was not there when the groups were found" for side in sides]
+        return pa.array(sides, pa.string()), reasons
 
     def notes(self) -> dict[str, Any]:
         """How many groups there are, and how many now join rows of both sides."""
         leaks = {"groups with rows on both sides": self.num_leaks} if self.num_leaks else {}
         return {"groups": self.num_groups, **leaks}
 
-    def _decide(self, table: Table, column: str, test_share: float, seed: int) -> dict[str, str]:
+    def _decide(self, table: Table, column: str, test_share: float, seed: int) -> dict[Any, str]:
         """Side of each picture."""
-        parent: dict[str, str] = {}
-        sides: dict[str, set[str]] = {}
-        has_sides = column in table.schema.names
-        for batch in table.scan([*self.reads, *([column] if has_sides else [])], batch_rows=8192):
-            known = batch.column(column).to_pylist() if has_sides else [None] * batch.num_rows
-            for (picture, caption), side in zip(_members(batch), known, strict=True):
-                _join(parent, f"picture:{picture}", f"caption:{caption}")
-                if side is not None:
-                    sides.setdefault(picture, set()).add(side)
-        groups: dict[str, list[str]] = {}
-        for member in parent:
-            if member.startswith("picture:"):
-                groups.setdefault(_root(parent, member), []).append(member.removeprefix("picture:"))
-        self.num_groups = len(groups)
-        decided: dict[str, str] = {}
-        for pictures in groups.values():
-            present = Tally(side for picture in pictures for side in sides.get(picture, ()))
-            self.num_leaks += len(present) > 1
-            digest = hashlib.sha256(f"{seed}\x00{min(pictures)}".encode()).digest()
+        groups, present = self._read_groups(table, column)
+        decided: dict[Any, str] = {}
+        for pictures in groups.pictures():
+            sides = Tally(side for picture in pictures for side in present.get(picture, ()))
+            self.num_leaks += len(sides) > 1
+            digest = hashlib.sha256(f"{seed}\x00{min(map(str, pictures))}".encode()).digest()
             drawn = "test" if int.from_bytes(digest[:8], "big") / 2**64 < test_share else "train"
-            side = present.most_common(1)[0][0] if present else drawn
+            side = max(sorted(sides, reverse=True), key=sides.__getitem__) if sides else drawn
             decided |= dict.fromkeys(pictures, side)
+            self.num_groups += 1
         return decided
 
+    def _read_groups(self, table: Table, column: str) -> tuple[_Groups, dict[Any, set[str]]]:
+        """What hangs together, and the sides that an earlier run gave to pictures."""
+        groups = _Groups()
+        present: dict[Any, set[str]] = {}
+        earlier = table.lineage(column) if column in table.schema.names else None
+        is_ours = earlier is not None and (earlier.step, earlier.inputs) == (self.name, self.reads)
+        is_ours = is_ours and earlier is not None and earlier.parameters == self.parameters
+        for batch in table.scan([*self.reads, *([column] if is_ours else [])], batch_rows=SCAN_ROWS):
+            pictures, captions = batch.column(self.reads[0]).to_pylist(), _right_captions(batch).to_pylist()
+            sides = batch.column(column).to_pylist() if is_ours else [None] * batch.num_rows
+            for picture, caption, side in zip(pictures, captions, sides, strict=True):
+                if picture is None:
+                    continue
+                groups.add(picture, caption)
+                if side is not None:
+                    present.setdefault(picture, set()).add(side)
+        return groups, present
 
-def _members(batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
-    """Picture and right caption of each row; a row without a right caption stands by its picture alone."""
-    for picture, choices, index in zip(*(batch.column(place).to_pylist() for place in range(3)), strict=True):
-        is_known = choices is not None and index is not None and 0 <= index < len(choices)
-        yield str(picture), str(choices[index]) if is_known else f"none of {picture}"
+
+class _Groups:
+    """Pictures that hang together because rows of theirs have an equal caption: union-find over numbered pictures."""
+
+    def __init__(self) -> None:
+        self._places: dict[Any, int] = {}
+        self._first_with: dict[str, int] = {}  # caption → a picture that has it
+        self._parent: list[int] = []
+
+    def add(self, picture: Any, caption: str | None) -> None:
+        """Take in one row; a row without a right caption stands by its picture alone."""
+        place = self._places.setdefault(picture, len(self._parent))
+        if place == len(self._parent):
+            self._parent.append(place)
+        if caption is not None:
+            one, other = self._root(place), self._root(self._first_with.setdefault(caption, place))
+            self._parent[max(one, other)] = min(one, other)
+
+    def pictures(self) -> list[list[Any]]:
+        """The pictures of each group."""
+        members: dict[int, list[Any]] = {}
+        for picture, place in self._places.items():
+            members.setdefault(self._root(place), []).append(picture)
+        return list(members.values())
+
+    def _root(self, place: int) -> int:
+        parent = self._parent
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
 
 
-def _root(parent: dict[str, str], member: str) -> str:
-    parent.setdefault(member, member)
-    while parent[member] != member:
-        parent[member] = parent[parent[member]]
-        member = parent[member]
-    return member
-
-
-def _join(parent: dict[str, str], one: str, other: str) -> None:
-    parent[_root(parent, one)] = _root(parent, other)
+def _right_captions(batch: pa.RecordBatch) -> pa.Array:
+    """The right one of each row's choices; null where the index names none."""
+    lists, index = batch.column(1), batch.column(2)
+    starts = lists.offsets.to_numpy()[:-1].astype(np.int64)
+    place = pc.fill_null(index.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    length = pc.fill_null(pc.list_value_length(lists).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    outside = (place < 0) | (place >= length)
+    return lists.values.take(pa.array(starts + place, mask=outside))
