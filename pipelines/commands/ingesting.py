@@ -30,6 +30,10 @@ verbs = typer.Typer()
 def images(
     where: Annotated[str, typer.Argument(help="Folder, or URL of a bucket's prefix; searched with all inside.")],
     into: Into,
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="Leave the bytes where they are, and read them whenever they are needed."),
+    ] = False,
     anonymous: Anonymous = False,
     storage_option: StorageOptions = None,
     retry_rejects: RetryRejects = False,
@@ -44,6 +48,7 @@ def images(
     done = ingest.from_images(
         where,
         into=into,
+        reference=reference,
         anonymous=anonymous,
         storage=storage_of(storage_option),
         retry_rejects=retry_rejects,
