@@ -46,7 +46,9 @@ _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _URL_USERINFO = re.compile(r"(://)[^/\s]+@")
 _URL_SECRET_QUERY = re.compile(
-    r"(?i)([?&](?:sig|signature|[a-z_-]*token|[a-z_-]*key|x-amz-[a-z-]*|x-goog-[a-z-]*|awsaccesskeyid)=)[^&\s]+"
+    r"(?i)((?:[?&;]|%3f|%26)"  # the last two are those of a URL inside a URL
+    r"(?:sig|auth|jwt|hmac|policy|q-ak|[\w-]*(?:signature|token|key|secret|password|credential|accesskeyid|accessid)"
+    r"|x-(?:amz|goog|oss|cos)-(?!process)[\w-]*)(?:=|%3d))(?:(?!%26)[^&\s])+"
 )
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s,'\"]+")
 

@@ -70,6 +70,8 @@ class ChainRows:
         self.file = self._file_signal()
         self.is_image_rows = self.file is None and {"path", "image"} <= set(self.signals)
         self.key = "path" if self.file or self.is_image_rows else ROW_KEY
+        is_named = chain.name and not self.is_image_rows  # a table's own rows come back as they are
+        self.owner = f"datachain dataset {chain.name}" if is_named else None  # of any version
 
     def schema(self) -> pa.Schema:
         """Image rows with the other signals, or metadata rows."""

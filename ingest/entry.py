@@ -170,6 +170,8 @@ def from_urls(
     caption: str | None = None,
     filename: str | None = None,
     rules: DownloadRules | None = None,
+    file_format: str | None = None,
+    encoding: str = "utf-8",
     storage: Storage | None = None,
     **options: Any,
 ) -> Ingested:
@@ -182,10 +184,21 @@ def from_urls(
         caption: column of the captions.
         filename: column of the file names, which become the keys.
         rules: what a download may cost, and where it may lead.
+        file_format: "csv", "tsv", "jsonl" or "parquet", where the suffix does not say.
+        encoding: of a text file, such as "gb18030".
         storage: how to reach the list and the table.
         options: of `ingest.job.ingest`.
     """
-    source = UrlList(urls, url=url, caption=caption, filename=filename, rules=rules, storage=storage)
+    source = UrlList(
+        urls,
+        url=url,
+        caption=caption,
+        filename=filename,
+        rules=rules,
+        file_format=file_format,
+        encoding=encoding,
+        storage=storage,
+    )
     return ingest(source, into, storage=storage, **options)
 
 

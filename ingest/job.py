@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from clipdata.errors import TooManyRejectsError, TransientError
 from clipdata.lance_io import rows
-from clipdata.lance_io.history import Properties, versions
+from clipdata.lance_io.history import Properties, properties_of
 from clipdata.lance_io.rows import Written
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import align
@@ -85,7 +85,8 @@ class _Job:
         self.source, self.progress, self.retry_rejects = source, progress, retry_rejects
         self.started = time.monotonic()
         schema = source.schema()
-        if source.grain == "file" and "source" not in schema.names:
+        self.owner = getattr(source, "owner", None)
+        if (source.grain == "file" or self.owner) and "source" not in schema.names:
             schema = schema.append(pa.field("source", pa.string()))
         self.schema = schema
         items = source.items()
@@ -144,15 +145,20 @@ class _Job:
 
     def _known_rows(self) -> tuple[dict[str, str], set[str]]:
         """Etag of every row by key, and the keys of rows that came from another origin than this one."""
-        columns = [self.source.key, "etag", *(["uri"] if "uri" in self.table.schema.names else [])]
-        origin = self.source.origin.rstrip("/")
+        place = "source" if self.owner else "uri"
+        columns = [self.source.key, "etag", *([place] if place in self.table.schema.names else [])]
+        root = f"{self.source.origin.rstrip('/')}/"
+
+        def is_own(where: str | None) -> bool:
+            return where == self.owner if self.owner else (where or "").startswith(root)
+
         known: dict[str, str] = {}
         elsewhere: set[str] = set()
         for batch in self.table.scan(columns, batch_rows=65_536):
             keys = batch.column(0).to_pylist()
             known.update(zip(keys, batch.column(1).to_pylist(), strict=True))
             places = batch.column(2).to_pylist() if len(columns) == 3 else [""] * len(keys)
-            elsewhere.update(k for k, uri in zip(keys, places, strict=True) if not (uri or "").startswith(origin))
+            elsewhere.update(key for key, where in zip(keys, places, strict=True) if not is_own(where))
         return known, elsewhere
 
     def _plan_files(self) -> _Plan:
@@ -182,7 +188,8 @@ class _Job:
         with closing(read_ahead(self.source, todo)) as entries:
             try:
                 for unit in units(rows_of(entries, lambda reject: self._refuse(reject, counter), counter.advance)):
-                    self.written += rows.upsert(self.table, self._distinct(unit), changed="etag")
+                    named = unit if self.owner is None else _with_source(unit, self.owner)
+                    self.written += rows.upsert(self.table, self._distinct(named), changed="etag")
                     self.rejects.flush()
             except TransientError:
                 self.rejects.flush()
@@ -200,8 +207,7 @@ class _Job:
         changed = "etag" if "etag" in self.schema.names else None
         with closing(read_ahead(self.source, [item])) as entries:
             for unit in units(rows_of(entries, self._refuse, lambda _: None)):
-                named = unit.append_column("source", pa.array([item.where] * unit.num_rows, pa.string()))
-                distinct = self._distinct(named if "source" not in unit.schema.names else unit)
+                distinct = self._distinct(_with_source(unit, item.where))
                 fresh = [key for key in distinct.column(self.source.key).to_pylist() if key not in kept]
                 kept.update(fresh)
                 self.written += rows.upsert(self.table, distinct, changed=changed)
@@ -235,8 +241,7 @@ class _Job:
     def _close(self, parameters: dict[str, Any]) -> None:
         """Mark the end of the verb, unless nothing happened; an earlier run that was killed is closed by this one."""
         wrote = self.written.any or self.rejects.num_written
-        last = versions(self.table.uri, storage=self.table.storage)[-1]
-        if not wrote and (last.properties is not None or last.num_rows == 0):
+        if not wrote and (self.table.num_rows == 0 or properties_of(self.table) is not None):
             return
         counts = {"inserted": self.written.inserted, "updated": self.written.updated, "deleted": self.written.deleted}
         counts["refused"] = sum(self.refused.values())
@@ -244,6 +249,13 @@ class _Job:
         self.table.move_to(
             rows.close_verb(self.table, Properties(verb, parameters, counts, first_version=self.first_version))
         )
+
+
+def _with_source(unit: pa.Table, where: str) -> pa.Table:
+    """Say of each row where it came from, unless it does so itself."""
+    if "source" in unit.schema.names:
+        return unit
+    return unit.append_column("source", pa.array([where] * unit.num_rows, pa.string()))
 
 
 def batch_of(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:

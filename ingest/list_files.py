@@ -78,7 +78,7 @@ class ListFile:
         if self.format not in FORMATS:
             raise UsageError(
                 f"{redact(self.where)}: the suffix {suffix!r} names no list; expected one of {', '.join(_SUFFIXES)}",
-                hint=f"say which it is: format={' | '.join(FORMATS)}",
+                hint=f"say which it is: --format (file_format=) {' | '.join(FORMATS)}",
             )
         self._json_columns: json_fields.JsonColumns | None = None
 
@@ -176,7 +176,7 @@ class ListFile:
         except PermissionError as error:
             raise CredentialsError(f"reading {shown}: {redact(str(error))}") from error
         except UnicodeError as error:
-            hint = "say which encoding it is, such as encoding='latin-1', 'gb18030' or 'utf-16'"
+            hint = "say which it is: --encoding (encoding=) gb18030, big5, latin-1, utf-16 …; or convert it to UTF-8"
             raise UsageError(f"{shown} is not {self.encoding} text: {error}", hint=hint) from error
         except (EOFError, zlib.error) as error:
             raise UsageError(f"{shown} is cut off or not a gzip file: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,6 +14,8 @@ from clipdata.schema import key_field
 from clipdata.storage import redact
 from ingest.source import Reject
 
+FLUSH_ROWS = 4096
+FLUSH_S = 20.0
 SCHEMA = pa.schema(
     [
         key_field("path"),
@@ -38,6 +41,7 @@ class Rejects:
         self.refused_now: set[str] = set()
         self.num_written = 0
         self._waiting: dict[str, Reject] = {}
+        self._flushed_s = time.monotonic()
 
     def known(self) -> dict[str, str]:
         """Key → etag of what was refused before."""
@@ -47,12 +51,15 @@ class Rejects:
         return dict(zip(read.column("path").to_pylist(), read.column("etag").to_pylist(), strict=True))
 
     def add(self, reject: Reject) -> None:
-        """Remember a refusal until `flush`."""
+        """Remember a refusal; those remembered are written once they are many or old, for there may be nothing else."""
         self._waiting[reject.key] = reject
         self.refused_now.add(reject.key)
+        if len(self._waiting) >= FLUSH_ROWS or time.monotonic() - self._flushed_s > FLUSH_S:
+            self.flush()
 
     def flush(self) -> None:
         """Write what was refused since the last time."""
+        self._flushed_s = time.monotonic()
         if not self._waiting:
             return
         table = rows.create_table(self.uri, SCHEMA, storage=self.storage)

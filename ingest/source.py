@@ -52,6 +52,9 @@ class Source(Protocol):
         kind: word for the log ("images", "parquet", …).
         grain: "row" when an item is one row, keyed by `Item.key`; "file" when an item holds many rows.
         key: key column of the rows.
+
+    A source of rows whose `uri` does not start with its origin also has `owner`: what the rows' column `source`, which
+    the job fills, says of where they came from. By it the job tells which rows are no longer listed.
     """
 
     origin: str

@@ -1,7 +1,8 @@
 """A list of image URLs with captions, one row each: CSV, TSV, JSONL or parquet, downloaded while it is read.
 
 The list's other columns become columns of the row. A row is downloaded again when its URL or any of these changes, and
-its key is the file name, so that the table is brought up to date with the list at any time.
+its key is the file name, so that the table is brought up to date with the list at any time. Credentials inside a URL
+(signatures, tokens) are used to download and never stored.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from ingest.download_rules import DownloadRules, Refused
 from ingest.image_rows import image_record
 from ingest.job import batch_of
 from ingest.list_files import ListFile, Row
+from ingest.signed_urls import without_signature
 from ingest.source import Item, Refuse, Reject
 
 CAPTION = "text"
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
-_TAKEN = frozenset(field.name for field in IMAGE_FIELDS)
+_TAKEN = frozenset({*(field.name for field in IMAGE_FIELDS), "source"})
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 1024
 
@@ -79,7 +81,7 @@ class UrlList:
         storage: Storage | None = None,
     ) -> None:
         self.list = ListFile(where, file_format=file_format, encoding=encoding, storage=storage)
-        self.origin = self.list.where
+        self.origin = self.owner = redact(self.list.where)
         self.rules = rules or DownloadRules()
         fields = {column.name: column.type for column in self.list.fields()}
         self._url, self._caption, self._filename = self._choose_columns(
@@ -105,7 +107,9 @@ class UrlList:
         from ingest.downloading import Download, download_all  # aiohttp takes a while to load
 
         def record(numbered: tuple[int, Item], download: Download) -> dict[str, Any]:
-            return image_record(numbered[1], download.data, self.rules.images) | {"mtime": download.mtime}
+            item = numbered[1]
+            changes = {"uri": redact(item.where), "mtime": download.mtime}
+            return image_record(item, download.data, self.rules.images) | changes
 
         ready: list[tuple[int, dict[str, Any]]] = []
         size = 0
@@ -135,7 +139,7 @@ class UrlList:
         self, schema: pa.Schema, url: str | None, caption: str | None, filename: str | None
     ) -> tuple[str, str | None, str | None]:
         named = [name for name in (url, caption, filename) if name is not None]
-        shown = redact(self.origin)
+        shown = self.origin
         require_columns(schema, named, verb="ingest urls", where=shown)
         url_column = url or _find(schema.names, "url")
         if url_column is None:
@@ -160,7 +164,7 @@ class UrlList:
             columns[self._caption] = CAPTION
         double = sorted({column for column in columns.values() if list(columns.values()).count(column) > 1})
         if double:
-            raise SchemaError(f"{redact(self.origin)}: two columns would be called {', '.join(double)} in the table")
+            raise SchemaError(f"{self.origin}: two columns would be called {', '.join(double)} in the table")
         return columns
 
     def _listed(self, row: Row) -> ListedUrl:
@@ -169,10 +173,10 @@ class UrlList:
             return ListedUrl(f"row {row.number}", etag, None, "", {}, "bad_row", row.fault)
         url = (row.values[self._url] or "").strip()
         extra = {column: row.values[name] for name, column in self._names.items()}
-        etag = _digest([url, extra])
+        etag = _digest([without_signature(url), extra])
         name = _name_of(url) if self._filename is None else row.values[self._filename] or ""
         if fault := fault_of_name(name):
-            shown = f"row {row.number}: {name.encode('unicode_escape').decode('ascii')[:200]}"
+            shown = f"row {row.number}: {redact(name).encode('unicode_escape').decode('ascii')[:200]}"
             return ListedUrl(shown, etag, None, redact(url), extra, "bad_filename", fault)
         if not url:
             return ListedUrl(name, etag, None, "", extra, "bad_url", f"row {row.number} has no URL")
@@ -201,7 +205,8 @@ def fault_of_name(name: str) -> str:
 
 
 def _name_of(url: str) -> str:
-    """A name that depends on the URL alone."""
+    """A name that depends on the URL alone, and not on who may read it until when."""
+    url = without_signature(url)
     suffix = PurePosixPath(url.split("?")[0].split("#")[0]).suffix.lower()
     return hashlib.sha256(url.encode(errors="replace")).hexdigest()[:32] + (suffix if suffix in IMAGE_SUFFIXES else "")
 

@@ -131,3 +131,14 @@ def test_a_signal_that_no_column_can_hold_is_named(tmp_path: Path) -> None:
     chain = datachain.read_values(filename=["a.jpg"], about=[{"x": 1}], output={"filename": str, "about": dict})
     with pytest.raises(SchemaError, match="signal 'about'"):
         ingest.from_chain(chain, into=tmp_path / "t.lance")
+
+
+def test_rows_that_left_a_saved_dataset_are_told(tmp_path: Path) -> None:
+    import datachain
+
+    datachain.read_values(word=["a", "b", "c"]).save("words")
+    ingest.from_chain(datachain.read_dataset("words"), into=tmp_path / "t.lance")
+    datachain.read_values(word=["b", "d"]).save("words")
+    done = ingest.from_chain(datachain.read_dataset("words"), into=tmp_path / "t.lance")
+    assert (done.written.inserted, done.unchanged, len(done.vanished)) == (1, 1, 2)
+    assert set(done.table.to_table(["source"])["source"].to_pylist()) == {"datachain dataset words"}

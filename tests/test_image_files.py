@@ -72,6 +72,14 @@ def test_a_vanished_file_is_reported_and_its_row_kept(tmp_path: Path) -> None:
     assert done.table.num_rows == 3
 
 
+def test_rows_of_a_folder_whose_name_starts_alike_have_not_vanished(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "cats", 2)
+    write_pictures(tmp_path / "cats-2", 1, first=5)
+    ingest.from_images(tmp_path / "cats-2", into=tmp_path / "t.lance")
+    done = ingest.from_images(tmp_path / "cats", into=tmp_path / "t.lance")
+    assert (done.vanished, done.table.num_rows) == ([], 3)
+
+
 def test_files_that_cannot_be_used_are_refused_with_a_reason_and_the_rest_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     write_pictures(folder, 2)

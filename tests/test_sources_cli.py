@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import clipdata as cd
+from ingest import DownloadRules
 from pipelines.cli import main
 from tests.pictures import write_pictures
 
@@ -58,3 +59,28 @@ def test_urls_of_this_machine_are_refused_unless_allowed(tmp_path: Path, capsys:
     (tmp_path / "list.csv").write_text("text,url,filename\na picture,http://127.0.0.1:9/x.jpg,x.jpg\n")
     found = done(capsys, "ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance")
     assert found["refused"] == {"private_address": 1}
+
+
+def test_urls_take_an_encoding_and_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.csv").write_bytes("text,url\n黄色连衣裙,http://127.0.0.2:9/x.jpg\n".encode("gb18030"))
+    limits = ["--per-host", 1, "--delay", 0.5, "--deadline", 2, "--max-bytes", 1000, "--retries", 0, "--in-flight", 3]
+    command = ["ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance", "--allow-private", *limits]
+    found = done(capsys, *command, "--encoding", "gb18030")
+    assert found["refused"] == {"connection": 1}
+    assert main([str(word) for word in command]) == 2
+    assert "--encoding" in capsys.readouterr().err
+
+
+def test_the_help_of_urls_names_the_limits_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["ingest", "urls", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    rules = DownloadRules()
+    for words in (
+        f"Requests at once; {rules.num_in_flight}",
+        f"to one host; {rules.num_per_host}.",
+        f"requests to one host; {rules.delay_s:g}.",
+        f"one download; {rules.deadline_s:g}.",
+        f"passing fault; {rules.num_retries}.",
+        f"Largest download; {rules.max_bytes}.",
+    ):
+        assert words in shown

@@ -130,6 +130,10 @@ def test_a_filesystem_that_does_not_exist_is_a_usage_error_without_secrets() -> 
         f"https://h/tokeninfo?access_token={SECRET}",
         f"https://h/x?X-Amz-Signature={SECRET}",
         f"https://h/x?X-Goog-Credential={SECRET}",
+        f"https://h/x?a=1&OSSAccessKeyId={SECRET}",
+        f"https://h/x?q-signature={SECRET}&q-ak={SECRET}",
+        f"https://h/x?a=1&amp;sig={SECRET}&amp;b=2",
+        f"https://h/x?u=https%3A%2F%2Fi%2Fy%3Fsig%3D{SECRET}%26w%3D3",
         f"Authorization: Bearer {SECRET}",
     ],
 )
@@ -142,8 +146,10 @@ def test_redact_masks_secrets_and_keeps_the_rest(text: str) -> None:
 
 def test_redact_leaves_plain_text_alone() -> None:
     text = "cannot read s3://bucket/a@b.jpg?versionId=3: at 12:30, mail me@host"
+    resized = "https://h/a.jpg?x-oss-process=image%2Fresize&keyword=cat&design=2"
 
     assert redact(text) == text
+    assert redact(resized) == resized
 
 
 def test_gcs_words_become_those_of_each_library() -> None:

@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipdata.errors import NotFoundError, SchemaError
+from clipdata.errors import NotFoundError, SchemaError, UsageError
 from clipdata.images import decode
+from clipdata.lance_io.history import versions
 from clipdata.lance_io.table import open_table
+from ingest import entry
 from ingest.download_rules import DownloadRules
 from ingest.job import Ingested, ingest
+from ingest.rejects import FLUSH_ROWS
 from ingest.source import Reject
 from ingest.url_lists import UrlList, fault_of_name
 from tests.hostile_server import JPEG, PUBLIC, Server, serve
@@ -235,3 +238,60 @@ def test_limits_of_the_image_are_those_of_the_rules(server, tmp_path):
     tight = replace(RULES, images=replace(RULES.images, max_pixels=100))
     done = ingest(UrlList(where, rules=tight), tmp_path / "t.lance")
     assert done.refused == {"too_many_pixels": 1}
+
+
+def test_a_list_in_another_encoding_is_read_when_it_is_named(server, tmp_path):
+    where = tmp_path / "a.txt"
+    where.write_bytes(f"text,url,filename\n女童黄色连衣裙,{server.url('image/1.jpg')},黄.jpg\n".encode("gb18030"))
+    options = {"into": tmp_path / "t.lance", "rules": RULES, "file_format": "csv"}
+    with pytest.raises(UsageError, match=r"not utf-8[\s\S]*--encoding[\s\S]*gb18030"):
+        entry.from_urls(where, **options)
+    done = entry.from_urls(where, encoding="gb18030", **options)
+    assert [(row["path"], row["text"]) for row in rows_of(done)] == [("黄.jpg", "女童黄色连衣裙")]
+
+
+def test_a_signature_downloads_and_is_stored_nowhere(server, tmp_path):
+    secret = "5ecre7"
+    signed = f"?w=3&X-Amz-Expires=60&X-Amz-Signature={secret}"
+    rows = [("x", server.url(f"image/1.jpg{signed}"), "a.jpg"), ("x", server.url(f"nowhere{signed}"), "b.jpg")]
+    rows += [("x", server.url(f"nowhere{signed}"), "b.jpg"), ("x", f"ftp://h/c.jpg?token={secret}", "c.jpg")]
+    rows += [("x", f"http://127.0.0.1:bad{signed}", "d.jpg"), ("x", "http://h/", f"/e.jpg?sig={secret}")]
+    rows += [("x", server.url(f"to?where=http%3A%2F%2F127.0.0.1%3A1%2F%3Fsig%3D{secret}"), "f.jpg")]
+    where = write_csv(tmp_path / "a.csv", rows)
+    done = bring_in(where, tmp_path / "t.lance")
+    refused = open_table(tmp_path / "t.rejects.lance").to_table()
+    assert [row["uri"] for row in rows_of(done)] == [
+        server.url("image/1.jpg?w=3&X-Amz-Expires=***&X-Amz-Signature=***")
+    ]
+    assert refused.num_rows == 5
+    assert secret not in str(refused.to_pylist()) + repr(done)
+    where.unlink()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_the_same_list_with_new_signatures_downloads_nothing_again(server, tmp_path):
+    def listed(signature: str) -> Path:
+        url = server.url(f"image/1.jpg?id=7&X-Amz-Date={signature}&X-Amz-Signature={signature}")
+        return write_csv(tmp_path / "a.csv", [("x", url)], ("text", "url"))
+
+    bring_in(listed("one"), tmp_path / "t.lance")
+    again = bring_in(listed("two"), tmp_path / "t.lance")
+    assert (again.unchanged, again.num_refused, len(again.vanished)) == (1, 0, 0)
+
+
+def test_rows_that_left_a_list_are_told_and_those_of_other_lists_are_not(server, tmp_path):
+    rows = [("x", server.url(f"image/{n}.jpg"), f"{n}.jpg") for n in range(4)]
+    bring_in(write_csv(tmp_path / "other.csv", rows[3:]), tmp_path / "t.lance")
+    bring_in(write_csv(tmp_path / "a.csv", rows[:3]), tmp_path / "t.lance")
+    again = bring_in(write_csv(tmp_path / "a.csv", rows[1:3]), tmp_path / "t.lance")
+    assert again.vanished == ["0.jpg"]
+    assert {row["path"]: Path(row["source"]).name for row in rows_of(again)}["3.jpg"] == "other.csv"
+
+
+def test_refusals_are_written_on_the_way_when_every_url_fails(tmp_path):
+    num_rows = FLUSH_ROWS + 50
+    where = write_csv(tmp_path / "a.csv", [("x", "ftp://h/x.jpg", f"{n}.jpg") for n in range(num_rows)])
+    done = bring_in(where, tmp_path / "t.lance")
+    written = [version.num_rows for version in versions(tmp_path / "t.rejects.lance")]
+    assert done.num_refused == num_rows
+    assert [rows for rows in written if rows] == [FLUSH_ROWS, num_rows]

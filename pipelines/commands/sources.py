@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -114,6 +114,14 @@ def urls(
     url: Annotated[str | None, typer.Option(help="Column of the URLs; url by default.")] = None,
     caption: Annotated[str | None, typer.Option(help="Column of the captions; text or caption by default.")] = None,
     filename: Annotated[str | None, typer.Option(help="Column of the file names; filename by default.")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="csv, tsv, jsonl or parquet.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of a text file, such as gb18030.")] = "utf-8",
+    in_flight: Annotated[int | None, typer.Option(min=1, help="Requests at once; 64 by default.")] = None,
+    per_host: Annotated[int | None, typer.Option(min=1, help="Requests at once to one host; 8.")] = None,
+    delay: Annotated[float | None, typer.Option(min=0, help="Seconds between requests to one host; 0.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for one download; 30.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, help="Further tries after a passing fault; 2.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest download; 16777216.")] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Allow addresses of private networks and this machine.")
     ] = False,
@@ -130,13 +138,24 @@ def urls(
     import ingest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    limits: dict[str, Any] = {
+        "num_in_flight": in_flight,
+        "num_per_host": per_host,
+        "delay_s": delay,
+        "deadline_s": deadline,
+        "num_retries": retries,
+        "max_bytes": max_bytes,
+    }
+    given = {name: limit for name, limit in limits.items() if limit is not None}
     done = ingest.from_urls(
         file,
         into=into,
         url=url,
         caption=caption,
         filename=filename,
-        rules=ingest.DownloadRules(allow_private=allow_private, ignore_opt_out=ignore_opt_out),
+        rules=ingest.DownloadRules(allow_private=allow_private, ignore_opt_out=ignore_opt_out, **given),
+        file_format=file_format,
+        encoding=encoding,
         storage=storage_of(storage_option),
         retry_rejects=retry_rejects,
         max_rejects=max_rejects,
