@@ -14,6 +14,7 @@ import ingest
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import versions
+from ingest.image_files import ImageFiles
 from ingest.rejects import rejects_uri
 from tests.pictures import encoded, write_pictures
 
@@ -190,3 +191,35 @@ def test_tables_are_plain_lance(tmp_path: Path) -> None:
     assert dataset.schema.field("image").type == pa.large_binary()
     assert dataset.data_storage_version == "2.2"
     assert dataset.has_stable_row_ids
+
+
+def test_a_reference_holds_where_the_image_is_instead_of_its_bytes(tmp_path: Path) -> None:
+    (first, second) = write_pictures(tmp_path / "in", 2)
+    second.write_bytes(encoded(1, ".png", 300, 400) + bytes(100_000))
+    done = ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance", reference=True)
+    rows_ = done.table.to_table(["uri", "image", "width", "height", "format", "bytes", "sha256"]).to_pylist()
+    assert [(row["uri"], row["image"], row["sha256"]) for row in rows_] == [
+        (str(first), None, None),
+        (str(second), None, None),
+    ]
+    assert [row["bytes"] for row in rows_] == [path.stat().st_size for path in (first, second)]
+    assert (rows_[1]["format"], rows_[1]["width"], rows_[1]["height"]) == ("png", 400, 300)
+
+    @cd.step(reads="image", returns="int64")
+    def length(image: bytes) -> int:
+        return len(image)
+
+    cd.map_column(done.table, length, "length")
+    assert done.table.query("SELECT count(*) AS n FROM dataset WHERE length = bytes")["n"].to_pylist() == [2]
+
+
+def test_a_file_that_changes_after_the_listing_is_stored_as_it_is_by_then(tmp_path: Path) -> None:
+    (path,) = write_pictures(tmp_path / "in", 1)
+    source = ImageFiles(tmp_path / "in")
+    items = list(source.items())
+    path.write_bytes(encoded(5, ".jpg", 100, 100))
+    (batch,) = source.read(items, lambda reject: None)
+    (row,) = batch.to_pylist()
+    assert row["image"] == path.read_bytes()
+    assert row["etag"] == next(iter(ImageFiles(tmp_path / "in").items())).etag
+    assert row["mtime"].timestamp() == pytest.approx(path.stat().st_mtime, abs=1e-5)
