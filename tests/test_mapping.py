@@ -270,16 +270,40 @@ def test_the_history_says_what_map_did(tmp_path: Path) -> None:
     assert last.properties.rows == {"computed": 3, "failed": 0}
 
 
-def test_map_writes_the_column_and_reads_no_image_byte(tmp_path: Path) -> None:
+def image_table(folder: Path, image_bytes: int, *, num_fragments: int = 4) -> cd.Table:
+    """Ten rows a fragment, with images that no codec makes smaller."""
     schema = pa.schema([key_field("path"), pa.field("image", pa.large_binary()), pa.field("number", pa.int64())])
-    table = rows.create_table(tmp_path / "i.lance", schema)
-    for start in range(0, 40, 10):
-        fresh = {"path": [f"{n:03d}" for n in range(start, start + 10)], "number": list(range(start, start + 10))}
-        rows.upsert(table, pa.table(fresh | {"image": [os.urandom(200_000) for n in range(start, start + 10)]}))
-    table = open_table(table.uri)
-    size_before = sum(f.stat().st_size for f in (tmp_path / "i.lance").rglob("*") if f.is_file())
-    table.dataset.io_stats_incremental()
+    table = rows.create_table(folder / f"{image_bytes}.lance", schema)
+    for start in range(0, 10 * num_fragments, 10):
+        numbers = list(range(start, start + 10))
+        images = [os.urandom(image_bytes) for _ in numbers]
+        rows.upsert(table, pa.table({"path": [f"{n:03d}" for n in numbers], "image": images, "number": numbers}))
+    return open_table(table.uri)
+
+
+def test_map_writes_the_column_alone(tmp_path: Path) -> None:
+    table = image_table(tmp_path, 200_000)
+    size_before = sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
     cd.map_column(table, Doubler(), "double")
-    size_after = sum(f.stat().st_size for f in (tmp_path / "i.lance").rglob("*") if f.is_file())
+    size_after = sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
     assert size_before > 8_000_000
     assert size_after - size_before < 1.1 * 40 * 8 + 4 * 65_536
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the kernel counts no bytes a process here")
+def test_map_reads_no_image_byte_for_a_step_that_names_no_image(tmp_path: Path) -> None:
+    def bytes_read() -> int:
+        """By the whole process so far, through whatever handle."""
+        return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+    read = {}
+    for image_bytes in (2_000, 20_000, 400_000):  # the first loads what is loaded once
+        table = image_table(tmp_path, image_bytes)
+        before = bytes_read()
+        cd.map_column(table, Doubler(), "double")
+        read[image_bytes] = bytes_read() - before
+    before = bytes_read()
+    assert sum(batch.num_rows for batch in table.scan(["image"])) == 40
+    assert bytes_read() - before >= 40 * 400_000, "the kernel does not count what Lance reads"
+    assert abs(read[400_000] - read[20_000]) < 20_000, "what is read grows with the images"
+    assert read[400_000] < 400_000
