@@ -25,7 +25,6 @@ whole batches itself), with `set_epoch` called before every epoch. This module m
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
@@ -108,8 +107,9 @@ class Stream(IterableDataset[Batch]):
         check_ranks(batch_size, self._rank, self._world_size)
         self._request = Request(tuple(columns), texts, tokenize)
         self._request.check(table, can_prepare=prepare is not None)
-        # A copy, because a handle moves to a newer version when somebody maps a column through it.
-        self._table, self._where, self._prepare, self._num_threads = copy.copy(table), where, prepare, num_threads
+        # Another handle, because the caller's moves to a newer version when a column is mapped through it.
+        self._table = Table(table.uri, table.version, table.storage, table.dataset)
+        self._where, self._prepare, self._num_threads = where, prepare, num_threads
         self._rows = table.offsets(where) if rows is None and where is not None else rows
         num_rows = table.num_rows if self._rows is None else len(self._rows)
         self.plan = Plan(num_rows, batch_size, seed, shuffle, drop_last, clump_rows, window_rows)

@@ -7,15 +7,11 @@ import queue
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext, suppress
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_POLL_S = 0.1  # how soon a thread that waits for room notices that nobody wants the rest
-
-
-class _End:
-    """Marks the end of the items."""
+_POLL_S = 0.1  # how soon a side that waits for the other notices that there is no more to wait for
 
 
 def prefetched(items: Iterator[T], depth: int) -> Generator[T, None, None]:
@@ -24,48 +20,59 @@ def prefetched(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     An error in the thread is raised here, at its place in the order. Closing the generator ends the thread, which then
     closes `items` if that is a generator.
     """
-    ready: queue.Queue[T | BaseException | type[_End]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(entry: T | BaseException | type[_End]) -> None:
-        while not stopped.is_set():
-            with suppress(queue.Full):
-                ready.put(entry, timeout=_POLL_S)
-                return
-
-    def get() -> T | BaseException | type[_End]:
-        # `stop` may be called while this waits in another thread, when the interpreter ends.
-        while not stopped.is_set():
-            with suppress(queue.Empty):
-                return ready.get(timeout=_POLL_S)
-        return _End
-
-    def run() -> None:
-        last: BaseException | type[_End] = _End
-        try:
-            with closing(items) if isinstance(items, Generator) else nullcontext():
-                for item in items:
-                    put(item)
-                    if stopped.is_set():
-                        break
-        except BaseException as error:
-            last = error
-        put(last)
-
-    thread = threading.Thread(target=run, name="clipdata-prefetch", daemon=True)
-
-    def stop() -> None:
-        stopped.set()
-        thread.join()
-
+    ahead = _Ahead(items, depth)
     # A daemon thread inside native code when the interpreter goes away aborts the process.
-    atexit.register(stop)
-    thread.start()
+    atexit.register(ahead.stop)
     try:
-        while (entry := get()) is not _End:
+        while (entry := ahead.get()) is not _End:
             if isinstance(entry, BaseException):
                 raise entry
             yield entry  # type: ignore[misc]
     finally:
-        atexit.unregister(stop)
-        stop()
+        atexit.unregister(ahead.stop)
+        ahead.stop()
+
+
+class _End:
+    """Marks the end of the items."""
+
+
+class _Ahead(Generic[T]):
+    """The thread, and the queue between it and the consumer."""
+
+    def __init__(self, items: Iterator[T], depth: int) -> None:
+        self._items = items
+        self._ready: queue.Queue[T | BaseException | type[_End]] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clipdata-prefetch", daemon=True)
+        self._thread.start()
+
+    def get(self) -> T | BaseException | type[_End]:
+        """Wait for the next item. It ends when the interpreter does, which calls `stop` from another thread."""
+        while not self._stopped.is_set():
+            with suppress(queue.Empty):
+                return self._ready.get(timeout=_POLL_S)
+        return _End
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _put(self, entry: T | BaseException | type[_End]) -> None:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                self._ready.put(entry, timeout=_POLL_S)
+                return
+
+    def _run(self) -> None:
+        last: BaseException | type[_End] = _End
+        try:
+            with closing(self._items) if isinstance(self._items, Generator) else nullcontext():
+                for item in self._items:
+                    self._put(item)
+                    if self._stopped.is_set():
+                        break
+        except BaseException as error:
+            last = error
+        self._put(last)

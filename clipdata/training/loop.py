@@ -6,7 +6,6 @@ all go on from the checkpoint. It knows everything below it, and no command line
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from clipdata.training.evaluation import evaluate
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.metrics import MetricsFile
 from clipdata.training.optimisers import rate_factor
-from clipdata.training.run import Run, discard, run_folder, write_json
+from clipdata.training.run import Run, run_folder, write_json
 
 EVALUATION_BATCH = 256
 
@@ -64,26 +63,24 @@ def train(
     """
     progress = progress or Silent()
     folder = run_folder(out)
+    pinned = Table(table.uri, table.version, table.storage, table.dataset)
+    _refuse_ranks()
+    with resumption.alone_in(folder):
+        resumption.clear(folder, resume=resume, overwrite=overwrite)
+        begun = resumption.begin(folder, pinned, encoder, config, where=where, progress=progress)
+        if isinstance(begun, Run):
+            return begun
+        with torch.random.fork_rng([encoder.device] if encoder.device.type == "cuda" else []):
+            torch.manual_seed(config.seed)
+            return _Loop(begun, encoder, config, progress).run()
+
+
+def _refuse_ranks() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
             f"train runs in one process, and WORLD_SIZE is {os.environ['WORLD_SIZE']}",
             hint="start it without torchrun; a Stream shares a table among the ranks of a loop of your own",
         )
-    with resumption.alone_in(folder):
-        holds_run = (folder / "config.json").exists()
-        if holds_run and overwrite:
-            discard(folder)
-        elif holds_run and not resume:
-            raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
-        elif not holds_run:
-            resumption.require_empty(folder)
-        begun = resumption.begin(folder, copy.copy(table), encoder, config, where=where, progress=progress)
-        if isinstance(begun, Run):
-            return begun
-        devices = [encoder.device] if encoder.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(config.seed)
-            return _Loop(begun, encoder, config, progress).run()
 
 
 @dataclass

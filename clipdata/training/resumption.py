@@ -23,7 +23,7 @@ from clipdata.storage import redact
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import check_images
 from clipdata.training.rows import ChosenRows, choose_rows
-from clipdata.training.run import Run, differences, software, write_json
+from clipdata.training.run import Run, differences, discard, software, write_json
 
 _LOCK = ".lock"
 
@@ -101,6 +101,26 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def clear(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make room for a run in a folder, as far as the caller allows.
+
+    Raises:
+        UsageError: the folder holds a run that may be neither gone on with nor discarded, or files of somebody else.
+    """
+    holds_run = (folder / "config.json").exists()
+    if holds_run and overwrite:
+        discard(folder)
+    elif holds_run and not resume:
+        raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
+    elif not holds_run:
+        found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if found:
+            raise UsageError(
+                f"{folder} is not empty and holds no training run (it holds {', '.join(found[:3])})",
+                hint="choose a folder that does not exist yet",
+            )
+
+
 def _record(table: Table, encoder: Encoder, config: TrainConfig, where: str | None) -> dict[str, Any]:
     return {
         "config": config.to_json(),
@@ -149,20 +169,6 @@ def _held_out(table: Table, config: TrainConfig, rows: ChosenRows, progress: Pro
             f"{common:,} of the {len(held_out.offsets):,} rows to measure are trained on; they are no evidence"
         )
     return held_out
-
-
-def require_empty(folder: Path) -> None:
-    """Check that a folder can become a run's.
-
-    Raises:
-        UsageError: it holds files.
-    """
-    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if found:
-        raise UsageError(
-            f"{folder} is not empty and holds no training run (it holds {', '.join(found[:3])})",
-            hint="choose a folder that does not exist yet",
-        )
 
 
 def _tag(table: Table, folder: Path, progress: Progress) -> None:
