@@ -81,9 +81,9 @@ def ingested(bucket: Bucket, source: str, into: str, *, reference: bool = False)
     return Measured(**json.loads(done.stdout))
 
 
-def fill(bucket: Bucket, folder: str, num: int, *, size: tuple[int, int]) -> int:
+def fill(bucket: Bucket, folder: str, num: int, *, size: tuple[int, int], padding: int = 0) -> int:
     """Put images into a folder of the bucket; returns their bytes. A hundred drawings, each in many objects."""
-    drawings = [encoded(number, ".jpg", *size) for number in range(100)]
+    drawings = [encoded(number, ".jpg", *size) + bytes(padding) for number in range(100)]
     for start in range(0, num, 2000):
         numbers = range(start, min(start + 2000, num))
         put(bucket, {f"{folder}/{number // 1000:04d}/{number:07d}.jpg": drawings[number % 100] for number in numbers})
@@ -125,7 +125,7 @@ def compare_memory(num: int) -> None:
     with tempfile.TemporaryDirectory() as name, served("gs", Path(name)) as bucket:
         peaks = []
         for factor in (1, 5):
-            num_bytes = fill(bucket, f"in{factor}", num * factor, size=(960, 1280))
+            num_bytes = fill(bucket, f"in{factor}", num * factor, size=(240, 320), padding=200_000)
             done = ingested(bucket, f"in{factor}", f"{name}/{factor}.lance")
             peaks.append(done.mib)
             print(

@@ -94,7 +94,9 @@ class _Job:
         self.items = chain(first, items)
         self.table = rows.create_table(into, schema, storage=storage)
         self.first_version = self.table.version
-        self.table.move_to(rows.add_columns(self.table, list(schema)[1:]))
+        present = {column.name: column.type for column in self.table.schema}
+        if any(present.get(column.name) != column.type for column in schema):
+            self.table.move_to(rows.add_columns(self.table, list(schema)[1:]))
         self.rejects = Rejects(self.table)
         self.written = Written()
         self.refused: Tally[str] = Tally()

@@ -40,15 +40,18 @@ class Rejects:
         self.storage = table.storage
         self.refused_now: set[str] = set()
         self.num_written = 0
+        self._known: dict[str, str] | None = None
         self._waiting: dict[str, Reject] = {}
         self._flushed_s = time.monotonic()
 
     def known(self) -> dict[str, str]:
-        """Key → etag of what was refused before."""
-        if not exists(self.uri, storage=self.storage):
-            return {}
-        read = open_table(self.uri, storage=self.storage).to_table(["path", "etag"])
-        return dict(zip(read.column("path").to_pylist(), read.column("etag").to_pylist(), strict=True))
+        """Key → etag of what was refused before this run; read once."""
+        if self._known is None:
+            self._known = {}
+            if exists(self.uri, storage=self.storage):
+                read = open_table(self.uri, storage=self.storage).to_table(["path", "etag"])
+                self._known = dict(zip(read.column("path").to_pylist(), read.column("etag").to_pylist(), strict=True))
+        return self._known
 
     def add(self, reject: Reject) -> None:
         """Remember a refusal; those remembered are written once they are many or old, for there may be nothing else."""
