@@ -109,7 +109,6 @@ class _Job:
             else:
                 self._write_files(plan.todo, counter)
         self.rejects.flush()
-        self.table.move_to(self.table.latest())
         self._close(parameters)
         notes = getattr(self.source, "notes", None)
         return Ingested(
@@ -242,9 +241,10 @@ class _Job:
 
     def _close(self, parameters: dict[str, Any]) -> None:
         """Mark the end of the verb, unless nothing happened; an earlier run that was killed is closed by this one."""
-        wrote = self.written.any or self.rejects.num_written
-        if not wrote and (self.table.num_rows == 0 or properties_of(self.table) is not None):
-            return
+        if not self.written.any and not self.rejects.num_written:
+            self.table.move_to(self.table.latest())
+            if self.table.num_rows == 0 or properties_of(self.table) is not None:
+                return
         counts = {"inserted": self.written.inserted, "updated": self.written.updated, "deleted": self.written.deleted}
         counts["refused"] = sum(self.refused.values())
         verb = f"ingest {self.source.kind}"

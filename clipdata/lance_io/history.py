@@ -95,11 +95,14 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
     """
     import lance
 
-    started_at = open_table(table.uri, storage=table.storage).version
+    first = open_table(table.uri, storage=table.storage)
+    attempts = 0
 
     def attempt() -> Table:
-        newest = open_table(table.uri, storage=table.storage)
-        landed = _version_of(newest, properties.id, after=started_at)
+        nonlocal attempts
+        attempts += 1
+        newest = first if attempts == 1 else open_table(table.uri, storage=table.storage)
+        landed = _version_of(newest, properties.id, after=first.version)
         if landed is not None:
             return open_table(table.uri, version=landed, storage=table.storage)
         built = operation(newest.dataset)

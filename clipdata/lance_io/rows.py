@@ -61,7 +61,7 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
     def attempt() -> Table:
         if not exists(location, storage=settings):
             try:
-                lance.write_dataset(
+                made = lance.write_dataset(
                     schema.empty_table(),
                     location,
                     schema=schema,
@@ -71,6 +71,7 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
                     max_rows_per_file=ROWS_PER_FRAGMENT,
                     storage_options=settings.lance_options(location) or None,
                 )
+                return Table(location, made.version, settings, made)
             except (OSError, ValueError) as error:
                 if "already exists" not in str(error):  # another writer was faster
                     raise
