@@ -156,7 +156,9 @@ class Storage:
 
         try:
             # Not url_to_fs: to that "a::b.jpg" is a chain of filesystems, and it would write to "a".
-            kind_of_fs = fsspec.get_filesystem_class(text.partition("://")[0] if is_remote(text) else "file")
+            kind_of_fs = _class_of(kind) or fsspec.get_filesystem_class(
+                text.partition("://")[0] if is_remote(text) else "file"
+            )
             keywords = kind_of_fs._get_kwargs_from_urls(text) | keywords | self.passthrough("fsspec")
             return kind_of_fs(**keywords), kind_of_fs._strip_protocol(text)
         except (ImportError, ValueError) as error:
@@ -287,6 +289,15 @@ def _prepare_google() -> None:
     logging.getLogger("gcsfs").addHandler(logging.NullHandler())  # it logs tracebacks of errors that we tell as ours
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") == "":
         del os.environ["GOOGLE_APPLICATION_CREDENTIALS"]  # Lance takes the empty string for a file name
+
+
+def _class_of(kind: str) -> Any:
+    """gcsfs's plain class, also where something imported gcsfs before `_prepare_google` could ask for it."""
+    if kind != "gs" or os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] != "false":
+        return None
+    from gcsfs.core import GCSFileSystem
+
+    return GCSFileSystem
 
 
 def _aws_profile(profile: str) -> dict[str, str]:

@@ -260,3 +260,13 @@ print(json.dumps([gcsfs.GCSFileSystem.__name__, *[os.environ.get(word) for word 
 
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == ["GCSFileSystem", "false", "false", None]
+
+
+def test_gcsfs_is_taken_plain_even_when_it_was_imported_before() -> None:
+    code = (
+        "import gcsfs\nfrom clipdata.storage import Storage\n"
+        "fs, _ = Storage(anonymous=True, options={'endpoint': 'http://127.0.0.1:9'}).filesystem('gs://b/x')\n"
+        "print(type(fs).__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "gcsfs.core"
