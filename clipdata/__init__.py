@@ -22,6 +22,8 @@ _PUBLIC = {
     "history": "clipdata.lance_io.history:versions",
     "load_encoder": "clipdata.encoder.loading:load_encoder",
     "map_column": "clipdata.mapping:map_column",
+    "new_encoder": "clipdata.encoder.loading:new_encoder",
+    "open_run": "clipdata.training.run:open_run",
     "open_table": "clipdata.lance_io.table:open_table",
     "recipes": "clipdata.training.recipes",
     "step": "clipdata.steps.functions:step",
