@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from clipdata.storage import Storage, redact
+from clipdata.storage import Storage, is_remote, redact
 from ingest.caption_files import CaptionFiles
 from ingest.chains import ChainRows
 from ingest.class_lists import ClassLists
@@ -45,12 +45,15 @@ def from_images(
     Args:
         images: folder or URL, searched with everything inside it.
         into: location of the table.
-        reference: leave the bytes where they are: `image` stays null, and is read from `uri` whenever it is needed.
+        reference: leave the bytes where they are: `image` stays null, and is read from `uri` whenever it is needed,
+            with the storage that the table is opened with.
         anonymous: the source is public; the table is reached with `storage` as it is.
         storage: how to reach both.
         options: of `ingest.job.ingest` (`retry_rejects`, `max_rejects`, `progress`).
     """
     source = ImageFiles(images, reference=reference, storage=source_storage(storage, anonymous=anonymous))
+    if reference and not is_remote(into):  # the table's handle is what reads the images later
+        storage = source.storage
     return ingest(source, into, storage=storage, parameters={"reference": reference}, **options)
 
 

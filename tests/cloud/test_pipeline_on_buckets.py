@@ -119,6 +119,19 @@ def test_each_referred_image_is_asked_for_once(uploaded: Bucket, tmp_path: Path,
     assert of_folder(counts, "src/images") == {"get": NUM_PICTURES}
 
 
+def test_a_local_table_of_a_public_buckets_images_reads_them_without_keys(
+    gcs: Bucket, sources: Path, tmp_path: Path, encoder: Encoder
+) -> None:
+    (first, *_) = sorted((sources / "images").iterdir())
+    put(gcs, {"src/a.png": first.read_bytes()})
+    keyless = Storage(options=gcs.storage.options)
+    done = ingest.from_images(
+        gcs.url("src"), into=tmp_path / "t.lance", storage=keyless, anonymous=True, reference=True
+    )
+    cd.map_column(done.table, cd.steps.ImageEmbedding(encoder), "embedding")
+    assert done.table.count_nulls("embedding") == 0
+
+
 def test_references_survive_failing_requests(uploaded: Bucket, local: Done, tmp_path: Path, encoder: Encoder) -> None:
     source, storage = uploaded.url("src/images"), uploaded.storage
     with uploaded.proxy.injecting(*TEN_PERCENT):
