@@ -190,6 +190,7 @@ def point_hub_at(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     )
     monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)  # whatever the environment says
 
 
 def publish(encoder: Encoder, root: Path) -> None:
@@ -245,6 +246,18 @@ def test_without_a_hub_the_error_says_what_was_tried_and_what_to_do(
     for said in (name, endpoint, str(tmp_path / "cache"), "HF_HOME", "ViT-B-32//path", "'starter'"):
         assert said in str(caught.value)
     assert waited == []  # no retries
+
+
+def test_offline_mode_is_named_when_it_is_what_forbids_the_hub(
+    hub: type[_Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE forbids") as caught:
+        load_encoder("hf-hub:org/model", device="cpu")
+
+    assert "unset HF_HUB_OFFLINE" in str(caught.value)
+    assert hub.asked == []
 
 
 def test_a_file_of_weights_is_loaded_into_the_architecture_named_before_it(

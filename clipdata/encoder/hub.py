@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
@@ -28,6 +29,10 @@ from clipdata.errors import CredentialsError, NotFoundError, TransientError, Usa
 
 # The first answer of a hub that can be reached takes well under a second.
 _TIMEOUT_S = 10.0
+_WITHOUT_HUB = (
+    "or set HF_HOME to a cache that holds the model; or give a file of weights, "
+    "'ViT-B-32//path/to/weights.safetensors'; or use 'starter', which needs no hub"
+)
 # The last of them is fetched last: where the cache holds it, there is nothing left to ask for.
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -209,9 +214,12 @@ def _translated(name: str, repository: str, url: str, error: Exception) -> Excep
     if isinstance(error, HfHubHTTPError) and status is not None and status < 500 and status != 429:
         return NotFoundError(f"{name!r}: the hub answered {status} for {url}")
     cache = huggingface_hub.constants.HF_HUB_CACHE
+    absent = f"{name!r} is not on this machine (looked for {repository} in {cache})"
+    if isinstance(error, OfflineModeIsEnabled):
+        return UsageError(
+            f"{absent} and HF_HUB_OFFLINE forbids to ask the hub", hint=f"unset HF_HUB_OFFLINE; {_WITHOUT_HUB}"
+        )
     return TransientError(
-        f"{name!r} is not on this machine and the hub could not be reached: looked for {repository} in {cache}, "
-        f"then tried {url} ({type(error).__name__}: {error})",
-        hint="try again with a network; or set HF_HOME to a cache that holds the model; or give a file of weights, "
-        "'ViT-B-32//path/to/weights.safetensors'; or use 'starter', which needs no hub",
+        f"{absent} and the hub could not be reached: tried {url} ({type(error).__name__}: {error})",
+        hint=f"try again with a network; {_WITHOUT_HUB}",
     )
