@@ -19,6 +19,7 @@ from os import PathLike
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipdata.errors import TooManyRejectsError, TransientError
 from clipdata.lance_io import rows
@@ -204,19 +205,20 @@ class _Job:
 
     def _write_file(self, item: Item) -> None:
         """Take in one file: its rows by key, then the removal of rows that it no longer holds."""
-        kept: set[str] = set()
+        kept: list[pa.ChunkedArray] = []
         changed = "etag" if "etag" in self.schema.names else None
         with closing(read_ahead(self.source, [item])) as entries:
             for unit in units(rows_of(entries, self._refuse, lambda _: None)):
                 distinct = self._distinct(_with_source(unit, item.where))
-                fresh = [key for key in distinct.column(self.source.key).to_pylist() if key not in kept]
-                kept.update(fresh)
+                kept.append(distinct.column(self.source.key))
                 self.written += rows.upsert(self.table, distinct, changed=changed)
                 self.rejects.flush()
         self.table.move_to(self.table.latest())
         quoted = item.where.replace("'", "''")
-        present = self.table.to_table([self.source.key], where=f"source = '{quoted}'").column(0).to_pylist()
-        self.written += rows.delete_keys(self.table, [key for key in present if key not in kept])
+        present = self.table.to_table([self.source.key], where=f"source = '{quoted}'").column(0)
+        still = pa.chunked_array([chunk for keys in kept for chunk in keys.chunks], present.type)
+        gone = present.filter(pc.invert(pc.is_in(present, value_set=still)))
+        self.written += rows.delete_keys(self.table, gone.to_pylist())
         digest = hashlib.sha256(item.where.encode()).hexdigest()[:24]
         entry = json.dumps({"where": item.where, "etag": item.etag})
         rows.set_table_metadata(self.table, {f"{_SOURCE_ENTRY}{digest}": entry})

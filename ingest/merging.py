@@ -7,7 +7,6 @@ again after either side changed writes the new and changed rows only, and what w
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import Counter as Tally
@@ -17,23 +16,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from clipdata.errors import UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties
-from clipdata.lance_io.rows import Written
+from clipdata.lance_io.rows import ROWS_PER_FRAGMENT, Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Progress, Silent
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
-from ingest.parquet_files import ROW_KEY, row_digests
+from ingest.digests import all_numbered, row_digests
+from ingest.matching import match, names_of
+from ingest.parquet_files import ROW_KEY
+from ingest.reading_ahead import UNIT_BYTES, UNIT_ROWS
 from ingest.rejects import Rejects
 from ingest.source import Reject
 
 KEY = "id"
-UNIT_BYTES = 128 << 20
-UNIT_ROWS = 4096
-EXAMPLES = 5
+# Metadata up to this size is kept in memory; of more, the rows are read when they are written.
+HELD_BYTES = 256 << 20
 _INTERNAL = (ROW_KEY, "source")
 
 
@@ -142,7 +143,8 @@ def merge_report(
     table.move_to(rows.add_columns(table, list(plan.schema)[1:]))
     written = _write(table, plan, progress or Silent())
     rejects = Rejects(table)
-    for key, count in Tally(plan.unmatched_metadata).items():
+    unmatched_metadata = [str(key) for key in plan.matches.unmatched_metadata.to_pylist()]
+    for key, count in Tally(unmatched_metadata).items():
         rejects.add(Reject(f"metadata:{key}", "", "no_image", f"{count} metadata rows name {on} {key!r}"))
     rejects.flush()
     table.move_to(table.latest())
@@ -155,156 +157,113 @@ def merge_report(
         table=table,
         num_rows=table.num_rows,
         written=written,
-        unmatched_metadata=plan.unmatched_metadata,
-        unmatched_images=plan.unmatched_images,
+        unmatched_metadata=unmatched_metadata,
+        unmatched_images=plan.matches.unmatched_images.to_pylist(),
         renamed=plan.renamed,
         seconds=time.monotonic() - started,
     )
 
 
 class _Plan:
-    """Which metadata row goes with which image, decided from the small columns alone."""
+    """What the merged table holds: the rows, their names, and how to build them."""
 
     def __init__(self, images: Table, metadata: Table, on: str, metadata_on: str, *, group: bool) -> None:
         images.require([on, "path", "image"], verb="merge")
         metadata.require([metadata_on], verb="merge")
         self.images, self.group = images, group
-        self.metadata = metadata.to_table([c for c in metadata.schema.names if c not in _INTERNAL])
-        self.renamed = self._renamed(metadata_on, on)
-        self.metadata = self.metadata.rename_columns([self.renamed.get(n, n) for n in self.metadata.schema.names])
-        names = self.metadata.schema.names
-        self.added = [
-            name for name in names if name != (self.renamed.get(metadata_on, metadata_on) if metadata_on == on else "")
-        ]
-        small = images.to_table(list(dict.fromkeys(["path", on, "etag", "bytes"])))
-        self.paths, self.etags = small.column("path").to_pylist(), small.column("etag").to_pylist()
-        self.sizes = [size or 0 for size in small.column("bytes").to_pylist()]
-        keys = self.metadata.column(self.renamed.get(metadata_on, metadata_on)).to_pylist()
-        self._match(small.column(on).to_pylist(), keys, on)
-        self.schema = self._schema(images)
-        self._name_rows()
-
-    def _renamed(self, metadata_on: str, on: str) -> dict[str, str]:
-        """New names of metadata columns that clash with a column of the images."""
-        taken = set(self.images.schema.names) | {KEY}
-        clash = [n for n in self.metadata.schema.names if n in taken and not (n == metadata_on == on)]
-        return {name: f"meta_{name}" for name in clash}
-
-    def _match(self, image_keys: Sequence[Any], metadata_keys: Sequence[Any], on: str) -> None:
-        """Find the image of each metadata row.
-
-        Raises:
-            UsageError: a key is ambiguous on the image side.
-        """
-        places: dict[Any, list[int]] = {}
-        for place, key in enumerate(image_keys):
-            places.setdefault(key, []).append(place)
-        named = set(metadata_keys)
-        ambiguous = {key: found for key, found in places.items() if len(found) > 1 and key in named}
-        if ambiguous:
-            listed = "".join(
-                f"\n  {key}: {', '.join(self.paths[place] for place in found[:3])}"
-                for key, found in list(ambiguous.items())[:EXAMPLES]
-            )
-            raise UsageError(
-                f"{len(ambiguous):,} values of {on!r} that the metadata names belong to several images:{listed}",
-                hint="merge on a column that is unique among the images: --on path (the metadata must have it too)",
-            )
-        found = [(places[key][0], row) for row, key in enumerate(metadata_keys) if key in places]
-        self.pairs = sorted(found, key=lambda pair: (self.paths[pair[0]], pair[1]))
-        self.unmatched_metadata = [str(key) for key in metadata_keys if key not in places]
-        matched = {place for place, _ in found}
-        self.unmatched_images = [path for place, path in enumerate(self.paths) if place not in matched]
-
-    def _schema(self, images: Table) -> pa.Schema:
         carried = [column.with_nullable(True).remove_metadata() for column in images.schema if _carried(column)]
-        fields = [self.metadata.schema.field(name).remove_metadata() for name in self.added]
-        fresh = [pa.field(f.name, pa.list_(f.type) if self.group else f.type) for f in fields]
-        return pa.schema([key_field(KEY), *carried, *fresh])
+        taken = {*images.schema.names, KEY}
+        joined_by_name = metadata_on if metadata_on == on else None
+        columns = [c for c in metadata.schema.names if c not in _INTERNAL]
+        self.renamed = {name: f"meta_{name}" for name in columns if name in taken and name != joined_by_name}
+        self.metadata = _Metadata(metadata, columns, metadata_on, self.renamed)
+        self.added = {name: self.renamed.get(name, name) for name in columns if name != joined_by_name}
+        fresh = [metadata.schema.field(name).remove_metadata().with_name(new) for name, new in self.added.items()]
+        fresh = [pa.field(f.name, pa.list_(f.type) if group else f.type) for f in fresh]
+        self.carried = [column.name for column in carried]
+        self.schema = pa.schema([key_field(KEY), *carried, *fresh])
 
-    def _name_rows(self) -> None:
-        """Keys and etags of the output rows, in order. An output row is (place of the image, rows of the metadata)."""
-        digests = row_digests_of(self.metadata)
-        if self.group:
-            together: dict[int, list[int]] = {}
-            for place, row in self.pairs:
-                together.setdefault(place, []).append(row)
-            self.outputs = list(together.items())
-        else:
-            self.outputs = [(place, [row]) for place, row in self.pairs]
-        self.keys, self.output_etags = [], []
-        seen: Tally[str] = Tally()
-        for place, members in self.outputs:
-            content = [digests[row] for row in members]
-            base = _digest(self.paths[place], *([] if self.group else content))
-            seen[base] += 1
-            self.keys.append(base if seen[base] == 1 else _digest(base, str(seen[base])))
-            etag = str(self.etags[place])
-            self.output_etags.append(_digest(etag, *content) if self.group else etag)
+        small = images.to_table(list(dict.fromkeys(["path", on, "etag", "bytes"]))).combine_chunks()
+        paths, image_keys, etags = (small.column(name).combine_chunks() for name in ("path", on, "etag"))
+        self.sizes = small.column("bytes").fill_null(0).to_numpy()
+        self.matches = match(paths, image_keys, self.metadata.keys, on=on, group=group)
+        self.keys, self.etags = names_of(self.matches, paths, etags, self.metadata.digests, group=group)
 
-    def units(self, wanted: Sequence[int]) -> Iterator[Sequence[int]]:
+    def units(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """Outputs in runs bounded by rows and bytes."""
-        unit: list[int] = []
-        size = 0
-        for number in wanted:
-            unit.append(number)
-            size += self.sizes[self.outputs[number][0]]
-            if len(unit) >= UNIT_ROWS or size >= UNIT_BYTES:
-                yield unit
-                unit, size = [], 0
-        if unit:
-            yield unit
+        sizes = self.sizes[self.matches.images[wanted]]
+        first = size = 0
+        for place in range(len(wanted)):
+            size += sizes[place]
+            if place + 1 - first >= UNIT_ROWS or size >= UNIT_BYTES:
+                yield wanted[first : place + 1]
+                first, size = place + 1, 0
+        if first < len(wanted):
+            yield wanted[first:]
 
-    def build(self, unit: Sequence[int]) -> pa.Table:
+    def build(self, unit: np.ndarray) -> pa.Table:
         """Read what the rows of a unit need: each image once."""
-        places = sorted({self.outputs[number][0] for number in unit})
-        carried = [name for name in self.schema.names if name in self.images.schema.names and name not in self.added]
-        pictures = self.images.take(np.array(places, np.int64), carried)
-        row_of = {place: row for row, place in enumerate(places)}
-        take = pa.array([row_of[self.outputs[number][0]] for number in unit], pa.int64())
-        columns: dict[str, Any] = {name: pictures.column(name).take(take) for name in carried}
-        for name in self.added:
-            values = self.metadata.column(name)
+        places, image_of_row = np.unique(self.matches.images[unit], return_inverse=True)
+        pictures = self.images.take(places, self.carried).take(pa.array(image_of_row))
+        columns: dict[str, Any] = {name: pictures.column(name) for name in self.carried}
+        members, starts = self.matches.members_of(unit)
+        facts = self.metadata.take(members)
+        for name, new in self.added.items():
+            values = facts.column(name)
             if self.group:
-                flat = values.take(pa.array([row for number in unit for row in self.outputs[number][1]], pa.int64()))
-                ends = np.cumsum([0, *(len(self.outputs[number][1]) for number in unit)])
-                columns[name] = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), flat.combine_chunks())
-            else:
-                columns[name] = values.take(pa.array([self.outputs[number][1][0] for number in unit], pa.int64()))
-        columns[KEY] = pa.array([self.keys[number] for number in unit], pa.string())
-        columns["etag"] = pa.array([self.output_etags[number] for number in unit], pa.string())
+                values = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), values.combine_chunks())
+            columns[new] = values
+        columns[KEY], columns["etag"] = (names.take(pa.array(unit)) for names in (self.keys, self.etags))
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
 
 
-def row_digests_of(table: pa.Table) -> list[str]:
-    """A digest of each row of a table; equal rows get different ones."""
-    counts: Tally[str] = Tally()
-    return [digest for batch in table.to_batches() for digest in row_digests(batch, equal_rows=counts)]
+class _Metadata:
+    """The metadata's rows: keys and digests in memory, the rest too while it is small, else read when it is needed."""
+
+    def __init__(self, table: Table, columns: Sequence[str], key: str, renamed: Mapping[str, str]) -> None:
+        self._table, self._columns = table, list(columns)
+        keys, digests = [], []
+        held: list[pa.RecordBatch] = []
+        held_bytes = 0
+        for batch in table.scan(self._columns, batch_rows=ROWS_PER_FRAGMENT):
+            named = batch.rename_columns([renamed.get(name, name) for name in self._columns])
+            digests.append(pa.array(row_digests(named), pa.string()))
+            keys.append(batch.column(key))
+            held_bytes += batch.nbytes
+            if held_bytes <= HELD_BYTES:
+                held.append(batch)
+            else:
+                held.clear()
+        kind = table.schema.field(key).type
+        self.keys: pa.Array = pa.chunked_array(keys, kind).combine_chunks()
+        self.digests = all_numbered(pa.chunked_array(digests, pa.string()))
+        schema = pa.schema([table.schema.field(name) for name in self._columns])
+        self._held = pa.Table.from_batches(held, schema).combine_chunks() if held_bytes <= HELD_BYTES else None
+
+    def take(self, rows: np.ndarray) -> pa.Table:
+        """Rows at positions, in the order given."""
+        return self._table.take(rows, self._columns) if self._held is None else self._held.take(pa.array(rows))
 
 
 def _write(table: Table, plan: _Plan, progress: Progress) -> Written:
     """Write new and changed rows by key, then remove the rows that the two sides no longer give."""
-    present: dict[str, str] = {}
-    for batch in table.scan([KEY, "etag"], batch_rows=65_536):
-        present.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
-    pairs = enumerate(zip(plan.keys, plan.output_etags, strict=True))
-    wanted = [number for number, (key, etag) in pairs if present.get(key) != etag]
+    present = table.to_table([KEY, "etag"]).combine_chunks()
+    present_keys, present_etags = present.column(KEY), present.column("etag")
+    found = pc.index_in(plan.keys, value_set=present_keys)
+    is_same = pc.equal(present_etags.take(found), plan.etags).fill_null(False)
+    wanted = np.flatnonzero(~is_same.to_numpy())
     written = Written()
     with progress.task("merge", len(wanted)) as counter:
         for unit in plan.units(wanted):
             written += rows.upsert(table, plan.build(unit), changed="etag")
             counter.advance(len(unit))
-    current = set(plan.keys)
-    return written + rows.delete_keys(table, [key for key in present if key not in current])
+    gone = present_keys.filter(pc.invert(pc.is_in(present_keys, value_set=plan.keys)))
+    return written + rows.delete_keys(table, gone.to_pylist())
 
 
 def _carried(column: pa.Field) -> bool:
     """Columns of the images that a merged row carries; what a step derived from them is derived anew."""
     return b"clipdata.lineage" not in (column.metadata or {}) and column.name not in _INTERNAL
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _examples(keys: Sequence[str]) -> str:

@@ -6,8 +6,6 @@ in again writes the changed rows only. Nested columns stay nested.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.schema import key_field, require_columns
 from clipdata.storage import Storage, absolute, is_remote, redact, scheme
+from ingest.digests import numbered, row_digests
 from ingest.list_files import ListFile
 from ingest.source import Item, Refuse, Reject
 
@@ -90,7 +89,7 @@ class ParquetFiles:
         """Read files batch by batch."""
         schema = self.schema()
         for item in items:
-            equal_rows: Tally[str] = Tally()
+            equal_rows: Tally[bytes] = Tally()
             first = 0
             try:
                 for batch in self._batches(item, refuse):
@@ -114,7 +113,7 @@ class ParquetFiles:
         item: Item,
         schema: pa.Schema,
         first: int,
-        equal_rows: Tally[str],
+        equal_rows: Tally[bytes],
         refuse: Refuse,
     ) -> Iterator[pa.RecordBatch]:
         keep = [True] * batch.num_rows
@@ -125,7 +124,7 @@ class ParquetFiles:
                     refuse(Reject(f"{item.key}#row-{first + place}", item.etag, "null_key", f"no {self.required}"))
         batch = batch.filter(pa.array(keep, pa.bool_()))
         if batch.num_rows:
-            keys = row_digests(batch, salt=item.key, equal_rows=equal_rows)
+            keys = numbered(row_digests(batch, salt=item.key), equal_rows)
             columns = {ROW_KEY: pa.array(keys, pa.string()), "source": pa.array([item.where] * len(keys), pa.string())}
             for column in schema:
                 if column.name not in columns and column.name in batch.schema.names:
@@ -188,28 +187,6 @@ def _list_batches(rows: ListFile, item: Item, refuse: Refuse) -> Iterator[pa.Rec
             gathered = []
     if gathered:
         yield pa.RecordBatch.from_pylist(gathered, schema)
-
-
-def row_digests(batch: pa.RecordBatch, *, salt: str = "", equal_rows: Tally[str] | None = None) -> list[str]:
-    """A digest of each row's content; equal rows are numbered, so that every digest is another.
-
-    Args:
-        salt: mixed into every digest.
-        equal_rows: counts kept from batch to batch.
-    """
-    counts = equal_rows if equal_rows is not None else Tally()
-    digests = []
-    for row in batch.to_pylist():
-        text = json.dumps(row, sort_keys=True, default=_canonical, ensure_ascii=False)
-        plain = hashlib.blake2b(f"{salt}\x00{text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        number = counts[plain]
-        counts[plain] += 1
-        digests.append(plain if number == 0 else f"{plain}-{number}")
-    return digests
-
-
-def _canonical(value: Any) -> str:
-    return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else str(value)
 
 
 def _promoted(present: pa.Field, other: pa.Field, where: str) -> pa.Field:

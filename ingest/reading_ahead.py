@@ -15,10 +15,11 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from clipdata.errors import TransientError
+from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from ingest.source import Item, Refuse, Reject, Source
 
 AHEAD_BYTES = 64 << 20
-UNIT_ROWS = 4096
+UNIT_ROWS = ROWS_PER_FRAGMENT
 UNIT_BYTES = 128 << 20
 UNIT_S = 20.0
 _ENTRY_BYTES = 1 << 10  # what an entry costs beside its data

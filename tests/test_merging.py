@@ -116,3 +116,16 @@ def test_equal_metadata_rows_stay_two_rows(tmp_path: Path) -> None:
     ingest.from_images(tmp_path / "in", into=tmp_path / "images.lance")
     ingest.from_parquet(tmp_path / "meta.parquet", into=tmp_path / "meta.lance")
     assert remerge(tmp_path).num_rows == 2
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_metadata_too_large_to_keep_in_memory_gives_the_same_table(
+    sides: Path, group: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = remerge(sides, group=group)
+    monkeypatch.setattr("ingest.merging.HELD_BYTES", 0)
+    monkeypatch.setattr("ingest.merging.UNIT_ROWS", 2)
+
+    read = ingest.merge_report(sides / "images.lance", sides / "meta.lance", into=sides / "read.lance", group=group)
+
+    assert read.table.to_table().equals(kept.table.to_table())
