@@ -61,8 +61,13 @@ def error_column(column: str) -> str:
     return f"{column}{ERROR_SUFFIX}"
 
 
-def require_columns(schema: pa.Schema, columns: Iterable[str], *, verb: str, where: str) -> None:
+def require_columns(
+    schema: pa.Schema, columns: Iterable[str], *, verb: str, where: str, hint: str | None = None
+) -> None:
     """Check that columns exist.
+
+    Args:
+        hint: command that makes what is missing.
 
     Raises:
         SchemaError: names every missing column, the nearest names, and the columns that exist.
@@ -74,7 +79,7 @@ def require_columns(schema: pa.Schema, columns: Iterable[str], *, verb: str, whe
     listed = ", ".join(
         f"{name!r}" + (f" (did you mean {' or '.join(near[name])}?)" if near[name] else "") for name in missing
     )
-    raise SchemaError(f"{verb}: {where} has no column {listed}; it has {', '.join(schema.names)}")
+    raise SchemaError(f"{verb}: {where} has no column {listed}; it has {', '.join(schema.names)}", hint=hint)
 
 
 def align(batch: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:

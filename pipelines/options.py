@@ -20,7 +20,6 @@ Where = Annotated[str | None, typer.Option("--where", help="SQL condition on the
 Version = Annotated[str | None, typer.Option("--version", help="Version number or tag to read; the newest by default.")]
 RetryRejects = Annotated[bool, typer.Option("--retry-rejects", help="Try again what was refused and has not changed.")]
 MaxRejects = Annotated[int | None, typer.Option("--max-rejects", help="Exit with 6 when more rows are refused.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; the best there is by default.")]
 Model = Annotated[
     str, typer.Option("--model", "-m", help="starter, ViT-B-32/openai, hf-hub:…, local-dir:…, or a run's folder.")

@@ -207,6 +207,8 @@ def test_a_table_without_a_usable_row_is_refused(tmp_path, table, encoder):
 def test_labels_that_are_no_places_name_the_command_that_makes_them(tmp_path, table, encoder):
     with pytest.raises(SchemaError, match="label-index label_ind -p label=split"):
         train(table, encoder, quick(label="split"), out=tmp_path / "run")
+    with pytest.raises(SchemaError, match=r"no column 'answer'(.|\n)*label-index answer -p label="):
+        train(table, encoder, quick(label="answer"), out=tmp_path / "run")
 
 
 def test_missing_columns_are_named_with_near_ones(tmp_path, table, encoder):

@@ -136,9 +136,9 @@ class Table:
         with translated(self.uri, "reading"):
             return self.dataset.take(offsets, columns=list(columns))
 
-    def require(self, columns: Sequence[str], *, verb: str) -> None:
+    def require(self, columns: Sequence[str], *, verb: str, hint: str | None = None) -> None:
         """Check that columns exist; see `clipdata.schema.require_columns`."""
-        schemas.require_columns(self.schema, columns, verb=verb, where=redact(self.uri))
+        schemas.require_columns(self.schema, columns, verb=verb, where=redact(self.uri), hint=hint)
 
     def lineage(self, column: str) -> Lineage | None:
         """What made a column, or None when no map step did."""

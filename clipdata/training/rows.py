@@ -121,7 +121,9 @@ def _both(first: str | None, second: str) -> str:
 
 
 def _check_columns(table: Table, choices: str, label: str) -> None:
-    table.require([choices, label], verb="train")
+    table.require([choices], verb="train")
+    command = f"clipdata map {redact(table.uri)} label-index"
+    table.require([label], verb="train", hint=f"{command} {label} -p label=COLUMN_OF_THE_ANSWERS")
     found = table.schema.field(choices).type
     if not is_texts(found):
         raise SchemaError(f"train: column {choices!r} holds {found}; expected lists of texts to choose from")
@@ -129,7 +131,7 @@ def _check_columns(table: Table, choices: str, label: str) -> None:
     if not pa.types.is_integer(found):
         raise SchemaError(
             f"train: column {label!r} holds {found}; expected the place of the right choice, from 0",
-            hint=f"clipdata map {redact(table.uri)} label-index label_ind -p label={label}; then --set label=label_ind",
+            hint=f"{command} label_ind -p label={label}; then --set label=label_ind",
         )
 
 
