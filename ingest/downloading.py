@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from clipdata.cores import num_cores
 from clipdata.errors import ImageRefused
 from ingest.download_rules import DownloadRules, Refused
 from ingest.fetching import Download, Fetcher
 
 _HELD_BYTES = 128 << 20
 # Decoding is what costs most. Each may hold one decoded image, so there are not more on a large machine.
-_FINISHING_THREADS = min(8, max(4, os.cpu_count() or 1))
+_FINISHING_THREADS = min(8, max(4, num_cores()))
 _CLOSE_S = 30.0
 T = TypeVar("T")
 R = TypeVar("R")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from clipdata import images
+from clipdata.cores import num_cores
 from clipdata.errors import ImageRefused, NotFoundError, TransientError
 from clipdata.objects.listing import list_objects
 from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
@@ -29,8 +30,8 @@ from ingest.source import Item, Refuse, Reject
 
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
-LOCAL_THREADS = 4
-CHECK_THREADS = 4
+# Decoding is what costs most. Each may hold one decoded image, so there are not many more on a large machine.
+CHECK_THREADS = min(16, max(4, num_cores()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,8 @@ class ImageFiles:
                 self._ignored[suffix] += 1
 
     def _read_local(self, items: Sequence[Item]) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(LOCAL_THREADS, thread_name_prefix="clipdata-read") as pool:
-            yield from in_order(pool, self._file_record, items, ahead=2 * LOCAL_THREADS)
+        with ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="clipdata-read") as pool:
+            yield from in_order(pool, self._file_record, items, ahead=2 * CHECK_THREADS)
 
     def _file_record(self, item: ImageItem) -> Outcome:
         def read(stop: int | None) -> tuple[ImageItem, bytes]:

@@ -7,7 +7,6 @@ are decoded in threads while the model works on the batch before. Shapes: B imag
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata import images
+from clipdata.cores import num_cores
 from clipdata.errors import ImageRefused
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ImageRecall:
         self._encoder, self._encode = encoder, encode
         self._announced: OrderedDict[bytes, str | None] = OrderedDict()  # seen by prepare, in its thread
         self._features: OrderedDict[bytes, np.ndarray] = OrderedDict()  # seen by features, in the model's thread
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="clipdata-decode")
+        self._pool = ThreadPoolExecutor(max_workers=num_cores(), thread_name_prefix="clipdata-decode")
 
     def prepare(self, column: pa.Array) -> PreparedImages:
         """Decode the images of a batch that were not met lately."""

@@ -33,6 +33,7 @@ import numpy as np
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
+from clipdata.cores import num_cores
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.storage import redact
@@ -184,7 +185,7 @@ class Stream(IterableDataset[Batch]):
 
     def _batches(self, numbers: range) -> Generator[Batch, None, None]:
         """Read, decode and tokenize in a thread, some batches ahead of whoever trains on them."""
-        share = max(len(os.sched_getaffinity(0)) // self._worker()[1], 1)
+        share = max(num_cores() // self._worker()[1], 1)
         num_threads = self._num_threads or min(share, MAX_THREADS)
         ahead = prefetched(self._assembled(numbers, num_threads), BATCHES_AHEAD)
         try:
