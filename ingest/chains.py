@@ -15,7 +15,7 @@ import json
 import types
 import typing
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,7 +103,7 @@ class ChainRows:
             key = item.key if number == 0 else f"{item.key}#{number}"
             yield ChainItem(key, item.etag, item.size, item.where, item.extra, item.file)
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read the files of the rows, many at a time, in order."""
         schema = self.schema()
         records: list[dict[str, Any]] = []

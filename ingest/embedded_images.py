@@ -7,7 +7,7 @@ name the struct gives.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,7 +66,7 @@ class EmbeddedImages(ParquetFiles):
         self._names = {c.name: f"meta_{c.name}" if c.name in taken else c.name for c in others}
         return image_schema([column.with_name(self._names[column.name]) for column in others])
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Check the images of each batch in threads."""
         schema = self.schema()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="clipdata-check") as pool:

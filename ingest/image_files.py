@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -112,7 +112,7 @@ class ImageFiles:
                 hint="name the folder that holds the images (its folders inside are searched too)",
             )
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read and check files, many at a time, in order.
 
         Raises:
@@ -156,7 +156,7 @@ class ImageFiles:
             else:
                 self._ignored[suffix] += 1
 
-    def _read_local(self, items: Sequence[Item]) -> Iterator[Outcome]:
+    def _read_local(self, items: Iterable[Item]) -> Iterator[Outcome]:
         with ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="clipdata-read") as pool:
             yield from in_order(pool, self._file_record, items, ahead=2 * CHECK_THREADS)
 
@@ -175,7 +175,7 @@ class ImageFiles:
         except OSError as error:
             return Reject(item.key, item.etag, "unreadable", redact(str(error)))
 
-    def _read_remote(self, items: Sequence[Item], refuse: Refuse) -> Iterator[Outcome]:
+    def _read_remote(self, items: Iterable[Item], refuse: Refuse) -> Iterator[Outcome]:
         reader = ObjectReader(self.storage)
 
         def record(read: tuple[Wanted[ImageItem], Body | Unread]) -> Outcome:
@@ -185,7 +185,7 @@ class ImageFiles:
             bodies = reader.read(self._wanted(items, refuse))
             yield from in_order(pool, record, bodies, ahead=2 * CHECK_THREADS)
 
-    def _wanted(self, items: Sequence[Item], refuse: Refuse) -> Iterator[Wanted[ImageItem]]:
+    def _wanted(self, items: Iterable[Item], refuse: Refuse) -> Iterator[Wanted[ImageItem]]:
         """What to read of each object; those too large are refused without a request."""
         for item in items:
             assert isinstance(item, ImageItem), "the job reads what this source listed"

@@ -11,9 +11,8 @@ import hashlib
 import json
 import time
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from os import PathLike
 from typing import Any
@@ -29,6 +28,7 @@ from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import align
 from clipdata.storage import Storage, redact
 from ingest.outcome import Ingested
+from ingest.planning import Plan, Spool, missing, plan_rows
 from ingest.reading_ahead import read_ahead, rows_of, units
 from ingest.rejects import Rejects
 from ingest.source import Item, Reject, Source
@@ -68,15 +68,6 @@ def ingest(
             hint=f"clipdata rejects {redact(done.table.uri)} lists them",
         )
     return done
-
-
-@dataclass
-class _Plan:
-    todo: list[Item] = field(default_factory=list)
-    listed: int = 0
-    unchanged: int = 0
-    refused_before: int = 0
-    vanished: list[str] = field(default_factory=list)
 
 
 class _Job:
@@ -125,48 +116,31 @@ class _Job:
             seconds=time.monotonic() - self.started,
         )
 
-    def _plan_rows(self) -> _Plan:
-        """Compare the listing with the rows: key and etag decide."""
-        known, elsewhere = self._known_rows()
+    def _plan_rows(self) -> Plan:
+        """Compare the listing with the rows."""
+        columns = [self.source.key, "etag"]
         refused = {} if self.retry_rejects else self.rejects.known()
-        plan, seen = _Plan(), set()
-        for item in self.items:
-            plan.listed += 1
-            if item.key in seen:
-                self._refuse(Reject(item.key, item.etag, "duplicate_key", f"listed twice: {redact(item.where)}"))
-                continue
-            seen.add(item.key)
-            if known.get(item.key) == item.etag:
-                plan.unchanged += 1
-            elif refused.get(item.key) == item.etag:
-                plan.refused_before += 1
-            else:
-                plan.todo.append(item)
-        plan.vanished = [key for key in known if key not in seen and key not in elsewhere]
+        plan = plan_rows(self.items, self._pairs(columns), refused, self._refuse)
+        place = "source" if self.owner else "uri"
+        if place in self.table.schema.names:
+            plan.vanished = missing(self._pairs([self.source.key, place]), plan.keys, self._is_own)
         return plan
 
-    def _known_rows(self) -> tuple[dict[str, str], set[str]]:
-        """Etag of every row by key, and the keys of rows that came from another origin than this one."""
-        place = "source" if self.owner else "uri"
-        columns = [self.source.key, "etag", *([place] if place in self.table.schema.names else [])]
-        root = f"{self.source.origin.rstrip('/')}/"
-
-        def is_own(where: str | None) -> bool:
-            return where == self.owner if self.owner else (where or "").startswith(root)
-
-        known: dict[str, str] = {}
-        elsewhere: set[str] = set()
+    def _pairs(self, columns: Sequence[str]) -> Iterator[tuple[list[Any], list[Any]]]:
+        """The values of two columns, batch by batch."""
         for batch in self.table.scan(columns, batch_rows=65_536):
-            keys = batch.column(0).to_pylist()
-            known.update(zip(keys, batch.column(1).to_pylist(), strict=True))
-            places = batch.column(2).to_pylist() if len(columns) == 3 else [""] * len(keys)
-            elsewhere.update(key for key, where in zip(keys, places, strict=True) if not is_own(where))
-        return known, elsewhere
+            yield batch.column(0).to_pylist(), batch.column(1).to_pylist()
 
-    def _plan_files(self) -> _Plan:
+    def _is_own(self, where: str | None) -> bool:
+        """Whether a row that came from there came from this source."""
+        if self.owner:
+            return where == self.owner
+        return (where or "").startswith(f"{self.source.origin.rstrip('/')}/")
+
+    def _plan_files(self) -> Plan:
         """Compare the listing with the files the table remembers."""
         remembered, present = self._remembered(), set()
-        plan = _Plan()
+        plan = Plan()
         for item in self.items:
             plan.listed += 1
             present.add(item.where)
@@ -184,7 +158,7 @@ class _Job:
         stored = [json.loads(value) for name, value in entries.items() if name.startswith(_SOURCE_ENTRY)]
         return {entry["where"]: entry for entry in stored}
 
-    def _write_rows(self, todo: Sequence[Item], counter: Counter) -> None:
+    def _write_rows(self, todo: Spool, counter: Counter) -> None:
         """Write what the source gives; when the store goes down, what came before is written all the same."""
         # All in one go: a source that waits for slow servers would wait at the end of every portion.
         with closing(read_ahead(self.source, todo)) as entries:
@@ -196,9 +170,9 @@ class _Job:
             except TransientError:
                 self.rejects.flush()
                 raise
-        self.rejects.forgive([item.key for item in todo], except_for=self.rejects.refused_now)
+        self.rejects.forgive((item.key for item in todo), except_for=self.rejects.refused_now)
 
-    def _write_files(self, todo: Sequence[Item], counter: Counter) -> None:
+    def _write_files(self, todo: Spool, counter: Counter) -> None:
         for item in todo:
             self._write_file(item)
             counter.advance()

@@ -7,7 +7,7 @@ among the rejects, and taken up by itself once the file is there. A file that is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ class ListedImages(ImageFiles):
         """The contract's image row, and what the list says."""
         return image_schema(self.columns)
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read each file once, however many rows it makes; refuse the entries that have none."""
         by_path: dict[str, list[ListedItem]] = {}
         files: list[Item] = []

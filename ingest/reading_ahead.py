@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -76,7 +76,7 @@ class _Shelf:
             yield entry
 
 
-def read_ahead(source: Source, items: Sequence[Item], *, max_bytes: int = AHEAD_BYTES) -> Generator[Entry, None, None]:
+def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_BYTES) -> Generator[Entry, None, None]:
     """Yield what a source gives for its items: rows and refusals. Closing the generator ends the reading.
 
     Args:

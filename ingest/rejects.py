@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -78,9 +78,9 @@ class Rejects:
         self.num_written += len(waiting)
         self._waiting.clear()
 
-    def forgive(self, keys: Sequence[str], *, except_for: set[str]) -> None:
+    def forgive(self, keys: Iterable[str], *, except_for: set[str]) -> None:
         """Remove the entries of keys that were read well this time."""
         before = self.known()
-        mended = [key for key in keys if key in before and key not in except_for]
+        mended = [key for key in keys if key in before and key not in except_for] if before else []
         if mended:
             rows.delete_keys(open_table(self.uri, storage=self.storage), mended)

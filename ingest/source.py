@@ -5,7 +5,7 @@ A source lists items cheaply, then reads the ones the job asks for. It knows not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -70,6 +70,6 @@ class Source(Protocol):
         """List everything, cheaply, in a deterministic order."""
         ...
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read items into bounded batches, in order; an item that cannot be used goes to `refuse`, and never raises."""
         ...

@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
@@ -102,7 +102,7 @@ class TarShards:
             self._shards = find_shards(self.patterns, self.storage)
         return iter(self._shards)
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read shards from front to back, decoding several samples at a time."""
         schema = self.schema()
         for item in items:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -99,7 +99,7 @@ class UrlList:
         for row in self.list.rows():
             yield self._listed(row)
 
-    def read(self, items: Sequence[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Download, many at a time. Batches come as they are ready, so that one slow server holds nobody up.
 
         Within a batch the rows are in the order of the list.
@@ -125,7 +125,7 @@ class UrlList:
         if ready:
             yield self._batch(ready)
 
-    def _requests(self, items: Sequence[Item], refuse: Refuse) -> Iterator[tuple[tuple[int, Item], str]]:
+    def _requests(self, items: Iterable[Item], refuse: Refuse) -> Iterator[tuple[tuple[int, Item], str]]:
         for number, item in enumerate(items):
             if isinstance(item, ListedUrl) and item.fault:
                 refuse(Reject(item.key, item.etag, item.fault, item.detail))
