@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from clipdata.encoder.allocation import keep_freed_memory
 from clipdata.encoder.identity import architecture, digest_of, digest_tensors, mutation_count
 from clipdata.encoder.preparation import Preparation
 from clipdata.encoder.tokenization import TextTokenizer
@@ -23,9 +24,8 @@ from clipdata.errors import UsageError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Pictures and texts that go through a tower at once. A CPU's caches hold the activations of a convolutional tower for
-# about 8 pictures: 32 at once take more than twice as long for each.
-_IMAGES_AT_ONCE_CPU = {"convolutional": 8, "transformer": 32}
+# Pictures and texts that go through a tower at once. More than these are no faster on a CPU, and take more memory.
+_IMAGES_AT_ONCE_CPU = 8
 _IMAGES_AT_ONCE = 256
 _TEXTS_AT_ONCE_CPU = 64
 _TEXTS_AT_ONCE = 1024
@@ -61,6 +61,8 @@ class Encoder:
         precision: str = "fp32",
     ) -> None:
         self.device = torch.device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.precision = _checked_precision(precision, self.device)
         self.model = model.float().to(self.device).eval()
         self.name = name
@@ -129,7 +131,7 @@ class Encoder:
         """Return float32 features [B, T] before the projection, from uint8 [B, 3, H, W]."""
         if not len(image_BCHW):
             return torch.zeros((0, self.trunk_dim), device=self.device)
-        chunks = image_BCHW.split(self._images_at_once)
+        chunks = image_BCHW.split(_IMAGES_AT_ONCE_CPU if self.device.type == "cpu" else _IMAGES_AT_ONCE)
         return self._forward(lambda chunk: self.towers.image_trunk(self.normalise(chunk)), chunks)
 
     def project_trunk(self, trunk_BT: torch.Tensor) -> torch.Tensor:
@@ -153,14 +155,6 @@ class Encoder:
         ]
         features_BD = self._forward(lambda chunk: self.towers.text_head(self.towers.text_trunk(chunk)), chunks)
         return nn.functional.normalize(features_BD[torch.argsort(order).to(self.device)], dim=-1)
-
-    @cached_property
-    def _images_at_once(self) -> int:
-        if self.device.type != "cpu":
-            return _IMAGES_AT_ONCE
-        # A vision transformer's only convolution cuts the picture into patches.
-        convolutions = sum(isinstance(module, nn.Conv2d) for module in self.model.get_submodule("visual").modules())
-        return _IMAGES_AT_ONCE_CPU["convolutional" if convolutions > 1 else "transformer"]
 
     def _forward(
         self, function: Callable[[torch.Tensor], torch.Tensor], chunks: Sequence[torch.Tensor]
