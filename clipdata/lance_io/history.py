@@ -115,7 +115,8 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
             transaction_properties=properties.to_strings(),
         )
         options = table.storage.lance_options(table.uri) or None
-        dataset = lance.LanceDataset.commit(table.uri, transaction, storage_options=options)
+        # Given the dataset and not its location, it is not opened another time.
+        dataset = lance.LanceDataset.commit(newest.dataset, transaction, storage_options=options)
         return Table(table.uri, dataset.version, table.storage, dataset)
 
     with translated(table.uri, "committing to"):

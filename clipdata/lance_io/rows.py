@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
-from clipdata.errors import SchemaError
+from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.history import Properties, commit
-from clipdata.lance_io.table import Table, _open_dataset, exists, open_table
+from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.schema import align, key_of
 from clipdata.storage import Storage, absolute, redact
 
@@ -59,23 +60,24 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
         raise SchemaError(f"the schema for {redact(location)} declares no key column; found {', '.join(schema.names)}")
 
     def attempt() -> Table:
-        if not exists(location, storage=settings):
-            try:
-                made = lance.write_dataset(
-                    schema.empty_table(),
-                    location,
-                    schema=schema,
-                    mode="create",
-                    data_storage_version=FORMAT,
-                    enable_stable_row_ids=True,
-                    max_rows_per_file=ROWS_PER_FRAGMENT,
-                    storage_options=settings.lance_options(location) or None,
-                )
-                return Table(location, made.version, settings, made)
-            except (OSError, ValueError) as error:
-                if "already exists" not in str(error):  # another writer was faster
-                    raise
-        return open_table(location, storage=settings)
+        with suppress(NotFoundError):
+            return open_table(location, storage=settings)
+        try:
+            made = lance.write_dataset(
+                schema.empty_table(),
+                location,
+                schema=schema,
+                mode="create",
+                data_storage_version=FORMAT,
+                enable_stable_row_ids=True,
+                max_rows_per_file=ROWS_PER_FRAGMENT,
+                storage_options=settings.lance_options(location) or None,
+            )
+        except (OSError, ValueError) as error:
+            if "already exists" not in str(error):
+                raise
+            return open_table(location, storage=settings)  # another writer was faster
+        return Table(location, made.version, settings, made)
 
     with translated(location, "creating"):
         table = with_retries(attempt)

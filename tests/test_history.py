@@ -1,0 +1,108 @@
+"""The history: every verb's commit, once, with what it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lance
+import pytest
+
+from clipdata.errors import StorageError
+from clipdata.lance_io.history import Properties, commit, properties_of, versions
+from tests.tables import append_numbers, number_table
+
+
+def nothing(_: Any) -> Any:
+    return lance.LanceOperation.Append([])
+
+
+def test_a_commit_says_which_verb_made_it(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    said = Properties("map", {"column": "score"}, {"computed": 3}, first_version=table.version)
+
+    made = commit(table, nothing, said)
+
+    assert properties_of(made) == said
+    assert properties_of(table) is None
+    last = versions(tmp_path / "t.lance")[-1]
+    assert (last.version, last.num_rows, last.properties, last.tags) == (made.version, 3, said, ())
+    assert last.to_dict()["touched"] == {"computed": 3}
+
+
+def test_secrets_in_parameters_are_masked(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 1)
+    where = "https://host/list.csv?X-Amz-Signature=0123456789abcdef"
+
+    made = commit(table, nothing, Properties("ingest urls", {"from": where}))
+
+    assert "0123456789abcdef" not in str(made.dataset.read_transaction(made.version).transaction_properties)
+
+
+def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = number_table(tmp_path, 3)
+    real, calls = lance.LanceDataset.commit, []
+
+    def landed_but_lost(*given: Any, **named: Any) -> Any:
+        calls.append(real(*given, **named).version)
+        append_numbers(table, 100, 101)  # and somebody else goes on
+        raise OSError("error sending request: connection reset")
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", landed_but_lost)
+    made = commit(table, nothing, Properties("map"))
+
+    assert calls == [made.version]
+    found = [entry.version for entry in versions(tmp_path / "t.lance") if entry.properties is not None]
+    assert found == [made.version]
+
+
+def test_an_operation_is_built_anew_on_the_newest_version_after_a_conflict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = number_table(tmp_path, 3)
+    real, seen = lance.LanceDataset.commit, []
+
+    def conflicting_once(*given: Any, **named: Any) -> Any:
+        if len(seen) == 1:
+            append_numbers(table, 100, 101)
+            raise OSError("Commit conflict for version 3: incompatible with concurrent transaction")
+        return real(*given, **named)
+
+    def build(dataset: Any) -> Any:
+        seen.append(dataset.version)
+        return nothing(dataset)
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", conflicting_once)
+    made = commit(table, build, Properties("map"))
+
+    assert seen == [table.version, table.version + 1]
+    assert made.num_rows == 4
+
+
+def test_nothing_to_commit_makes_no_version(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+
+    assert commit(table, lambda _: None, Properties("map")).version == table.version
+
+
+def test_other_faults_are_raised_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = number_table(tmp_path, 1)
+    calls = []
+
+    def full(*_: Any, **__: Any) -> Any:
+        calls.append(1)
+        raise OSError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", full)
+    with pytest.raises(StorageError, match=r"committing to .*No space left"):
+        commit(table, nothing, Properties("map"))
+    assert calls == [1]
+
+
+def test_tags_show_in_the_history(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 2, rows_per_write=1)
+    table.tag("kept")
+
+    assert {entry.version: entry.tags for entry in versions(tmp_path / "t.lance")}[table.version] == ("kept",)
