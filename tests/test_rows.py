@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from clipdata.errors import SchemaError
 from clipdata.lance_io import rows
-from clipdata.lance_io.history import Properties
+from clipdata.lance_io.history import Properties, versions
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
@@ -33,12 +34,26 @@ def test_a_table_is_made_once_and_opened_ever_after(tmp_path: Path) -> None:
     assert (again.version, again.num_rows) == (2, 1)
 
 
-def test_several_makers_at_once_make_one_table(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(6) as pool:
-        made = list(pool.map(lambda _: rows.create_table(tmp_path / "t.lance", SCHEMA), range(6)))
+@pytest.mark.parametrize("turn", range(8))
+def test_several_makers_at_once_make_one_table_and_lose_no_row(tmp_path: Path, turn: int) -> None:
+    def make_and_write(writer: int) -> None:
+        time.sleep(0.0005 * (turn % 2) * writer)
+        table = rows.create_table(tmp_path / "t.lance", SCHEMA)
+        rows.upsert(table, some_rows("1", f"{writer}-a", f"{writer}-b"))
 
-    assert {table.version for table in made} == {1}
-    assert [version["version"] for version in open_table(tmp_path / "t.lance").dataset.versions()] == [1]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(make_and_write, range(6)))
+
+    table = open_table(tmp_path / "t.lance")
+    assert table.num_rows == 12
+    assert [entry.operation for entry in versions(tmp_path / "t.lance")].count("Overwrite") == 1
+
+
+def test_tables_are_of_the_format_that_the_rest_relies_on(tmp_path: Path) -> None:
+    made = rows.create_table(tmp_path / "t.lance", SCHEMA).dataset
+
+    assert (made.data_storage_version, made.has_stable_row_ids) == ("2.2", True)
+    assert (tmp_path / "t.lance" / "_versions" / f"{2**64 - 2}.manifest").exists()  # found without a listing
 
 
 def test_a_table_of_another_key_or_of_none_is_refused(tmp_path: Path) -> None:

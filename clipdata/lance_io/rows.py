@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 
@@ -21,7 +20,6 @@ from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.schema import align, key_of
 from clipdata.storage import Storage, absolute, redact
 
-FORMAT: Literal["2.2"] = "2.2"
 # A fragment is the unit of backfill, of resuming and of conflicts between writers.
 ROWS_PER_FRAGMENT = 16_384
 
@@ -63,20 +61,18 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
         with suppress(NotFoundError):
             return open_table(location, storage=settings)
         try:
-            made = lance.write_dataset(
-                schema.empty_table(),
+            # Not `write_dataset(mode="create")`: of two at once, the second may overwrite the first and its rows.
+            made = lance.LanceDataset.commit(
                 location,
-                schema=schema,
-                mode="create",
-                data_storage_version=FORMAT,
-                enable_stable_row_ids=True,
-                max_rows_per_file=ROWS_PER_FRAGMENT,
+                lance.LanceOperation.Overwrite(schema, []),
                 storage_options=settings.lance_options(location) or None,
+                enable_stable_row_ids=True,
+                max_retries=0,
             )
-        except (OSError, ValueError) as error:
-            if "already exists" not in str(error):
-                raise
-            return open_table(location, storage=settings)  # another writer was faster
+        except (OSError, ValueError):
+            with suppress(NotFoundError):
+                return open_table(location, storage=settings)  # another writer was faster
+            raise
         return Table(location, made.version, settings, made)
 
     with translated(location, "creating"):
