@@ -67,7 +67,7 @@ class _Counted:
 
     def __init__(self, label: str, total: int | None, unit: str, *, silent: bool = False) -> None:
         self.label, self.total, self.unit, self.silent = label, total, unit, silent
-        self.done = 0
+        self.done = self.written = 0
         self.refused: Tally[str] = Tally()
         self.started = self.last = time.monotonic()
 
@@ -81,11 +81,12 @@ class _Counted:
         self.refused[reason] += num
 
     def close(self) -> None:
-        """Write the last line, of work that took long enough to be watched."""
-        if time.monotonic() - self.started > 1.0:
+        """Write the last line, of work that took long enough to be watched, unless it stands there."""
+        if time.monotonic() - self.started > 1.0 and self.done != self.written:
             self._write()
 
     def _write(self) -> None:
+        self.written = self.done
         of = f" of {self.total:,}" if self.total is not None else ""
         rate = self.done / max(1e-9, time.monotonic() - self.started)
         refused = f", {self.refused.total():,} refused" if self.refused else ""
