@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -60,10 +60,10 @@ class Lineage:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Lineage:
-        """Read what `to_json` wrote."""
-        fields = json.loads(text)
-        fields.pop("fingerprint", None)
-        return cls(**{**fields, "inputs": tuple(fields.get("inputs", ()))})
+        """Read what `to_json` wrote, in this version of the library or in a later one that says more."""
+        known = {entry.name for entry in fields(cls)}
+        read = {name: value for name, value in json.loads(text).items() if name in known}
+        return cls(**{**read, "inputs": tuple(read.get("inputs", ()))})
 
     @classmethod
     def of(cls, column: pa.Field) -> Lineage | None:

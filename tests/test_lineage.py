@@ -1,0 +1,72 @@
+"""Lineage: what made a column."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from clipdata.lance_io import columns, rows
+from clipdata.lineage import METADATA_KEY, Lineage
+from tests.tables import number_table
+
+SCORES = Lineage(
+    step="ChoiceScores",
+    step_version="1",
+    parameters={"scale": 14.28571, "probabilities": True},
+    model="9794dd63d28a" + "0" * 52,
+    inputs=("image", "caption_choices"),
+    upstream={"caption_choices": "f" * 64},
+    table_version=3,
+    made_at="2026-01-01T00:00:00+00:00",
+    made_by="clipdata 0.1",
+)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"step": "PairScore"},
+        {"step_version": "2"},
+        {"parameters": {"scale": 100, "probabilities": True}},
+        {"model": "a" * 64},
+        {"inputs": ("caption_choices", "image")},
+        {"upstream": {}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_decides_the_values_changes_the_fingerprint(changed: dict[str, Any]) -> None:
+    assert replace(SCORES, **changed).fingerprint != SCORES.fingerprint
+
+
+def test_when_and_where_it_was_made_does_not() -> None:
+    again = replace(SCORES, table_version=9, made_at="2027-01-01T00:00:00+00:00", made_by="clipdata 9")
+    assert again.fingerprint == SCORES.fingerprint
+
+
+def test_it_comes_back_from_a_table_as_it_went_in(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    column = pa.field("scores", pa.float32(), metadata={METADATA_KEY: SCORES.to_json().encode()})
+    assert columns.ensure(table, column).lineage("scores") == SCORES
+
+    other = replace(SCORES, model="b" * 64)
+    described = columns.set_lineage(table.latest(), "scores", other)
+    rows.delete_keys(described, ["000001"])
+    described.latest().dataset.optimize.compact_files()
+
+    assert described.latest().lineage("scores") == other
+    assert described.latest().lineage("number") is None
+
+
+def test_what_a_later_version_says_beyond_it_is_left_out() -> None:
+    later = json.dumps({**SCORES.to_dict(), "cost": 7})
+    assert Lineage.from_json(later) == SCORES
+
+
+def test_it_is_one_line_for_people() -> None:
+    expected = "ChoiceScores(image, caption_choices, scale=14.2857, probabilities=True) with 9794dd63d28a"
+    assert SCORES.describe() == expected
