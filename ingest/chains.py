@@ -47,6 +47,9 @@ class ChainItem(Item):
 
     file: Any = None
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("a chain's file is read through its session, which is not pickled with it")
+
 
 class ChainRows:
     """The rows of a chain.
