@@ -10,8 +10,6 @@ the chain's own credentials. Three shapes are told apart:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import types
 import typing
 from collections import Counter as Tally
@@ -27,6 +25,7 @@ from clipdata import images
 from clipdata.errors import ImageRefused, SchemaError
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
 from clipdata.storage import redact
+from ingest.digests import canonical, digest
 from ingest.image_rows import image_record, in_order
 from ingest.job import batch_of
 from ingest.source import Item, Refuse, Reject
@@ -134,7 +133,8 @@ class ChainRows:
 
     def _item(self, row: dict[str, Any]) -> ChainItem:
         signals = {name: _plain(value) for name, value in row.items() if name != self.file}
-        said = _digest({name: value for name, value in signals.items() if name != "etag" or not self.is_image_rows})
+        decisive = {name: value for name, value in signals.items() if name != "etag" or not self.is_image_rows}
+        said = digest(canonical(decisive))
         if self.file is not None:
             file = row[self.file]
             extra = {**signals, "mtime": file.last_modified}
@@ -169,14 +169,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
-
-
-def _digest(values: dict[str, Any]) -> str:
-    def canonical(value: Any) -> str:
-        return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else str(value)
-
-    text = json.dumps(values, sort_keys=True, default=canonical, ensure_ascii=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _arrow_type(kind: Any, name: str) -> pa.DataType:

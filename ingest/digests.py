@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter as Tally
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,17 @@ import pyarrow.compute as pc
 
 def digest(*parts: str) -> str:
     """A digest of texts, 32 hexadecimal digits."""
-    return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return digest_bytes(*parts).hex()
+
+
+def digest_bytes(*parts: str) -> bytes:
+    """The same digest as 16 bytes."""
+    return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def canonical(values: Mapping[str, Any]) -> str:
+    """One text for equal values, in whatever order they come; bytes by their digest."""
+    return _ENCODER.encode(values)
 
 
 def row_digests(batch: pa.RecordBatch, *, salt: str = "") -> list[str]:
@@ -23,7 +34,7 @@ def row_digests(batch: pa.RecordBatch, *, salt: str = "") -> list[str]:
     Args:
         salt: mixed into every digest.
     """
-    return [digest(salt, _CANONICAL.encode(row)) for row in batch.to_pylist()]
+    return [digest(salt, canonical(row)) for row in batch.to_pylist()]
 
 
 def numbered(digests: list[str], counts: Tally[bytes]) -> list[str]:
@@ -55,8 +66,8 @@ def all_numbered(digests: pa.ChunkedArray) -> pa.Array:
     return pc.binary_join_element_wise(digests.combine_chunks(), suffixes, "")
 
 
-def _canonical(value: Any) -> str:
+def _text(value: Any) -> str:
     return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else str(value)
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, default=_canonical, ensure_ascii=False)
+_ENCODER = json.JSONEncoder(sort_keys=True, default=_text, ensure_ascii=False)

@@ -118,9 +118,8 @@ class _Job:
 
     def _plan_rows(self) -> Plan:
         """Compare the listing with the rows."""
-        columns = [self.source.key, "etag"]
         refused = {} if self.retry_rejects else self.rejects.known()
-        plan = plan_rows(self.items, self._pairs(columns), refused, self._refuse)
+        plan = plan_rows(self.items, self._pairs([self.source.key, "etag"]), refused, self._refuse)
         place = "source" if self.owner else "uri"
         if place in self.table.schema.names:
             plan.vanished = missing(self._pairs([self.source.key, place]), plan.keys, self._is_own)

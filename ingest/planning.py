@@ -6,7 +6,6 @@ Nothing here knows tables or what an item is of.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import IO
 import numpy as np
 
 from clipdata.storage import redact
+from ingest.digests import digest_bytes
 from ingest.source import Item, Refuse, Reject
 
 _ITEMS_AT_ONCE = 4096
@@ -189,5 +189,5 @@ def _content(key: str, etag: str | None) -> str:
 
 def _digests(texts: Sequence[str]) -> np.ndarray:
     """Uint64 [n, 2]."""
-    packed = b"".join(hashlib.blake2b(t.encode("utf-8", "surrogatepass"), digest_size=16).digest() for t in texts)
+    packed = b"".join(map(digest_bytes, texts))
     return np.frombuffer(packed, np.uint64).reshape(-1, 2) if texts else np.empty((0, 2), np.uint64)

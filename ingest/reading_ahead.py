@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -92,10 +93,9 @@ def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_
     def run() -> None:
         last: BaseException | None = None
         try:
-            for batch in source.read(items, shelf.put):
-                shelf.put(batch)
-        except _StoppedError:
-            pass
+            with suppress(_StoppedError):  # the caller closed the generator: nobody waits for what is left
+                for batch in source.read(items, shelf.put):
+                    shelf.put(batch)
         except BaseException as error:
             last = error
         shelf.end(last)

@@ -1,8 +1,26 @@
 """What every test can use: object stores on the loopback (`tests/cloud/fixtures.py`), started only when asked for."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 # gcsfs reads it when it is imported, and a test may do so before ours: its probe stalls 60 s where gRPC is shut.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 pytest_plugins = ["tests.cloud.fixtures"]
+
+
+@pytest.fixture
+def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A database of DataChain's own for one test, and no telemetry."""
+    root = tmp_path / "datachain"
+    root.mkdir()
+    monkeypatch.setenv("DATACHAIN_NO_ANALYTICS", "1")
+    monkeypatch.setenv("DATACHAIN_ROOT_DIR", str(root))
+    from datachain.query.session import Session
+
+    Session.cleanup_for_tests()
+    yield root
+    Session.cleanup_for_tests()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,18 +15,7 @@ from clipdata.lance_io.history import versions
 from clipdata.lance_io.rows import Written
 from tests.pictures import write_pictures
 
-
-@pytest.fixture(autouse=True)
-def datachain_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """DataChain's database in a folder of the test, and no telemetry."""
-    monkeypatch.setenv("DATACHAIN_NO_ANALYTICS", "1")
-    monkeypatch.setenv("DATACHAIN_ROOT_DIR", str(tmp_path / "datachain"))
-    (tmp_path / "datachain").mkdir()
-    from datachain.query.session import Session
-
-    Session.cleanup_for_tests()
-    yield
-    Session.cleanup_for_tests()
+pytestmark = pytest.mark.usefixtures("datachain_root")
 
 
 def chain_of(folder: Path):

@@ -7,7 +7,6 @@ transparent pixels, and clipdata a white ground. The tutorial's own pictures are
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,7 @@ NUM_PICTURES = 12
 COLUMNS = ("filename", "caption_choices", "label")
 
 
-@pytest.fixture(autouse=True)
-def datachain_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """DataChain's database in a folder of the test, and no telemetry."""
-    monkeypatch.setenv("DATACHAIN_NO_ANALYTICS", "1")
-    monkeypatch.setenv("DATACHAIN_ROOT_DIR", str(tmp_path / "datachain"))
-    (tmp_path / "datachain").mkdir()
-    from datachain.query.session import Session
-
-    Session.cleanup_for_tests()
-    yield
-    Session.cleanup_for_tests()
+pytestmark = pytest.mark.usefixtures("datachain_root")
 
 
 @pytest.fixture

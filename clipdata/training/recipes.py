@@ -11,8 +11,9 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     """Choose the right caption of a picture among several, by training the two projections.
 
     The defaults suit the starter model. On the built-in sample (4,308 questions to train on, 1,092 about drawings that
-    are held out) they raise held-out accuracy from 46 % to 58 % in 335 steps; any rate from 1e-4 to 3e-4, batch size
-    from 16 to 256 and weight decay from 0.1 to 5 ends within a point of that, 1e-3 two points lower, 3e-3 eight.
+    are held out) they raise held-out accuracy from 43.2 % to 60.9 % in 335 steps. A rate of 1e-4, 3e-4 or 1e-3, a batch
+    size of 16 or a weight decay of 5 ends within a point of that, a batch size of 256 at 59.8 %, a rate of 3e-3 at
+    56.6 %. Measured with `clipdata run caption-contest --set lr=…`.
 
     Name the column of image trunk features (`image_trunk="image_trunk"`) where there is one: nothing is decoded then.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("cloud")
-
-
-@pytest.fixture
-def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A database of DataChain's own for one test."""
-    from datachain.query import Session
-
-    monkeypatch.setenv("DATACHAIN_ROOT_DIR", str(tmp_path))
-    Session.cleanup_for_tests()
-    yield tmp_path
-    Session.cleanup_for_tests()

@@ -18,17 +18,17 @@ from tests.cloud.fixtures import Bucket
 SECRET = "hunter2-do-not-show"
 
 
-def use_table(storage: Storage, uri: str) -> None:
-    """Write and read a table of two rows."""
+def use_table(storage: Storage, uri: str) -> list[int]:
+    """Write a table, and read its rows back: 1 and 2."""
     lance.write_dataset(pa.table({"a": [1, 2]}), uri, storage_options=storage.lance_options(uri))
-    assert lance.dataset(uri, storage_options=storage.lance_options(uri)).count_rows() == 2
+    return lance.dataset(uri, storage_options=storage.lance_options(uri)).to_table()["a"].to_pylist()
 
 
-def use_object(storage: Storage, uri: str) -> None:
-    """Write and read an object."""
+def use_object(storage: Storage, uri: str) -> bytes:
+    """Write an object, and read it back: "content"."""
     fs, path = storage.filesystem(uri)
     fs.pipe_file(path, b"content")
-    assert fs.cat_file(path) == b"content"
+    return fs.cat_file(path)
 
 
 def changed(bucket: Bucket, **words: str | None) -> Storage:
@@ -40,8 +40,8 @@ def changed(bucket: Bucket, **words: str | None) -> Storage:
 def test_bearer_token_reaches_gcs_without_asking_google_about_it(gcs: Bucket) -> None:
     storage = changed(gcs, token=SECRET)
 
-    use_table(storage, gcs.url("t.lance"))
-    use_object(storage, gcs.url("object"))
+    assert use_table(storage, gcs.url("t.lance")) == [1, 2]
+    assert use_object(storage, gcs.url("object")) == b"content"
 
 
 def test_service_account_key_reaches_gcs(gcs: Bucket, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_service_account_key_reaches_gcs(gcs: Bucket, tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     path.write_text(json.dumps(key))
 
-    use_table(changed(gcs, token=str(path)), gcs.url("t.lance"))
+    assert use_table(changed(gcs, token=str(path)), gcs.url("t.lance")) == [1, 2]
 
 
 def test_keys_of_users_are_understood_by_lance_too(gcs: Bucket, tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_keys_of_users_are_understood_by_lance_too(gcs: Bucket, tmp_path: Path) 
 def test_s3_needs_no_region_where_an_endpoint_is_given(s3: Bucket) -> None:
     storage = changed(s3, region=None)
 
-    use_table(storage, s3.url("t.lance"))
-    use_object(storage, s3.url("object"))
+    assert use_table(storage, s3.url("t.lance")) == [1, 2]
+    assert use_object(storage, s3.url("object")) == b"content"
 
 
 def test_buckets_are_addressed_by_path_at_an_endpoint_with_a_name(s3: Bucket, datachain_root: Path) -> None:
@@ -80,8 +80,8 @@ def test_buckets_are_addressed_by_path_at_an_endpoint_with_a_name(s3: Bucket, da
 
     storage = changed(s3, endpoint=s3.proxy.url.replace("127.0.0.1", "localhost"))
 
-    use_table(storage, s3.url("t.lance"))
-    use_object(storage, s3.url("folder", "object"))
+    assert use_table(storage, s3.url("t.lance")) == [1, 2]
+    assert use_object(storage, s3.url("folder", "object")) == b"content"
     chain = datachain.read_storage(s3.url("folder/"), **storage.datachain_config(s3.url("folder/")))
     assert chain.to_values("file.path") == ["folder/object"]
 
@@ -89,8 +89,8 @@ def test_buckets_are_addressed_by_path_at_an_endpoint_with_a_name(s3: Bucket, da
 def test_public_s3_bucket_is_read_without_keys(s3: Bucket, datachain_root: Path) -> None:
     import datachain
 
-    use_table(s3.storage, s3.url("t.lance"))
-    use_object(s3.storage, s3.url("folder", "object"))
+    assert use_table(s3.storage, s3.url("t.lance")) == [1, 2]
+    assert use_object(s3.storage, s3.url("folder", "object")) == b"content"
     public = Storage(anonymous=True, options={"endpoint": s3.proxy.url, "region": "us-east-1"})
     fs, path = public.filesystem(s3.url("folder", "object"))
     with pytest.raises(PermissionError):
@@ -108,8 +108,8 @@ def test_public_s3_bucket_is_read_without_keys(s3: Bucket, datachain_root: Path)
 
 
 def test_other_spellings_of_a_scheme_reach_lance(gcs: Bucket, s3: Bucket) -> None:
-    use_table(gcs.storage, absolute(gcs.url("t.lance").replace("gs://", "gcs://")))
-    use_table(s3.storage, absolute(s3.url("t.lance").replace("s3://", "s3a://")))
+    assert use_table(gcs.storage, absolute(gcs.url("t.lance").replace("gs://", "gcs://"))) == [1, 2]
+    assert use_table(s3.storage, absolute(s3.url("t.lance").replace("s3://", "s3a://"))) == [1, 2]
 
 
 def test_changes_by_others_are_seen_by_the_next_look(bucket: Bucket) -> None:
@@ -136,7 +136,7 @@ def test_names_in_urls_are_taken_literally(bucket: Bucket, name: str) -> None:
 
 
 def test_timeout_ends_a_request_that_hangs(bucket: Bucket) -> None:
-    use_object(bucket.storage, bucket.url("object"))
+    assert use_object(bucket.storage, bucket.url("object")) == b"content"
     hasty = Storage(anonymous=bucket.storage.anonymous, options={**bucket.storage.options, "timeout": "400ms"})
     fs, path = hasty.filesystem(bucket.url("object"))
     assert fs.cat_file(path) == b"content"
@@ -155,7 +155,7 @@ def test_no_secret_is_left_in_datachains_database(s3: Bucket, datachain_root: Pa
     import datachain
 
     storage = changed(s3, secret_access_key=SECRET, session_token=SECRET)
-    use_object(s3.storage, s3.url("folder", "object"))
+    assert use_object(s3.storage, s3.url("folder", "object")) == b"content"
 
     config = storage.datachain_config(s3.url("folder/"))
     datachain.read_storage(s3.url("folder/"), **config).save("listed")
