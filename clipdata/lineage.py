@@ -26,6 +26,9 @@ class Lineage:
         step_version: version of the step's code.
         parameters: JSON values the step was built with.
         model: identity of the encoder used, or None.
+        model_name: what the person called that encoder; no part of the fingerprint.
+        trained_on: records of the rows that the models behind the values were trained on (`TrainedRows.to_record`);
+            empty where none of them was fine-tuned here, or nobody knows.
         inputs: columns read.
         upstream: fingerprints of those inputs that were made by a step themselves.
         table_version: version of the table read when the column was first filled.
@@ -42,6 +45,8 @@ class Lineage:
     table_version: int | None = None
     made_at: str | None = None
     made_by: str | None = None
+    model_name: str | None = None
+    trained_on: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -52,7 +57,12 @@ class Lineage:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with the fingerprint spelled out."""
-        return {**asdict(self), "inputs": list(self.inputs), "fingerprint": self.fingerprint}
+        return {
+            **asdict(self),
+            "inputs": list(self.inputs),
+            "trained_on": list(self.trained_on),
+            "fingerprint": self.fingerprint,
+        }
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -63,7 +73,8 @@ class Lineage:
         """Read what `to_json` wrote, in this version of the library or in a later one that says more."""
         known = {entry.name for entry in fields(cls)}
         read = {name: value for name, value in json.loads(text).items() if name in known}
-        return cls(**{**read, "inputs": tuple(read.get("inputs", ()))})
+        lists = {name: tuple(read.get(name, ())) for name in ("inputs", "trained_on")}
+        return cls(**{**read, **lists})
 
     @classmethod
     def of(cls, column: pa.Field) -> Lineage | None:

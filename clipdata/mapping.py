@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,43 +26,11 @@ from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import error_column
+from clipdata.step_protocol import Step
 
 CHECKPOINT_EVERY_S = 30.0
 IMAGE_BATCH_BYTES = 64 << 20
 MAX_ROUNDS = 3
-
-
-@runtime_checkable
-class Step(Protocol):
-    """Makes one column out of others.
-
-    Attributes:
-        name: of the step, in the lineage.
-        version: of its code; another version makes other values.
-        reads: columns it needs.
-        returns: Arrow type of the column.
-        parameters: JSON values that decide the result.
-        model: identity of the encoder that decides the result, or None.
-    """
-
-    name: str
-    version: str
-    reads: tuple[str, ...]
-    returns: pa.DataType
-    parameters: Mapping[str, Any]
-    model: str | None
-
-    def check(self, schema: pa.Schema) -> None:
-        """Raise SchemaError or LineageMismatchError when a table's columns are not what the step needs."""
-        ...
-
-    def prepare(self, batch: pa.RecordBatch) -> Any:
-        """Do the part that needs no model (decoding), in a thread beside it, batch after batch in order."""
-        ...
-
-    def compute(self, batch: pa.RecordBatch, prepared: Any) -> pa.Array | tuple[pa.Array, Sequence[str | None]]:
-        """Return one value a row, and where a value is null the reason for it."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ inserts of the same key keep one row. This module knows Arrow, and nothing of wh
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
 
 from clipdata.errors import SchemaError
 
 PRIMARY_KEY_METADATA = {"lance-schema:unenforced-primary-key": "true"}
+IMAGE_METADATA = {"clipdata.image": "true"}
 ERROR_SUFFIX = "__error"
 
 
@@ -30,12 +31,24 @@ def key_of(schema: pa.Schema) -> str | None:
     return None
 
 
+def image_column(schema: pa.Schema) -> str | None:
+    """Name of the column that holds *the* image: the one whose nulls stand for the file at the row's `uri`.
+
+    The schema declares it; in a table that clipdata did not make it is a column of bytes called "image".
+    """
+    for column in schema:
+        if (column.metadata or {}).get(b"clipdata.image") == b"true":
+            return column.name
+    named = schema.get_field_index("image")
+    return "image" if named >= 0 and is_binary(schema.field(named).type) else None
+
+
 # What is known of an image: where it came from, its original bytes, and what its header says.
 IMAGE_FIELDS: tuple[pa.Field, ...] = (
     key_field("path"),  # relative to the root it came from
     pa.field("filename", pa.string()),  # last part of the path
     pa.field("uri", pa.string()),  # full location
-    pa.field("image", pa.large_binary()),  # original bytes, never re-encoded; null when kept by reference
+    pa.field("image", pa.large_binary(), metadata=IMAGE_METADATA),  # original bytes; null when kept by reference
     pa.field("format", pa.string()),
     pa.field("width", pa.int32()),  # as displayed, in pixels
     pa.field("height", pa.int32()),
@@ -54,6 +67,42 @@ def image_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
 def is_binary(kind: pa.DataType) -> bool:
     """Tell whether a type holds bytes, such as an image's."""
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a type holds texts, dictionary-encoded or not."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Tell whether a type holds lists, of whatever length."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind.value_type if pa.types.is_dictionary(kind) else kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+_FAMILIES: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "text": is_text,
+    "texts": lambda kind: is_list(kind) and is_text(kind.value_type),
+    "integer": _is_integer,
+    "number": _is_number,
+    "numbers": lambda kind: is_list(kind) and _is_number(kind.value_type),
+    "label": lambda kind: is_text(kind) or _is_integer(kind),
+    "bytes": is_binary,
+}
+
+
+def is_of(family: str, kind: pa.DataType) -> bool:
+    """Tell whether a type belongs to a family: "text", "texts", "integer", "number", "numbers", "label" or "bytes"."""
+    return _FAMILIES[family](kind)
 
 
 def error_column(column: str) -> str:

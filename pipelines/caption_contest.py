@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from clipdata.comparison import Comparison
     from clipdata.encoder.model import Encoder
     from clipdata.lance_io.table import Table
-    from clipdata.mapping import Mapped, Step
+    from clipdata.mapping import Mapped
+    from clipdata.step_protocol import Step
     from clipdata.training.run import Run
 
 TRUNK = "image_trunk"

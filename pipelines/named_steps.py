@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clipdata.errors import ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from clipdata.mapping import Step
+    from clipdata.step_protocol import Step
     from clipdata.training.config import TrainConfig
 
 # Name → class in clipdata.steps, and whether it takes a model.
