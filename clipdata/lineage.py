@@ -65,12 +65,8 @@ class Lineage:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with the fingerprint spelled out."""
-        return {
-            **asdict(self),
-            "inputs": list(self.inputs),
-            "trained_on": list(self.trained_on),
-            "fingerprint": self.fingerprint,
-        }
+        lists = {"inputs": list(self.inputs), "trained_on": list(self.trained_on)}
+        return {**asdict(self), **lists, "parameters": _plain(self.parameters), "fingerprint": self.fingerprint}
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -124,8 +120,10 @@ def _plain(value: Any) -> Any:
         if array.dtype != object:
             content = np.ascontiguousarray(array)
             digest = hashlib.sha256(content.tobytes()).hexdigest()
-            return array.item() if array.ndim == 0 else {"array": digest, "dtype": str(array.dtype), "shape": array.shape}
+            return (
+                array.item() if array.ndim == 0 else {"array": digest, "dtype": str(array.dtype), "shape": array.shape}
+            )
     raise UsageError(
         f"a parameter of a step is {type(value).__name__} {value!r:.80}; nothing tells its value from another's",
-        hint="give texts, numbers, lists, dictionaries or arrays as parameters; what is a function belongs to the version",
+        hint="give texts, numbers, lists, dictionaries or arrays; what a function does belongs to the step's version",
     )

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.engines.local import prefetched
 from clipdata.engines.task import FragmentDone, FragmentTask
-from clipdata.errors import ClipdataError, ConcurrentChangeError, StepError
-from clipdata.lance_io.filling import Checkpoint, Part
+from clipdata.errors import ClipdataError, StepError
+from clipdata.lance_io.filling import Checkpoint, CheckpointGone, Part
+from clipdata.prefetch import prefetched
 from clipdata.progress import Counter
 from clipdata.step_protocol import Step
 
@@ -32,9 +32,7 @@ def fill(task: FragmentTask, counter: Counter) -> FragmentDone:
     try:
         work.compute()
         finished = task.filling.finish(task.fragment_id, work.stored, work.held, (work.computed, dict(work.failed)))
-    except ConcurrentChangeError as error:
-        if error.hint:  # what was read went away: nothing can be done with this version
-            raise
+    except CheckpointGone:
         return FragmentDone(task.fragment_id, None)
     except BaseException:
         work.save()

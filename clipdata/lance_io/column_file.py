@@ -68,6 +68,8 @@ class _Head:
 
     def __init__(self, source: Iterable[Chunk]) -> None:
         self._chunks = iter(source)
+        self._places: np.ndarray = np.empty(0, np.int64)
+        self._values: pa.Array = pa.nulls(0)
         self._advance()
 
     @property
@@ -85,8 +87,8 @@ class _Head:
         return taken
 
     def _advance(self) -> None:
-        empty = np.empty(0, np.int64), pa.nulls(0)
-        self._places, self._values = next((chunk for chunk in self._chunks if len(chunk[0])), empty)
+        at_end: Chunk = (np.empty(0, np.int64), pa.nulls(0))
+        self._places, self._values = next((chunk for chunk in self._chunks if len(chunk[0])), at_end)
 
 
 def _window(kind: pa.DataType, start: int, stop: int, pieces: Sequence[Chunk]) -> pa.Array:

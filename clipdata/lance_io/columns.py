@@ -1,8 +1,8 @@
 """Columns that map makes: added empty with their lineage, told apart from others of the same name, and removed whole.
 
-A column carries a mark of its own from the moment it is added. Lance uses the numbers of dropped fields again, so the mark
-is the only thing that says whether the column of a name is still the one that a job fills. Metadata commits alone; no
-data is written here. It must not know what a step is.
+A column carries a mark of its own from the moment it is added. Lance uses the numbers of dropped fields again, so the
+mark is the only thing that says whether the column of a name is still the one that a job fills. Metadata commits alone;
+no data is written here. It must not know what a step is.
 """
 
 from __future__ import annotations

@@ -42,6 +42,10 @@ _ROW_MASK = 0xFFFFFFFF  # the low half of a row address is the row's place in it
 BATCH_BYTES = 64 << 20
 
 
+class CheckpointGone(Exception):  # noqa: N818 - no fault: another run was faster
+    """A stored part of a fragment is not there any more."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Values computed for some rows of a fragment.
@@ -125,7 +129,7 @@ class Filling:
 
     @cached_property
     def _awaited_bytes(self) -> tuple[str, ...]:
-        """Inputs of bytes that are no image: their nulls are left out while reading, for to test them is to read them."""
+        """Inputs of bytes that are no image. Their nulls are left out while reading: to test them is to read them."""
         schema, image = self.table.schema, image_column(self.table.schema)
         return tuple(n for n in self.inputs if is_binary(schema.field(n).type) and n != image)
 
@@ -259,7 +263,7 @@ class Filling:
             tally: rows computed, and those that stayed null by reason.
 
         Raises:
-            ConcurrentChangeError: a stored part is gone, because another run finished the fragment.
+            CheckpointGone: another run finished the fragment, and removed what was stored of it.
         """
         fragment = self._fragment(fragment_id)
         signature = self.signature(fragment)
@@ -332,7 +336,7 @@ class Filling:
     def _load(self, checkpoint: Checkpoint) -> pa.Table:
         rows = self.records.read_arrow(checkpoint.name)
         if rows is None:
-            raise ConcurrentChangeError(f"another run finished a fragment of {self.column!r} that this one works on")
+            raise CheckpointGone(checkpoint.name)
         return rows
 
     def _fragment(self, fragment_id: int) -> Any:

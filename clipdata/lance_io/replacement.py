@@ -1,8 +1,8 @@
 """Replacement: the commit that puts finished column files in place, all at once and only where nothing moved.
 
-What was computed is committed only while the column is the very one it was computed for, its inputs are the very columns
-that were read, and the fragment still has the rows and files of then. So no version holds values under a lineage that
-did not make them, whoever else writes, compacts or removes columns meanwhile.
+What was computed is committed only while the column is the very one it was computed for, its inputs are the very
+columns that were read, and the fragment still has the rows and files of then. So no version holds values under a
+lineage that did not make them, whoever else writes, compacts or removes columns meanwhile.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ def commit_finished(
 
 
 def _commit(
-    filling: Filling, finished: Sequence[Finished], properties: Callable[[Sequence[Finished]], Properties], *, reasons: bool
+    filling: Filling,
+    finished: Sequence[Finished],
+    properties: Callable[[Sequence[Finished]], Properties],
+    *,
+    reasons: bool,
 ) -> tuple[Table, list[Finished]]:
     from lance import LanceOperation
 
