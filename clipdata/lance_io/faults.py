@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from clipdata import retries
 from clipdata.errors import (
     ClipdataError,
     CredentialsError,
@@ -95,11 +94,7 @@ def with_retries(attempt: Callable[[], T], *, attempts: int = 6, base_delay_s: f
 
     The call must be safe to repeat after it has in fact succeeded: write by key, or look for an own id first.
     """
-    for number in range(attempts):
-        try:
-            return attempt()
-        except Exception as error:
-            if number == attempts - 1 or not (is_conflict(error) or is_transient(error)):
-                raise
-            time.sleep(base_delay_s * 2**number * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
-    raise AssertionError("unreachable")
+    policy = retries.Policy(
+        attempts=attempts, base_delay_s=base_delay_s, again=lambda error: is_conflict(error) or is_transient(error)
+    )
+    return retries.call(policy, attempt)
