@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow as pa
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import ClipdataError, StepError
 from clipdata.lance_io.filling import Checkpoint, CheckpointGone, Part
-from clipdata.prefetch import prefetched
+from clipdata.prefetch import prefetch
 from clipdata.progress import Counter
 from clipdata.step_protocol import Step
 
@@ -57,15 +57,21 @@ class _Work:
         done = np.concatenate([np.empty(0, np.int64), *(checkpoint.places for checkpoint in self.stored)])
         self._counter.advance(len(done))
         last_s = time.monotonic()
-        batches = filling.read(task.fragment_id, done, batch_rows=task.batch_rows)
-        for (places, batch), prepared in prefetched(batches, lambda pair: task.step.prepare(pair[1])):
-            part = compute_part(task.step, places, batch, prepared, filling.unread)
-            self.held.append(part)
-            self._count(part)
-            held_bytes = sum(part.values.nbytes for part in self.held)
-            if time.monotonic() - last_s > task.checkpoint_every_s or held_bytes > task.checkpoint_bytes:
-                self._store()
-                last_s = time.monotonic()
+        with closing(prefetch(self._prepared(done))) as batches:
+            for places, batch, prepared in batches:
+                part = compute_part(task.step, places, batch, prepared, filling.unread)
+                self.held.append(part)
+                self._count(part)
+                held_bytes = sum(part.values.nbytes for part in self.held)
+                if time.monotonic() - last_s > task.checkpoint_every_s or held_bytes > task.checkpoint_bytes:
+                    self._store()
+                    last_s = time.monotonic()
+
+    def _prepared(self, done: np.ndarray) -> Generator[tuple[np.ndarray, pa.RecordBatch, Any], None, None]:
+        """Rows still to compute, with what the step prepared of them; runs in a thread beside the model."""
+        task = self._task
+        for places, batch in task.filling.read(task.fragment_id, done, batch_rows=task.batch_rows):
+            yield places, batch, task.step.prepare(batch)
 
     def save(self) -> None:
         """Store what is held, because the work ends early; an error that is under way goes on."""
