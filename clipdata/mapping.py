@@ -19,9 +19,9 @@ from clipdata.engines.local import LocalEngine
 from clipdata.engines.task import Engine, FragmentTask
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import columns
-from clipdata.lance_io.column_file import fixed_width
 from clipdata.lance_io.filling import BATCH_BYTES, Filling, Finished
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.presence import fixed_width
 from clipdata.lance_io.replacement import commit_finished
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
@@ -125,15 +125,13 @@ def map_column(
     job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
     job.run(retry_failed=retry_failed)
     computed, failed = job.counts()
-    reasons = columns.reasons_of(table.schema, column)
-    unfilled = f"`{column}` IS NULL" + (f" AND `{reasons}` IS NULL" if reasons else "")
-    filled = table.count_rows(f"`{column}` IS NOT NULL")
+    filled, waiting = job.tally()
     return Mapped(
         column=column,
         computed=computed,
         failed=failed,
         kept=max(filled - (computed - sum(failed.values())), 0),  # rows may have been deleted since
-        waiting=table.count_rows(unfilled),
+        waiting=waiting,
         version=table.version,
         seconds=time.monotonic() - started,
         notes=job.notes,
@@ -318,6 +316,10 @@ class _Job:
         for entry in own:
             failed.update(entry.failed)
         return sum(entry.computed for entry in own), dict(failed)
+
+    def tally(self) -> tuple[int, int]:
+        """Rows of the table that have a value, and those that have neither a value nor a reason."""
+        return self._filling(retry_failed=False).tally()
 
     def _filling(self, *, retry_failed: bool) -> Filling:
         """The work as it stands at the table's version.

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.presence import MISSING, NARROW_BYTES, fixed_width
 from clipdata.lance_io.table import Table
 from clipdata.storage import join
 
@@ -24,13 +26,13 @@ _FEW_RUNS = 64
 
 
 def write_column(
-    table: Table, column: pa.Field, num_rows: int, sources: Callable[[], Sequence[Iterable[Chunk]]]
+    table: Table, column: pa.Field, fragment: Any, sources: Callable[[], Sequence[Iterable[Chunk]]]
 ) -> str:
     """Write a column file and return its name.
 
     Args:
         column: name and type.
-        num_rows: physical rows of the fragment, deleted ones included.
+        fragment: the file gets a row for each of its physical rows, deleted ones included.
         sources: gives the values, each source ascending in place and no place in two of them; called anew when the
             storage failed. Places that no source names are null.
     """
@@ -43,9 +45,12 @@ def write_column(
     def attempt() -> None:
         version = table.dataset.data_storage_version
         target = join(table.uri, "data", name)
+        missing = -fragment.num_deletions  # rows that are gone miss nothing
         with LanceFileWriter(target, schema=schema, version=version, storage_options=options) as writer:
-            for values in in_order(column.type, num_rows, sources()):
+            for values in in_order(column.type, fragment.physical_rows, sources()):
+                missing += values.null_count
                 writer.write_batch(pa.record_batch([values], schema=schema))
+            writer.add_schema_metadata(MISSING, str(missing))
 
     with translated(table.uri, "writing a column file of"):
         with_retries(attempt)
@@ -99,7 +104,7 @@ def _window(kind: pa.DataType, start: int, stop: int, pieces: Sequence[Chunk]) -
     if len(places) == stop - start:
         return values
     ends = np.flatnonzero(np.diff(places, append=np.iinfo(np.int64).max) != 1) + 1
-    if len(ends) > _FEW_RUNS and not fixed_width(kind) > 64:
+    if len(ends) > _FEW_RUNS and fixed_width(kind) <= NARROW_BYTES:
         source = np.full(stop - start, -1, np.int64)
         source[places - start] = np.arange(len(places))
         return values.take(pa.array(source, mask=source < 0))
@@ -121,20 +126,8 @@ def _joined(pieces: Sequence[Chunk]) -> Chunk:
     order = np.argsort(places, kind="stable")
     places = places[order]
     cuts = np.flatnonzero(np.diff(order, append=-2) != 1) + 1
-    if len(cuts) > _FEW_RUNS and not fixed_width(values.type) > 64:
+    if len(cuts) > _FEW_RUNS and fixed_width(values.type) <= NARROW_BYTES:
         return places, values.take(pa.array(order))
     starts = [0, *cuts[:-1].tolist()]
     runs = [values[int(order[a]) : int(order[b - 1]) + 1] for a, b in zip(starts, cuts.tolist(), strict=True)]
     return places, pa.concat_arrays(runs)
-
-
-def fixed_width(kind: pa.DataType) -> int:
-    """Bytes that every value of a type takes, null or not; 0 where it depends on the value."""
-    if pa.types.is_fixed_size_list(kind):
-        return kind.list_size * max(fixed_width(kind.value_type), 1)
-    if pa.types.is_struct(kind):
-        return sum(fixed_width(member.type) for member in kind)
-    try:
-        return max(kind.bit_width // 8, 1)
-    except ValueError:
-        return 0

@@ -64,12 +64,22 @@ def add(table: Table, field: pa.Field) -> Table:
         if field.name in newest.schema.names:
             return newest
         _remove_left_reasons(newest, field.name)
-        newest = open_table(table.uri, storage=table.storage)
-        newest.dataset.add_columns([field])
-        return open_table(table.uri, storage=table.storage)
+        return _added(table, field)
 
     with translated(table.uri, "adding columns to"):
         return with_retries(attempt, attempts=10)
+
+
+def _added(table: Table, field: pa.Field) -> Table:
+    """The newest version with a column of a name, by whoever was first."""
+    try:
+        open_table(table.uri, storage=table.storage).dataset.add_columns([field])
+    except (OSError, ValueError):  # Lance has one error for each moment at which another writer can be faster
+        newest = open_table(table.uri, storage=table.storage)
+        if field.name not in newest.schema.names:
+            raise
+        return newest
+    return open_table(table.uri, storage=table.storage)
 
 
 def _remove_left_reasons(table: Table, column: str) -> None:
@@ -116,8 +126,7 @@ def ensure_reasons(table: Table, column: str) -> Table:
         if column not in newest.schema.names or reasons_of(newest.schema, column):
             return newest
         mark = mark_of(newest.schema.field(column))
-        newest.dataset.add_columns([pa.field(error_column(column), pa.string(), metadata={REASONS_OF: mark})])
-        return open_table(table.uri, storage=table.storage)
+        return _added(table, pa.field(error_column(column), pa.string(), metadata={REASONS_OF: mark}))
 
     with translated(table.uri, "adding columns to"):
         return with_retries(attempt, attempts=10)

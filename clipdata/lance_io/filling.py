@@ -29,6 +29,7 @@ from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import mark_of, reasons_of
 from clipdata.lance_io.faults import translated
+from clipdata.lance_io.presence import count_missing, files_of
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import References, columns_needed
@@ -136,24 +137,42 @@ class Filling:
     @property
     def condition(self) -> str:
         """SQL condition of the rows to compute: null so far, not failed before, and with every input there."""
+        return " AND ".join([f"`{self.column}` IS NULL", *self._computable])
+
+    @property
+    def _computable(self) -> list[str]:
+        """SQL terms of rows that can be computed, whether or not they have a value."""
         schema = self.table.schema
-        terms = [f"`{self.column}` IS NULL"]
-        terms += [f"`{name}` IS NOT NULL" for name in self.inputs if not is_binary(schema.field(name).type)]
+        terms = [f"`{name}` IS NOT NULL" for name in self.inputs if not is_binary(schema.field(name).type)]
         reasons = reasons_of(schema, self.column)
         if reasons and not self.retry_failed:
             terms.append(f"`{reasons}` IS NULL")
-        return " AND ".join(terms)
+        return terms
 
     def pending(self, recorded: Sequence[Finished] = ()) -> list[tuple[int, int]]:
         """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
         ready = {finished.fragment_id for finished in recorded}
+        among = " AND ".join(self._computable) or None
         with translated(self.table.uri, "reading"):
             counts = [
-                (fragment.fragment_id, fragment.count_rows(self.condition))
+                (fragment.fragment_id, count_missing(self.table, fragment, self.column, among=among))
                 for fragment in self.table.dataset.get_fragments()
                 if fragment.fragment_id not in ready
             ]
         return [(fragment_id, num_rows) for fragment_id, num_rows in counts if num_rows]
+
+    def tally(self) -> tuple[int, int]:
+        """Rows that have a value, and rows that have neither a value nor a reason."""
+        reasons = reasons_of(self.table.schema, self.column)
+        missing = unexplained = 0
+        with translated(self.table.uri, "reading"):
+            for fragment in self.table.dataset.get_fragments():
+                found = count_missing(self.table, fragment, self.column)
+                missing += found
+                if found and reasons:
+                    found = count_missing(self.table, fragment, self.column, among=f"`{reasons}` IS NULL")
+                unexplained += found
+        return self.table.num_rows - missing, unexplained
 
     def recorded(self) -> list[Finished]:
         """Fragments that an earlier run finished, from what they still are, and whose files are still there."""
@@ -269,11 +288,10 @@ class Filling:
         signature = self.signature(fragment)
         if not stored and not held:
             return Finished(fragment_id, signature, None)
-        num_rows, kind = fragment.physical_rows, self.table.schema.field(self.column)
         file = write_column(
             self.table,
-            kind,
-            num_rows,
+            self.table.schema.field(self.column),
+            fragment,
             lambda: [self._kept(fragment, self.column), *map(self._stored, _lanes(stored)), _values(held)],
         )
         finished = Finished(fragment_id, signature, file, None, tally[0], dict(tally[1]))
@@ -282,7 +300,7 @@ class Filling:
             reasons_file = write_column(
                 self.table,
                 pa.field(error_column(self.column), pa.string()),
-                num_rows,
+                fragment,
                 lambda: [self._kept(fragment, present, but=reasons[0]) if present else (), [reasons]],
             )
             finished = Finished(**{**asdict(finished), "reasons_file": reasons_file})
@@ -309,7 +327,7 @@ class Filling:
 
     def _kept(self, fragment: Any, column: str, but: np.ndarray | None = None) -> Iterator[Chunk]:
         """Values of a fragment that are there already."""
-        if not _files_of(self.table.dataset, fragment, (column,)):
+        if not files_of(self.table.dataset, fragment, (column,)):
             return
         with readable(self.table):
             scanner = fragment.scanner(
@@ -358,21 +376,8 @@ def signature_of(dataset: lance.LanceDataset, fragment: Any, column: str, inputs
         raise StorageError(f"fragment {fragment.fragment_id} does not say how many rows it has")
     names = (*inputs, column)
     marks = {name: mark_of(dataset.schema.field(name)) for name in names}
-    files = _files_of(dataset, fragment, names)
+    files = files_of(dataset, fragment, names)
     return json.dumps({"rows": fragment.physical_rows, "columns": marks, "files": files}, sort_keys=True)
-
-
-def _files_of(dataset: lance.LanceDataset, fragment: Any, names: Sequence[str]) -> list[str]:
-    """Files that hold columns of a fragment; a column that was never filled has none."""
-    wanted: set[int] = set()
-    for column in dataset.lance_schema.fields():
-        if column.name() in names:
-            wanted |= _field_ids(column)
-    return sorted(file.path for file in fragment.metadata.files if wanted & set(file.fields))
-
-
-def _field_ids(column: Any) -> set[int]:
-    return {column.id()}.union(*(_field_ids(child) for child in column.children()))
 
 
 def _lanes(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
