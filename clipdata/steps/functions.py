@@ -71,19 +71,27 @@ class FunctionStep(BaseStep):
             ) from error
 
     def _of_rows(self, batch: pa.RecordBatch) -> tuple[pa.Array, list[str | None]]:
-        function, keywords = self.function, self._keywords
-        values: list[Any] = [None] * batch.num_rows
+        call = functools.partial(self.function, **self._keywords) if self._keywords else self.function
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        values: list[Any] = []
         errors: list[str | None] = [None] * batch.num_rows
-        for place, row in enumerate(zip(*(column.to_pylist() for column in batch.columns), strict=True)):
+        while len(values) < batch.num_rows:
             try:
-                values[place] = function(*row, **keywords)
-            except Exception as error:  # any fault of the user's function belongs to this row
-                errors[place] = f"{type(error).__name__}: {error}"
+                for row in rows:
+                    values.append(call(*row))
+            except (
+                Exception
+            ) as error:  # any fault of the user's function belongs to this row; the loop goes on after it
+                errors[len(values)] = f"{type(error).__name__}: {error}"
+                values.append(None)
         return self._as_array(values, errors), errors
 
     def _as_array(self, values: list[Any], errors: list[str | None]) -> pa.Array:
         """All values at once; where one does not fit the type, each by itself, and the reason at its place."""
-        if pa.types.is_integer(self.returns):  # Arrow cuts off what stands behind the point, without a word
+        # Arrow cuts off what stands behind the point, without a word.
+        if pa.types.is_integer(self.returns) and any(
+            issubclass(k, float | np.floating) for k in set(map(type, values))
+        ):
             for place, value in enumerate(values):
                 if isinstance(value, float | np.floating) and not float(value).is_integer():
                     values[place], errors[place] = None, f"ValueError: {value} is no {self.returns}"
