@@ -14,19 +14,19 @@ import types
 import typing
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pyarrow as pa
 
 from clipdata import images
 from clipdata.errors import ImageRefused, SchemaError
+from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
 from clipdata.storage import redact
 from ingest.digests import canonical, digest
-from ingest.image_rows import image_record, in_order
+from ingest.image_rows import image_record
 from ingest.job import batch_of
 from ingest.source import Item, Refuse, Reject
 
@@ -110,16 +110,16 @@ class ChainRows:
         schema = self.schema()
         records: list[dict[str, Any]] = []
         size = 0
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="clipdata-read") as pool:
-            for outcome in in_order(pool, self._record, items, ahead=2 * THREADS):
-                if isinstance(outcome, Reject):
-                    refuse(outcome)
-                    continue
-                records.append(outcome)
-                size += len(outcome.get("image") or b"")
-                if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                    yield batch_of(records, schema)
-                    records, size = [], 0
+        listed = cast("Iterable[ChainItem]", items)  # the job reads what this source listed
+        for outcome in map_ordered(self._record, listed, num_threads=THREADS):
+            if isinstance(outcome, Reject):
+                refuse(outcome)
+                continue
+            records.append(outcome)
+            size += len(outcome.get("image") or b"")
+            if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
+                yield batch_of(records, schema)
+                records, size = [], 0
         if records:
             yield batch_of(records, schema)
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from clipdata import images
 from clipdata.errors import ImageRefused, SchemaError
+from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, redact
-from ingest.image_rows import image_record, in_order
+from ingest.image_rows import image_record
 from ingest.job import batch_of
 from ingest.parquet_files import ROW_KEY, ParquetFiles
 from ingest.source import Item, Refuse, Reject
@@ -75,7 +76,7 @@ class EmbeddedImages(ParquetFiles):
                 try:
                     for batch in self._batches(item, refuse):
                         rows = [(item, first + place, row) for place, row in enumerate(batch.to_pylist())]
-                        outcomes = list(in_order(pool, self._record, rows, ahead=2 * THREADS))
+                        outcomes = list(map_ordered(self._record, rows, pool=pool, max_items=2 * THREADS))
                         for outcome in outcomes:
                             if isinstance(outcome, Reject):
                                 refuse(outcome)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 
@@ -21,10 +20,11 @@ from clipdata.errors import ImageRefused, NotFoundError, TransientError
 from clipdata.objects.listing import list_objects
 from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
 from clipdata.objects.stamps import UNKNOWN, Stamp
+from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.folder_walk import FolderWalk, read_file
-from ingest.image_rows import HEADER_BYTES, image_record, in_order, reference_record
+from ingest.image_rows import HEADER_BYTES, image_record, reference_record
 from ingest.job import batch_of
 from ingest.source import Item, Refuse, Reject
 
@@ -157,8 +157,8 @@ class ImageFiles:
                 self._ignored[suffix] += 1
 
     def _read_local(self, items: Iterable[Item]) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="clipdata-read") as pool:
-            yield from in_order(pool, self._file_record, items, ahead=2 * CHECK_THREADS)
+        listed = cast("Iterable[ImageItem]", items)  # the job reads what this source listed
+        yield from map_ordered(self._file_record, listed, num_threads=CHECK_THREADS)
 
     def _file_record(self, item: ImageItem) -> Outcome:
         def read(stop: int | None) -> tuple[ImageItem, bytes]:
@@ -181,9 +181,7 @@ class ImageFiles:
         def record(read: tuple[Wanted[ImageItem], Body | Unread]) -> Outcome:
             return self._object_record(reader, *read)
 
-        with ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="clipdata-check") as pool:
-            bodies = reader.read(self._wanted(items, refuse))
-            yield from in_order(pool, record, bodies, ahead=2 * CHECK_THREADS)
+        yield from map_ordered(record, reader.read(self._wanted(items, refuse)), num_threads=CHECK_THREADS)
 
     def _wanted(self, items: Iterable[Item], refuse: Refuse) -> Iterator[Wanted[ImageItem]]:
         """What to read of each object; those too large are refused without a request."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from clipdata import images
-from clipdata.errors import ImageRefused, TransientError
+from clipdata.errors import ImageRefused
 from ingest.source import Item
 
 HEADER_BYTES = 64 << 10
@@ -61,27 +58,3 @@ def _known(item: Item, header: images.ImageHeader) -> dict[str, Any]:
         "height": header.height,
         "etag": item.etag,
     }
-
-
-def in_order(pool: ThreadPoolExecutor, work: Any, items: Iterable[Any], *, ahead: int) -> Iterator[Any]:
-    """Results in the order of the items, with a bounded number under way.
-
-    Raises:
-        TransientError: of `items`, after the results of the items before.
-    """
-    waiting: deque[Future[Any]] = deque()
-    try:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-        except TransientError:
-            while waiting:
-                yield waiting.popleft().result()
-            raise
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -6,17 +6,15 @@ which the source gave them, and in the caller's thread. It knows sources, and no
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from clipdata.errors import TransientError
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
+from clipdata.prefetch import pushed
 from ingest.source import Item, Refuse, Reject, Source
 
 AHEAD_BYTES = 64 << 20
@@ -27,54 +25,6 @@ _ENTRY_BYTES = 1 << 10  # what an entry costs beside its data
 _LAST_WAIT_S = 10.0
 
 Entry: TypeAlias = pa.RecordBatch | Reject
-
-
-class _StoppedError(Exception):
-    """Nobody wants the rest."""
-
-
-class _Shelf:
-    """Entries between the thread that reads and the one that writes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes, self._held = max_bytes, 0
-        self._entries: deque[Entry] = deque()
-        self._changed = threading.Condition()
-        self._ended = self._stopped = False
-        self._error: BaseException | None = None
-
-    def put(self, entry: Entry) -> None:
-        cost = _cost(entry)
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or not self._held or self._held + cost <= self._max_bytes)
-            if self._stopped:
-                raise _StoppedError
-            self._entries.append(entry)
-            self._held += cost
-            self._changed.notify_all()
-
-    def end(self, error: BaseException | None) -> None:
-        with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
-    def take(self) -> Iterator[Entry]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or bool(self._entries))
-                if not self._entries:
-                    if self._error is not None:
-                        raise self._error
-                    return
-                entry = self._entries.popleft()
-                self._held -= _cost(entry)
-                self._changed.notify_all()
-            yield entry
 
 
 def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_BYTES) -> Generator[Entry, None, None]:
@@ -88,25 +38,12 @@ def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_
     Raises:
         Whatever the source raised, after all that it gave before.
     """
-    shelf = _Shelf(max_bytes)
 
-    def run() -> None:
-        last: BaseException | None = None
-        try:
-            with suppress(_StoppedError):  # the caller closed the generator: nobody waits for what is left
-                for batch in source.read(items, shelf.put):
-                    shelf.put(batch)
-        except BaseException as error:
-            last = error
-        shelf.end(last)
+    def produce(put: Callable[[Entry], None]) -> None:
+        for batch in source.read(items, put):
+            put(batch)
 
-    thread = threading.Thread(target=run, name="clipdata-read-ahead", daemon=True)
-    thread.start()
-    try:
-        yield from shelf.take()
-    finally:
-        shelf.stop()
-        thread.join(_LAST_WAIT_S)
+    return pushed(produce, max_items=None, cost=_cost, max_cost=max_bytes, last_wait_s=_LAST_WAIT_S)
 
 
 def rows_of(entries: Iterable[Entry], refuse: Refuse, advance: Callable[[int], None]) -> Iterator[pa.RecordBatch]:

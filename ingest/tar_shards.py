@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -21,10 +20,11 @@ import pyarrow as pa
 from clipdata import images, retries
 from clipdata.errors import ImageRefused, SchemaError
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
+from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
-from ingest.image_rows import image_record, in_order
+from ingest.image_rows import image_record
 from ingest.job import batch_of
 from ingest.json_fields import LEFTOVER, JsonColumns, is_writable
 from ingest.shard_manifest import read_manifest
@@ -145,10 +145,11 @@ class TarShards:
         def record(sample: Sample) -> dict[str, Any] | Reject:
             return self._record(item, sample, columns)
 
-        with self._open(item) as stream, ThreadPoolExecutor(CHECK_THREADS) as pool:
+        with self._open(item) as stream:
             whole = WholeStream(stream, item.size)
             samples = _until_broken(self._samples(whole, item, refuse), item, refuse)
-            yield from in_order(pool, record, self._tallied(islice(samples, skip, None)), ahead=2 * CHECK_THREADS)
+            wanted = self._tallied(islice(samples, skip, None))
+            yield from map_ordered(record, wanted, num_threads=CHECK_THREADS)
 
     def _samples(self, stream: Readable, item: Item, refuse: Refuse) -> Iterator[Sample]:
         def refuse_member(name: str, reason: str, detail: str) -> None:

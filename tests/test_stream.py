@@ -18,7 +18,6 @@ from clipdata.errors import ConfigError, ImageRefused, SchemaError, UsageError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.stream import Stream, load
 from clipdata.stream.columns import distinct_texts, to_batch
-from clipdata.stream.prefetch import prefetched
 
 NUM_ROWS = 50
 
@@ -378,19 +377,6 @@ def test_distinct_texts_keep_their_first_order():
     assert texts == ["b", "a", "c"]
     assert index.tolist() == [0, 1, 1, 1, 2]
     assert counts.tolist() == [2, 0, 3]
-
-
-def test_an_error_ahead_is_raised_at_its_place():
-    def items():
-        yield 1
-        yield 2
-        raise ValueError("third")
-
-    ahead = prefetched(items(), 5)
-
-    assert [next(ahead), next(ahead)] == [1, 2]
-    with pytest.raises(ValueError, match="third"):
-        next(ahead)
 
 
 def test_a_process_that_ends_in_the_middle_of_a_stream_ends_cleanly(table, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +9,17 @@ import pyarrow as pa
 
 from clipdata.errors import LineageMismatchError, SchemaError
 from clipdata.lineage import Lineage
+from clipdata.step_protocol import BaseStep
 from clipdata.steps.recall import ImageRecall, TextRecall
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
 
-class EncoderStep:
+NOT_FINITE = "the model gave no finite number"
+
+
+class EncoderStep(BaseStep):
     """A step that scores or embeds images.
 
     Args:
@@ -30,7 +33,6 @@ class EncoderStep:
     version: str
     returns: pa.DataType
     reads: tuple[str, ...]
-    parameters: Mapping[str, Any]
 
     def __init__(self, encoder: Encoder, *, image: str = "image", trunk: str | None = None) -> None:
         self.encoder = encoder

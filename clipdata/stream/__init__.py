@@ -5,7 +5,6 @@ fetch.py      reading the rows of several batches at once
 decode.py     images of a batch to one tensor
 columns.py    Arrow columns to tensors and lists
 assembly.py   rows to a batch
-prefetch.py   an iterator run ahead in a thread
 dataset.py    Stream, the torch dataset
 loader.py     worker processes for it
 """

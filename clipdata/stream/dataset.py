@@ -36,6 +36,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from clipdata.cores import num_cores
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import Table
+from clipdata.prefetch import prefetch
 from clipdata.storage import redact
 from clipdata.stream.assembly import Batch, Request, Tokenize, assemble, refuse_nulls
 from clipdata.stream.decode import ImageDecoder, Prepare
@@ -49,7 +50,6 @@ from clipdata.stream.plan import (
     check_ranks,
     worker_batches,
 )
-from clipdata.stream.prefetch import prefetched
 
 MAX_THREADS = 16
 BATCHES_AHEAD = 2
@@ -187,7 +187,7 @@ class Stream(IterableDataset[Batch]):
         """Read, decode and tokenize in a thread, some batches ahead of whoever trains on them."""
         share = max(num_cores() // self._worker()[1], 1)
         num_threads = self._num_threads or min(share, MAX_THREADS)
-        ahead = prefetched(self._assembled(numbers, num_threads), BATCHES_AHEAD)
+        ahead = prefetch(self._assembled(numbers, num_threads), max_items=BATCHES_AHEAD)
         try:
             yield from ahead
         finally:
@@ -195,7 +195,7 @@ class Stream(IterableDataset[Batch]):
 
     def _assembled(self, numbers: range, num_threads: int) -> Generator[Batch, None, None]:
         fetcher = Fetcher(self._table, self._request.read_columns(self._table))
-        rows = prefetched(fetcher.read(self._slots(numbers)), 1)
+        rows = prefetch(fetcher.read(self._slots(numbers)), max_items=1)
         decoder = None
         if self._prepare is not None:
             decoder = ImageDecoder(self._prepare, self._table.storage, num_threads=num_threads)
