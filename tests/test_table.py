@@ -10,8 +10,9 @@ import polars
 import pyarrow as pa
 import pytest
 
+import clipdata as cd
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.table import Table, as_table, exists, open_table
 from tests.tables import append_numbers, number_table
 
@@ -213,7 +214,16 @@ def test_a_column_that_lance_cannot_read_is_one_line_and_no_panic(
     if not blocking:
         assert table.query("SELECT n FROM dataset").num_rows == table.to_table(["n"]).num_rows == 2
     assert "panicked" not in capfd.readouterr().err
-    assert versions(table.uri)
+    assert log(table.uri)
     if blocking:
         table.dataset.drop_columns([name])  # as the hint says
         assert table.latest().to_table().num_rows == 2
+
+
+def test_the_log_of_a_table_is_asked_for_by_the_word_of_the_command(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    pinned = table.pinned()
+    append_numbers(table, 3, 5)
+
+    assert [entry.version for entry in cd.log(pinned)] == [entry.version for entry in cd.log(tmp_path / "t.lance")]
+    assert cd.log(pinned)[-1].num_rows == 5
