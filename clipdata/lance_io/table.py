@@ -259,7 +259,11 @@ def open_table(
     return Table(location, dataset.version, settings, dataset)
 
 
-def as_table(table: Table | str | os.PathLike[str], *, storage: Storage | None = None) -> Table:
+AnyTable = Table | str | os.PathLike[str]
+"""A table, or where one is: what every verb takes."""
+
+
+def as_table(table: AnyTable, *, storage: Storage | None = None) -> Table:
     """The table that a verb was given, or the one at the location it was given.
 
     Args:
