@@ -14,19 +14,12 @@ import pyarrow as pa
 from clipdata.errors import SchemaError, UsageError
 from clipdata.schema import ERROR_SUFFIX, key_of
 
-# Columns that Lance adds to what it reads; a stored one of that name makes each read of the table fail, or hides it.
-LANCE_COLUMNS = frozenset(
-    {
-        "_rowid",
-        "_rowaddr",
-        "_rowoffset",
-        "_row_created_at_version",
-        "_row_last_updated_at_version",
-        "_distance",
-        "_score",
-        "_relevance_score",
-    }
+# Columns that every Lance table has; beside a stored one of that name no row of the table can be read.
+HIDDEN_COLUMNS = frozenset(
+    {"_rowid", "_rowaddr", "_rowoffset", "_row_created_at_version", "_row_last_updated_at_version"}
 )
+# Columns that Lance adds to what it reads.
+LANCE_COLUMNS = HIDDEN_COLUMNS | {"_distance", "_score", "_relevance_score"}
 MAX_NAME_BYTES = 200  # records of a column's map lie in a folder of its name, and a file system allows 255
 _UNREADABLE = re.compile(r"[`.*]")
 
@@ -55,7 +48,7 @@ def check_column_name(name: str, schema: pa.Schema | None = None) -> None:
 
 def is_readable(name: str) -> bool:
     """Tell whether Lance can read a column of this name, where another tool made it."""
-    return bool(name) and "`" not in name and name not in LANCE_COLUMNS
+    return bool(name) and "`" not in name and name not in HIDDEN_COLUMNS
 
 
 def quoted(name: str) -> str:

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from clipdata.errors import SchemaError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import require_columns
@@ -79,7 +79,7 @@ class Exported:
 
 
 def export_shards(
-    table: Table,
+    table: AnyTable,
     out: str | os.PathLike[str],
     *,
     where: str | None = None,
@@ -108,6 +108,7 @@ def export_shards(
         SchemaError: a column does not exist, or holds what JSON cannot.
         UsageError: the folder holds something else; or there is no caption column.
     """
+    table = as_table(table, storage=storage)
     job = _Export(table, absolute(out), storage or table.storage, where, rows_per_shard, columns, caption)
     return job.run(progress or Silent(), overwrite=overwrite)
 

@@ -16,7 +16,7 @@ from clipdata.engines.local import LocalEngine
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import LineageMismatchError, SchemaError, StepError, UsageError
 from clipdata.lance_io import rows
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from clipdata.progress import Counter
 from clipdata.schema import key_field
@@ -279,7 +279,7 @@ def test_a_step_may_not_write_what_it_reads(tmp_path: Path) -> None:
 def test_the_history_says_what_map_did(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     cd.map_column(table, Doubler(), "double")
-    last = versions(table.uri)[-1]
+    last = log(table.uri)[-1]
     assert last.properties is not None
     assert last.properties.verb == "map"
     assert last.properties.parameters["column"] == "double"

@@ -14,7 +14,7 @@ import clipdata as cd
 import clipdata.mapping
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError
 from clipdata.lance_io import rows
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
 from clipdata.step_protocol import BaseStep
@@ -245,9 +245,7 @@ def test_the_log_counts_what_was_committed_not_what_was_computed(tmp_path: Path)
         table, Plus(100, meanwhile=lambda: rows.delete_keys(open_table(table.uri), ["000001"])), "made"
     )
 
-    said = [
-        entry.properties.rows for entry in versions(table.uri) if entry.properties and entry.properties.verb == "map"
-    ]
+    said = [entry.properties.rows for entry in log(table.uri) if entry.properties and entry.properties.verb == "map"]
     assert sum(entry["computed"] for entry in said) == done.computed == 8
     assert done.kept >= 0
 

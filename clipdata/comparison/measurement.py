@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from clipdata.comparison.pairs import Pairs, read
 from clipdata.comparison.request import Request, resolve
 from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Verdict
 from clipdata.errors import UsageError
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.statistics import (
     AnyFloatArray,
     FloatArray,
@@ -27,9 +28,6 @@ from clipdata.statistics import (
     two_sided_p,
 )
 
-if TYPE_CHECKING:
-    from clipdata.lance_io.table import Table
-
 TIE = 1e-6
 MIN_GROUP_CLUSTERS = 30
 MIN_CLUSTERS = 2
@@ -40,12 +38,12 @@ _SHOWN_CHARACTERS = 200
 
 
 def compare(
-    table: Table,
+    table: AnyTable,
     before: str,
     after: str,
     *,
     where: str | None = None,
-    table_before: Table | None = None,
+    table_before: AnyTable | None = None,
     on: str | None = None,
     by: str | None = None,
     cluster: str | None = None,
@@ -85,6 +83,7 @@ def compare(
         raise UsageError(
             f"compare: resamples={resamples}, num_rows_shown={num_rows_shown}; expected at least 200, and at least 0"
         )
+    table, table_before = as_table(table), as_table(table_before) if table_before is not None else None
     request = resolve(
         table,
         before,

@@ -142,9 +142,14 @@ def _properties_at(table: Table, version: int) -> Properties | None:
     return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
 
 
-def versions(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> list[Version]:
-    """All versions of a table, oldest first."""
-    table = open_table(uri, storage=storage)
+def log(table: Table | str | os.PathLike[str], *, storage: Storage | None = None) -> list[Version]:
+    """All versions of a table, oldest first, with the verbs that made them.
+
+    Args:
+        table: or its location; a handle that is pinned to an older version shows the later ones too.
+        storage: how to reach the location.
+    """
+    table = table.latest() if isinstance(table, Table) else open_table(table, storage=storage)
     with translated(table.uri, "reading the history of"):
         tags: dict[int, list[str]] = {}
         for name, tag in table.dataset.tags.list().items():

@@ -35,7 +35,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from clipdata.cores import num_cores
 from clipdata.errors import ConfigError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.prefetch import prefetch
 from clipdata.storage import redact
 from clipdata.stream.assembly import Batch, Request, Tokenize, assemble, refuse_nulls
@@ -83,7 +83,7 @@ class Stream(IterableDataset[Batch]):
 
     def __init__(
         self,
-        table: Table,
+        table: AnyTable,
         columns: Sequence[str],
         *,
         batch_size: int,
@@ -107,9 +107,9 @@ class Stream(IterableDataset[Batch]):
         self._world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
         check_ranks(batch_size, self._rank, self._world_size)
         self._request = Request(tuple(columns), texts, tokenize)
-        self._request.check(table, can_prepare=prepare is not None)
         # Another handle, because the caller's moves to a newer version when a column is mapped through it.
-        self._table = Table(table.uri, table.version, table.storage, table.dataset)
+        self._table = table = as_table(table).pinned()
+        self._request.check(table, can_prepare=prepare is not None)
         self._where, self._prepare, self._num_threads = where, prepare, num_threads
         self._rows = table.offsets(where) if rows is None and where is not None else rows
         num_rows = table.num_rows if self._rows is None else len(self._rows)

@@ -17,7 +17,7 @@ import torch
 
 from clipdata.encoder import Encoder, export
 from clipdata.errors import ClipdataError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
@@ -33,7 +33,7 @@ EVALUATION_BATCH = 256
 
 
 def train(
-    table: Table,
+    table: AnyTable,
     encoder: Encoder,
     config: TrainConfig,
     *,
@@ -63,7 +63,7 @@ def train(
     """
     progress = progress or Silent()
     folder = run_folder(out)
-    pinned = Table(table.uri, table.version, table.storage, table.dataset)
+    pinned = as_table(table).pinned()
     _refuse_ranks()
     with resumption.alone_in(folder):
         resumption.clear(folder, resume=resume, overwrite=overwrite)

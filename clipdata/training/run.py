@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.notebook import html_facts, html_table
 from clipdata.storage import is_remote
 from clipdata.training.checkpoints import complete, sync
 from clipdata.training.config import OPERATIONAL, TrainConfig
@@ -105,6 +106,16 @@ class Run:
             **(json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}),
             "epochs": self.epochs,
         }
+
+    def _repr_html_(self) -> str:
+        table = self.record["table"]
+        facts = {
+            "state": "finished" if self.is_finished else "not finished",
+            "encoder": self.record["encoder"]["name"],
+            "rows": f"{table['num_rows']:,} of {table['uri']}, version {table['version']}",
+            "where": table["where"],
+        }
+        return html_facts(facts, title=f"run {self.path}") + html_table(self.epochs)
 
     def __str__(self) -> str:
         table = self.record["table"]
