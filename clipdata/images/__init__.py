@@ -8,8 +8,8 @@
     pixels.py       probe, decode, check
     batches.py      the images of a batch of rows: each distinct one decoded once, in threads
 
-All but batches.py are pure functions of the bytes they are given, safe in threads, and leaves the interpreter lock to others
-while pixels are decoded. It knows nothing of files, tables, torch or the network.
+All but batches.py are pure functions of the bytes they are given, safe in threads, and leave the interpreter lock to
+others while pixels are decoded. The package knows nothing of files, tables, torch or the network.
 """
 
 from clipdata.errors import ImageRefused
