@@ -64,7 +64,8 @@ def save(folder: Path, step: int, weights: Mapping[str, torch.Tensor], state: Ma
                 shutil.rmtree(leftover)
         aside.mkdir()
         try:
-            _write(aside, weights, state)
+            with writing(final):
+                _write(aside, weights, state)
         except Exception:  # what is half-written would hold the room that a full disk lacks
             shutil.rmtree(aside, ignore_errors=True)
             raise

@@ -62,4 +62,5 @@ class LeftOut:
 
 def left_out_of(batch: Mapping[str, Any]) -> dict[int, str]:
     """Offset and reason of the rows that a stream left out of a batch."""
-    return dict(batch.get("left_out", ()))
+    by_reason: Mapping[str, Any] = batch.get("left_out", {})
+    return {int(offset): reason for reason, offsets in by_reason.items() for offset in offsets}

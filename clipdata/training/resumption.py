@@ -129,7 +129,9 @@ def clear(folder: Path, *, resume: bool, overwrite: bool) -> None:
     elif holds_run and not resume:
         raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
     elif not holds_run:
-        found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        # A run that died while it began may have left the record of its rows, which is written before config.json.
+        held = (path.name for path in folder.iterdir() if path.name != TRAINED_ROWS)
+        found = sorted(name for name in held if not name.startswith("."))
         if found:
             raise UsageError(
                 f"{folder} is not empty and holds no training run (it holds {', '.join(found[:3])})",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ from safetensors import SafetensorError
 from clipdata.errors import StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NEARLY_NOTHING_BYTES = 1 << 16
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust writes it
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -30,16 +34,16 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StorageError:
+    except StorageError as error:
+        if error.hint is None and isinstance(error.__cause__, (OSError, SafetensorError)):
+            error.hint = _hint(path, _number_of(error.__cause__, path))
         raise
     except (OSError, SafetensorError, RuntimeError) as error:
-        # safetensors and torch tell an error of the system as text of their own, or not at all.
-        system = error if isinstance(error, OSError) else error.__context__
-        number = system.errno if isinstance(system, OSError) else None
-        if not isinstance(error, OSError) and number is None and not _is_about_files(error):
+        number = _number_of(error, path)
+        if number is None and not (isinstance(error, OSError) or _is_about_files(error)):
             raise
         why = os.strerror(number) if number else str(error).splitlines()[0]
-        raise StorageError(f"cannot write {path}: {why}", hint=_hint(path, number, str(error))) from error
+        raise StorageError(f"cannot write {path}: {why}", hint=_hint(path, number)) from error
 
 
 def sync(path: Path) -> None:
@@ -98,15 +102,28 @@ def read_json(path: Path, *, hint: str) -> dict[str, Any]:
     return value
 
 
+def _number_of(error: Exception, path: Path) -> int | None:
+    """The system's number of an error, also where a library tells it in words of its own or leaves it out."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    said = _SYSTEM_ERROR.search(str(error))
+    if said:
+        return int(said[1])
+    folder = next((parent for parent in path.parents if parent.is_dir()), path)
+    if _is_about_files(error) and shutil.disk_usage(folder).free < _NEARLY_NOTHING_BYTES:
+        return errno.ENOSPC
+    return None
+
+
 def _is_about_files(error: Exception) -> bool:
     """Tell whether a library's own error is about writing, by what it says."""
     said = str(error)
     return isinstance(error, SafetensorError) or "PytorchStreamWriter" in said or "unexpected pos" in said
 
 
-def _hint(path: Path, number: int | None, said: str) -> str:
+def _hint(path: Path, number: int | None) -> str:
     if number in _READ_ONLY:
         return "choose a folder that can be written: another --out"
-    if number in _FULL or "No space left" in said or "os error 28" in said or number is None:
+    if number in _FULL:
         return f"make room on the disk of {path.parent}; then the same command goes on where it stopped"
     return "the same command goes on where it stopped"
