@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from clipdata.encoder import export
 from clipdata.stream import Stream
 
 
@@ -17,7 +16,3 @@ def prepare_of(encoder: Any, fidelity: str) -> Any:
 def on_bad_image() -> dict[str, Any]:
     known = "on_bad_image" in inspect.signature(Stream.__init__).parameters
     return {"on_bad_image": "leave_out"} if known else {}
-
-
-def trained_on(past: Any) -> dict[str, Any]:
-    return {"trained_on": past} if "trained_on" in inspect.signature(export).parameters else {}

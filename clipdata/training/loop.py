@@ -21,7 +21,7 @@ from clipdata.lance_io.table import Table
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
-from clipdata.training import awaited, checkpoints, resumption
+from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import Evaluation, evaluate
 from clipdata.training.learner import Learner, StepResult
@@ -134,9 +134,10 @@ class _Loop:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
         self._learner.training(False)
-        past = (*resumption.past_of(self._encoder), self._begun.trained)
         with writing(self._run.export_path):
-            export(self._learner.model, self._encoder, self._run.export_path, **awaited.trained_on(past))
+            export(
+                self._learner.model, self._encoder, self._run.export_path, trained_on=[self._begun.trained]
+            )  # which adds those in the encoder's past
         summary = {"steps": self._step, "model": str(self._run.export_path)}
         summary |= {"left_out": self._left_out.counts, "not_measured": self._unmeasured.counts}
         write_json(self._run.path / "summary.json", summary)

@@ -218,15 +218,10 @@ def _held_out(
     if config.evaluate_where is None:
         return None, None
     held_out = _choose(table, config, config.evaluate_where)
-    overlap = overlap_of(held_out, rows, past_of(encoder))
+    overlap = overlap_of(held_out, rows, encoder.trained_on)
     if overlap.any:
         progress.say(str(overlap))
     return held_out, overlap
-
-
-def past_of(encoder: Encoder) -> tuple[TrainedRows, ...]:
-    """What an encoder was trained on before."""
-    return getattr(encoder, "trained_on", ())
 
 
 def _tag(table: Table, folder: Path, progress: Progress) -> None:
