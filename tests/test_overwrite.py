@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
+import clipdata.mapping
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import log
@@ -95,6 +96,9 @@ def test_reasons_go_with_the_column_they_belong_to(tmp_path: Path) -> None:
     done = cd.map_column(table, Plus(900), "made", overwrite=True)
 
     assert "made__error" not in table.latest().schema.names
+    for version in range(1, table.version + 1):
+        names = open_table(table.uri, version=version).schema.names
+        assert "made__error" not in names or "made" in names, f"version {version} has reasons of no column"
     assert (done.computed, done.failed, done.waiting) == (4, {}, 0)
     assert cd.map_column(table, Plus(900), "made").waiting == 0
 
@@ -244,3 +248,46 @@ def test_the_log_counts_what_was_committed_not_what_was_computed(tmp_path: Path)
     said = [entry.properties.rows for entry in log(table.uri) if entry.properties and entry.properties.verb == "map"]
     assert sum(entry["computed"] for entry in said) == done.computed == 8
     assert done.kept >= 0
+
+
+def test_an_input_patched_in_place_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 6, rows_per_write=3)
+
+    def patch() -> None:
+        rest = table.latest().to_table(["path", "number"])
+        rest = rest.set_column(1, "number", pa.compute.add(rest.column("number"), 1000))
+        builder = table.latest().dataset.merge_insert("path").when_matched_update_all()
+        builder.write_mode("rewrite_columns").execute(rest)
+
+    cd.map_column(table, Plus(100, meanwhile=patch), "made")
+
+    found = read(table, "number", "made")
+    assert min(found["number"]) == 1000
+    assert found["made"] == [n + 100 for n in found["number"]]
+
+
+def test_an_input_replaced_between_two_rounds_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = number_table(tmp_path, 4)
+    cd.map_column(table, Plus(100), "made")
+    commit = clipdata.mapping.commit_finished
+
+    def then_replace(*arguments: object) -> object:
+        done = commit(*arguments)
+        monkeypatch.setattr(clipdata.mapping, "commit_finished", commit)
+        append_numbers(open_table(table.uri), 4, 8)
+        cd.map_column(open_table(table.uri), Plus(900), "made", overwrite=True)
+        return done
+
+    monkeypatch.setattr(clipdata.mapping, "commit_finished", then_replace)
+    with pytest.raises(ConcurrentChangeError, match="'made'"):
+        cd.map_column(table, PlusOfMade(1), "more")
+
+    assert read(table, "more") == {"more": [101, 102, 103, 104, *[None] * 4]}
+
+
+def test_an_empty_column_of_another_step_is_not_taken_without_a_word(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 2)
+    cd.map_column(table, Plus(100, fail_on=(0, 1)), "made")
+
+    with pytest.raises(LineageMismatchError):
+        cd.map_column(table, Plus(900), "made")

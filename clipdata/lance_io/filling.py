@@ -153,7 +153,7 @@ class Filling:
         """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
         ready = {finished.fragment_id for finished in recorded}
         among = " AND ".join(self._computable) or None
-        with translated(self.table.uri, "reading"):
+        with readable(self.table):
             counts = [
                 (fragment.fragment_id, count_missing(self.table, fragment, self.column, among=among))
                 for fragment in self.table.dataset.get_fragments()
@@ -165,7 +165,7 @@ class Filling:
         """Rows that have a value, and rows that have neither a value nor a reason."""
         reasons = reasons_of(self.table.schema, self.column)
         missing = unexplained = 0
-        with translated(self.table.uri, "reading"):
+        with readable(self.table):
             for fragment in self.table.dataset.get_fragments():
                 found = count_missing(self.table, fragment, self.column)
                 missing += found

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.step_protocol import TEXTS
-from clipdata.steps.encoder_step import NOT_FINITE, EncoderStep
+from clipdata.steps.encoder_step import EncoderStep
+from clipdata.steps.recall import NOT_FINITE
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder

@@ -8,7 +8,7 @@ import pytest
 from clipdata.errors import SchemaError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
-from clipdata.training.rows import choose_rows
+from clipdata.training.usable_rows import choose_rows
 from tests.contests import contest_rows, contest_table
 
 
