@@ -64,7 +64,7 @@ def build_step(
     import clipdata as cd
 
     class_name, takes_model = STEPS[name]
-    step_class = getattr(cd.steps, class_name)
+    step_class: Callable[..., Step] = getattr(cd.steps, class_name)
     parameters = _converted(step_class, parse_pairs(pairs), name)
     if not takes_model:
         return step_class(**parameters)
@@ -90,7 +90,7 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
-def _converted(step_class: type, given: dict[str, str], name: str) -> dict[str, Any]:
+def _converted(step_class: Callable[..., Step], given: dict[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
     signature = inspect.signature(step_class)
     known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
