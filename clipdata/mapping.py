@@ -24,8 +24,9 @@ from clipdata.lance_io.history import Properties
 from clipdata.lance_io.presence import fixed_width
 from clipdata.lance_io.replacement import commit_finished
 from clipdata.lance_io.state import StateFolder
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
+from clipdata.notebook import html_facts
 from clipdata.progress import Progress, Silent
 from clipdata.schema import image_column, is_binary
 from clipdata.step_protocol import Step, check_types
@@ -71,6 +72,11 @@ class Mapped:
         """JSON values."""
         return {**asdict(self), "failed": dict(self.failed), "notes": dict(self.notes)}
 
+    def _repr_html_(self) -> str:
+        facts = {"computed": self.computed, "kept": self.kept, "waiting": self.waiting, "version": self.version}
+        reasons = {f"no value: {reason}": count for reason, count in self.failed.items()}
+        return html_facts({**facts, **reasons, **self.notes}, title=f"map {self.column}")
+
     def __str__(self) -> str:
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
@@ -85,7 +91,7 @@ class Mapped:
 
 
 def map_column(
-    table: Table,
+    table: AnyTable,
     step: Step,
     column: str,
     *,
@@ -98,7 +104,7 @@ def map_column(
     """Fill a column with what a step makes of the rows, and move `table` to the version that holds it.
 
     Args:
-        table: its newest version is read and written.
+        table: its newest version is read and written; or the location of one.
         step: see `Step`; any function becomes one with `clipdata.step`.
         column: name of the column; made when it is not there.
         overwrite: where the column was made in another way, remove it and make it anew; it is empty until it is filled.
@@ -116,6 +122,7 @@ def map_column(
         ConcurrentChangeError: another writer replaced or removed the column or an input while this one worked.
     """
     started = time.monotonic()
+    table = as_table(table)
     table.move_to(table.latest())
     lineage = _checked(table, step, column)
     inputs = {name: columns.mark_of(table.schema.field(name)) for name in step.reads}
@@ -329,8 +336,7 @@ class _Job:
         """
         _require_same(self.table, self.column, self.marks)
         state = _state_name(self.column, self.mark)
-        pinned = Table(self.table.uri, self.table.version, self.table.storage, self.table.dataset)
-        return Filling(pinned, self.column, tuple(self.step.reads), state, retry_failed)
+        return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
 
     def _pending(self, filling: Filling, ready: Sequence[Finished]) -> list[tuple[int, int]]:
         fragments = filling.table.dataset.get_fragment

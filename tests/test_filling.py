@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 import clipdata as cd
 from clipdata.lance_io import rows
 from clipdata.lance_io.column_file import in_order
+from clipdata.lance_io.columns import REASONS_OF, mark_of, new_field, reasons_of
 from clipdata.lance_io.filling import Filling, Part
 from clipdata.lance_io.presence import count_missing
 from clipdata.lance_io.table import open_table
+from clipdata.lineage import Lineage
+from clipdata.objects.references import columns_needed
 from clipdata.schema import IMAGE_METADATA, key_field
 from clipdata.step_protocol import BaseStep
 from tests.tables import append_numbers, number_table
@@ -274,3 +277,21 @@ def test_parts_of_two_runs_that_overlap_are_used_once(tmp_path: Path) -> None:
     found = filling.checkpoints(0)
 
     assert len(found) == 1
+
+
+def test_a_step_that_reads_no_image_reads_no_location(tmp_path: Path) -> None:
+    images = pa.array([b"original"], pa.large_binary())
+    table = binary_table(tmp_path, uri=pa.array(["a"]), image=images, thumb=pa.array([None], pa.binary()))
+
+    assert columns_needed(table.schema, ["thumb"]) == []
+    assert columns_needed(table.schema, ["image"]) == ["uri"]
+
+
+def test_reasons_belong_to_one_column_and_not_to_its_name() -> None:
+    field = new_field("made", pa.int64(), Lineage("s", "1"))
+    other = new_field("made", pa.int64(), Lineage("s", "1"))
+    reasons = pa.field("made__error", pa.string(), metadata={REASONS_OF: mark_of(field)})
+
+    assert reasons_of(pa.schema([field, reasons]), "made") == "made__error"
+    assert reasons_of(pa.schema([other, reasons]), "made") is None
+    assert reasons_of(pa.schema([field]), "made") is None
