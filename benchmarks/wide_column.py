@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from types import MappingProxyType
+from typing import ClassVar
 
 WIDTH = 3 * 224 * 224
 
@@ -39,7 +39,8 @@ def measure(num_rows: int) -> dict[str, float]:
 
     class Pixels:
         name, version, reads, returns = "Pixels", "1", ("number",), pa.list_(pa.uint8(), WIDTH)
-        parameters, model = MappingProxyType({}), None
+        parameters: ClassVar[dict[str, object]] = {}
+        model = None
 
         def check(self, schema: pa.Schema) -> None: ...
 

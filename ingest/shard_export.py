@@ -22,6 +22,7 @@ import numpy as np
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
+from clipdata.objects.removing import remove
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import require_columns
 from clipdata.storage import Storage, absolute, is_remote, join, redact
@@ -170,8 +171,7 @@ class _Export:
             return present
         if present is not None and overwrite:
             for name in (*present.shards, SIZES, NAME):
-                if self.fs.exists(join(self.folder, name)):
-                    self.fs.rm(join(self.folder, name))
+                remove(self.storage, join(self.out, name))
         elif present is not None:
             differing = [word for word in fresh.request if fresh.request[word] != present.request.get(word)]
             raise UsageError(

@@ -12,6 +12,8 @@ from clipdata.errors import NotFoundError
 from tests.tables import number_table
 from tests.tiny_models import tiny_encoder
 
+pytestmark = pytest.mark.usefixtures("datachain_root")
+
 
 def test_verbs_that_read_take_a_path(tmp_path: Path) -> None:
     table = number_table(tmp_path, 40)
@@ -41,4 +43,4 @@ def test_verbs_that_read_take_a_path(tmp_path: Path) -> None:
 def test_a_location_without_a_table_is_said_with_what_to_type(tmp_path: Path, verb) -> None:
     with pytest.raises(NotFoundError, match=r"there is no table at .*none\.lance"):
         verb(tmp_path / "none.lance")
-    assert not list(tmp_path.iterdir())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["datachain"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import clipdata as cd
 from clipdata.notebook import html_facts, html_table
 
 
@@ -27,3 +31,16 @@ def test_no_rows_are_no_table() -> None:
 
 def test_facts_are_a_line_each() -> None:
     assert html_facts({"state": "finished", "rows": 3}).count("<tr>") == 3
+
+
+def test_a_run_shows_what_it_is_and_its_epochs(tmp_path: Path) -> None:
+    table = {"uri": "/data/<b>.lance", "version": 3, "num_rows": 1200, "where": "split = 'train'"}
+    record = {"encoder": {"name": "tiny", "identity": "0" * 64}, "table": table, "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    epoch = {"kind": "epoch", "epoch": 1, "loss": 0.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
+
+    shown = cd.open_run(tmp_path)._repr_html_()
+
+    for words in ("not finished", "tiny", "1,200 of /data/&lt;b&gt;.lance, version 3", "0.5"):
+        assert words in shown

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
-from clipdata import retries
+from clipdata import hints, retries
 from clipdata.errors import (
     ClipdataError,
     CredentialsError,
@@ -146,26 +146,26 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
             hint="this is a fault of Lance; other columns, another condition or an earlier version may work",
         )
     if kind == "full":
-        return StorageError(found, hint="free some space, or choose a folder that can be written")
+        return StorageError(found, hint=hints.ROOM)
     if kind == "denied" and is_remote(location):
         return CredentialsError(
             f"{doing} {uri}: the store refused access: {_shown(error)}",
-            hint="pass --anonymous for a public bucket, or set the credentials your cloud's own tools read",
+            hint=hints.CREDENTIALS,
         )
     if kind == "denied":
-        return StorageError(found, hint="choose a folder that can be written")
+        return StorageError(found, hint=hints.WRITABLE)
     if kind == "transient":
-        return TransientError(found, hint="run the same command again; it continues where it stopped")
+        return TransientError(found, hint=hints.AGAIN)
     if kind == "query":
         return SchemaError(found)
     if kind == "file_gone":
         return NotFoundError(
             f"{doing} {uri}: a file of this version is gone: {_shown(error)}",
-            hint=f"it was cleaned up, or removed by hand; read another version: clipdata log {uri}",
+            hint=f"it was cleaned up, or removed by hand; read another version: {hints.log(location)}",
         )
     if kind == "missing":
         return NotFoundError(
-            f"{doing}: there is no Lance table at {uri}", hint=f"make it first; `clipdata log {uri}` lists versions"
+            f"{doing}: there is no Lance table at {uri}", hint=f"make it first: {hints.ingest(location)}"
         )
     return UsageError(found) if isinstance(error, ValueError) else StorageError(found)
 

@@ -97,7 +97,8 @@ class NotebookTable:
 
     def to_pandas(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pd.DataFrame:
         """Read rows into a pandas DataFrame; all columns by default, the images' bytes among them."""
-        return self.to_table(columns, where=where).to_pandas()
+        found: pd.DataFrame = self.to_table(columns, where=where).to_pandas()
+        return found
 
     def to_polars(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pl.DataFrame:
         """Read rows into a polars DataFrame; all columns by default, the images' bytes among them.

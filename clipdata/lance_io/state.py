@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.lance_io.table import Table
+from clipdata.objects.removing import remove
 from clipdata.storage import join, redact
 
 
@@ -30,6 +31,7 @@ class StateFolder:
 
     def __init__(self, table: Table, name: str) -> None:
         self.uri = join(f"{table.uri.rstrip('/')}.state", name)
+        self._storage = table.storage
         self._fs, self._root = table.storage.filesystem(self.uri)
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
@@ -74,12 +76,10 @@ class StateFolder:
     def remove(self, prefix: str = "") -> None:
         """Remove the records that begin with a prefix; all of them and the folder when it is empty."""
         if not prefix:
-            with suppress(FileNotFoundError):
-                self._fs.rm(self._root, recursive=True)
+            remove(self._storage, self.uri, recursive=True)
             return
         for name in self._filenames(prefix):
-            with suppress(FileNotFoundError):
-                self._fs.rm_file(f"{self._root}/{name}")
+            remove(self._storage, join(self.uri, name))
 
     def _filenames(self, prefix: str) -> list[str]:
         self._fs.invalidate_cache(self._root)

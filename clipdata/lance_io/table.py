@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata import hints
 from clipdata import schema as schemas
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
@@ -230,7 +231,7 @@ class Table(NotebookTable):
             names = sorted(HIDDEN_COLUMNS.intersection(self.schema.names))
             raise SchemaError(
                 f"{uri} has a column {', '.join(names)}, which hides Lance's own, so that none of its rows can be read",
-                hint=f"remove it: python -c \"import lance; lance.dataset('{uri}').drop_columns({names})\"",
+                hint=f"remove it: {hints.drop_columns(self.uri, names)}",
             )
         broken = [name for name in columns if not is_readable(name) and name not in HIDDEN_COLUMNS]
         if broken:
@@ -252,9 +253,7 @@ def open_table(
     """
     location, settings = absolute(uri), storage or Storage()
     if not is_remote(location) and not os.path.isdir(location):
-        raise NotFoundError(
-            f"there is no table at {location}", hint=f"make one: clipdata ingest images DIR --into {uri}"
-        )
+        raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
     dataset = _open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
 
@@ -305,6 +304,6 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
         except NotFoundError as error:
             newest = _open_dataset(uri, None, storage).version
             found = f"there is no version {version!r} of {redact(uri)}; the newest is {newest}"
-            raise NotFoundError(found, hint=f"clipdata log {redact(uri)}") from error
+            raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
         return with_retries(attempt)

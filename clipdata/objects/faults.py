@@ -10,6 +10,7 @@ import errno
 import json
 from typing import Literal
 
+from clipdata import hints
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError, TransientError
 from clipdata.retries import Policy
 from clipdata.storage import SECRET_WORDS, Storage, redact
@@ -77,10 +78,10 @@ def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> Cli
     if verdict == "denied":
         return CredentialsError(
             f"{doing}: the store refused access: {said}",
-            hint="pass --anonymous for a public bucket, or set the credentials your cloud's own tools read",
+            hint=hints.CREDENTIALS,
         )
     if verdict == "again":
-        return TransientError(f"{doing}: {said}", hint="run the same command again; it continues where it stopped")
+        return TransientError(f"{doing}: {said}", hint=hints.AGAIN)
     return StorageError(f"{doing}: {said}")
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from clipdata import retries
+from clipdata import hints, retries
 from clipdata.errors import TransientError
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.objects.stamps import UNKNOWN, Stamp, stamp_of
@@ -179,7 +179,7 @@ class ObjectReader:
             return Unread("unreadable", said, again=True)
         raise TransientError(
             f"reading {redact(one.uri)}: {said}; nothing else can be read either",
-            hint="run the same command again; it continues where it stopped",
+            hint=hints.AGAIN,
         ) from outcome.error
 
     def _place(self, uri: str) -> tuple[Any, str]:
