@@ -203,8 +203,8 @@ class _Pipeline:
 
     def config(self) -> cd.TrainConfig:
         """Training config: the recipe's, with the user's settings."""
-        base = cd.recipes.caption_contest(choices=self.settings.choices)
-        config = base.with_settings(dict(self.settings.training))
+        given = cd.TrainConfig.parse_settings(self.settings.training)
+        config = cd.recipes.caption_contest(**{"choices": self.settings.choices, **given})
         return replace(config, image_trunk=TRUNK) if config.train == "projections" else config
 
     def tell_baseline(self) -> None:

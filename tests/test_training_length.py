@@ -110,9 +110,13 @@ def test_many_short_epochs_are_reported_and_saved_about_as_often_as_few_long_one
         assert line["loss"] == pytest.approx(sum(of) / 10)
 
 
-def test_steps_and_a_least_number_of_them_cannot_both_be_given():
-    with pytest.raises(ConfigError, match="steps is 5 and min_steps is 9; expected one of them"):
-        TrainConfig(steps=5, min_steps=9)
+def test_steps_that_are_given_win_over_epochs_and_a_least_number_of_them():
+    config = TrainConfig(epochs=5, min_steps=200, steps=7)
+
+    assert (config.num_steps(1), config.num_steps(1000)) == (7, 7)
+
+
+def test_numbers_of_steps_and_a_pull_must_make_sense():
     with pytest.raises(
         ConfigError,
         match=r"pull is -1.0; expected 0 or a number above it(.|\n)*steps is 0; expected at least 1, or none",
