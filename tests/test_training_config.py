@@ -116,8 +116,10 @@ def test_a_recipe_goes_by_the_size_of_the_table():
     assert config.pull > 0
 
 
-def test_a_recipe_keeps_its_rate_for_projections_alone():
-    rates = {part: recipes.caption_contest(train=part).lr for part in ("projections", "last_blocks", "all")}
+def test_a_recipe_gives_its_rate_and_its_pull_to_projections_alone():
+    found = {part: recipes.caption_contest(train=part) for part in ("projections", "last_blocks", "all")}
 
-    assert rates == {"projections": 1e-3, "last_blocks": 2e-4, "all": 2e-4}
+    assert {part: (config.lr, config.pull, config.min_steps) for part, config in found.items()} == {
+        "projections": (1e-3, 1.0, 200), "last_blocks": (2e-4, 0.0, 0), "all": (2e-4, 0.0, 0),
+    }  # fmt: skip
     assert recipes.caption_contest(train="all", lr=1e-5).lr == 1e-5
