@@ -24,7 +24,6 @@ from tests.telling import Told
 from tests.test_training_length import Stopper, weights
 from tests.tiny_models import tiny_encoder
 
-
 pytestmark = pytest.mark.skipif(
     "on_bad_image" not in inspect.signature(Stream.__init__).parameters, reason="waits for the stream"
 )
