@@ -83,7 +83,11 @@ def test_exact_pixels_are_open_clips_own_levels(combination: tuple) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda given: "-".join(map(str, given)))
+@pytest.mark.parametrize(
+    "combination",
+    [given for given in COMBINATIONS if given[0][0] == given[0][1] and given[2] != "random"],
+    ids=lambda given: "-".join(map(str, given)),
+)
 def test_exact_pixels_are_open_clips_own_levels_for_all_shapes(combination: tuple) -> None:
     assert {shape: share for shape in shapes(300) if (share := differing(shape, combination))} == {}
 
