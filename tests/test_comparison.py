@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from clipdata.comparison import compare, json_schema
-from clipdata.comparison.answers import judge
+from clipdata.answers import judge
 from clipdata.errors import GateFailedError, SchemaError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage

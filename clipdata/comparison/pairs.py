@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.comparison.answers import SmallArray, judge, pick
+from clipdata.answers import SmallArray, judge, pick
 from clipdata.comparison.request import Request
 from clipdata.comparison.values import Coverage, Trained
 from clipdata.errors import UsageError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clipdata.comparison.answers import is_list, is_number
+from clipdata.answers import is_list, is_number
 from clipdata.comparison.values import Side
 from clipdata.errors import SchemaError, UsageError
 from clipdata.storage import redact
