@@ -11,7 +11,7 @@ import pytest
 
 from clipdata.answers import judge
 from clipdata.comparison import compare, json_schema
-from clipdata.errors import GateFailedError, SchemaError, UsageError
+from clipdata.errors import GateFailedError, LineageMismatchError, SchemaError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage
 from clipdata.schema import key_field
@@ -451,3 +451,20 @@ def test_escape_codes_of_data_reach_no_terminal(save):
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "\\x1b[31m" in text
+
+
+def test_a_column_of_another_model_than_expected_is_refused(tmp_path):
+    def made_by(name, model):
+        lineage = Lineage(step="true-prob", step_version="1", model=model)
+        return pa.field(name, pa.float64(), metadata={METADATA_KEY: lineage.to_json()})
+
+    schema = pa.schema([key_field("id"), made_by("before", "model-a"), made_by("after", "model-b")])
+    uri = str(tmp_path / "models.lance")
+    lance.write_dataset(pa.table([ids(2), [0.0, 0.0], [1.0, 2.0]], schema=schema), uri)
+    table = open_table(uri)
+
+    assert compare(table, "before", "after", models=("model-a", "model-b")).mean.num_rows == 2
+    with pytest.raises(LineageMismatchError, match=r"'before'.*model-a, expected model-c"):
+        compare(table, "before", "after", models=("model-c", None))
+    with pytest.raises(LineageMismatchError, match=r"'after'.*model-b, expected model-c"):
+        compare(table, "before", "after", models=(None, "model-c"))
