@@ -18,7 +18,7 @@ import numpy as np
 
 import clipdata as cd
 import ingest
-from clipdata.comparison.answers import judge
+from clipdata.answers import judge
 from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.progress import Progress, Silent
 from clipdata.storage import Storage, is_remote, join, redact
