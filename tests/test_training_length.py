@@ -191,3 +191,17 @@ def test_a_run_that_took_its_last_step_and_was_stopped_only_exports(tmp_path, ta
     assert again.is_finished
     assert len(again.metrics) == 7
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(again).items())
+
+
+# Which pixels
+
+
+def test_the_fidelity_of_the_pixels_is_recorded_and_decides_the_result(tmp_path, table, encoder):
+    fast, exact, again = (
+        train(table, encoder, quick(train="all", fidelity=fidelity), out=tmp_path / name)
+        for name, fidelity in (("fast", "fast"), ("exact", "exact"), ("again", "exact"))
+    )
+
+    assert (fast.record["config"]["fidelity"], exact.record["config"]["fidelity"]) == ("fast", "exact")
+    assert [line["loss"] for line in exact.metrics] == [line["loss"] for line in again.metrics]
+    assert [line["loss"] for line in exact.metrics] == pytest.approx([line["loss"] for line in fast.metrics], rel=0.05)
