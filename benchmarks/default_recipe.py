@@ -48,12 +48,16 @@ from pipelines import sample
 
 TRUNK, CHOICES, LABEL = "image_trunk", "caption_choices", "label_ind"
 HELD_OUT_SHARE = 0.2
+PULLED = {"weight_decay": 0.0}
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "2e-4, 5 epochs": {"lr": 2e-4},
-    "2e-4, 200 steps": {"lr": 2e-4, "min_steps": 200},
+    "before: 2e-4, 5 epochs": {"lr": 2e-4},
     "1e-3, 5 epochs": {"lr": 1e-3},
-    "1e-3, 200 steps": {"lr": 1e-3, "min_steps": 200},
-    "1e-3, 200 steps, pull 6": {"lr": 1e-3, "min_steps": 200, "pull": 6.0, "weight_decay": 0.0},
+    "5e-4, 200 steps": {"lr": 5e-4, "min_steps": 200},
+    "5e-4, 200 steps, pull 1": {"lr": 5e-4, "min_steps": 200, "pull": 1.0, **PULLED},
+    "5e-4, 400 steps, pull 1": {"lr": 5e-4, "min_steps": 400, "pull": 1.0, **PULLED},
+    "1e-3, 200 steps, pull 0.5": {"lr": 1e-3, "min_steps": 200, "pull": 0.5, **PULLED},
+    "1e-3, 200 steps, pull 1": {"lr": 1e-3, "min_steps": 200, "pull": 1.0, **PULLED},
+    "1e-3, 200 steps, pull 2": {"lr": 1e-3, "min_steps": 200, "pull": 2.0, **PULLED},
 }
 
 

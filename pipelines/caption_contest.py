@@ -18,7 +18,7 @@ import numpy as np
 
 import clipdata as cd
 import ingest
-from clipdata.comparison.answers import judge
+from clipdata.answers import judge
 from clipdata.errors import LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
@@ -245,8 +245,8 @@ class _Pipeline:
 
     def config(self) -> cd.TrainConfig:
         """Training config: the recipe's, with the user's settings."""
-        base = cd.recipes.caption_contest(choices=self.settings.choices)
-        config = base.with_settings(dict(self.settings.training))
+        given = cd.TrainConfig.parse_settings(self.settings.training)
+        config = cd.recipes.caption_contest(**{"choices": self.settings.choices, **given})
         return replace(config, image_trunk=TRUNK) if config.train == "projections" else config
 
     def tell_baseline(self) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clipdata.comparison.answers import judge
+from clipdata.answers import judge
 from clipdata.training.evaluation import evaluate, right_answers
 from clipdata.training.forward import Features
 

@@ -110,9 +110,13 @@ def test_many_short_epochs_are_reported_and_saved_about_as_often_as_few_long_one
         assert line["loss"] == pytest.approx(sum(of) / 10)
 
 
-def test_steps_and_a_least_number_of_them_cannot_both_be_given():
-    with pytest.raises(ConfigError, match="steps is 5 and min_steps is 9; expected one of them"):
-        TrainConfig(steps=5, min_steps=9)
+def test_steps_that_are_given_win_over_epochs_and_a_least_number_of_them():
+    config = TrainConfig(epochs=5, min_steps=200, steps=7)
+
+    assert (config.num_steps(1), config.num_steps(1000)) == (7, 7)
+
+
+def test_numbers_of_steps_and_a_pull_must_make_sense():
     with pytest.raises(
         ConfigError,
         match=r"pull is -1.0; expected 0 or a number above it(.|\n)*steps is 0; expected at least 1, or none",
@@ -187,3 +191,17 @@ def test_a_run_that_took_its_last_step_and_was_stopped_only_exports(tmp_path, ta
     assert again.is_finished
     assert len(again.metrics) == 7
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(again).items())
+
+
+# Which pixels
+
+
+def test_the_fidelity_of_the_pixels_is_recorded_and_decides_the_result(tmp_path, table, encoder):
+    fast, exact, again = (
+        train(table, encoder, quick(train="all", fidelity=fidelity), out=tmp_path / name)
+        for name, fidelity in (("fast", "fast"), ("exact", "exact"), ("again", "exact"))
+    )
+
+    assert (fast.record["config"]["fidelity"], exact.record["config"]["fidelity"]) == ("fast", "exact")
+    assert [line["loss"] for line in exact.metrics] == [line["loss"] for line in again.metrics]
+    assert [line["loss"] for line in exact.metrics] == pytest.approx([line["loss"] for line in fast.metrics], rel=0.05)

@@ -173,7 +173,7 @@ class Encoder:
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
     def _digest(self, what: str, chosen: Callable[[str], bool], tokenizer: str | None) -> str:
-        now = mutation_count(self.model)
+        now = (mutation_count(self.model), self.prepare)
         if self._digests[0] != now:
             self._digests = (now, {})
         known = self._digests[1]
@@ -184,7 +184,7 @@ class Encoder:
             facts = {
                 "weights": digest_tensors(tensors),
                 "architecture": architecture(config, tower),
-                "preparation": self.prepare.to_config(),
+                "preparation": self.prepare.facts(),
                 "tokenizer": tokenizer,
                 "precision": self.precision,
             }

@@ -1,4 +1,4 @@
-"""What branches that are not merged yet will give: this file goes away with them."""
+"""What the stream will give: with `Stream(on_bad_image=…)` there, this file goes away."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import inspect
 from typing import Any
 
 from clipdata.stream import Stream
-
-
-def prepare_of(encoder: Any, fidelity: str) -> Any:
-    change = getattr(encoder.prepare, "with_fidelity", None)
-    return change(fidelity) if change else encoder.prepare
 
 
 def on_bad_image() -> dict[str, Any]:

@@ -27,7 +27,7 @@ class TrainConfig:
         objective: "choice": each image among its own captions, cross-entropy on the right one.
         epochs: times every row is seen.
         min_steps: least number of steps; a table so small that its epochs are fewer is seen more often.
-        steps: number of steps exactly, whatever the size of the table; None goes by `epochs` and `min_steps`.
+        steps: number of steps exactly, whatever the size of the table, `epochs` and `min_steps`; None goes by these.
         batch_size: rows of a step, over all ranks; a smaller table is one batch.
         lr: peak learning rate.
         optimizer: "adamw" decays weights apart from the gradient; "adam" adds the decay to it (L2), as torch's does.
@@ -112,16 +112,21 @@ class TrainConfig:
         """Steps of a run, for a table that makes so many batches."""
         return self.steps or max(self.epochs * batches_per_epoch, self.min_steps)
 
-    def with_settings(self, texts: Mapping[str, str]) -> TrainConfig:
-        """Change fields by texts, as typed in `--set key=value`.
+    @classmethod
+    def parse_settings(cls, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Values of fields from texts, as typed in `--set key=value`; a recipe takes them as overrides.
 
         Raises:
             ConfigError: lists every unknown name with the nearest known one, and every text that fits no field.
         """
-        values, problems = settings.parse(texts, TrainConfig)
+        values, problems = settings.parse(texts, cls)
         if problems:
             raise ConfigError(problems, what="training config", hint="clipdata train --help lists the fields")
-        return replace(self, **values)
+        return values
+
+    def with_settings(self, texts: Mapping[str, str]) -> TrainConfig:
+        """Change fields by texts; see `parse_settings`."""
+        return replace(self, **self.parse_settings(texts))
 
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
@@ -176,8 +181,6 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"{name} is {value}; expected at least 1, or none")
-        if self.steps is not None and self.min_steps:
-            problems.append(f"steps is {self.steps} and min_steps is {self.min_steps}; expected one of them")
         if not 0 <= self.max_bad_share <= 1:
             problems.append(f"max_bad_share is {self.max_bad_share}; expected a share from 0 to 1")
         if self.image_trunk is not None and self.train != "projections":

@@ -75,7 +75,7 @@ class Forward:
         image = self._config.image_trunk or self._config.image
         request: dict[str, Any] = {"columns": [image, self._config.label]}
         if self._config.image_trunk is None:
-            request["prepare"] = awaited.prepare_of(self._encoder, self._config.fidelity)
+            request["prepare"] = self._encoder.prepare.with_fidelity(self._config.fidelity)
             request |= awaited.on_bad_image()
         if self.texts is None:
             return {**request, "texts": self._config.choices, "tokenize": self._encoder.tokenize}

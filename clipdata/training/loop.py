@@ -207,8 +207,8 @@ class _Loop:
             parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
         if self._begun.held_out is not None:
             found = self._evaluate(self._begun.held_out.offsets)
-            line |= found.to_json()
-            parts.append(str(found))
+            line |= found.to_json() if found.num_rows else {}
+            parts.append(str(found) if found.num_rows else "no row to measure can be decoded")
         for name, what in (("left_out", self._left_out), ("not_measured", self._unmeasured)):
             if what.counts:
                 line[name] = what.counts
