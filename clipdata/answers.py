@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clipdata.schema import is_list
 from clipdata.statistics import FloatArray, IntArray
 
 SmallArray = NDArray[np.float32]
@@ -70,26 +71,22 @@ def judge(scores: pa.Array, label: pa.Array) -> Judged:
     return Judged(right_N, choices_N, tied_N)
 
 
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a column holds lists."""
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column holds one number (or truth value) a row."""
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _to_float(values: pa.Array) -> FloatArray:
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    found_N = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
+    found_N: FloatArray = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
     found_N[~np.isfinite(found_N)] = np.nan
     return found_N
 
 
 def _index(label: pa.Array) -> IntArray:
-    return label.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    index_N: IntArray = label.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return index_N
 
 
 def _ragged(values: pa.Array) -> tuple[FloatArray, IntArray, IntArray]:

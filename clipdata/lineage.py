@@ -33,7 +33,7 @@ class Lineage:
         model: identity of the encoder used, or None.
         model_name: what the person called that encoder; no part of the fingerprint.
         trained_on: records of the rows that the models behind the values were trained on (`TrainedRows.to_record`);
-            empty where none of them was fine-tuned here, or nobody knows.
+            empty where none of them was fine-tuned, None where nobody recorded it.
         inputs: columns read.
         upstream: fingerprints of those inputs that were made by a step themselves.
         table_version: version of the table read when the column was first filled.
@@ -54,7 +54,7 @@ class Lineage:
     made_at: str | None = None
     made_by: str | None = None
     model_name: str | None = None
-    trained_on: tuple[Mapping[str, Any], ...] = ()
+    trained_on: tuple[Mapping[str, Any], ...] | None = ()
 
     @property
     def fingerprint(self) -> str:
@@ -65,7 +65,8 @@ class Lineage:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with the fingerprint spelled out."""
-        lists = {"inputs": list(self.inputs), "trained_on": list(self.trained_on)}
+        trained_on = None if self.trained_on is None else list(self.trained_on)
+        lists = {"inputs": list(self.inputs), "trained_on": trained_on}
         return {**asdict(self), **lists, "parameters": _plain(self.parameters), "fingerprint": self.fingerprint}
 
     def to_json(self) -> str:
@@ -77,7 +78,11 @@ class Lineage:
         """Read what `to_json` wrote, in this version of the library or in a later one that says more."""
         known = {entry.name for entry in fields(cls)}
         read = {name: value for name, value in json.loads(text).items() if name in known}
-        lists = {name: tuple(read.get(name, ())) for name in ("inputs", "trained_on")}
+        trained_on = read.get("trained_on")  # earlier releases did not record it
+        lists = {
+            "inputs": tuple(read.get("inputs", ())),
+            "trained_on": None if trained_on is None else tuple(trained_on),
+        }
         return cls(**{**read, **lists})
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -162,9 +162,6 @@ def _checked(table: Table, step: Step, column: str) -> Lineage:
     if column in step.reads or column == table.key:
         raise UsageError(f"map {step.name}: {column!r} cannot be written: the step reads it, or it is the table's key")
     origins = {name: origin for name in step.reads if (origin := table.lineage(name)) is not None}
-    trained: dict[str, Mapping[str, Any]] = {rows.digest: rows.to_record() for rows in _trained_on(step)}
-    for origin in origins.values():
-        trained |= {str(record["digest"]): record for record in origin.trained_on}
     return Lineage(
         step=step.name,
         step_version=step.version,
@@ -173,15 +170,30 @@ def _checked(table: Table, step: Step, column: str) -> Lineage:
         model_name=getattr(step, "model_name", None),
         inputs=tuple(step.reads),
         upstream={name: origin.fingerprint for name, origin in origins.items()},
-        trained_on=tuple(trained[digest] for digest in sorted(trained)),
+        trained_on=_all_trained_on(step, origins.values()),
         table_version=table.version,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=f"clipdata {clipdata.__version__}",
     )
 
 
-def _trained_on(step: Step) -> tuple[TrainedRows, ...]:
-    return tuple(getattr(step, "trained_on", ()))
+def _trained_on(step: Step) -> tuple[TrainedRows, ...] | None:
+    """What the step's model was trained on; None when it has a model and does not say."""
+    said = getattr(step, "trained_on", None)
+    return tuple(said) if said is not None else None if step.model is not None else ()
+
+
+def _all_trained_on(step: Step, origins: Iterable[Lineage]) -> tuple[Mapping[str, Any], ...] | None:
+    """Records of the trainings of all models behind a column; None when one of them is not known."""
+    own = _trained_on(step)
+    if own is None:
+        return None
+    records: dict[str, Mapping[str, Any]] = {rows.digest: rows.to_record() for rows in own}
+    for origin in origins:
+        if origin.trained_on is None:
+            return None
+        records |= {str(record["digest"]): record for record in origin.trained_on}
+    return tuple(records[digest] for digest in sorted(records))
 
 
 def _keep_trained_rows(table: Table, step: Step) -> None:

@@ -71,7 +71,8 @@ def compare(
             as its lineage says.
         scores_after: the same for `after`.
         label_index: column with the index of the right choice.
-        trained_where: clause that selects the rows trained on; by default `split = 'train'` where there is a split.
+        trained_where: clause that selects rows trained on, beside those that the models' own records name. Where there
+            is no record, `split = 'train'` is taken as a hint.
         models: identities of the encoders that must be behind `before` and `after`; None checks nothing.
         num_rows_shown: how many worst and best rows to keep.
         resamples: bootstrap draws.
@@ -125,6 +126,8 @@ def compare(
         worst=_rows(request, pairs, moved_N, num_rows_shown),
         best=_rows(request, pairs, -moved_N, num_rows_shown),
         trained=pairs.trained,
+        seen_before=pairs.seen.before if pairs.seen else None,
+        seen_after=pairs.seen.after if pairs.seen else None,
         resamples=resamples,
         seed=seed,
     )

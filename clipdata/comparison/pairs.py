@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from clipdata.answers import SmallArray, judge, pick
 from clipdata.comparison.request import Request
-from clipdata.comparison.values import Coverage, Trained
+from clipdata.comparison.seen_rows import SeenRows, find_seen
+from clipdata.comparison.values import RECORDS, Coverage, Trained
 from clipdata.errors import UsageError
 from clipdata.statistics import FloatArray, IntArray, dense_codes
 from clipdata.storage import redact
@@ -41,6 +42,7 @@ class Pairs:
         num_tied: rows whose right choice shares the top score on either side.
         coverage: which rows both sides know.
         trained: how many were trained on, or None.
+        seen: what the models' own records say of it.
     """
 
     before_N: FloatArray
@@ -55,6 +57,7 @@ class Pairs:
     choices_N: SmallArray | None = None
     num_tied: int = 0
     trained: Trained | None = None
+    seen: SeenRows | None = None
 
 
 @dataclass
@@ -99,6 +102,7 @@ def read(request: Request) -> Pairs:
     kept = slice(None) if both.all() else both  # a slice copies nothing
     offset_N = request.table.offsets(request.where)[kept]
     cluster_N = _joined(columns.cluster, np.int64)[kept]
+    seen = find_seen(request, kept)
     return Pairs(
         before_N=before_N[kept],
         after_N=after_N[kept],
@@ -111,7 +115,8 @@ def read(request: Request) -> Pairs:
         right_after_N=_joined(columns.right_after, np.float32)[kept] if request.judged else None,
         choices_N=_joined(columns.choices, np.float32)[kept] if request.judged else None,
         num_tied=int(_joined(columns.tied, np.bool_)[kept].sum()) if request.judged else 0,
-        trained=_trained(request, offset_N, cluster_N),
+        trained=_trained(request, offset_N, cluster_N, seen),
+        seen=seen,
     )
 
 
@@ -148,18 +153,25 @@ def cluster_codes(request: Request, batch: pa.RecordBatch, start: int) -> IntArr
     return np.where(index_N < 0, own_N, code_V[index_N] if len(code_V) else own_N)
 
 
-def _trained(request: Request, offset_N: IntArray, cluster_N: IntArray) -> Trained | None:
+def _trained(request: Request, offset_N: IntArray, cluster_N: IntArray, seen: SeenRows) -> Trained | None:
+    """Count the rows trained on: by the models' records, and by a clause that was given or where there is no record."""
+    if seen.row_N is not None:
+        row_N, picture_N = seen.row_N, seen.row_N if seen.picture_N is None else seen.picture_N
+        if request.trained_where_given:
+            assert request.trained_where is not None
+            row_N = row_N | np.isin(offset_N, request.table.offsets(request.trained_where))
+        return Trained(RECORDS, int(row_N.sum()), int((picture_N | row_N).sum()))
     where = request.trained_where
     if where is None:
         return None
     num_rows = int(np.isin(offset_N, request.table.offsets(where)).sum())
     if not request.cluster:
         return Trained(where, num_rows)
-    seen = [
+    seen_codes = [
         np.unique(cluster_codes(request, batch, 0))
         for batch in request.table.scan(list(request.cluster), where=where, batch_rows=BATCH_ROWS)
     ]
-    return Trained(where, num_rows, int(np.isin(cluster_N, _joined(seen, np.int64)).sum()))
+    return Trained(where, num_rows, int(np.isin(cluster_N, _joined(seen_codes, np.int64)).sum()))
 
 
 class _Codes:

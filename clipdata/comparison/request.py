@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clipdata.answers import is_list, is_number
+from clipdata.answers import is_number
 from clipdata.comparison.values import Side
 from clipdata.errors import SchemaError, UsageError
-from clipdata.schema import is_text
+from clipdata.schema import is_list, is_text
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Request:
         scores_before: column of score lists.
         scores_after: column of score lists.
         label_index: column with the index of the right choice.
-        trained_where: clause that selects the training rows.
+        trained_where: clause that selects the training rows; a hint, where the models have no record.
+        trained_where_given: whether the caller named it.
     """
 
     table: Table
@@ -48,6 +49,7 @@ class Request:
     scores_after: str | None = None
     label_index: str | None = None
     trained_where: str | None = None
+    trained_where_given: bool = False
 
     @property
     def judged(self) -> bool:
@@ -119,6 +121,7 @@ def resolve(
         scores_after=scores_after if judged else None,
         label_index=known_label if judged or lists else None,
         trained_where=trained_where if trained_where is not None else _train_split(table),
+        trained_where_given=trained_where is not None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Side
+from clipdata.comparison.values import RECORDS, Answers, Change, Comparison, Group, Row, Side, Trained
 
 _MAX_GROUPS = 12
 _ORDERS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
@@ -72,11 +72,27 @@ def _coverage(comparison: Comparison) -> str:
 
 def _trained(comparison: Comparison) -> str:
     trained = comparison.trained
+    sides = ((comparison.before, comparison.seen_before), (comparison.after, comparison.seen_after))
+    lost = [side.column for side, seen in sides if seen is not None and seen.status in ("lost", "unknown")]
+    unknown = f"NOBODY KNOWS what the model behind {' and '.join(lost)} was trained on"
+    if trained is not None and trained.where == RECORDS:
+        told = "; ".join(dict.fromkeys(text for _, seen in sides if seen is not None for text in seen.trainings))
+        return f"{_by_records(trained)}, by {RECORDS} ({told})" + (f"; {unknown}" if lost else "")
+    if any(seen is not None and seen.status == "lost" for _, seen in sides):
+        return unknown + (f"; {trained.num_rows:,} where {trained.where}" if trained is not None else "")
     if trained is None:
         return "which rows were trained on is not known"
     if not trained.num_rows:
         return f"none of them where {trained.where}; no record says which rows the models were trained on"
     return f"{trained.num_rows:,} TRAINED ON ({trained.where})"
+
+
+def _by_records(trained: Trained) -> str:
+    if trained.num_rows:
+        return f"{trained.num_rows:,} TRAINED ON"
+    if trained.num_rows_of_seen_clusters:
+        return f"none of them trained on, but {trained.num_rows_of_seen_clusters:,} SHOW A PICTURE trained on"
+    return "none of them trained on, nor their pictures"
 
 
 def _figures(comparison: Comparison) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from clipdata.comparison import gates
 
 SCHEMA_VERSION = 1
+RECORDS = "the models' own records"
 Verdict = Literal["better", "worse", "unclear", "too few to say"]
 
 
@@ -159,12 +160,34 @@ class Coverage:
         return self.num_both == self.num_rows and not self.num_not_in_table
 
 
+SeenStatus = Literal["recorded", "none", "lost", "unknown"]
+
+
 @dataclass(frozen=True)
-class Trained:
-    """How many of the compared rows the model has seen in training.
+class Seen:
+    """What the model behind one side was trained on, by its own record.
 
     Args:
-        where: clause that selects the training rows.
+        status: "recorded": it was fine-tuned, and its record was found; "none": it has no record of fine-tuning;
+            "lost": the record of a training cannot be found, or an earlier release made none; "unknown": the column
+            has no lineage.
+        trainings: what each of its trainings read, as text.
+        num_rows: compared rows that it was trained on; None without a record.
+        num_rows_of_seen_pictures: compared rows that show a picture it was trained on, those rows included.
+    """
+
+    status: SeenStatus
+    trainings: tuple[str, ...] = ()
+    num_rows: int | None = None
+    num_rows_of_seen_pictures: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How many of the compared rows either model has seen in training.
+
+    Args:
+        where: clause that selects the training rows, or RECORDS when the models' own records say it.
         num_rows: compared rows among them.
         num_rows_of_seen_clusters: compared rows that share a cluster (an image) with a training row; None without
             clusters.
@@ -196,6 +219,8 @@ class Comparison:
         worst: rows that lost most.
         best: rows that gained most.
         trained: how many rows were trained on; None when nothing says so.
+        seen_before: what the model behind `before` says of it; None when nobody asked.
+        seen_after: the same of the model behind `after`.
         notes: what a reader must know before believing the figures.
         resamples: bootstrap draws behind the intervals.
         seed: seed of the draws.
@@ -217,6 +242,8 @@ class Comparison:
     worst: tuple[Row, ...] = ()
     best: tuple[Row, ...] = ()
     trained: Trained | None = None
+    seen_before: Seen | None = None
+    seen_after: Seen | None = None
     notes: tuple[str, ...] = ()
     resamples: int = 0
     seed: int = 0
