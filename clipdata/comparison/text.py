@@ -42,7 +42,7 @@ def _header(comparison: Comparison) -> list[str]:
     rows = f"{mean.num_rows:,} rows"
     if comparison.cluster:
         rows += f", {mean.num_clusters:,} {_cluster_word(comparison)}"
-    return [*lines, f"  {rows}; {_coverage(comparison)}; {_trained(comparison)}"]
+    return [*lines, f"  {rows}; {_coverage(comparison)}", f"  {_trained(comparison)}"]
 
 
 def _maker(side: Side) -> str:
