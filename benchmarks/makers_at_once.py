@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from clipdata.lance_io import rows
 from clipdata.lance_io.faults import with_retries
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.table import Table, exists, open_table
 from clipdata.schema import key_field
 
@@ -60,7 +60,7 @@ def round_of(make: Callable[[Path], Table], where: Path, gap_s: float) -> tuple[
 
     with ThreadPoolExecutor(NUM_MAKERS) as pool:
         list(pool.map(work, range(NUM_MAKERS)))
-    made = sum(entry.operation == "Overwrite" for entry in versions(where))
+    made = sum(entry.operation == "Overwrite" for entry in log(where))
     return made > 1, 2 * NUM_MAKERS - open_table(where).num_rows
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from clipdata.errors import SchemaError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 
 if TYPE_CHECKING:
     from datachain import DataChain
 
 
 def to_datachain(
-    table: Table, columns: Sequence[str] | None = None, *, where: str | None = None, name: str = "", **options: Any
+    table: AnyTable, columns: Sequence[str] | None = None, *, where: str | None = None, name: str = "", **options: Any
 ) -> DataChain:
     """Make a chain of a table's rows, with its columns as signals; image bytes are signals of bytes.
 
@@ -32,6 +32,7 @@ def to_datachain(
     """
     import datachain
 
+    table = as_table(table)
     chosen = list(columns) if columns is not None else table.schema.names
     table.require(chosen, verb="to_datachain")
     signals = {column: _python_type(table.schema.field(column)) for column in chosen}

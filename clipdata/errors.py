@@ -7,6 +7,7 @@
     ├── NotFoundError                 3   a table, file, folder, version or model does not exist
     ├── CredentialsError              4   the store refused the keys, or found none
     ├── TransientError                5   the store or the network failed; the same command may work later
+    ├── ConcurrentChangeError         5   another writer changed what this one worked on; nothing false was written
     ├── TooManyRejectsError           6   more rows were refused than the limit allows
     ├── GateFailedError               7   a comparison missed the bound it was asked to hold
     ├── LineageMismatchError          1   a column was made by another step, parameters or weights
@@ -85,6 +86,13 @@ class TransientError(ClipdataError, ConnectionError):
 
     exit_code = 5
     name = "transient"
+
+
+class ConcurrentChangeError(ClipdataError):
+    """Another writer changed what this one worked on. What was committed before is right; the rest was not written."""
+
+    exit_code = 5
+    name = "concurrent_change"
 
 
 class TooManyRejectsError(ClipdataError):

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+
+from clipdata.errors import UsageError
 
 METADATA_KEY = b"clipdata.lineage"
 
@@ -34,6 +39,9 @@ class Lineage:
         table_version: version of the table read when the column was first filled.
         made_at: ISO time, UTC.
         made_by: version of this library.
+
+    Raises:
+        UsageError: a parameter is of a kind whose value nothing tells, such as a function.
     """
 
     step: str
@@ -51,22 +59,18 @@ class Lineage:
     @property
     def fingerprint(self) -> str:
         """Digest of what decides the values: step, its version, parameters, model, inputs and their origin."""
-        decisive = [self.step, self.step_version, dict(self.parameters), self.model, list(self.inputs)]
+        decisive = [self.step, self.step_version, _plain(self.parameters), self.model, list(self.inputs)]
         decisive.append(dict(self.upstream))
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with the fingerprint spelled out."""
-        return {
-            **asdict(self),
-            "inputs": list(self.inputs),
-            "trained_on": list(self.trained_on),
-            "fingerprint": self.fingerprint,
-        }
+        lists = {"inputs": list(self.inputs), "trained_on": list(self.trained_on)}
+        return {**asdict(self), **lists, "parameters": _plain(self.parameters), "fingerprint": self.fingerprint}
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), default=str)
+        return json.dumps(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Lineage:
@@ -82,8 +86,44 @@ class Lineage:
         text = (column.metadata or {}).get(METADATA_KEY)
         return cls.from_json(text) if text else None
 
+    def differs_only_upstream(self, other: Lineage) -> bool:
+        """Tell whether both would be equal if the columns they read had the same origin."""
+        return replace(self, upstream={}).fingerprint == replace(other, upstream={}).fingerprint
+
     def describe(self) -> str:
         """One line for people: step, inputs, parameters, model."""
         parameters = [f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.parameters.items()]
         model = f" with {self.model[:12]}" if self.model else ""
         return f"{self.step}({', '.join([*self.inputs, *parameters])}){model}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON values that tell every parameter from every other; arrays and bytes by a digest of all they hold.
+
+    Raises:
+        UsageError: nothing tells the value of such a parameter.
+    """
+    if value is None or isinstance(value, str | int | float):  # a numpy float64 is a float, a bool an int
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(entry) for entry in value), key=repr)
+    if isinstance(value, bytes):
+        return {"bytes": hashlib.sha256(value).hexdigest()}
+    if isinstance(value, os.PathLike | pa.DataType | date):
+        return str(value)
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.dtype != object:
+            content = np.ascontiguousarray(array)
+            digest = hashlib.sha256(content.tobytes()).hexdigest()
+            return (
+                array.item() if array.ndim == 0 else {"array": digest, "dtype": str(array.dtype), "shape": array.shape}
+            )
+    raise UsageError(
+        f"a parameter of a step is {type(value).__name__} {value!r:.80}; nothing tells its value from another's",
+        hint="give texts, numbers, lists, dictionaries or arrays; what a function does belongs to the step's version",
+    )

@@ -7,30 +7,36 @@ knows tables and what a step is, and no particular step.
 from __future__ import annotations
 
 import time
+from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 import clipdata
-from clipdata.engines.local import prefetched
-from clipdata.errors import LineageMismatchError, StepError, UsageError
+from clipdata.column_names import check_column_name
+from clipdata.engines.local import LocalEngine
+from clipdata.engines.task import Engine, FragmentTask
+from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import columns
-from clipdata.lance_io.backfill import Backfill, Part
+from clipdata.lance_io.filling import BATCH_BYTES, Filling, Finished
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.presence import fixed_width
+from clipdata.lance_io.replacement import commit_finished
 from clipdata.lance_io.state import StateFolder
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
-from clipdata.progress import Counter, Progress, Silent
-from clipdata.schema import error_column
-from clipdata.step_protocol import Step
+from clipdata.notebook import html_facts
+from clipdata.progress import Progress, Silent
+from clipdata.schema import image_column, is_binary
+from clipdata.step_protocol import Step, check_types
+from clipdata.storage import redact
+from clipdata.trained_rows import FOLDER, TrainedRows
 
-CHECKPOINT_EVERY_S = 30.0
-IMAGE_BATCH_BYTES = 64 << 20
-MAX_ROUNDS = 3
+MAX_BATCH_ROWS = 4096
+IMAGE_BATCH_ROWS = 256
+MAX_ROUNDS = 10
+MAX_ROUNDS_IN_VAIN = 3
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,9 @@ class Mapped:
 
     Args:
         column: filled.
-        computed: rows computed in this run.
+        computed: rows computed in this run, and committed.
         failed: those of them that stayed null, by reason.
-        kept: rows that had a value already, or that an earlier, interrupted run had computed.
+        kept: other rows that have a value: it was there, or an earlier, interrupted run or another writer computed it.
         waiting: rows that cannot be computed yet, because an input of theirs is null.
         version: of the table that holds the result.
         seconds: wall time.
@@ -66,6 +72,11 @@ class Mapped:
         """JSON values."""
         return {**asdict(self), "failed": dict(self.failed), "notes": dict(self.notes)}
 
+    def _repr_html_(self) -> str:
+        facts = {"computed": self.computed, "kept": self.kept, "waiting": self.waiting, "version": self.version}
+        reasons = {f"no value: {reason}": count for reason, count in self.failed.items()}
+        return html_facts({**facts, **reasons, **self.notes}, title=f"map {self.column}")
+
     def __str__(self) -> str:
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
@@ -80,100 +91,177 @@ class Mapped:
 
 
 def map_column(
-    table: Table,
+    table: AnyTable,
     step: Step,
     column: str,
     *,
     overwrite: bool = False,
     retry_failed: bool = False,
     batch_rows: int | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Mapped:
     """Fill a column with what a step makes of the rows, and move `table` to the version that holds it.
 
     Args:
-        table: its newest version is read and written.
+        table: its newest version is read and written; or the location of one.
         step: see `Step`; any function becomes one with `clipdata.step`.
         column: name of the column; made when it is not there.
-        overwrite: replace a column that was made in another way. The old version stays readable.
+        overwrite: where the column was made in another way, remove it and make it anew; it is empty until it is filled.
+            The old version stays readable.
         retry_failed: compute also the rows on which the step failed before.
-        batch_rows: rows the step is given at once.
+        batch_rows: most rows the step is given at once; it gets fewer where rows are large.
+        engine: where the work runs; in this process by default.
         progress: watches the rows go by.
 
     Raises:
-        SchemaError: the table lacks a column that the step reads.
+        SchemaError: the table lacks a column that the step reads, or it holds another type.
+        UsageError: the column cannot have that name.
         LineageMismatchError: the column was made by another step, other parameters or other weights.
         StepError: the step returned something else than one value a row of its type.
+        ConcurrentChangeError: another writer replaced or removed the column or an input while this one worked.
     """
     started = time.monotonic()
+    table = as_table(table)
     table.move_to(table.latest())
-    table.require(step.reads, verb=f"map {step.name}")
-    step.check(table.schema)
-    lineage = _lineage_of(step, table)
-    recompute = _must_recompute(table, step, column, lineage, overwrite=overwrite)
-    if not recompute:
-        table.move_to(columns.ensure(table, _field(step, column, lineage)))
-    job = _Job(table, step, column, lineage, recompute, retry_failed, batch_rows, progress or Silent())
-    job.run()
-    filled, errors = table.count_rows(f"`{column}` IS NOT NULL"), error_column(column)
-    failed_ever = table.count_rows(f"`{errors}` IS NOT NULL") if errors in table.schema.names else 0
+    lineage = _checked(table, step, column)
+    inputs = {name: columns.mark_of(table.schema.field(name)) for name in step.reads}
+    _keep_trained_rows(table, step)
+    _settle(table, step, column, lineage, overwrite=overwrite)
+    _require_same(table, column, inputs)
+    job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
+    job.run(retry_failed=retry_failed)
+    computed, failed = job.counts()
+    filled, waiting = job.tally()
     return Mapped(
         column=column,
-        computed=job.computed,
-        failed=job.failed,
-        kept=filled - (job.computed - sum(job.failed.values())),
-        waiting=table.num_rows - filled - failed_ever,
+        computed=computed,
+        failed=failed,
+        kept=max(filled - (computed - sum(failed.values())), 0),  # rows may have been deleted since
+        waiting=waiting,
         version=table.version,
         seconds=time.monotonic() - started,
-        notes=job.notes(),
+        notes=job.notes,
     )
 
 
-def _lineage_of(step: Step, table: Table) -> Lineage:
-    origins = {column: table.lineage(column) for column in step.reads}
+def _checked(table: Table, step: Step, column: str) -> Lineage:
+    """Hold the request to the table before anything is written.
+
+    Returns:
+        What the column's lineage will be.
+
+    Raises:
+        UsageError: the column cannot have that name, or the step would overwrite one of its own inputs or the key.
+        SchemaError: an input is missing or of another type.
+    """
+    check_column_name(column, table.schema)
+    table.require(step.reads, verb=f"map {step.name}")
+    check_types(step, table.schema)
+    step.check(table.schema)
+    if column in step.reads or column == table.key:
+        raise UsageError(f"map {step.name}: {column!r} cannot be written: the step reads it, or it is the table's key")
+    origins = {name: origin for name in step.reads if (origin := table.lineage(name)) is not None}
+    trained: dict[str, Mapping[str, Any]] = {rows.digest: rows.to_record() for rows in _trained_on(step)}
+    for origin in origins.values():
+        trained |= {str(record["digest"]): record for record in origin.trained_on}
     return Lineage(
         step=step.name,
         step_version=step.version,
         parameters=dict(step.parameters),
         model=step.model,
+        model_name=getattr(step, "model_name", None),
         inputs=tuple(step.reads),
-        upstream={column: origin.fingerprint for column, origin in origins.items() if origin is not None},
+        upstream={name: origin.fingerprint for name, origin in origins.items()},
+        trained_on=tuple(trained[digest] for digest in sorted(trained)),
         table_version=table.version,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=f"clipdata {clipdata.__version__}",
     )
 
 
-def _field(step: Step, column: str, lineage: Lineage) -> pa.Field:
-    return pa.field(column, step.returns, metadata={"clipdata.lineage": lineage.to_json()})
+def _trained_on(step: Step) -> tuple[TrainedRows, ...]:
+    return tuple(getattr(step, "trained_on", ()))
 
 
-def _must_recompute(table: Table, step: Step, column: str, lineage: Lineage, *, overwrite: bool) -> bool:
-    """Decide whether every row is to be computed anew.
+def _keep_trained_rows(table: Table, step: Step) -> None:
+    """Store beside the table which rows the step's model was trained on, for whoever compares."""
+    if rows := _trained_on(step):
+        folder = StateFolder(table, FOLDER)
+        for record in rows:
+            if folder.read_bytes(f"{record.digest}.arrow") is None:
+                folder.write_bytes(f"{record.digest}.arrow", record.to_bytes())
+
+
+def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrite: bool) -> None:
+    """Move the table to a version in which the column is there and made by this very lineage.
+
+    An overwrite is the column anew: removed with its reasons, and added empty with its lineage. So in no version do
+    values stand under a lineage that did not make them.
 
     Raises:
-        LineageMismatchError: the column has another origin and `overwrite` was not asked for.
-        UsageError: the step would overwrite one of its own inputs or the key.
+        LineageMismatchError: the column has another origin and `overwrite` was not asked for; or another writer made it
+            in another way meanwhile.
     """
-    if column in step.reads or column == table.key:
-        raise UsageError(f"map {step.name}: {column!r} cannot be written: the step reads it, or it is the table's key")
-    if column not in table.schema.names:
+    field = columns.new_field(column, step.returns, lineage)
+    removed = False
+    for _ in range(MAX_ROUNDS):
+        if column not in table.schema.names:
+            table.move_to(columns.add(table, field))
+            continue
+        present = table.lineage(column)
+        if present is not None and present.fingerprint == lineage.fingerprint:
+            return
+        if removed or not (overwrite or _is_outdated_and_empty(table, column, present, lineage)):
+            raise _mismatch(column, present, lineage, meanwhile=removed)
+        mark = columns.mark_of(table.schema.field(column))
+        newest, removed = columns.remove(table, column, mark)
+        table.move_to(newest)
+        if removed:
+            StateFolder(table, _state_name(column, mark)).remove()
+    raise ConcurrentChangeError(
+        f"other writers keep replacing column {column!r} of {redact(table.uri)}", hint="run the same command again"
+    )
+
+
+def _is_outdated_and_empty(table: Table, column: str, present: Lineage | None, wanted: Lineage) -> bool:
+    """Whether a column was begun from inputs of another origin, and holds nothing yet."""
+    if present is None or not present.differs_only_upstream(wanted):
         return False
-    present = table.lineage(column)
-    if present is not None and present.fingerprint == lineage.fingerprint:
-        return False
-    if overwrite:
-        return True
+    return table.count_rows(f"`{column}` IS NOT NULL") == 0
+
+
+def _mismatch(column: str, present: Lineage | None, wanted: Lineage, *, meanwhile: bool) -> LineageMismatchError:
     found = present.describe() if present is not None else "something that left no lineage (it came with the data)"
-    raise LineageMismatchError(
-        f"column {column!r} was made by {found}; this run would write {lineage.describe()}"
-        + (f"\n  model of the column: {present.model}\n  model of this run:   {lineage.model}" if present else ""),
+    when = " meanwhile" if meanwhile else ""
+    return LineageMismatchError(
+        f"column {column!r} was made by {found}{when}; this run would write {wanted.describe()}"
+        + (f"\n  model of the column: {present.model}\n  model of this run:   {wanted.model}" if present else ""),
         hint="choose another column name, or pass --overwrite (overwrite=True): the old version stays readable",
     )
 
 
+def _state_name(column: str, mark: str) -> str:
+    return f"map/{column}-{mark[:16]}"
+
+
+def _require_same(table: Table, column: str, marks: Mapping[str, str]) -> None:
+    """Check that columns are still the very ones that a lineage was made of.
+
+    Raises:
+        ConcurrentChangeError: one was replaced or dropped.
+    """
+    for name, mark in marks.items():
+        if name not in table.schema.names or columns.mark_of(table.schema.field(name)) != mark:
+            raise ConcurrentChangeError(
+                f"column {name!r} of {redact(table.uri)} was replaced or dropped by another writer while {column!r} "
+                "was filled; what was committed before is right, the rest was not written",
+                hint=f"see what did it: clipdata log {redact(table.uri)}; then run the same command again",
+            )
+
+
 class _Job:
-    """One run of `map_column`."""
+    """One run of `map_column`, once the column is there."""
 
     def __init__(
         self,
@@ -181,116 +269,118 @@ class _Job:
         step: Step,
         column: str,
         lineage: Lineage,
-        recompute: bool,
-        retry_failed: bool,
+        inputs: Mapping[str, str],
         batch_rows: int | None,
+        engine: Engine,
         progress: Progress,
     ) -> None:
         self.table, self.step, self.column, self.lineage = table, step, column, lineage
-        self.recompute, self.retry_failed, self.progress = recompute, retry_failed, progress
-        self.batch_rows = batch_rows or _batch_rows(table, step)
-        self.state = StateFolder(table, f"map/{column}-{lineage.fingerprint[:16]}")
-        self.computed = 0
-        self.failed: dict[str, int] = {}
+        self.engine, self.progress = engine, progress
+        self.batch_rows = min(batch_rows or MAX_BATCH_ROWS, _affordable_rows(table, step))
+        self.mark = columns.mark_of(table.schema.field(column))
+        self.marks = {**inputs, column: self.mark}  # what the lineage was made of
+        self.first_version = table.version
+        self.own: set[str] = set()  # files that this run wrote
+        self.committed: list[Finished] = []
+        self.notes: dict[str, Any] = {}
+        self._waiting: set[str] = set()  # signatures of fragments in which all that is left waits for an input
 
-    def run(self) -> None:
-        """Compute until nothing is left, commit, and clear the records."""
-        if self.recompute:
-            self.table.move_to(columns.prepare_overwrite(self.table, _field(self.step, self.column, self.lineage)))
-        for _ in range(MAX_ROUNDS):
-            backfill = Backfill(self.table, self.column, self.step.reads, self.state, self.recompute, self.retry_failed)
-            pending = backfill.pending()
-            recorded = backfill.num_recorded()
-            if not pending and not recorded:
-                break
-            with self.progress.task(f"map {self.column}", sum(rows for _, rows in pending)) as counter:
-                for fragment_id, _ in pending:
-                    self._fill(backfill, fragment_id, counter)
-            self.table.move_to(backfill.commit(self._properties()))
-            if self.recompute:
-                self.table.move_to(columns.set_lineage(self.table, self.column, self.lineage))
-                break
-            self.retry_failed = False  # one retry a run
-        self.state.remove()
-
-    def notes(self) -> dict[str, Any]:
-        """Facts the step counted."""
-        count = getattr(self.step, "notes", None)
-        return dict(count()) if callable(count) and self.computed else {}
-
-    def _properties(self) -> Properties:
-        rows = {"computed": self.computed, "failed": sum(self.failed.values())}
-        parameters = {"column": self.column, "step": self.lineage.describe(), "notes": self.notes()}
-        return Properties("map", parameters, rows, first_version=self.table.version)
-
-    def _fill(self, backfill: Backfill, fragment_id: int, counter: Counter) -> None:
-        """Compute one fragment, with a checkpoint whenever enough time has passed."""
-        parts = backfill.checkpoints(fragment_id)
-        done = np.concatenate([part.places for part in parts]) if parts else np.empty(0, np.int64)
-        counter.advance(len(done))
-        fresh: list[Part] = []
-        last_s = time.monotonic()
-        batches = backfill.read(fragment_id, done, batch_rows=self.batch_rows)
-        for (places, batch), prepared in prefetched(batches, lambda pair: self.step.prepare(pair[1])):
-            part = self._compute(places, batch, prepared, backfill.unread)
-            fresh.append(part)
-            self.computed += len(places)
-            counter.advance(len(places))
-            for reason in part.errors.drop_null().to_pylist():
-                self.failed[_kind(reason)] = self.failed.get(_kind(reason), 0) + 1
-                counter.refuse(_kind(reason))
-            if time.monotonic() - last_s > CHECKPOINT_EVERY_S:
-                merged = _merge(fresh)
-                backfill.checkpoint(fragment_id, len(parts), merged)
-                parts.append(merged)
-                fresh, last_s = [], time.monotonic()
-        backfill.finish(fragment_id, [*parts, *fresh])
-
-    def _compute(self, places: np.ndarray, batch: pa.RecordBatch, prepared: Any, unread: Mapping[int, str]) -> Part:
-        """Call the step and hold it to its contract.
-
-        Args:
-            unread: place → why the row's image could not be read.
+    def run(self, *, retry_failed: bool) -> None:
+        """Fill and commit until nothing is left, then clear the records.
 
         Raises:
-            StepError: other length or type than promised.
+            ConcurrentChangeError: other writers changed the table faster than it could be filled.
         """
-        result = self.step.compute(batch, prepared)
-        values, errors = result if isinstance(result, tuple) else (result, None)
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        if not isinstance(values, pa.Array) or len(values) != batch.num_rows or values.type != self.step.returns:
-            found = f"{len(values)} values of {values.type}" if isinstance(values, pa.Array) else type(values).__name__
-            raise StepError(
-                f"step {self.step.name} returned {found} for {batch.num_rows} rows; "
-                f"expected {batch.num_rows} values of {self.step.returns}"
+        in_vain = 0
+        for number in range(MAX_ROUNDS):
+            filling = self._filling(retry_failed=retry_failed and number == 0)
+            ready = filling.recorded()
+            pending = self._pending(filling, ready)
+            if not ready and not pending:
+                filling.records.remove()
+                return
+            ready += self._fill(filling, pending)
+            if any(entry.file for entry in ready):
+                table, committed = commit_finished(filling, ready, self._properties)
+                self.table.move_to(table)
+                self.committed += committed
+                in_vain = 0 if committed else in_vain + 1
+            self.table.move_to(self.table.latest())
+            if in_vain == MAX_ROUNDS_IN_VAIN:
+                break
+        filling = self._filling(retry_failed=False)
+        if left := sum(num_rows for _, num_rows in self._pending(filling, ())):
+            raise ConcurrentChangeError(
+                f"{left:,} rows of {redact(self.table.uri)} have no {self.column!r} yet: other writers changed their "
+                "fragments in every round before they could be committed",
+                hint="run the same command again when the other writer is done; what is committed stays",
             )
-        reasons = list(errors) if errors is not None else [None] * len(values)
-        missing = values.is_null().to_numpy(zero_copy_only=False)
-        named = [
-            (unread.get(int(place)) or reason or "the step gave no value") if gone else None
-            for place, reason, gone in zip(places, reasons, missing, strict=True)
+
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """Rows that this run computed and committed, and those of them that stayed null, by reason."""
+        own = [entry for entry in self.committed if entry.file in self.own]
+        failed: Tally[str] = Tally()
+        for entry in own:
+            failed.update(entry.failed)
+        return sum(entry.computed for entry in own), dict(failed)
+
+    def tally(self) -> tuple[int, int]:
+        """Rows of the table that have a value, and those that have neither a value nor a reason."""
+        return self._filling(retry_failed=False).tally()
+
+    def _filling(self, *, retry_failed: bool) -> Filling:
+        """The work as it stands at the table's version.
+
+        Raises:
+            ConcurrentChangeError: the column or an input is not the one of the start any more.
+        """
+        _require_same(self.table, self.column, self.marks)
+        state = _state_name(self.column, self.mark)
+        return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
+
+    def _pending(self, filling: Filling, ready: Sequence[Finished]) -> list[tuple[int, int]]:
+        fragments = filling.table.dataset.get_fragment
+        return [
+            (fragment_id, num_rows)
+            for fragment_id, num_rows in filling.pending(ready)
+            if filling.signature(fragments(fragment_id)) not in self._waiting
         ]
-        return Part(places, values, pa.array(named, pa.string()))
+
+    def _fill(self, filling: Filling, pending: Sequence[tuple[int, int]]) -> list[Finished]:
+        """Have fragments filled; those that another run finished meanwhile are left out."""
+        tasks = [FragmentTask(filling, self.step, fragment_id, self.batch_rows) for fragment_id, _ in pending]
+        finished = []
+        with self.progress.task(f"map {self.column}", sum(num_rows for _, num_rows in pending)) as counter:
+            for done in self.engine.run(tasks, counter):
+                self.notes |= done.notes
+                if done.finished is None:
+                    continue
+                finished.append(done.finished)
+                if done.finished.file:
+                    self.own.add(done.finished.file)
+                else:
+                    self._waiting.add(done.finished.signature)
+        return finished
+
+    def _properties(self, committed: Sequence[Finished]) -> Properties:
+        rows = {
+            "computed": sum(entry.computed for entry in committed),
+            "failed": sum(sum(entry.failed.values()) for entry in committed),
+        }
+        parameters = {"column": self.column, "step": self.lineage.describe(), "notes": self.notes}
+        return Properties("map", parameters, rows, first_version=self.first_version)
 
 
-def _kind(reason: str) -> str:
-    """Reasons are counted by what stands before the first colon; the rest is of one row."""
-    return reason.split(":")[0][:80]
-
-
-def _merge(parts: Sequence[Part]) -> Part:
-    return Part(
-        np.concatenate([part.places for part in parts]),
-        pa.concat_arrays([part.values for part in parts]),
-        pa.concat_arrays([part.errors for part in parts]),
-    )
-
-
-def _batch_rows(table: Table, step: Step) -> int:
-    """Rows a batch: many for cheap columns, as many as fit a byte limit for images."""
-    if "image" not in step.reads:
-        return 4096
-    if "bytes" not in table.schema.names or table.num_rows == 0:
-        return 64
-    mean = table.query("SELECT avg(bytes) AS mean FROM dataset").column("mean").to_pylist()[0]
-    return int(min(256, max(8, IMAGE_BATCH_BYTES // max(1, int(mean or 1)))))
+def _affordable_rows(table: Table, step: Step) -> int:
+    """Rows whose inputs and values together take no more than a batch may; images are judged by their mean size."""
+    schema, width = table.schema, fixed_width(step.returns)
+    for name in step.reads:
+        kind = schema.field(name).type
+        if name == image_column(schema) and "bytes" in schema.names and table.num_rows:
+            mean = table.query("SELECT avg(bytes) AS mean FROM dataset").column("mean").to_pylist()[0]
+            width += max(int(mean or 0), BATCH_BYTES // IMAGE_BATCH_ROWS)
+        elif is_binary(kind):
+            width += BATCH_BYTES // 64
+        else:
+            width += fixed_width(kind)
+    return max(BATCH_BYTES // max(width, 1), 8)

@@ -10,7 +10,6 @@ nothing of lists or images.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import socket
 import ssl
@@ -29,6 +28,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from clipdata import retries
 from ingest.download_rules import DownloadRules, Refused, retry_after_s, says_opt_out, split_url
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -113,6 +113,15 @@ class Fetcher:
     def __init__(self, rules: DownloadRules, admit: Callable[[], Awaitable[None]]) -> None:
         self.rules = rules
         self._admit = admit
+        self._patience = retries.Policy(
+            attempts=rules.num_retries + 1,
+            base_delay_s=rules.backoff_s,
+            cap_s=rules.max_wait_s,
+            jitter=0.2,
+            again=lambda error: isinstance(error, Refused) and error.again,
+            retry_after=lambda error: error.wait_s if isinstance(error, Refused) else None,
+            longest_asked_s=rules.max_wait_s,
+        )
         self._hosts: dict[str, _Host] = {}
         self._slots = asyncio.Semaphore(rules.num_in_flight)
         connector = aiohttp.TCPConnector(limit=0, resolver=CheckedResolver(rules), ttl_dns_cache=60)
@@ -135,17 +144,7 @@ class Fetcher:
         Raises:
             Refused: it gives no body within the rules.
         """
-        for attempt in range(self.rules.num_retries + 1):
-            try:
-                return await self._follow(url)
-            except Refused as refusal:
-                # A little chance keeps requests that failed together from coming back together.
-                backoff_s = self.rules.backoff_s * 2**attempt * random.uniform(0.8, 1.2)  # noqa: S311
-                wait_s = backoff_s if refusal.wait_s is None else refusal.wait_s
-                if not refusal.again or attempt == self.rules.num_retries or wait_s > self.rules.max_wait_s:
-                    raise
-            await asyncio.sleep(wait_s)
-        raise AssertionError("the last attempt returns or raises")
+        return await retries.call_async(self._patience, lambda: self._follow(url))
 
     async def _follow(self, url: str) -> Download:
         """Go from hop to hop, each checked like the first, within one deadline."""

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT, Written
-from clipdata.lance_io.table import Table, open_table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
@@ -88,8 +88,8 @@ class Merged:
 
 
 def merge(
-    images: Table | str | os.PathLike[str],
-    metadata: Table | str | os.PathLike[str],
+    images: AnyTable,
+    metadata: AnyTable,
     *,
     into: str | os.PathLike[str],
     on: str = "filename",
@@ -109,8 +109,8 @@ def merge(
 
 
 def merge_report(
-    images: Table | str | os.PathLike[str],
-    metadata: Table | str | os.PathLike[str],
+    images: AnyTable,
+    metadata: AnyTable,
     *,
     into: str | os.PathLike[str],
     on: str = "filename",
@@ -136,7 +136,7 @@ def merge_report(
         SchemaError: a column to join on does not exist.
     """
     started = time.monotonic()
-    left, right = (t if isinstance(t, Table) else open_table(t, storage=storage) for t in (images, metadata))
+    left, right = as_table(images, storage=storage), as_table(metadata, storage=storage)
     plan = _Plan(left, right, on, metadata_on or on, group=group)
     table = rows.create_table(into, plan.schema, storage=storage or left.storage)
     first_version = table.version

@@ -20,8 +20,9 @@ from typing import IO, Any
 import numpy as np
 
 from clipdata.errors import SchemaError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
+from clipdata.objects.removing import remove
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import require_columns
 from clipdata.storage import Storage, absolute, is_remote, join, redact
@@ -79,7 +80,7 @@ class Exported:
 
 
 def export_shards(
-    table: Table,
+    table: AnyTable,
     out: str | os.PathLike[str],
     *,
     where: str | None = None,
@@ -108,6 +109,7 @@ def export_shards(
         SchemaError: a column does not exist, or holds what JSON cannot.
         UsageError: the folder holds something else; or there is no caption column.
     """
+    table = as_table(table, storage=storage)
     job = _Export(table, absolute(out), storage or table.storage, where, rows_per_shard, columns, caption)
     return job.run(progress or Silent(), overwrite=overwrite)
 
@@ -169,8 +171,7 @@ class _Export:
             return present
         if present is not None and overwrite:
             for name in (*present.shards, SIZES, NAME):
-                if self.fs.exists(join(self.folder, name)):
-                    self.fs.rm(join(self.folder, name))
+                remove(self.storage, join(self.out, name))
         elif present is not None:
             differing = [word for word in fresh.request if fresh.request[word] != present.request.get(word)]
             raise UsageError(

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from clipdata import images
+from clipdata import images, retries
 from clipdata.errors import ImageRefused, SchemaError
-from clipdata.objects.faults import Patience, as_clipdata_error, verdict_on, words_of
+from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
@@ -127,22 +127,16 @@ class TarShards:
             TransientError: the store failed again and again; the shard may be good.
             CredentialsError: the store lets the shard be listed and not read.
         """
-        num_done, refuse_once, patience = 0, _once(refuse), Patience()
-        for attempt in range(1, patience.attempts + 1):
-            try:
-                for outcome in self._attempt(item, refuse_once, skip=num_done):
-                    yield outcome
-                    num_done += 1
-                return
-            except OSError as error:
-                verdict = verdict_on(error)
-                if verdict in ("missing", "hopeless") or not is_remote(item.where):
-                    reason = "missing" if verdict == "missing" else "unreadable"
-                    yield Reject(item.key, item.etag, reason, words_of(error, self.storage))
-                    return
-                if verdict == "denied" or attempt == patience.attempts:
-                    raise as_clipdata_error(error, f"reading {redact(item.where)}", self.storage) from error
-                time.sleep(patience.wait_s(attempt))
+        refuse_once = _once(refuse)
+        patience = PATIENCE if is_remote(item.where) else replace(PATIENCE, attempts=1)
+        try:
+            yield from retries.resumed(patience, lambda num_done: self._attempt(item, refuse_once, skip=num_done))
+        except OSError as error:
+            verdict = verdict_on(error)
+            if verdict not in ("missing", "hopeless") and is_remote(item.where):
+                raise as_clipdata_error(error, f"reading {redact(item.where)}", self.storage) from error
+            reason = "missing" if verdict == "missing" else "unreadable"
+            yield Reject(item.key, item.etag, reason, words_of(error, self.storage))
 
     def _attempt(self, item: Item, refuse: Refuse, *, skip: int) -> Iterator[dict[str, Any] | Reject]:
         """The outcomes of one reading, without the first `skip`."""

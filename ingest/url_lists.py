@@ -104,7 +104,8 @@ class UrlList:
 
         Within a batch the rows are in the order of the list.
         """
-        from ingest.downloading import Download, download_all  # aiohttp takes a while to load
+        from ingest.downloading import download_all  # aiohttp takes a while to load
+        from ingest.fetching import Download
 
         def record(numbered: tuple[int, Item], download: Download) -> dict[str, Any]:
             item = numbered[1]

@@ -18,10 +18,11 @@ import numpy as np
 
 import clipdata as cd
 import ingest
-from clipdata.comparison.answers import judge
-from clipdata.errors import LineageMismatchError, UsageError
+from clipdata.answers import judge
+from clipdata.errors import LineageMismatchError, TransientError, UsageError
+from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
-from clipdata.storage import Storage, is_remote, join, redact
+from clipdata.storage import Storage, absolute, is_remote, join, redact
 
 if TYPE_CHECKING:
     from clipdata.comparison import Comparison
@@ -81,6 +82,14 @@ class ContestSettings:
         if not 0 < self.test_share < 1:
             raise UsageError(f"test_share is {self.test_share}; expected a share between 0 and 1")
 
+    @property
+    def home(self) -> Path:
+        """The folder on this machine that one run at a time works in: that of the tables, or of the runs."""
+        if not is_remote(self.out):
+            return Path(absolute(self.out))
+        assert self.runs is not None, "checked above"
+        return Path(self.runs)
+
 
 @dataclass(frozen=True)
 class ContestResult:
@@ -110,15 +119,25 @@ class ContestResult:
 
 
 def run_caption_contest(settings: ContestSettings, progress: Progress | None = None) -> ContestResult:
-    """Do all of it, or as much as is still to be done."""
-    pipeline = _Pipeline(settings, progress or Silent())
+    """Do all of it, or as much as is still to be done.
+
+    Raises:
+        TransientError: another run is at work in the same folder, or wrote to the same tables meanwhile.
+    """
+    with alone_in(settings.home, "clipdata run caption-contest"):
+        return _run(_Pipeline(settings, progress or Silent()))
+
+
+def _run(pipeline: _Pipeline) -> ContestResult:
     pipeline.ingest()
     pipeline.split()
     encoder = pipeline.load()
     pipeline.score(encoder, "")
     pipeline.tell_baseline()
     run = pipeline.train(encoder)
-    pipeline.score(run.encoder(device=settings.device), "_fine_tune")
+    tuned = run.encoder(device=pipeline.settings.device)
+    pipeline.score(tuned, "_fine_tune")
+    pipeline.check_models({"": encoder, "_fine_tune": tuned})
     comparison = cd.compare(
         pipeline.table, "label_prob", "label_prob_fine_tune", where="split = 'test'", trained_where="split = 'train'"
     )
@@ -201,10 +220,33 @@ class _Pipeline:
         self._map(cd.steps.ChoiceScores(encoder, self.settings.choices, trunk=trunk), scores)
         self._map(cd.steps.Pick(scores, "label_ind"), f"label_prob{suffix}")
 
+    def check_models(self, encoders: Mapping[str, Encoder]) -> None:
+        """Hold the columns that are to be compared to the encoders of this run; suffix → encoder.
+
+        Tables in a bucket can be written from two machines at once, and no lock keeps those apart.
+
+        Raises:
+            TransientError: another run replaced one of them meanwhile.
+        """
+        for suffix, encoder in encoders.items():
+            scores, picked = self.table.lineage(f"scores{suffix}"), self.table.lineage(f"label_prob{suffix}")
+            made_from = picked.upstream.get(f"scores{suffix}") if picked is not None else None
+            if scores is None or scores.model != encoder.identity or made_from != scores.fingerprint:
+                found = scores.describe() if scores is not None else "something without lineage"
+                raise self._disturbed(
+                    f"column scores{suffix} was made by {found}, and not with {encoder.name} ({encoder.identity[:12]})"
+                )
+
+    def _disturbed(self, found: str) -> TransientError:
+        return TransientError(
+            f"another run writes to {redact(self.table.uri)} at the same time: {found}",
+            hint="run the same command again when the other is done, or use another folder: --out DIR",
+        )
+
     def config(self) -> cd.TrainConfig:
         """Training config: the recipe's, with the user's settings."""
-        base = cd.recipes.caption_contest(choices=self.settings.choices)
-        config = base.with_settings(dict(self.settings.training))
+        given = cd.TrainConfig.parse_settings(self.settings.training)
+        config = cd.recipes.caption_contest(**{"choices": self.settings.choices, **given})
         return replace(config, image_trunk=TRUNK) if config.train == "projections" else config
 
     def tell_baseline(self) -> None:
@@ -250,7 +292,10 @@ class _Pipeline:
             done: Mapped = cd.map_column(self.table, step, column, progress=self.progress)
         except LineageMismatchError:
             old = self.table.version
-            done = cd.map_column(self.table, step, column, overwrite=True, progress=self.progress)
+            try:
+                done = cd.map_column(self.table, step, column, overwrite=True, progress=self.progress)
+            except LineageMismatchError as error:  # not the column itself, but what it is to be made from
+                raise self._disturbed(error.message) from error
             self.progress.say(f"{column} was made by something else; version {old} of the table keeps it")
         self._note(done, done.computed > 0)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipdata.errors import ConfigError, NotFoundError, UsageError
+from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from clipdata.step_protocol import Step
@@ -64,7 +64,7 @@ def build_step(
     import clipdata as cd
 
     class_name, takes_model = STEPS[name]
-    step_class = getattr(cd.steps, class_name)
+    step_class: Callable[..., Step] = getattr(cd.steps, class_name)
     parameters = _converted(step_class, parse_pairs(pairs), name)
     if not takes_model:
         return step_class(**parameters)
@@ -90,7 +90,7 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
-def _converted(step_class: type, given: dict[str, str], name: str) -> dict[str, Any]:
+def _converted(step_class: Callable[..., Step], given: dict[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
     signature = inspect.signature(step_class)
     known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
@@ -137,7 +137,12 @@ def _own_step(name: str) -> Step:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ClipdataError:
+        raise
+    except Exception as error:  # whatever the user's own file does when it is read
+        raise UsageError(f"{file} cannot be read as a module: {type(error).__name__}: {error}") from error
     found = getattr(module, function, None)
     if not isinstance(found, FunctionStep):
         steps = [n for n, value in vars(module).items() if isinstance(value, FunctionStep)]

@@ -11,7 +11,7 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import SchemaError
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.rows import Written
 from tests.pictures import write_pictures
 
@@ -87,7 +87,7 @@ def test_a_saved_datasets_name_and_version_are_in_the_log(tmp_path: Path) -> Non
     write_pictures(tmp_path / "in", 2)
     saved = chain_of(tmp_path / "in").save("drawings")
     done = ingest.from_chain(saved, into=tmp_path / "t.lance")
-    last = versions(done.table.uri)[-1].properties
+    last = log(done.table.uri)[-1].properties
     assert last is not None
     assert last.parameters["from"] == f"datachain dataset drawings@{saved.version}"
 

@@ -280,3 +280,60 @@ def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.Capture
     code, out, _ = run(capsys, *verb.split(), "--help")
     assert code == 0
     assert f"clipdata {verb}" in out.split("Example:")[1]
+
+
+@pytest.mark.parametrize("name", ["_rowid", "", "a`b", "a.b", "_score", "Text", "path", "x__error", " x"])
+def test_a_column_that_could_not_be_read_back_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    table = number_table(tmp_path, 3)
+    (tmp_path / "own.py").write_text(
+        "import clipdata as cd\n\n@cd.step\ndef letters(text: str) -> int:\n    return 1\n"
+    )
+
+    code, out, err = run(capsys, "map", table.uri, f"{tmp_path / 'own.py'}:letters", name)
+
+    assert (code, out) == (2, ""), err
+    assert "cannot be called" in err
+    assert "hint: use" in err
+    assert table.latest().version == table.version
+    assert not list(tmp_path.glob("*.state"))
+
+
+@pytest.mark.parametrize("name", ["a`b", "", "_rowid", "_rowoffset"])
+def test_a_table_that_another_tool_gave_an_odd_column_is_shown_and_never_panics(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    table = number_table(tmp_path, 3)
+    table.dataset.add_columns(pa.field(name, pa.int64()))
+
+    for arguments in (["show", table.uri], ["log", table.uri]):
+        assert main([*arguments, "--json"]) == 0
+    for sql in ("SELECT * FROM dataset", f'SELECT "{name}" FROM dataset'):
+        assert main(["query", table.uri, sql]) == 2
+
+    err = capfd.readouterr().err
+    assert "panicked" not in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nothing_of_this_name\n", "No module named 'nothing_of_this_name'"),
+        ("def square(:\n", "SyntaxError"),
+        ("import clipdata as cd\n@cd.step\ndef square(number):\n    return 1\n", "does not say what it returns"),
+        ("def square(number):\n    return 1\n", "no function there is marked"),
+    ],
+)
+def test_a_file_of_own_steps_that_cannot_be_used_is_said_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], code: str, said: str
+) -> None:
+    table = number_table(tmp_path, 3)
+    (tmp_path / "own.py").write_text(code)
+
+    found, _, err = run(capsys, "map", table.uri, f"{tmp_path / 'own.py'}:square", "square")
+
+    assert found == 2
+    assert said in err
+    assert "Traceback" not in err

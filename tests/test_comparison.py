@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from clipdata.answers import judge
 from clipdata.comparison import compare, json_schema
-from clipdata.comparison.answers import judge
-from clipdata.errors import GateFailedError, SchemaError, UsageError
+from clipdata.errors import GateFailedError, LineageMismatchError, SchemaError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage
 from clipdata.schema import key_field
@@ -324,7 +324,8 @@ def test_rows_that_were_trained_on_are_counted_and_shouted(save):
     assert (held_out.trained.num_rows, held_out.trained.num_rows_of_seen_clusters) == (0, 1)
     assert any("share an image" in note for note in held_out.notes)
     assert (clean.trained.num_rows, clean.trained.num_rows_of_seen_clusters) == (0, 0)
-    assert "none of them trained on" in str(clean)
+    assert "none of them trained on" not in str(clean)
+    assert "no record says which rows the models were trained on" in str(clean)
 
 
 def test_without_a_split_it_says_that_training_is_not_known(save):
@@ -416,3 +417,54 @@ def test_truth_values_and_whole_numbers_are_numbers(save):
     table = save(id=ids(4), before=[False, False, True, True], after=[1, 1, 1, 0])
 
     assert compare(table, "before", "after").difference == pytest.approx(0.25)
+
+
+def test_rows_without_a_key_pair_with_none(save):
+    old = save("old", question=["a", None], before=[0.0, 5.0])
+    new = save("new", question=["a", None], after=[1.0, 9.0])
+
+    comparison = compare(new, "before", "after", table_before=old, on="question")
+
+    assert comparison.mean.num_rows == 1
+    assert (comparison.coverage.num_without_partner, comparison.coverage.num_not_in_table) == (1, 1)
+
+
+def test_clusters_minus_one_and_minus_two_are_two(save):
+    table = save(id=ids(3), photo=[-1, -2, 3], before=[0.0] * 3, after=[1.0, 2.0, 3.0])
+
+    assert compare(table, "before", "after", cluster="photo").mean.num_clusters == 3
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_the_train_split_is_found_whatever_type_the_texts_are_held_in(save, kind):
+    split = pa.array(["train", "train", "test"]).cast(kind)
+    table = save(id=ids(3), split=split, before=[0.0] * 3, after=[1.0, 2.0, 3.0])
+
+    assert compare(table, "before", "after").trained.num_rows == 2
+
+
+def test_escape_codes_of_data_reach_no_terminal(save):
+    table = save(id=["a\x1b[31m", "b\u202e"], before=[0.0, 0.0], after=[-1.0, 1.0])
+
+    text = str(compare(table, "before", "after"))
+
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "\\x1b[31m" in text
+
+
+def test_a_column_of_another_model_than_expected_is_refused(tmp_path):
+    def made_by(name, model):
+        lineage = Lineage(step="true-prob", step_version="1", model=model)
+        return pa.field(name, pa.float64(), metadata={METADATA_KEY: lineage.to_json()})
+
+    schema = pa.schema([key_field("id"), made_by("before", "model-a"), made_by("after", "model-b")])
+    uri = str(tmp_path / "models.lance")
+    lance.write_dataset(pa.table([ids(2), [0.0, 0.0], [1.0, 2.0]], schema=schema), uri)
+    table = open_table(uri)
+
+    assert compare(table, "before", "after", models=("model-a", "model-b")).mean.num_rows == 2
+    with pytest.raises(LineageMismatchError, match=r"'before'.*model-a, expected model-c"):
+        compare(table, "before", "after", models=("model-c", None))
+    with pytest.raises(LineageMismatchError, match=r"'after'.*model-b, expected model-c"):
+        compare(table, "before", "after", models=(None, "model-c"))

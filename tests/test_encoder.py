@@ -135,6 +135,18 @@ def test_identity_is_of_weights_preprocessing_tokenizer_and_precision(tiny: Enco
     assert len({tiny.identity, *(other.identity for other in others)}) == 7
 
 
+def test_fidelity_of_the_pixels_is_part_of_both_identities() -> None:
+    encoder = tiny_encoder()
+    exact = encoder.identity, encoder.trunk_identity
+
+    encoder.prepare = encoder.prepare.with_fidelity("fast")
+    fast = encoder.identity, encoder.trunk_identity
+    encoder.prepare = encoder.prepare.with_fidelity("exact")
+
+    assert not set(exact) & set(fast)
+    assert (encoder.identity, encoder.trunk_identity) == exact
+
+
 def test_identity_follows_weights_that_change_in_place() -> None:
     encoder = tiny_encoder()
     before = encoder.identity

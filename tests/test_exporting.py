@@ -9,7 +9,9 @@ import stat
 import time
 from pathlib import Path
 
+import numpy as np
 import open_clip
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +20,7 @@ from torch import nn
 
 from clipdata.encoder import Encoder, export, load_encoder, new_encoder
 from clipdata.errors import StorageError, UsageError
+from clipdata.trained_rows import TrainedRows, digests
 from tests.pictures import drawing
 from tests.tiny_models import tiny_config, tiny_dual_encoder
 
@@ -157,7 +160,127 @@ def test_an_export_says_what_it_is_and_how_to_load_it(encoder: Encoder, tmp_path
     about = json.loads((path / "clipdata_config.json").read_text())
     readme = (path / "README.md").read_text()
 
-    assert about == {"format": 1, "name": encoder.name, "made_from": encoder.identity}
+    assert about == {
+        "format": 1,
+        "name": encoder.name,
+        "made_from": encoder.identity,
+        "precision": "fp32",
+        "trained_rows": [],
+    }
     assert f'open_clip.create_model_and_transforms("local-dir:{path}")' in readme
-    assert ("after moving the folder" in readme) == (path / "config.json").is_file()
+    assert ("After the folder was moved" in readme) == (path / "config.json").is_file()
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.iterdir()} == {0o644}
+
+
+def seen(table: str, *paths: str) -> TrainedRows:
+    keys = np.unique(digests(pa.array(paths)))
+    return TrainedRows(table, 3, "split = 'train'", len(paths), keys, np.empty(0, np.uint64))
+
+
+def test_an_export_carries_the_rows_of_every_training_in_its_past(tmp_path: Path) -> None:
+    pretrained = new_encoder(tiny_config(), device="cpu")
+    first, second = seen("a.lance", "1", "2"), seen("b.lance", "3")
+
+    tuned = load_encoder(export(pretrained.model, pretrained, tmp_path / "tuned", trained_on=(first,)), device="cpu")
+    again = load_encoder(export(tuned.model, tuned, tmp_path / "again", trained_on=(second, first)), device="cpu")
+
+    assert pretrained.trained_on == ()
+    assert [rows.to_record() for rows in tuned.trained_on] == [first.to_record()]
+    assert [rows.to_record() for rows in again.trained_on] == [first.to_record(), second.to_record()]
+    assert again.trained_on[1].keys.tolist() == second.keys.tolist()
+    assert again.identity == pretrained.identity  # the weights are the same; what was read is no part of them
+
+
+def test_a_model_whose_record_of_trained_rows_is_gone_or_changed_is_refused(tmp_path: Path) -> None:
+    encoder = new_encoder(tiny_config(), device="cpu")
+    path = export(encoder.model, encoder, tmp_path / "model", trained_on=(seen("a.lance", "1"),))
+    (record,) = (path / "trained_rows").iterdir()
+    record.write_bytes(seen("a.lance", "2").to_bytes()[:-9])
+    with pytest.raises(StorageError, match="trained on"):
+        load_encoder(path, device="cpu")
+
+    record.unlink()
+    with pytest.raises(StorageError, match="which rows the model was trained on"):
+        load_encoder(path, device="cpu")
+
+
+def test_a_model_is_loaded_at_the_precision_it_was_exported_at(tmp_path: Path) -> None:
+    encoder = new_encoder(tiny_config(), device="cpu", precision="bf16")
+    path = export(encoder.model, encoder, tmp_path / "model")
+
+    loaded, asked = load_encoder(path, device="cpu"), load_encoder(path, device="cpu", precision="fp32")
+
+    assert (loaded.precision, asked.precision) == ("bf16", "fp32")
+    assert loaded.identity == encoder.identity
+    assert loaded.trunk_identity == encoder.trunk_identity
+
+
+@pytest.mark.parametrize("failing", [".model.writing-", "config"])
+def test_an_earlier_export_survives_one_that_fails_at_its_last_step(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = new_encoder(tiny_config(), device="cpu"), new_encoder(tiny_config(), seed=1, device="cpu")
+    path = export(first.model, first, tmp_path / "model")
+    rename, write_text = Path.rename, Path.write_text
+
+    def full_disk(self: Path, *given: object, **options: object) -> object:
+        if failing in self.name:
+            raise OSError(28, "No space left on device")
+        return (write_text if options else rename)(self, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "rename" if failing.startswith(".") else "write_text", full_disk)
+    with pytest.raises(StorageError, match="No space left"):
+        export(second.model, second, path)
+    monkeypatch.undo()
+
+    assert load_encoder(path, device="cpu").identity == first.identity
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_export_that_was_killed_between_its_renames_comes_back(tmp_path: Path) -> None:
+    first, second = new_encoder(tiny_config(), device="cpu"), new_encoder(tiny_config(), seed=1, device="cpu")
+    path = export(first.model, first, tmp_path / "model")
+    old = tmp_path / ".model.old-killed"
+    old.mkdir()
+    path.rename(old / "model")
+    os.utime(old, (time.time() - 60,) * 2)
+    second.model_cfg["init_logit_scale"] = object()
+
+    with pytest.raises(TypeError):
+        export(second.model, second, path)
+
+    assert load_encoder(path, device="cpu").identity == first.identity
+
+
+def test_open_clip_loads_a_moved_export_once_clipdata_has(encoder: Encoder, tmp_path: Path) -> None:
+    moved = export(encoder.model, encoder, tmp_path / "model").rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "parts", ignore_errors=True)
+
+    _, text_BD = features(load_encoder(moved, device="cpu"))
+    model = open_clip.create_model(f"local-dir:{moved}").eval()
+    with torch.no_grad():
+        found_text_BD = model.encode_text(open_clip.get_tokenizer(f"local-dir:{moved}")(TEXTS), normalize=True)
+
+    torch.testing.assert_close(found_text_BD, text_BD)
+
+
+def test_an_encoder_made_in_inference_mode_has_the_same_identity_and_may_be_trained(tmp_path: Path) -> None:
+    expected = new_encoder(tiny_config(), device="cpu").identity
+
+    with torch.inference_mode():
+        encoder = new_encoder(tiny_config(), device="cpu")
+        loaded = load_encoder(export(encoder.model, encoder, tmp_path / "model"), device="cpu")
+        assert loaded.identity == encoder.identity == expected
+
+    assert not any(parameter.is_inference() for parameter in loaded.model.parameters())
+
+
+def test_weights_that_torch_does_not_count_are_digested_anew() -> None:
+    encoder = new_encoder(tiny_config(), device="cpu")
+    before = encoder.identity
+    with torch.inference_mode():
+        encoder.model.visual.proj = nn.Parameter(encoder.model.visual.proj.clone(), requires_grad=False)
+        assert encoder.identity == before
+        encoder.model.visual.proj += 1
+
+    assert encoder.identity != before

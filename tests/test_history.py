@@ -9,7 +9,7 @@ import lance
 import pytest
 
 from clipdata.errors import StorageError
-from clipdata.lance_io.history import Properties, commit, properties_of, versions
+from clipdata.lance_io.history import Properties, commit, log, properties_of
 from tests.tables import append_numbers, number_table
 
 
@@ -25,7 +25,7 @@ def test_a_commit_says_which_verb_made_it(tmp_path: Path) -> None:
 
     assert properties_of(made) == said
     assert properties_of(table) is None
-    last = versions(tmp_path / "t.lance")[-1]
+    last = log(tmp_path / "t.lance")[-1]
     assert (last.version, last.num_rows, last.properties, last.tags) == (made.version, 3, said, ())
     assert last.to_dict()["touched"] == {"computed": 3}
 
@@ -54,7 +54,7 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     made = commit(table, nothing, Properties("map"))
 
     assert calls == [made.version]
-    found = [entry.version for entry in versions(tmp_path / "t.lance") if entry.properties is not None]
+    found = [entry.version for entry in log(tmp_path / "t.lance") if entry.properties is not None]
     assert found == [made.version]
 
 
@@ -105,4 +105,4 @@ def test_tags_show_in_the_history(tmp_path: Path) -> None:
     table = number_table(tmp_path, 2, rows_per_write=1)
     table.tag("kept")
 
-    assert {entry.version: entry.tags for entry in versions(tmp_path / "t.lance")}[table.version] == ("kept",)
+    assert {entry.version: entry.tags for entry in log(tmp_path / "t.lance")}[table.version] == ("kept",)

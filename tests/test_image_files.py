@@ -13,7 +13,7 @@ import clipdata as cd
 import ingest
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from ingest.image_files import ImageFiles
 from ingest.rejects import rejects_uri
 from tests.pictures import encoded, write_pictures
@@ -175,7 +175,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 def test_the_history_says_where_the_rows_came_from(tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 2)
     done = ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance")
-    last = versions(done.table.uri)[-1].properties
+    last = log(done.table.uri)[-1].properties
     assert last is not None
     assert last.verb == "ingest images"
     assert last.parameters["from"] == str(tmp_path / "in")

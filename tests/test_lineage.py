@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from clipdata.errors import UsageError
 from clipdata.lance_io import columns, rows
 from clipdata.lineage import METADATA_KEY, Lineage
 from tests.tables import number_table
@@ -51,14 +53,13 @@ def test_when_and_where_it_was_made_does_not() -> None:
 def test_it_comes_back_from_a_table_as_it_went_in(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     column = pa.field("scores", pa.float32(), metadata={METADATA_KEY: SCORES.to_json().encode()})
-    assert columns.ensure(table, column).lineage("scores") == SCORES
+    described = columns.add(table, column)
+    assert described.lineage("scores") == SCORES
 
-    other = replace(SCORES, model="b" * 64)
-    described = columns.set_lineage(table.latest(), "scores", other)
     rows.delete_keys(described, ["000001"])
     described.latest().dataset.optimize.compact_files()
 
-    assert described.latest().lineage("scores") == other
+    assert described.latest().lineage("scores") == SCORES
     assert described.latest().lineage("number") is None
 
 
@@ -70,3 +71,26 @@ def test_what_a_later_version_says_beyond_it_is_left_out() -> None:
 def test_it_is_one_line_for_people() -> None:
     expected = "ChoiceScores(image, caption_choices, scale=14.2857, probabilities=True) with 9794dd63d28a"
     assert SCORES.describe() == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.zeros(5000), np.eye(1, 5000, 2500)[0]),  # an array's text leaves out its middle
+        (np.zeros(4, np.float32), np.zeros(4, np.float64)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (b"one", b"two"),
+        ({"deep": [np.array([1])]}, {"deep": [np.array([2])]}),
+        ({1, 2}, {1, 3}),
+    ],
+)
+def test_parameters_that_differ_anywhere_give_another_fingerprint(first: object, second: object) -> None:
+    one, other = (Lineage("s", "1", {"w": value}) for value in (first, second))
+
+    assert one.fingerprint != other.fingerprint
+    assert Lineage.from_json(one.to_json()).fingerprint == one.fingerprint
+
+
+def test_a_parameter_whose_value_nothing_tells_is_refused() -> None:
+    with pytest.raises(UsageError, match="nothing tells its value"):
+        _ = Lineage("s", "1", {"f": lambda: 1}).fingerprint

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import clipdata as cd
+from clipdata.engines.local import LocalEngine
+from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import LineageMismatchError, SchemaError, StepError, UsageError
 from clipdata.lance_io import rows
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
+from clipdata.progress import Counter
 from clipdata.schema import key_field
 from tests.tables import append_numbers, number_table
 
@@ -43,6 +48,16 @@ class Doubler:
         self.seen += numbers
         values = [None if n in self.fail_on else n * self.factor for n in numbers]
         return pa.array(values, pa.int64()), [f"cannot: {n}" if n in self.fail_on else None for n in numbers]
+
+
+class Checkpointing(LocalEngine):
+    """The local engine, with checkpoints as often as a test needs them."""
+
+    def __init__(self, every_s: float = 3600.0, every_bytes: int = 1 << 40) -> None:
+        self.settings = {"checkpoint_every_s": every_s, "checkpoint_bytes": every_bytes}
+
+    def run(self, tasks: Iterable[FragmentTask], counter: Counter) -> Iterator[FragmentDone]:
+        return super().run((replace(task, **self.settings) for task in tasks), counter)
 
 
 def values(table: cd.Table, column: str) -> dict[int, int | None]:
@@ -132,16 +147,17 @@ def test_an_interrupted_map_goes_on_where_it_stopped(tmp_path: Path) -> None:
         cd.map_column(table, Doubler(die_after=25), "double", batch_rows=5)
     again = Doubler()
     cd.map_column(table, again, "double", batch_rows=5)
-    assert sorted(again.seen) == list(range(20, 40))
+    assert sorted(again.seen) == list(range(25, 40))
     assert values(table, "double") == {n: 2 * n for n in range(40)}
-    assert not (tmp_path / "t.state" / "map").exists() or not any((tmp_path / "t.state" / "map").iterdir())
+    assert not (tmp_path / "t.lance.state" / "map").exists() or not any((tmp_path / "t.lance.state" / "map").iterdir())
 
 
 def test_work_within_a_fragment_is_checkpointed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipdata.mapping.CHECKPOINT_EVERY_S", 0.0)
     table = number_table(tmp_path, 40)
+    engine = Checkpointing(every_s=0.0)
+    monkeypatch.setattr("clipdata.engines.fill._Work.save", lambda self: None)  # as if killed: nothing can be saved
     with pytest.raises(KeyboardInterrupt):
-        cd.map_column(table, Doubler(die_after=25), "double", batch_rows=5)
+        cd.map_column(table, Doubler(die_after=25), "double", batch_rows=5, engine=engine)
     again = Doubler()
     cd.map_column(table, again, "double", batch_rows=5)
     assert sorted(again.seen) == list(range(25, 40))
@@ -263,7 +279,7 @@ def test_a_step_may_not_write_what_it_reads(tmp_path: Path) -> None:
 def test_the_history_says_what_map_did(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     cd.map_column(table, Doubler(), "double")
-    last = versions(table.uri)[-1]
+    last = log(table.uri)[-1]
     assert last.properties is not None
     assert last.properties.verb == "map"
     assert last.properties.parameters["column"] == "double"

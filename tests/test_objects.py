@@ -16,7 +16,7 @@ from fsspec.exceptions import FSTimeoutError
 from gcsfs.retry import HttpError
 
 from clipdata.errors import TransientError
-from clipdata.objects.faults import Patience, verdict_on, words_of
+from clipdata.objects.faults import PATIENCE, verdict_on, words_of
 from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
 from clipdata.objects.references import References, columns_needed
 from clipdata.objects.stamps import Stamp, stamp_of
@@ -24,7 +24,7 @@ from clipdata.schema import image_schema
 from clipdata.storage import Storage
 
 MIB = 1 << 20
-QUICK = Patience(attempts=2, first_wait_s=0.01)
+QUICK = replace(PATIENCE, attempts=2, base_delay_s=0.01)
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -158,7 +158,7 @@ def test_other_bytes_than_the_stores_own_digest_says_are_not_taken(memory: fsspe
 
 def test_a_store_that_answers_nothing_is_a_transient_error() -> None:
     nobody = Storage(options={"endpoint": "http://127.0.0.1:9", "access_key_id": "k", "secret_access_key": "s"})
-    reader = ObjectReader(nobody, patience=Patience(attempts=1, request_s=2))
+    reader = ObjectReader(nobody, patience=replace(PATIENCE, attempts=1), request_s=2)
     with pytest.raises(TransientError, match="nothing else can be read either"):
         reader.get(Wanted(0, "s3://bucket/a.jpg"))
 

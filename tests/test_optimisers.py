@@ -7,7 +7,14 @@ import torch
 
 from clipdata.encoder import lock
 from clipdata.training.config import TrainConfig
-from clipdata.training.optimisers import build_optimizer, clamp_logit_scale, parameter_groups, rate_factor, set_rate
+from clipdata.training.optimisers import (
+    Pull,
+    build_optimizer,
+    clamp_logit_scale,
+    parameter_groups,
+    rate_factor,
+    set_rate,
+)
 from tests.tiny_models import tiny_encoder
 
 
@@ -69,6 +76,48 @@ def test_a_rate_is_a_part_of_each_groups_own_peak():
         "image": pytest.approx(0.05),
         "text": pytest.approx(0.1),
     }
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "num_steps", "expected"),
+    [
+        (0, 1, [1.0]),
+        (0, 4, [1.0, 0.8536, 0.5, 0.1464]),  # a rate of zero in the last step would waste it
+        (1, 3, [1.0, 1.0, 0.5]),
+        (2, 6, [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]),
+        (4, 4, [0.25, 0.5, 0.75, 1.0]),
+        (10, 4, [0.1, 0.2, 0.3, 0.4]),
+    ],
+)
+def test_every_step_of_a_run_has_its_rate(warmup_steps, num_steps, expected):
+    config = TrainConfig(warmup_steps=warmup_steps)
+
+    assert [rate_factor(step, num_steps, config) for step in range(num_steps)] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_pull_is_the_squared_way_from_where_training_began_without_the_logit_scale():
+    model = tiny_encoder().model
+    lock(model, "projections")
+    begun = model.visual.proj.detach().clone()
+    pull = Pull(model, 0.5)
+    with torch.no_grad():
+        model.visual.proj[0, 0] += 3.0
+        model.text_projection[1, 2] -= 4.0
+        model.logit_scale += 1.0
+
+    penalty = pull()
+    penalty.backward()
+
+    assert penalty.item() == pytest.approx(0.5 * (9 + 16))
+    torch.testing.assert_close(model.visual.proj.grad, 2 * 0.5 * (model.visual.proj.detach() - begun))
+    assert model.logit_scale.grad is None
+
+
+def test_without_a_pull_there_is_no_penalty():
+    model = tiny_encoder().model
+    lock(model, "projections")
+
+    assert Pull(model, 0.0)() is None
 
 
 def test_a_warm_up_begins_above_zero_and_reaches_the_peak():

@@ -18,7 +18,7 @@ from clipdata.encoder.starter import starter_folder
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
 from tests.pictures import drawing
 
-IDENTITY = "9794dd63d28afa6ac150d3650d140de9230920a9a5c2b555383cf7b4fbad5e4f"
+IDENTITY = "2d80320d7fd0d8e2a0fc337db8a71c498cd28d5de7a124b5f18603ad89651133"
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def test_records_come_back_until_they_are_removed(state: StateFolder, tmp_path: 
 def test_a_record_that_is_not_whole_is_none(state: StateFolder, tmp_path: Path, size: int) -> None:
     state.write_json("a", {"file": "a"})
     state.write_arrow("b", pa.table({"place": [1, 2]}))
-    for file in (tmp_path / "t.state" / "map" / "score-1").iterdir():
+    for file in (tmp_path / "t.lance.state" / "map" / "score-1").iterdir():
         file.write_bytes(file.read_bytes()[:size])
 
     assert state.read_json("a") is None
@@ -45,6 +45,6 @@ def test_a_record_that_is_not_whole_is_none(state: StateFolder, tmp_path: Path, 
 
 def test_what_a_kill_left_half_written_is_no_record(state: StateFolder, tmp_path: Path) -> None:
     state.write_json("a", {})
-    (tmp_path / "t.state" / "map" / "score-1" / "b.json.tmp").write_text("{")
+    (tmp_path / "t.lance.state" / "map" / "score-1" / "b.json.tmp").write_text("{")
 
     assert state.names() == ["a"]

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import lance
@@ -25,30 +24,10 @@ from clipdata.training.loop import train
 from clipdata.training.resumption import alone_in
 from clipdata.training.run import open_run
 from tests.contests import contest_rows, contest_table
+from tests.telling import Told
 from tests.tiny_models import tiny_dual_encoder, tiny_encoder
 
 TRAIN = "split = 'train'"
-
-
-class Told:
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.steps = 0
-
-    @contextmanager
-    def task(self, label, total, unit="rows"):
-        yield self
-
-    def advance(self, num=1):
-        self.steps += num
-
-    def refuse(self, reason, num=1):
-        raise AssertionError(reason)
-
-    def say(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +294,7 @@ def test_a_run_says_what_it_read_and_did(tmp_path, table, encoder):
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert record["table"] | {"digest": ""} == {
         "uri": table.uri, "version": table.version, "where": TRAIN, "num_rows": 32, "refused": {}, "digest": "",
+        "trained_rows": run.trained_rows.digest,
     }  # fmt: skip
     assert record["encoder"]["identity"] == encoder.identity
     assert TrainConfig.from_json(record["config"]) == quick() == run.config

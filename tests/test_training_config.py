@@ -107,3 +107,19 @@ def test_a_recipe_is_a_config_that_can_be_overridden():
 def test_a_wrong_override_of_a_recipe_is_a_config_error():
     with pytest.raises(ConfigError, match="did you mean epochs"):
         recipes.caption_contest(epoch=2)
+
+
+def test_a_recipe_goes_by_the_size_of_the_table():
+    config = recipes.caption_contest()
+
+    assert (config.num_steps(1), config.num_steps(67)) == (200, 335)
+    assert config.pull > 0
+
+
+def test_a_recipe_gives_its_rate_and_its_pull_to_projections_alone():
+    found = {part: recipes.caption_contest(train=part) for part in ("projections", "last_blocks", "all")}
+
+    assert {part: (config.lr, config.pull, config.min_steps) for part, config in found.items()} == {
+        "projections": (1e-3, 1.0, 200), "last_blocks": (2e-4, 0.0, 0), "all": (2e-4, 0.0, 0),
+    }  # fmt: skip
+    assert recipes.caption_contest(train="all", lr=1e-5).lr == 1e-5

@@ -14,7 +14,7 @@ import pytest
 
 from clipdata.errors import NotFoundError, SchemaError, UsageError
 from clipdata.images import decode
-from clipdata.lance_io.history import versions
+from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from ingest import entry
 from ingest.download_rules import DownloadRules
@@ -292,6 +292,6 @@ def test_refusals_are_written_on_the_way_when_every_url_fails(tmp_path):
     num_rows = FLUSH_ROWS + 50
     where = write_csv(tmp_path / "a.csv", [("x", "ftp://h/x.jpg", f"{n}.jpg") for n in range(num_rows)])
     done = bring_in(where, tmp_path / "t.lance")
-    written = [version.num_rows for version in versions(tmp_path / "t.rejects.lance")]
+    written = [version.num_rows for version in log(tmp_path / "t.rejects.lance")]
     assert done.num_refused == num_rows
     assert [rows for rows in written if rows] == [FLUSH_ROWS, num_rows]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from clipdata.comparison.pairs import Pairs, read
 from clipdata.comparison.request import Request, resolve
-from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Verdict
-from clipdata.errors import UsageError
+from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Side, Verdict
+from clipdata.errors import LineageMismatchError, UsageError
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.statistics import (
     AnyFloatArray,
     FloatArray,
@@ -27,9 +28,6 @@ from clipdata.statistics import (
     two_sided_p,
 )
 
-if TYPE_CHECKING:
-    from clipdata.lance_io.table import Table
-
 TIE = 1e-6
 MIN_GROUP_CLUSTERS = 30
 MIN_CLUSTERS = 2
@@ -40,12 +38,12 @@ _SHOWN_CHARACTERS = 200
 
 
 def compare(
-    table: Table,
+    table: AnyTable,
     before: str,
     after: str,
     *,
     where: str | None = None,
-    table_before: Table | None = None,
+    table_before: AnyTable | None = None,
     on: str | None = None,
     by: str | None = None,
     cluster: str | None = None,
@@ -53,6 +51,7 @@ def compare(
     scores_after: str | None = None,
     label_index: str = "label_ind",
     trained_where: str | None = None,
+    models: tuple[str | None, str | None] = (None, None),
     num_rows_shown: int = 5,
     resamples: int = 2000,
     seed: int = 0,
@@ -73,11 +72,13 @@ def compare(
         scores_after: the same for `after`.
         label_index: column with the index of the right choice.
         trained_where: clause that selects the rows trained on; by default `split = 'train'` where there is a split.
+        models: identities of the encoders that must be behind `before` and `after`; None checks nothing.
         num_rows_shown: how many worst and best rows to keep.
         resamples: bootstrap draws.
         seed: the same seed gives the same intervals.
 
     Raises:
+        LineageMismatchError: another model than `models` names is behind a column.
         SchemaError: a column does not exist or does not hold numbers.
         UsageError: no row has both values, or the two tables cannot be paired.
     """
@@ -85,6 +86,7 @@ def compare(
         raise UsageError(
             f"compare: resamples={resamples}, num_rows_shown={num_rows_shown}; expected at least 200, and at least 0"
         )
+    table, table_before = as_table(table), as_table(table_before) if table_before is not None else None
     request = resolve(
         table,
         before,
@@ -99,11 +101,13 @@ def compare(
         label_index=label_index,
         trained_where=trained_where,
     )
+    side_before, side_after = request.sides()
+    for side, model in zip((side_before, side_after), models, strict=True):
+        _require_model(side, model)
     pairs = read(request)
     moved_N = pairs.after_N - pairs.before_N
     groups, num_left_out = _groups(pairs, resamples, seed)
     mean = _change(pairs.cluster_N, pairs.before_N, pairs.after_N, resamples, seed)
-    side_before, side_after = request.sides()
     comparison = Comparison(
         before=side_before,
         after=side_after,
@@ -125,6 +129,15 @@ def compare(
         seed=seed,
     )
     return dataclasses.replace(comparison, notes=_notes(comparison))
+
+
+def _require_model(side: Side, model: str | None) -> None:
+    if model is None or side.model == model:
+        return
+    raise LineageMismatchError(
+        f"compare: the model behind {side.column!r} in {side.uri} is {side.model or 'not recorded'}, expected {model}",
+        hint="another run may have written the column: map it again with overwrite, or name another column or table",
+    )
 
 
 def _change(

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.comparison.answers import SmallArray, judge, pick
+from clipdata.answers import SmallArray, judge, pick
 from clipdata.comparison.request import Request
 from clipdata.comparison.values import Coverage, Trained
 from clipdata.errors import UsageError
@@ -142,8 +142,8 @@ def cluster_codes(request: Request, batch: pa.RecordBatch, start: int) -> IntArr
     values = pc.coalesce(*(batch.column(name) for name in request.cluster))
     encoded = values.dictionary_encode()
     # Hashes instead of a dictionary of all values: 8 bytes a row however long the paths. Two of ten million clusters
-    # fall together about once in 300,000 comparisons.
-    code_V = np.array([hash(value) for value in encoded.dictionary.to_pylist()], np.int64)
+    # fall together about once in 300,000 comparisons. Of the text, since Python's -1 and -2 hash alike.
+    code_V = np.array([hash(str(value)) for value in encoded.dictionary.to_pylist()], np.int64)
     index_N = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return np.where(index_N < 0, own_N, code_V[index_N] if len(code_V) else own_N)
 
@@ -199,9 +199,9 @@ class _Partner:
         keys = _single(other.column(key))
         _refuse_duplicates(keys, key, redact(request.table_before.uri))
         selected = _single(request.table.to_table([key], where=request.where).column(key))
-        position_N = pc.index_in(selected, value_set=keys)
+        position_N = pc.index_in(selected, value_set=keys, skip_nulls=True)  # a null is nobody's key
         own = selected if request.where is None else _single(request.table.to_table([key]).column(key))
-        missing = pc.sum(pc.invert(pc.is_in(keys, value_set=own))).as_py() or 0
+        missing = pc.sum(pc.invert(pc.is_in(keys, value_set=own, skip_nulls=True))).as_py() or 0
         return cls(other.select(names), position_N, position_N.null_count, missing)
 
     def rows(self, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:

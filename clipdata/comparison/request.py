@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clipdata.comparison.answers import is_list, is_number
+from clipdata.answers import is_list, is_number
 from clipdata.comparison.values import Side
 from clipdata.errors import SchemaError, UsageError
+from clipdata.schema import is_text
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _pairing_key(table: Table, other: Table, on: str | None) -> str:
 
 
 def _train_split(table: Table) -> str | None:
-    if "split" in table.schema.names and pa.types.is_string(table.schema.field("split").type):
+    if "split" in table.schema.names and is_text(table.schema.field("split").type):
         return "split = 'train'"
     return None
 

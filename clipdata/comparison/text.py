@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Side
 
 _MAX_GROUPS = 12
+_ORDERS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 _CAPTION_CHARACTERS = 60
 
 
@@ -20,7 +22,12 @@ def render(comparison: Comparison) -> str:
             blocks.append([f"  {title}", *(_row(row) for row in rows)])
     if comparison.notes:
         blocks.append([f"  note: {note}" for note in comparison.notes])
-    return "\n\n".join("\n".join(block) for block in blocks)
+    return "\n\n".join("\n".join(visible(line) for line in block) for block in blocks)
+
+
+def visible(line: str) -> str:
+    """A line in which control characters are spelled out: data gives a terminal no orders."""
+    return _ORDERS.sub(lambda found: found.group().encode("unicode_escape").decode(), line)
 
 
 def _header(comparison: Comparison) -> list[str]:
@@ -68,7 +75,7 @@ def _trained(comparison: Comparison) -> str:
     if trained is None:
         return "which rows were trained on is not known"
     if not trained.num_rows:
-        return "none of them trained on"
+        return f"none of them where {trained.where}; no record says which rows the models were trained on"
     return f"{trained.num_rows:,} TRAINED ON ({trained.where})"
 
 

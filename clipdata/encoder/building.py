@@ -6,7 +6,7 @@ It must know nothing of names and hubs (loading.py, hub.py); every file it reads
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -24,6 +24,7 @@ from clipdata.encoder.preparation import Preparation
 from clipdata.encoder.quiet import quiet_libraries
 from clipdata.encoder.tokenization import TextTokenizer
 from clipdata.errors import UsageError
+from clipdata.trained_rows import TrainedRows
 
 # What the readers of the formats that open_clip knows, and the model itself, say of weights they cannot use.
 _BAD_WEIGHTS = (
@@ -48,6 +49,7 @@ def build_encoder(
     seed: int = 0,
     device: torch.device | str = "cpu",
     precision: str = "fp32",
+    trained_on: Iterable[TrainedRows] = (),
 ) -> Encoder:
     """Build the model, load its weights if there are any, and put preprocessing and tokenizer beside it.
 
@@ -62,11 +64,13 @@ def build_encoder(
         seed: of the random weights.
         device: where the model runs.
         precision: what the towers compute in.
+        trained_on: rows that the weights were trained on.
 
     Raises:
         UsageError: the architecture is not one that open_clip can build, or the weights belong to another.
     """
-    with quiet_libraries(), torch.random.fork_rng(devices=[]):
+    # Weights that may be trained, also for a caller in inference mode.
+    with quiet_libraries(), torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         # Weights are made on the CPU; torch.manual_seed would also reset the generators of every GPU.
         torch.default_generator.manual_seed(seed)
         model = _build_model(name, model_cfg)
@@ -85,6 +89,7 @@ def build_encoder(
         tokenize=tokenize,
         device=device,
         precision=precision,
+        trained_on=trained_on,
     )
 
 

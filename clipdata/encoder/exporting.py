@@ -1,32 +1,25 @@
-"""Writes a model as a folder that stands alone and that open_clip loads by itself.
+"""Writes a model as a folder that stands alone and that open_clip loads by itself; layout.py lists its files.
 
-    open_clip_config.json       open_clip's architecture and preprocessing
-    open_clip_model.safetensors weights, float32
-    config.json                 architecture of a Hugging Face text tower, if the model has one
-    tokenizer files             if the model has a Hugging Face tokenizer
-    clipdata_config.json        where the model comes from and its identity
-    README.md                   what to type to load it
-
-The counterpart of `loading.load_encoder`. It must know nothing of training or runs.
+The counterpart of `loading.load_encoder`. It must know nothing of training or runs, beyond the record of the rows that
+were trained on.
 """
 
 from __future__ import annotations
 
 import copy
 import glob
-import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from clipdata.encoder.layout import CLIPDATA_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+from clipdata.encoder.layout import CLIPDATA_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, write_json, write_trained_rows
 from clipdata.encoder.quiet import quiet_libraries
 from clipdata.errors import StorageError, UsageError
 
@@ -34,8 +27,11 @@ if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
     from clipdata.encoder.preparation import Preparation
     from clipdata.encoder.tokenization import TextTokenizer
+    from clipdata.trained_rows import TrainedRows
 
 _ABANDONED_AFTER_S = 3600.0
+# Longer than the moment between a living writer's two renames.
+_KILLED_AFTER_S = 10.0
 
 _README = """# {name}
 
@@ -50,12 +46,15 @@ With open_clip alone:
 {moved}"""
 
 _MOVED = """
-clipdata finds everything in this folder wherever it lies. open_clip alone looks for the text tower's `config.json`
-where `text_cfg.hf_model_name` in `open_clip_config.json` says: after moving the folder, write its new path there.
+open_clip looks for the text tower's `config.json` at the path that `text_cfg.hf_model_name` in `open_clip_config.json`
+names, and takes none that is relative to this folder. After the folder was moved, loading it once with clipdata writes
+its new path there.
 """
 
 
-def export(model: nn.Module, encoder: Encoder, path: str | os.PathLike[str]) -> Path:
+def export(
+    model: nn.Module, encoder: Encoder, path: str | os.PathLike[str], *, trained_on: Iterable[TrainedRows] = ()
+) -> Path:
     """Write a model with the preprocessing and tokenizer of an encoder, so that loading it gives equal features.
 
     The folder appears whole or not at all; an earlier export at the same path is replaced.
@@ -64,6 +63,8 @@ def export(model: nn.Module, encoder: Encoder, path: str | os.PathLike[str]) -> 
         model: open_clip model whose weights are written; `encoder.model`, or one trained from it.
         encoder: encoder of the same architecture that the model comes from.
         path: local folder to write.
+        trained_on: rows of the trainings that made this model of the encoder's; those in the encoder's own past are
+            carried along.
 
     Returns:
         the absolute path of the folder.
@@ -78,7 +79,9 @@ def export(model: nn.Module, encoder: Encoder, path: str | os.PathLike[str]) -> 
     try:
         aside = begin_folder(target)
         try:
-            about = {"name": encoder.name, "made_from": encoder.identity}
+            past = write_trained_rows(aside, (*encoder.trained_on, *trained_on))
+            made_of = {"name": encoder.name, "made_from": encoder.identity}
+            about = {**made_of, "precision": encoder.precision, "trained_rows": past}
             write_model(aside, target, model, encoder.model_cfg, encoder.prepare, encoder.tokenize, about)
             _replace(aside, target)
         finally:
@@ -94,6 +97,7 @@ def begin_folder(target: Path) -> Path:
     What a writer that was killed left behind an hour ago or earlier is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _bring_back(target)
     prefix = f".{target.name}.writing-"
     for left in target.parent.glob(f"{glob.escape(prefix)}*"):
         if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
@@ -123,15 +127,15 @@ def write_model(
             config["text_cfg"]["hf_model_name"] = str(target)
     if tokenize.is_hugging_face:
         config["text_cfg"]["hf_tokenizer_name"] = str(target)
-    _write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": prepare.to_config()})
-    _write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about})
+    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": prepare.to_config()})
+    write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about})
     moved = _MOVED if tower is not None else ""
     text = _README.format(name=about.get("name", target.name), path=target, moved=moved)
     (folder / "README.md").write_text(text, encoding="utf-8")
     # Written aside as private files; a model in a shared place is for whoever may read that place.
     folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)
+    for entry in folder.rglob("*"):
+        entry.chmod(0o755 if entry.is_dir() else 0o644)
 
 
 def _state_on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -152,15 +156,29 @@ def _may_replace(target: Path) -> bool:
 
 
 def _replace(aside: Path, target: Path) -> None:
-    """Put a finished folder in the target's place; the old one is out of the way for no longer than a rename."""
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-    try:
-        if target.exists():
-            target.rename(old / target.name)
+    """Put a finished folder in the target's place; the old one is out of the way for no longer than a rename.
+
+    When the new one cannot be put there, the old one is put back.
+    """
+    if not target.exists():
         aside.rename(target)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+    target.rename(old / target.name)
+    try:
+        aside.rename(target)
+    except OSError:
+        (old / target.name).rename(target)
+        old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _bring_back(target: Path) -> None:
+    """Put an export back that a writer, killed between its two renames, left out of the way."""
+    for old in target.parent.glob(f"{glob.escape(f'.{target.name}.old-')}*"):
+        age_s = time.time() - old.stat().st_mtime
+        if age_s > _KILLED_AFTER_S and not target.exists() and (old / target.name).is_dir():
+            (old / target.name).rename(target)
+        if age_s > _ABANDONED_AFTER_S:
+            shutil.rmtree(old, ignore_errors=True)

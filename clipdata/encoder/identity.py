@@ -48,9 +48,15 @@ def architecture(model_cfg: Mapping[str, Any], tower_config: Any = None) -> dict
     return decisive
 
 
-def mutation_count(model: torch.nn.Module) -> tuple[tuple[int, int], ...]:
-    """Return what changes when a weight is replaced or written in place, so that a stale digest is noticed."""
-    return tuple((tensor.data_ptr(), tensor._version) for tensor in model.state_dict(keep_vars=True).values())
+def mutation_count(model: torch.nn.Module) -> tuple[tuple[int, object], ...]:
+    """Return what changes when a weight is replaced or written in place, so that a stale digest is noticed.
+
+    Weights made under `torch.inference_mode` are not counted by torch: theirs differs at every call.
+    """
+    return tuple(
+        (tensor.data_ptr(), object() if tensor.is_inference() else tensor._version)
+        for tensor in model.state_dict(keep_vars=True).values()
+    )
 
 
 def _without_places(value: Any) -> Any:

@@ -1,4 +1,12 @@
-"""A model's folder: the names of its files, how to find it, and how to read its config.
+"""A model's folder: the names of its files, how to find it, and how to read what is not weights.
+
+    open_clip_config.json       open_clip's architecture and preprocessing
+    open_clip_model.safetensors weights, float32
+    config.json                 architecture of a Hugging Face text tower, if the model has one
+    tokenizer files             if the model has a Hugging Face tokenizer
+    clipdata_config.json        where the model comes from, its precision, and the trainings in its past
+    trained_rows/<digest>.arrow which rows each of these trainings read
+    README.md                   what to type to load it
 
 It must know nothing of models; it imports neither torch nor open_clip.
 """
@@ -6,10 +14,16 @@ It must know nothing of models; it imports neither torch nor open_clip.
 from __future__ import annotations
 
 import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clipdata.errors import NotFoundError, UsageError
+from clipdata import trained_rows
+from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.trained_rows import TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
@@ -52,6 +66,80 @@ def find_weights(folder: Path) -> Path:
         if found := sorted(folder.glob(pattern)):
             return found[-1]
     raise NotFoundError(f"{folder} holds no weights; expected {OPEN_CLIP_WEIGHTS}")
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Read what clipdata wrote of a model beside open_clip's config; empty for a folder that something else wrote.
+
+    Raises:
+        UsageError: the file is not one of clipdata's.
+    """
+    path = folder / CLIPDATA_CONFIG
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise UsageError(f"{path} holds {type(about).__name__}; expected an object")
+    return about
+
+
+def read_trained_rows(folder: Path) -> tuple[TrainedRows, ...]:
+    """Read which rows the trainings in a model's past read, first training first.
+
+    Raises:
+        StorageError: a record is missing or was changed, so that nobody could tell seen rows from unseen.
+    """
+    read = []
+    for digest in read_about(folder).get("trained_rows", []):
+        path = folder / trained_rows.FOLDER / f"{digest}.arrow"
+        try:
+            read.append(TrainedRows.from_bytes(path.read_bytes()))
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{path} is missing: it says which rows the model was trained on",
+                hint="copy the model's folder whole, with the folders in it",
+            ) from error
+    return tuple(read)
+
+
+def write_trained_rows(folder: Path, trained_on: Iterable[TrainedRows]) -> list[str]:
+    """Write the records of trainings into a model's folder; return their digests, for `clipdata_config.json`."""
+    distinct = {rows.digest: rows for rows in trained_on}
+    if distinct:
+        (folder / trained_rows.FOLDER).mkdir()
+    for digest, rows in distinct.items():
+        (folder / trained_rows.FOLDER / f"{digest}.arrow").write_bytes(rows.to_bytes())
+    return list(distinct)
+
+
+def note_place(folder: Path) -> None:
+    """Write into a moved folder's config where its text tower lies now, for open_clip, which takes no relative path.
+
+    Only in folders that clipdata wrote; one that may not be written stays as it is.
+    """
+    path = folder / OPEN_CLIP_CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    text_cfg = config["model_cfg"]["text_cfg"]
+    if text_cfg.get("hf_model_name") in (None, str(folder)) or not (folder / CLIPDATA_CONFIG).is_file():
+        return
+    for name in ("hf_model_name", "hf_tokenizer_name"):
+        text_cfg.update({name: str(folder)} if text_cfg.get(name) else {})
+    with suppress(OSError):
+        write_json(path, config)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file that appears whole, for whoever may read its folder."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.chmod(0o644)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -15,7 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipdata.encoder.layout import OPEN_CLIP_CONFIG, TOWER_CONFIG, find_model_folder, find_weights, read_config
+from clipdata.encoder.layout import (
+    OPEN_CLIP_CONFIG,
+    TOWER_CONFIG,
+    find_model_folder,
+    find_weights,
+    note_place,
+    read_about,
+    read_config,
+    read_trained_rows,
+)
 from clipdata.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +34,10 @@ if TYPE_CHECKING:
 
 _HUB = "hf-hub:"
 _LOCAL = "local-dir:"
+_PRECISION = "fp32"  # of a model that says nothing else
 
 
-def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, precision: str = "fp32") -> Encoder:
+def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, precision: str | None = None) -> Encoder:
     """Load a model with its preprocessing and tokenizer.
 
     Args:
@@ -35,13 +45,15 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
             "ViT-B-32//path/to/weights.safetensors"; "hf-hub:org/name"; "local-dir:path"; or the path of an exported
             model or of a training run.
         device: "cpu", "cuda", "cuda:1" …; by default the first GPU if there is one.
-        precision: "fp32", or "bf16" or "fp16" to compute in under autocast; weights stay float32.
+        precision: "fp32", or "bf16" or "fp16" to compute in under autocast; weights stay float32. By default what an
+            exported model was made with, so that it scores as its run did; "fp32" for every other model.
 
     Raises:
         NotFoundError: no model has this name, or its files are missing; near names are listed.
         UsageError: the name is incomplete, or the device or precision does not exist here.
         TransientError: the weights are not on this machine and the hub cannot be reached.
         CredentialsError: the hub refused access.
+        StorageError: the record of the rows that the model was trained on is damaged.
     """
     where = _checked_device(device)
     text = os.fspath(name)
@@ -65,7 +77,7 @@ def new_encoder(
     seed: int = 0,
     name: str | None = None,
     device: str | None = None,
-    precision: str = "fp32",
+    precision: str = _PRECISION,
 ) -> Encoder:
     """Make a model with random weights, to be trained from scratch.
 
@@ -125,7 +137,7 @@ def _checked_device(device: str | None) -> torch.device:
     return found
 
 
-def _from_publisher(name: str, device: torch.device, precision: str) -> Encoder:
+def _from_publisher(name: str, device: torch.device, precision: str | None) -> Encoder:
     from clipdata.encoder import hub
     from clipdata.encoder.building import build_encoder
     from clipdata.encoder.quiet import quiet_libraries
@@ -140,11 +152,11 @@ def _from_publisher(name: str, device: torch.device, precision: str) -> Encoder:
         weights=found.weights,
         tokenizer_folder=found.tokenizer_folder,
         device=device,
-        precision=precision,
+        precision=precision or _PRECISION,
     )
 
 
-def _from_folder(folder: Path, name: str, device: torch.device, precision: str) -> Encoder:
+def _from_folder(folder: Path, name: str, device: torch.device, precision: str | None) -> Encoder:
     """Load a folder in open_clip's `local-dir` layout; a Hugging Face tower is looked for inside it first."""
     from clipdata.encoder.building import build_encoder
 
@@ -153,6 +165,7 @@ def _from_folder(folder: Path, name: str, device: torch.device, precision: str) 
     text_cfg = model_cfg["text_cfg"]
     if text_cfg.get("hf_model_name") and (folder / TOWER_CONFIG).is_file():
         text_cfg["hf_model_name"] = str(folder)
+        note_place(folder)
     return build_encoder(
         name,
         model_cfg,
@@ -160,5 +173,6 @@ def _from_folder(folder: Path, name: str, device: torch.device, precision: str) 
         weights=find_weights(folder),
         tokenizer_folder=folder if text_cfg.get("hf_tokenizer_name") else None,
         device=device,
-        precision=precision,
+        precision=precision or str(read_about(folder).get("precision", _PRECISION)),
+        trained_on=read_trained_rows(folder),
     )

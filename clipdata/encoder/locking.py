@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import nn
 
-from clipdata.encoder.towers import split
+from clipdata.encoder.towers import image_tower, text_tower
 from clipdata.errors import UsageError
 
 TrainedPart = Literal["projections", "last_blocks", "all"]
@@ -52,15 +51,15 @@ def _trained_parameters(model: nn.Module, train: TrainedPart, num_blocks: int) -
     if train == "all":
         yield from model.parameters()
         return
-    cut = split(model)
-    for name in (*cut.image_head_names, *cut.text_head_names):
-        yield model.get_parameter(name)
+    towers = image_tower(model), text_tower(model)
+    for tower in towers:
+        yield from tower.head_parameters
     for name in ("logit_scale", "logit_bias"):
         if isinstance(getattr(model, name, None), nn.Parameter):
             yield model.get_parameter(name)
     if train == "last_blocks":
-        yield from _last_of_image_trunk(model.visual, num_blocks)
-        yield from _last_of_text_trunk(getattr(model, "text", model), num_blocks)
+        for tower in towers:
+            yield from tower.last_blocks(num_blocks)
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: ARG001 - the signature of train
@@ -83,38 +82,3 @@ def _hold_still(module: nn.Module, before_locked: bool = False) -> None:
     for child in reversed(list(module.children())):
         _hold_still(child, locked_behind)
         locked_behind = locked_behind or any(not parameter.requires_grad for parameter in child.parameters())
-
-
-def _last_of_image_trunk(visual: Any, num_blocks: int) -> Iterator[nn.Parameter]:
-    if hasattr(visual, "trunk"):
-        from timm.models import group_parameters
-
-        by_group = group_parameters(visual.trunk, visual.trunk.group_matcher(coarse=False))
-        groups = [by_group[group] for group in sorted(by_group)]
-        # Blocks are numbered; most models have a norm or convolution behind them, which is not.
-        has_tail = not any(part.isdigit() for name in groups[-1] for part in name.split("."))
-        for name in chain.from_iterable(groups[-(num_blocks + has_tail) :]):
-            yield visual.trunk.get_parameter(name)
-    elif hasattr(visual, "attnpool"):
-        yield from visual.attnpool.parameters()
-        yield from chain.from_iterable(block.parameters() for block in visual.layer4[-num_blocks:])
-    else:
-        yield from chain.from_iterable(block.parameters() for block in visual.transformer.resblocks[-num_blocks:])
-        for name in ("ln_post", "attn_pool", "attn_pool_contrastive"):
-            yield from (getattr(visual, name, None) or nn.Identity()).parameters()
-
-
-def _last_of_text_trunk(text: Any, num_blocks: int) -> Iterator[nn.Parameter]:
-    if hasattr(text, "ln_final"):
-        yield from chain.from_iterable(block.parameters() for block in text.transformer.resblocks[-num_blocks:])
-        yield from text.ln_final.parameters()
-        return
-    # A Hugging Face encoder: its longest list of layers, and what was declared behind it.
-    lists = [module for module in text.transformer.modules() if isinstance(module, nn.ModuleList)]
-    blocks = max(lists, key=len)
-    last = {id(parameter) for parameter in blocks[-num_blocks:].parameters()}
-    reached = False
-    for parameter in text.transformer.parameters():
-        reached = reached or id(parameter) in last
-        if reached:
-            yield parameter

@@ -7,7 +7,7 @@ Shapes: B = batch, C = 3 channels, H, W = the model's input in pixels, L = ids o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -21,6 +21,7 @@ from clipdata.encoder.preparation import Preparation
 from clipdata.encoder.tokenization import TextTokenizer
 from clipdata.encoder.towers import TowerSplit, split
 from clipdata.errors import UsageError
+from clipdata.trained_rows import TrainedRows
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,6 +45,7 @@ class Encoder:
         tokenize: makes int64 [B, L] of texts.
         device: where the model runs, such as "cpu" or "cuda:0".
         precision: "fp32", or the type the towers compute in under autocast.
+        trained_on: rows that the model was trained on, in each of its trainings that clipdata knows of.
 
     Raises:
         UsageError: the precision is unknown, or the device has no such precision.
@@ -59,6 +61,7 @@ class Encoder:
         tokenize: TextTokenizer,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        trained_on: Iterable[TrainedRows] = (),
     ) -> None:
         self.device = torch.device(device)
         if self.device.type == "cpu":
@@ -69,6 +72,7 @@ class Encoder:
         self.model_cfg = dict(model_cfg)
         self.prepare = prepare
         self.tokenize = tokenize
+        self.trained_on = tuple(trained_on)
         self._digests: tuple[Any, dict[str, str]] = (None, {})
 
     def __repr__(self) -> str:
@@ -169,7 +173,7 @@ class Encoder:
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
     def _digest(self, what: str, chosen: Callable[[str], bool], tokenizer: str | None) -> str:
-        now = mutation_count(self.model)
+        now = (mutation_count(self.model), self.prepare)
         if self._digests[0] != now:
             self._digests = (now, {})
         known = self._digests[1]
@@ -180,7 +184,7 @@ class Encoder:
             facts = {
                 "weights": digest_tensors(tensors),
                 "architecture": architecture(config, tower),
-                "preparation": self.prepare.to_config(),
+                "preparation": self.prepare.facts(),
                 "tokenizer": tokenizer,
                 "precision": self.precision,
             }

@@ -1,6 +1,8 @@
 """From decoded pixels to what a model's image tower eats: resize, crop or pad, and later normalise.
 
-Equal to `open_clip.image_transform` on the same pixels, without PIL where torch can do it several times faster.
+Two fidelities: `exact` is what `open_clip.image_transform` makes of the same pixels with the Pillow that is installed,
+level for level; `fast` is torch's resizing, three to four times as quick and off by a level in places. Whatever is
+stored (scores, embeddings, prepared pixels) is made of exact pixels; the training stream asks for fast ones.
 It must know nothing of models; a data worker imports it without paying for open_clip.
 
 Shapes: H, W = height and width of a picture, S = side of the model's input, B = batch, C = 3 channels.
@@ -11,17 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
+from clipdata.encoder.resampling import resize_and_crop
 from clipdata.errors import UsageError
 
+Fidelity = Literal["exact", "fast"]
 _MODES = ("shortest", "longest", "squash")
 _FILTERS = ("bicubic", "bilinear")
-# A strip longer than this many inputs is resized by PIL, which can resize only the part that the crop keeps.
+# Of a strip longer than this many inputs, only the part that the crop keeps is resized.
 _MAX_STRIP = 8
 
 
@@ -36,6 +40,7 @@ class Preparation:
         interpolation: filter used to resize, always with antialiasing.
         resize_mode: "shortest" crops the middle, "longest" pads to the shape, "squash" ignores the aspect ratio.
         fill_color: level (0 to 255) of the padding of "longest".
+        fidelity: "exact" gives the levels of open_clip's transform, "fast" nearly those.
     """
 
     size: tuple[int, int]
@@ -44,12 +49,15 @@ class Preparation:
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
     fill_color: int = 0
+    fidelity: Fidelity = "exact"
 
     def __post_init__(self) -> None:
         if self.resize_mode not in _MODES:
             raise UsageError(f"resize_mode is {self.resize_mode!r}; expected one of {', '.join(_MODES)}")
         if self.interpolation not in _FILTERS:
             raise UsageError(f"interpolation is {self.interpolation!r}; expected one of {', '.join(_FILTERS)}")
+        if self.fidelity not in get_args(Fidelity):
+            raise UsageError(f"fidelity is {self.fidelity!r}; expected one of {', '.join(get_args(Fidelity))}")
         if not 0 <= self.fill_color <= 255:
             raise UsageError(f"fill_color is {self.fill_color}; expected a level from 0 to 255")
         if min(self.size) < 1 or len(self.mean) != 3 or len(self.std) != 3:
@@ -70,14 +78,29 @@ class Preparation:
         )
 
     def to_config(self) -> dict[str, Any]:
-        """Return the `preprocess_cfg` from which `from_config` and open_clip make the same preparation."""
+        """Return the `preprocess_cfg` from which `from_config` and open_clip make the same preparation.
+
+        The fidelity is not among it: open_clip knows no other than its own.
+        """
         config = asdict(self) | {"mode": "RGB", "mean": list(self.mean), "std": list(self.std)}
+        del config["fidelity"]
         return config | {"size": self.size[0] if self.size[0] == self.size[1] else list(self.size)}
+
+    def with_fidelity(self, fidelity: Fidelity) -> Preparation:
+        """Return the same preparation at another fidelity."""
+        return replace(self, fidelity=fidelity)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what of it decides a model's features, for the identity of an encoder.
+
+        What was made before there were two fidelities was made of fast pixels, and is known by their absence here.
+        """
+        return self.to_config() | ({} if self.fidelity == "fast" else {"fidelity": self.fidelity})
 
     @property
     def identity(self) -> str:
         """Hex digest of everything that decides the prepared pixels; mean and std are not among it."""
-        decisive = (self.size, self.interpolation, self.resize_mode, self.fill_color)
+        decisive = (self.size, self.interpolation, self.resize_mode, self.fill_color, self.fidelity)
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
@@ -94,17 +117,22 @@ class Preparation:
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise UsageError(f"pixels are {pixels.dtype} {list(pixels.shape)}; expected uint8 RGB [H, W, 3]")
-        height, width = self._resized(*pixels.shape[:2])
-        is_strip = max(height / self.size[0], width / self.size[1]) > _MAX_STRIP
-        # Enlarging by round factors gives levels that end in one half, which torch and PIL round differently.
-        has_ties = self._filter == "bilinear" and (height > pixels.shape[0] or width > pixels.shape[1])
-        if is_strip or has_ties:
-            return self._fit(_resize_by_pil(pixels, (height, width), self.size, self._filter)).contiguous()
+        resized = self._resized(*pixels.shape[:2])
+        if self.fidelity == "exact" or self._is_for_pillow(pixels.shape[:2], resized):
+            source = torch.from_numpy(resize_and_crop(pixels, resized, self.size, self._filter)).permute(2, 0, 1)
+            return self._fit(source).contiguous()
         # torch wants memory it may write to; a copy is only made where Arrow or a slice gives something else.
         source = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
-        if (height, width) != tuple(pixels.shape[:2]):
-            source = torch.nn.functional.interpolate(source, size=(height, width), mode=self._filter, antialias=True)
+        if resized != tuple(pixels.shape[:2]):
+            source = torch.nn.functional.interpolate(source, size=resized, mode=self._filter, antialias=True)
         return self._fit(source[0]).contiguous()
+
+    def _is_for_pillow(self, given: tuple[int, ...], resized: tuple[int, int]) -> bool:
+        """Tell whether torch's resizing would take too much memory, or be off by more than a level."""
+        is_strip = max(resized[0] / self.size[0], resized[1] / self.size[1]) > _MAX_STRIP
+        # Enlarging by round factors gives levels that end in one half, which torch and PIL round differently.
+        has_ties = self._filter == "bilinear" and (resized[0] > given[0] or resized[1] > given[1])
+        return is_strip or has_ties
 
     def normalise(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Turn uint8 pixels into the model's float input, in torchvision's order of operations.
@@ -163,21 +191,3 @@ class Preparation:
 def _three(values: float | tuple[float, ...] | list[float]) -> tuple[float, float, float]:
     listed = [values] * 3 if isinstance(values, (int, float)) else list(values)
     return (float(listed[0]), float(listed[1]), float(listed[2]))
-
-
-def _resize_by_pil(
-    pixels: np.ndarray, resized: tuple[int, int], size: tuple[int, int], interpolation: str
-) -> torch.Tensor:
-    """Resize only what the middle crop keeps, so that memory stays bounded for a very long or wide picture."""
-    from PIL import Image
-
-    box: list[float] = [0.0, 0.0, 0.0, 0.0]
-    for axis in (0, 1):
-        scale = pixels.shape[axis] / resized[axis]
-        first = max(0, round((resized[axis] - size[axis]) / 2.0))
-        box[1 - axis] = first * scale
-        box[3 - axis] = (first + min(size[axis], resized[axis])) * scale
-    kept = (min(size[1], resized[1]), min(size[0], resized[0]))
-    method = Image.Resampling.BILINEAR if interpolation == "bilinear" else Image.Resampling.BICUBIC
-    picture = Image.fromarray(pixels).resize(kept, method, box=(box[0], box[1], box[2], box[3]))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

@@ -1,1 +1,4 @@
-"""Where map work runs. An engine knows how to turn batches into values, and nothing of tables."""
+"""Where map work runs: engines take tasks, each "fill this fragment", and give back what was filled.
+
+An engine commits nothing; the job and its one commit are the same whichever engine did the work.
+"""

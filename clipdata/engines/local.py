@@ -1,41 +1,18 @@
-"""The local engine: prepares batches in a thread beside the one that computes, in order."""
+"""The local engine: one fragment after the other, in this process."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
-A = TypeVar("A")
-B = TypeVar("B")
+from clipdata.engines.fill import fill
+from clipdata.engines.task import FragmentDone, FragmentTask
+from clipdata.progress import Counter
 
 
-def prefetched(source: Iterable[A], prepare: Callable[[A], B], *, ahead: int = 2) -> Iterator[tuple[A, B]]:
-    """Yield each element of `source` with what `prepare` made of it, while the next ones are read and prepared.
+class LocalEngine:
+    """Fills fragments where it is called."""
 
-    `source` is advanced and `prepare` is called in one background thread, one element after the other, so that both may
-    keep state. At most `ahead` prepared elements wait.
-
-    Raises:
-        Whatever `source` or `prepare` raised, at the element where it happened.
-    """
-    elements = iter(source)
-    end = object()
-
-    def step() -> tuple[A, B] | object:
-        element = next(elements, end)
-        return end if element is end else (element, prepare(element))  # type: ignore[arg-type]
-
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="clipdata-prepare") as pool:
-        waiting: deque[Future[tuple[A, B] | object]] = deque(pool.submit(step) for _ in range(ahead))
-        try:
-            while True:
-                result = waiting.popleft().result()
-                if result is end:
-                    return
-                waiting.append(pool.submit(step))
-                yield result  # type: ignore[misc]
-        finally:
-            for future in waiting:
-                future.cancel()
+    def run(self, tasks: Iterable[FragmentTask], counter: Counter) -> Iterator[FragmentDone]:
+        """Yield each fragment as soon as it is filled."""
+        for task in tasks:
+            yield fill(task, counter)

@@ -6,9 +6,10 @@
     jpeg.py png.py webp.py   headers and wholeness of the three formats that OpenCV decodes
     pillow.py       the rest, which Pillow decodes
     pixels.py       probe, decode, check
+    batches.py      the images of a batch of rows: each distinct one decoded once, in threads
 
-Everything here is a pure function of the bytes it is given, safe in threads, and leaves the interpreter lock to others
-while pixels are decoded. It knows nothing of files, tables, torch or the network.
+All but batches.py are pure functions of the bytes they are given, safe in threads, and leave the interpreter lock to
+others while pixels are decoded. The package knows nothing of files, tables, torch or the network.
 """
 
 from clipdata.errors import ImageRefused

@@ -1,14 +1,17 @@
-"""Lance's errors, told apart: what the user can mend, what time may mend, and what another writer caused."""
+"""Lance's errors, told apart: what the user can mend, what time may mend, and what another writer caused.
+
+What kind an error is, its class and the way Lance and its store clients build their texts tell; never a digit or a word
+that stands in a location or in the user's own condition. Those are taken out before anything is looked for.
+"""
 
 from __future__ import annotations
 
-import random
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+from clipdata import hints, retries
 from clipdata.errors import (
     ClipdataError,
     CredentialsError,
@@ -21,73 +24,158 @@ from clipdata.errors import (
 from clipdata.storage import is_remote, redact
 
 T = TypeVar("T")
+Kind = Literal["inside", "full", "denied", "transient", "query", "file_gone", "missing", "other"]
 
-_SOURCE_PLACE = re.compile(r",? ?/?(?:[\w./-]+/)?rust/[\w./-]+\.rs:\d+(?::\d+)?")
-_NOT_FOUND = re.compile(r"was not found|Not found|NoSuchKey|NoSuchBucket|does not exist", re.IGNORECASE)
-_DENIED = re.compile(
-    r"permission ?denied|access ?denied|forbidden|unauthori[sz]ed|\b40[13]\b|credential", re.IGNORECASE
+_SOURCE_PLACE = re.compile(r",? ?/?[\w./@-]*\b(?:rust|rustc|registry|src)/[\w./@-]+\.rs:\d+(?::\d+)?")
+_PREFIX = re.compile(r"^(?:External error|Query Execution error|Invalid user input|LanceError\(\w+\)|Wrapped error): ")
+_PATH = re.compile(r"(?<![<\w.])[\w.%:@~+=,?&-]*/[^\s<>\"']*")  # of any length; a closing tag of XML is none
+_BUDGET = re.compile(r"max_retries: \d+|retry_timeout: \S+")  # what object_store says of its own patience
+# How Lance's own errors begin that a statement or a name caused, and those of what is not there.
+_QUERY = re.compile(
+    r"^(?:External error: )?(?:Invalid user input|LanceError\((?:Schema|Arrow|Index)\)|Query Execution error"
+    r"|Not supported|Schema error|SQL error|Column .* does not exist|Field '.*' not found)"
 )
-_FULL = re.compile(r"no space left|disk quota|read-only file system|StorageFull|os error (?:28|30|122)", re.IGNORECASE)
-_TRANSIENT = re.compile(
-    r"\b(?:429|50[0234])\b|timed? ?out|connection (?:reset|refused|closed)|error sending request|broken pipe|"
-    r"Commit result for version|temporarily|too many requests|slow ?down|incomplete message|error decoding response",
+_MISSING = re.compile(
+    r"^(?:External error: )?(?:LanceError\(IO\): Generic \S+ error: )?"
+    r"(?:Dataset at path|Not found|Ref not found|Version not found|Table not found)"
+)
+_FROM_STORE = re.compile(r"LanceError\(IO\)|Generic \S+ error|Error performing |error sending request|os error \d")
+_INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ panicked", re.IGNORECASE)
+_FULL = re.compile(
+    r"no space left|disk quota|read-only file system|StorageFull|os error (?:28|30|122)\b", re.IGNORECASE
+)
+_DENIED = re.compile(
+    r"permission ?denied|access ?denied|forbidden|unauthori[sz]ed|credential|os error (?:1|13)\b"
+    r"|lacked (?:the necessary|valid)|SignatureDoesNotMatch|InvalidAccessKeyId|status code: 40[13]\b",
     re.IGNORECASE,
 )
-_QUERY = re.compile(r"Schema error|Error tokenizing|SQL|sql parser|No field named|Invalid user input", re.IGNORECASE)
+_TRANSIENT = re.compile(
+    r"status code: (?:408|425|429|5\d\d)\b|\b(?:429 too many|500 internal|502 bad|503 service|504 gateway)"
+    r"|timed? ?out|connection (?:reset|refused|closed|aborted)|error sending request|broken pipe|temporarily"
+    r"|Commit result for version|too many requests|slow ?down|incomplete message|error decoding response"
+    r"|os error (?:32|104|110|111)\b",
+    re.IGNORECASE,
+)
+_GONE = re.compile(r"was not found|not found|NoSuchKey|NoSuchBucket|does not exist|status code: 404\b", re.IGNORECASE)
+_DATA_FILE = re.compile(r"/(?:data|_deletions|_indices|_transactions)/")
+_CONFLICT = re.compile(
+    r"commit conflict|incompatible with concurrent|preempted by concurrent|^Too many concurrent", re.I
+)
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may work when repeated."""
-    return isinstance(error, TransientError) or bool(_TRANSIENT.search(str(error)))
+    return isinstance(error, TransientError) or _kind_of(error) == "transient"
 
 
 def is_conflict(error: BaseException) -> bool:
     """Tell whether another writer's commit came in between, so that the work must be redone on the newest version."""
-    return type(error).__name__ == "CommitConflictError" or bool(
-        re.search(r"commit conflict|incompatible with concurrent|preempted by concurrent", str(error), re.IGNORECASE)
-    )
+    if type(error).__name__ == "CommitConflictError":
+        return True
+    text = _told(error, ())
+    return not _QUERY.search(text) and bool(_CONFLICT.search(text))
 
 
 @contextmanager
-def translated(uri: str, doing: str) -> Iterator[None]:
-    """Turn any error of Lance inside the block into clipdata's.
+def translated(uri: str, doing: str, *, said: Sequence[str | None] = ()) -> Iterator[None]:
+    """Turn any error of Lance inside the block into clipdata's, a panic of its Rust code included.
 
     Args:
         uri: the table, named in the message.
         doing: what was being done, as in "reading".
+        said: the user's own words, such as a condition; nothing is concluded from what they say.
     """
     try:
         yield
     except ClipdataError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise _translate(error, redact(uri), doing) from error
+        raise _translate(error, uri, doing, said) from error
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        raise _translate(error, uri, doing, said) from None  # its text and trace are of no use to anyone here
 
 
-def _translate(error: Exception, uri: str, doing: str) -> ClipdataError:
-    text = redact(_SOURCE_PLACE.sub("", str(error)).strip())
+def _is_panic(error: BaseException) -> bool:
+    """Tell a panic of Rust code; pyo3 makes it a BaseException of a class that cannot be imported."""
+    return type(error).__name__ == "PanicException"
+
+
+def _told(error: BaseException, said: Sequence[str | None]) -> str:
+    """What an error says without locations, the places in Lance's source, and the user's own words."""
+    text = _BUDGET.sub("", _SOURCE_PLACE.sub("", str(error)))
+    for words in sorted(filter(None, said), key=len, reverse=True):
+        text = text.replace(words, "…")
+    return _PATH.sub("…", text).strip()
+
+
+def _kind_of(error: BaseException, said: Sequence[str | None] = ()) -> Kind:
+    text = _told(error, said)
+    if _is_panic(error) or _INSIDE.search(text):
+        return "inside"
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    from_store = bool(_FROM_STORE.search(text))
+    if not from_store and _QUERY.search(text):
+        return "query"
+    if not from_store and _MISSING.search(text):
+        return _what_is_missing(error)
     if _FULL.search(text):
-        return StorageError(f"{doing} {uri}: {text}", hint="free some space, or choose a folder that can be written")
-    if _DENIED.search(text) and is_remote(uri):
+        return "full"
+    if isinstance(error, PermissionError) or _DENIED.search(text):
+        return "denied"
+    if isinstance(error, ConnectionError | TimeoutError) or _TRANSIENT.search(text):
+        return "transient"
+    return _what_is_missing(error) if _GONE.search(text) else "other"
+
+
+def _what_is_missing(error: BaseException) -> Kind:
+    found = re.search(r"[Nn]ot found:? (\S.*)", str(error))
+    return "file_gone" if found and _DATA_FILE.search(found.group(1)) else "missing"
+
+
+def _translate(error: BaseException, location: str, doing: str, said: Sequence[str | None]) -> ClipdataError:
+    uri = redact(location)
+    inner = location.partition("://")[2] or location.lstrip("/")
+    kind = _kind_of(error, [*said, location, inner])
+    found = f"{doing} {uri}: {_shown(error)}"
+    if kind == "inside":
+        return StorageError(
+            f"{doing} {uri}: Lance failed inside: {_shown(error)}",
+            hint="this is a fault of Lance; other columns, another condition or an earlier version may work",
+        )
+    if kind == "full":
+        return StorageError(found, hint=hints.ROOM)
+    if kind == "denied" and is_remote(location):
         return CredentialsError(
-            f"{doing} {uri}: the store refused access: {text}",
-            hint="pass --anonymous for a public bucket, or set the credentials your cloud's own tools read",
+            f"{doing} {uri}: the store refused access: {_shown(error)}",
+            hint=hints.CREDENTIALS,
         )
-    if _DENIED.search(text):
-        return StorageError(f"{doing} {uri}: {text}", hint="choose a folder that can be written")
-    if _TRANSIENT.search(text):
-        return TransientError(
-            f"{doing} {uri}: {text}", hint="run the same command again; it continues where it stopped"
-        )
-    if _QUERY.search(text):
-        return SchemaError(f"{doing} {uri}: {text.removeprefix('Invalid user input: ')}")
-    if _NOT_FOUND.search(text):
+    if kind == "denied":
+        return StorageError(found, hint=hints.WRITABLE)
+    if kind == "transient":
+        return TransientError(found, hint=hints.AGAIN)
+    if kind == "query":
+        return SchemaError(found)
+    if kind == "file_gone":
         return NotFoundError(
-            f"{doing}: there is no Lance table at {uri}", hint=f"make it first; `clipdata log {uri}` lists versions"
+            f"{doing} {uri}: a file of this version is gone: {_shown(error)}",
+            hint=f"it was cleaned up, or removed by hand; read another version: {hints.log(location)}",
         )
-    if isinstance(error, ValueError):
-        return UsageError(f"{doing} {uri}: {text}")
-    return StorageError(f"{doing} {uri}: {text}")
+    if kind == "missing":
+        return NotFoundError(
+            f"{doing}: there is no Lance table at {uri}", hint=f"make it first: {hints.ingest(location)}"
+        )
+    return UsageError(found) if isinstance(error, ValueError) else StorageError(found)
+
+
+def _shown(error: BaseException) -> str:
+    """What an error says, in one line for people."""
+    text = " ".join(_SOURCE_PLACE.sub("", str(error)).split())
+    while found := _PREFIX.match(text):
+        text = text[found.end() :]
+    return redact(text)[:600]
 
 
 def with_retries(attempt: Callable[[], T], *, attempts: int = 6, base_delay_s: float = 0.2) -> T:
@@ -95,11 +183,7 @@ def with_retries(attempt: Callable[[], T], *, attempts: int = 6, base_delay_s: f
 
     The call must be safe to repeat after it has in fact succeeded: write by key, or look for an own id first.
     """
-    for number in range(attempts):
-        try:
-            return attempt()
-        except Exception as error:
-            if number == attempts - 1 or not (is_conflict(error) or is_transient(error)):
-                raise
-            time.sleep(base_delay_s * 2**number * (0.5 + random.random()))  # noqa: S311 - jitter, not secrecy
-    raise AssertionError("unreachable")
+    policy = retries.Policy(
+        attempts=attempts, base_delay_s=base_delay_s, again=lambda error: is_conflict(error) or is_transient(error)
+    )
+    return retries.call(policy, attempt)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage, redact
 
@@ -87,8 +87,8 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
 
     Args:
         operation: builds the Lance operation from the newest dataset; it is called anew after a conflict, and may
-            return None when nothing is left to commit.
-        properties: carried by the commit.
+            return None when nothing is left to commit, or an operation with properties of its own.
+        properties: carried by the commit, unless the operation brings its own.
 
     Returns:
         The table at the version that holds the commit.
@@ -96,23 +96,23 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
     import lance
 
     first = open_table(table.uri, storage=table.storage)
-    attempts = 0
+    tried: set[str] = set()
 
     def attempt() -> Table:
-        nonlocal attempts
-        attempts += 1
-        newest = first if attempts == 1 else open_table(table.uri, storage=table.storage)
-        landed = _version_of(newest, properties.id, after=first.version)
+        newest = open_table(table.uri, storage=table.storage) if tried else first
+        landed = _version_of(newest, tried, after=first.version)
         if landed is not None:
             return open_table(table.uri, version=landed, storage=table.storage)
         built = operation(newest.dataset)
         if built is None:
             return newest
+        built, said = built if isinstance(built, tuple) else (built, properties)
+        tried.add(said.id)
         transaction = lance.Transaction(
             read_version=newest.version,
             uuid=str(uuid.uuid4()),
             operation=built,
-            transaction_properties=properties.to_strings(),
+            transaction_properties=said.to_strings(),
         )
         options = table.storage.lance_options(table.uri) or None
         # Given the dataset and not its location, it is not opened another time.
@@ -123,23 +123,33 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
         return with_retries(attempt, attempts=12)
 
 
-def _version_of(table: Table, commit_id: str, *, after: int) -> int | None:
-    """Version whose commit carries an id, among those after a version."""
+def _version_of(table: Table, commit_ids: Collection[str], *, after: int) -> int | None:
+    """Version whose commit carries one of some ids, among those after a version."""
     for version in range(table.version, after, -1):
         properties = _properties_at(table, version)
-        if properties is not None and properties.id == commit_id:
+        if properties is not None and properties.id in commit_ids:
             return version
     return None
 
 
 def _properties_at(table: Table, version: int) -> Properties | None:
-    transaction = table.dataset.read_transaction(version)
+    try:
+        transaction = table.dataset.read_transaction(version)
+    except (OSError, ValueError) as error:
+        if is_transient(error):
+            raise
+        return None  # transaction files go with old versions when those are cleaned up
     return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
 
 
-def versions(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> list[Version]:
-    """All versions of a table, oldest first."""
-    table = open_table(uri, storage=storage)
+def log(table: Table | str | os.PathLike[str], *, storage: Storage | None = None) -> list[Version]:
+    """All versions of a table, oldest first, with the verbs that made them.
+
+    Args:
+        table: or its location; a handle that is pinned to an older version shows the later ones too.
+        storage: how to reach the location.
+    """
+    table = table.latest() if isinstance(table, Table) else open_table(table, storage=storage)
     with translated(table.uri, "reading the history of"):
         tags: dict[int, list[str]] = {}
         for name, tag in table.dataset.tags.list().items():

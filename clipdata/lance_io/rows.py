@@ -143,10 +143,15 @@ def add_columns(table: Table, fields: Sequence[pa.Field]) -> Table:
             if field not in missing and newest.schema.field(field.name).type != field.type:
                 found = newest.schema.field(field.name).type
                 raise SchemaError(f"column {field.name!r} of {redact(table.uri)} is {found}, not {field.type}")
-        if missing:
+        if not missing:
+            return newest
+        try:
             newest.dataset.add_columns(missing)
-            return open_table(table.uri, storage=table.storage)
-        return newest
+        except (OSError, ValueError):  # of two that add one column at once, Lance refuses the second in several ways
+            seen = open_table(table.uri, storage=table.storage).schema
+            if any(field.name not in seen.names or seen.field(field.name).type != field.type for field in missing):
+                raise
+        return open_table(table.uri, storage=table.storage)
 
     with translated(table.uri, "adding columns to"):
         return with_retries(attempt, attempts=10)

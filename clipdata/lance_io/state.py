@@ -1,18 +1,28 @@
-"""State: small records of unfinished work, kept beside a table on the same storage, removed when the work is done."""
+"""State: small records kept beside a table on the same storage, such as those of unfinished work.
+
+Several processes may write, read and remove records of one folder at once: a record appears whole, and one that another
+process removed is simply not there any more.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
 
+from clipdata.errors import ClipdataError, StorageError
 from clipdata.lance_io.table import Table
-from clipdata.storage import join
+from clipdata.objects.removing import remove
+from clipdata.storage import join, redact
 
 
 class StateFolder:
-    """A folder of records `<table without .lance>.state/<name>/`.
+    """A folder of records `<table>.state/<name>/`.
 
     Args:
         table: the table the work belongs to.
@@ -20,7 +30,8 @@ class StateFolder:
     """
 
     def __init__(self, table: Table, name: str) -> None:
-        self.uri = join(f"{table.uri.removesuffix('.lance')}.state", name)
+        self.uri = join(f"{table.uri.rstrip('/')}.state", name)
+        self._storage = table.storage
         self._fs, self._root = table.storage.filesystem(self.uri)
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
@@ -35,12 +46,20 @@ class StateFolder:
         except ValueError:
             return None
 
+    def write_bytes(self, filename: str, data: bytes) -> None:
+        """Store bytes under a file name, whole or not at all."""
+        self._write(filename, data)
+
+    def read_bytes(self, filename: str) -> bytes | None:
+        """Read bytes; None when there are none."""
+        return self._read(filename)
+
     def write_arrow(self, name: str, rows: pa.Table) -> None:
-        """Store rows under a name, whole or not at all."""
+        """Store rows under a name, whole or not at all; their cut into batches is kept."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, rows.schema) as writer:
             writer.write_table(rows)
-        self._write(f"{name}.arrow", sink.getvalue().to_pybytes())
+        self._write(f"{name}.arrow", sink.getvalue())
 
     def read_arrow(self, name: str) -> pa.Table | None:
         """Read rows; None when there are none, or when they are not whole."""
@@ -52,42 +71,58 @@ class StateFolder:
 
     def names(self, prefix: str = "") -> list[str]:
         """Names of the records that begin with a prefix, sorted."""
-        self._fs.invalidate_cache(self._root)
-        if not self._fs.exists(self._root):
-            return []
-        found = (path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
-        return sorted(n.rsplit(".", 1)[0] for n in found if n.startswith(prefix) and not n.endswith(".tmp"))
+        return sorted(name.rsplit(".", 1)[0] for name in self._filenames(prefix))
 
     def remove(self, prefix: str = "") -> None:
         """Remove the records that begin with a prefix; all of them and the folder when it is empty."""
         if not prefix:
-            if self._fs.exists(self._root):
-                self._fs.rm(self._root, recursive=True)
+            remove(self._storage, self.uri, recursive=True)
             return
-        for path in [f"{self._root}/{name}" for name in self._filenames(prefix)]:
-            self._fs.rm(path)
+        for name in self._filenames(prefix):
+            remove(self._storage, join(self.uri, name))
 
     def _filenames(self, prefix: str) -> list[str]:
         self._fs.invalidate_cache(self._root)
-        if not self._fs.exists(self._root):
+        try:
+            found = self._fs.ls(self._root, detail=False)
+        except FileNotFoundError:
             return []
-        found = (path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
-        return [name for name in found if name.startswith(prefix)]
+        names = (path.rsplit("/", 1)[-1] for path in found)
+        return [name for name in names if name.startswith(prefix) and not name.endswith(".tmp")]
 
-    def _write(self, filename: str, data: bytes) -> None:
+    def _write(self, filename: str, data: bytes | pa.Buffer) -> None:
         target = f"{self._root}/{filename}"
-        if "file" in _protocols(self._fs):  # a bucket's objects appear whole; a file may be half written when killed
-            self._fs.makedirs(self._root, exist_ok=True)
-            self._fs.pipe_file(f"{target}.tmp", data)
-            self._fs.mv(f"{target}.tmp", target)
-        else:
-            self._fs.pipe_file(target, data)
+        with self._told("writing", filename):
+            if "file" not in _protocols(self._fs):  # a bucket's objects appear whole
+                self._fs.pipe_file(target, data if isinstance(data, bytes) else data.to_pybytes())
+                return
+            half = f"{target}.{uuid.uuid4().hex[:8]}.tmp"  # a file may be half written when killed
+            for _ in range(2):
+                self._fs.makedirs(self._root, exist_ok=True)
+                with suppress(FileNotFoundError):  # another process removed the folder meanwhile
+                    with open(half, "wb") as stream:
+                        stream.write(data)
+                    os.replace(half, target)
+                    return
+            raise FileNotFoundError(target)
 
     def _read(self, filename: str) -> bytes | None:
+        with self._told("reading", filename), suppress(FileNotFoundError):
+            data: bytes = self._fs.cat_file(f"{self._root}/{filename}")
+            return data
+        return None
+
+    @contextmanager
+    def _told(self, doing: str, filename: str) -> Iterator[None]:
+        """Turn an error of the storage into one that names the file."""
         try:
-            return self._fs.cat_file(f"{self._root}/{filename}")
-        except FileNotFoundError:
-            return None
+            yield
+        except ClipdataError:
+            raise
+        except OSError as error:
+            where = redact(join(self.uri, filename))
+            hint = "free some space, or run the command where the table's folder can be written"
+            raise StorageError(f"{doing} {where}: {redact(str(error))}", hint=hint) from error
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata import hints
 from clipdata import schema as schemas
-from clipdata.errors import NotFoundError, StorageError
+from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
+from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
 
@@ -19,11 +22,11 @@ if TYPE_CHECKING:
     import lance
 
 
-class Table:
+class Table(NotebookTable):
     """A Lance dataset pinned to a version. Cheap to pickle: a copy opens the dataset again by itself.
 
     Make one with `open_table`; any Lance dataset will do, whoever wrote it. A verb that writes through a handle moves
-    it to the version it made; nothing else does.
+    it to the version it made; nothing else does. `pinned` gives a handle that no verb moves.
     """
 
     def __init__(self, uri: str, version: int, storage: Storage, dataset: lance.LanceDataset | None = None) -> None:
@@ -69,15 +72,21 @@ class Table:
         Raises:
             SchemaError: the condition names a column that does not exist, or is not SQL.
         """
-        with translated(self.uri, "counting rows of"):
+        if where is not None:
+            self._check_readable([])
+        with translated(self.uri, "counting rows of", said=[where]):
             return self.dataset.count_rows(where)
 
     def count_nulls(self, column: str) -> int | None:
-        """Count the rows without a value; None for a column of bytes, which would have to be read for it."""
+        """Count the rows without a value; None for a column of bytes, which would have to be read for it.
+
+        None too for a column that Lance cannot read: another tool may give any name to one.
+        """
         self.require([column], verb="count")
-        if schemas.is_binary(self.schema.field(column).type):
+        kind = self.schema.field(column).type
+        if schemas.is_binary(kind) or not is_readable(column) or self._hides_rows():
             return None
-        return self.count_rows(f"`{column}` IS NULL")
+        return self.count_rows(f"{quoted(column)} IS NULL")
 
     def scan(
         self,
@@ -95,7 +104,20 @@ class Table:
             batch_rows: most rows in a batch.
             limit: stop after this many rows.
         """
-        with translated(self.uri, "reading"):
+        with translated(self.uri, "reading", said=[where]):
+            yield from self.reader(columns, where=where, batch_rows=batch_rows, limit=limit)
+
+    def reader(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        where: str | None = None,
+        batch_rows: int = 1024,
+        limit: int | None = None,
+    ) -> pa.RecordBatchReader:
+        """The same rows as `scan`, as an Arrow reader that knows its schema before the first batch."""
+        self._check_readable(self.schema.names if columns is None else columns)
+        with translated(self.uri, "reading", said=[where]):
             scanner = self.dataset.scanner(
                 columns=list(columns) if columns is not None else None,
                 filter=where,
@@ -104,15 +126,14 @@ class Table:
                 scan_in_order=True,
                 blob_handling="all_binary",
             )
-            yield from scanner.to_batches()
+            return scanner.to_reader()
 
-    def to_table(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
-        """Read rows into memory; see `scan`."""
-        batches = list(self.scan(columns, where=where))
-        if batches:
-            return pa.Table.from_batches(batches)
-        names = self.schema.names if columns is None else columns
-        return pa.schema([self.schema.field(name) for name in names]).empty_table()
+    def to_table(
+        self, columns: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None
+    ) -> pa.Table:
+        """Read rows into memory, in the table's own order; see `scan`."""
+        with translated(self.uri, "reading", said=[where]):
+            return self.reader(columns, where=where, limit=limit).read_all()
 
     def offsets(self, where: str | None = None) -> np.ndarray:
         """Positions of the rows that meet a condition, among the live rows of this version.
@@ -122,7 +143,8 @@ class Table:
         """
         if where is None:
             return np.arange(self.num_rows, dtype=np.int64)
-        with translated(self.uri, "reading"):
+        self._check_readable([])
+        with translated(self.uri, "reading", said=[where]):
             found = self.dataset.scanner(columns=["_rowoffset"], filter=where).to_table()
         return np.sort(found.column("_rowoffset").to_numpy().astype(np.int64))
 
@@ -133,6 +155,8 @@ class Table:
             offsets: int64 [B].
             columns: names.
         """
+        self._check_readable(columns)
+        self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
         with translated(self.uri, "reading"):
             return self.dataset.take(offsets, columns=list(columns))
 
@@ -144,6 +168,16 @@ class Table:
         """What made a column, or None when no map step did."""
         self.require([column], verb="lineage")
         return Lineage.of(self.schema.field(column))
+
+    def pinned(self, version: int | None = None) -> Table:
+        """Another handle to the table at this version (or another one), which no verb moves but those it is given to.
+
+        Raises:
+            NotFoundError: there is no such version.
+        """
+        if version is None or version == self.version:
+            return Table(self.uri, self.version, self.storage, self._dataset)
+        return open_table(self.uri, version=version, storage=self.storage)
 
     def latest(self) -> Table:
         """The newest version of the same table."""
@@ -179,9 +213,33 @@ class Table:
         Raises:
             SchemaError: the statement is not valid for this table.
         """
-        with translated(self.uri, "querying"):
-            batches = self.dataset.sql(sql).build().to_batch_records()
-        return pa.Table.from_batches(batches) if batches else pa.table({})
+        self._check_readable([])
+        with translated(self.uri, "querying", said=[sql]):
+            return self.dataset.sql(sql).build().to_stream_reader().read_all()
+
+    def _hides_rows(self) -> bool:
+        return not HIDDEN_COLUMNS.isdisjoint(self.schema.names)
+
+    def _check_readable(self, columns: Sequence[str]) -> None:
+        """Refuse what Lance would answer with a panic: columns of names that it takes when they are made, not after.
+
+        Raises:
+            SchemaError: names the columns, and what can be done.
+        """
+        uri = redact(self.uri)
+        if self._hides_rows():
+            names = sorted(HIDDEN_COLUMNS.intersection(self.schema.names))
+            raise SchemaError(
+                f"{uri} has a column {', '.join(names)}, which hides Lance's own, so that none of its rows can be read",
+                hint=f"remove it: {hints.drop_columns(self.uri, names)}",
+            )
+        broken = [name for name in columns if not is_readable(name) and name not in HIDDEN_COLUMNS]
+        if broken:
+            others = [name for name in self.schema.names if is_readable(name)]
+            raise SchemaError(
+                f"{uri}: Lance cannot read column {', '.join(map(repr, broken))}, because of its name",
+                hint=f"name the columns to read: {', '.join(others)}",
+            )
 
 
 def open_table(
@@ -195,11 +253,33 @@ def open_table(
     """
     location, settings = absolute(uri), storage or Storage()
     if not is_remote(location) and not os.path.isdir(location):
-        raise NotFoundError(
-            f"there is no table at {location}", hint=f"make one: clipdata ingest images DIR --into {uri}"
-        )
+        raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
     dataset = _open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
+
+
+AnyTable = Table | str | os.PathLike[str]
+"""A table, or where one is: what every verb takes."""
+
+
+def as_table(table: AnyTable, *, storage: Storage | None = None) -> Table:
+    """The table that a verb was given, or the one at the location it was given.
+
+    Args:
+        table: a table, which is returned as it is, or a location, which is opened at its newest version.
+
+    Raises:
+        NotFoundError: there is no table there.
+        UsageError: it is neither.
+    """
+    if isinstance(table, Table):
+        return table
+    if not isinstance(table, (str, os.PathLike)):
+        raise UsageError(
+            f"a {type(table).__name__} is no table; expected a Table, or its path or URL",
+            hint='open one with clipdata.open_table("contest.lance")',
+        )
+    return open_table(table, storage=storage)
 
 
 def exists(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> bool:
@@ -224,6 +304,6 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
         except NotFoundError as error:
             newest = _open_dataset(uri, None, storage).version
             found = f"there is no version {version!r} of {redact(uri)}; the newest is {newest}"
-            raise NotFoundError(found, hint=f"clipdata log {redact(uri)}") from error
+            raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
         return with_retries(attempt)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import json
-import random
-from dataclasses import dataclass
 from typing import Literal
 
+from clipdata import hints
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError, TransientError
+from clipdata.retries import Policy
 from clipdata.storage import SECRET_WORDS, Storage, redact
 
 Verdict = Literal["missing", "denied", "again", "hopeless"]
@@ -23,30 +23,6 @@ _HOPELESS_ERRNO = frozenset(
 )
 _CLIENTS = ("aiohttp", "requests", "urllib3", "botocore", "aiobotocore", "azure", "google", "gcsfs", "fsspec")
 _MAX_WORDS = 300
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often and how long to try.
-
-    Args:
-        attempts: requests in all, the clients' own second tries aside.
-        first_wait_s: before the second attempt; doubles each time.
-        longest_wait_s: between two attempts.
-        request_s: limit of one attempt, the client's own second tries included.
-        give_up_s: after the first failure no attempt begins later than this.
-    """
-
-    attempts: int = 6
-    first_wait_s: float = 0.25
-    longest_wait_s: float = 8.0
-    request_s: float = 120.0
-    give_up_s: float = 60.0
-
-    def wait_s(self, attempt: int) -> float:
-        """Seconds before an attempt, with chance in it so that requests that failed together part."""
-        wait = min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)
-        return wait * (0.5 + random.random())  # noqa: S311 - jitter, not secrecy
 
 
 def verdict_on(error: BaseException) -> Verdict:
@@ -72,6 +48,15 @@ def verdict_on(error: BaseException) -> Verdict:
     return "hopeless"
 
 
+def is_passing(error: Exception) -> bool:
+    """Tell whether the same request may work when it is made again."""
+    return verdict_on(error) == "again"
+
+
+PATIENCE = Policy(attempts=6, base_delay_s=0.25, cap_s=8.0, give_up_s=60.0, again=is_passing)
+"""With a store: the requests of the clients' own second tries aside."""
+
+
 def words_of(error: BaseException, storage: Storage) -> str:
     """What an error says, in one line and without a secret."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -93,10 +78,10 @@ def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> Cli
     if verdict == "denied":
         return CredentialsError(
             f"{doing}: the store refused access: {said}",
-            hint="pass --anonymous for a public bucket, or set the credentials your cloud's own tools read",
+            hint=hints.CREDENTIALS,
         )
     if verdict == "again":
-        return TransientError(f"{doing}: {said}", hint="run the same command again; it continues where it stopped")
+        return TransientError(f"{doing}: {said}", hint=hints.AGAIN)
     return StorageError(f"{doing}: {said}")
 
 

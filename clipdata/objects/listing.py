@@ -7,11 +7,11 @@ fields than needed, so that a million objects are never held at once; fsspec's o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from clipdata.objects.faults import Patience, as_clipdata_error, verdict_on
+from clipdata import retries
+from clipdata.objects.faults import PATIENCE, as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
 from clipdata.storage import Storage, absolute, redact, scheme
 
@@ -20,7 +20,9 @@ PAGE_OBJECTS = 1000  # the most that both stores give
 _GOOGLE_FIELDS = "nextPageToken,items(name,size,etag,md5Hash,updated,contentEncoding)"
 
 
-def list_objects(storage: Storage, prefix: str, *, patience: Patience | None = None) -> Iterator[tuple[str, Stamp]]:
+def list_objects(
+    storage: Storage, prefix: str, *, patience: retries.Policy | None = None
+) -> Iterator[tuple[str, Stamp]]:
     """Yield (URL, stamp) of every object inside a prefix, sorted as the store sorts them: by the bytes of the name.
 
     Args:
@@ -33,7 +35,7 @@ def list_objects(storage: Storage, prefix: str, *, patience: Patience | None = N
     """
     location = absolute(prefix)
     fs, path = storage.filesystem(location)
-    patient = _Patient(storage, f"listing {redact(location)}", patience or Patience())
+    patient = _Patient(storage, f"listing {redact(location)}", patience or PATIENCE)
     bucket, _, inside = path.partition("/")
     pages = {"gs": _google_pages, "s3": _amazon_pages}.get(scheme(location))
     kind = location.partition("://")[0]
@@ -50,18 +52,14 @@ def list_objects(storage: Storage, prefix: str, *, patience: Patience | None = N
 class _Patient:
     """Calls again what failed for a passing reason, and says in our words what does not pass."""
 
-    def __init__(self, storage: Storage, doing: str, patience: Patience) -> None:
+    def __init__(self, storage: Storage, doing: str, patience: retries.Policy) -> None:
         self._storage, self._doing, self._patience = storage, doing, patience
 
     def __call__(self, ask: Callable[[], T]) -> T:
-        for attempt in range(1, self._patience.attempts + 1):
-            try:
-                return ask()
-            except Exception as error:
-                if verdict_on(error) != "again" or attempt == self._patience.attempts:
-                    raise as_clipdata_error(error, self._doing, self._storage) from error
-            time.sleep(self._patience.wait_s(attempt))
-        raise AssertionError("the last attempt returns or raises")
+        try:
+            return retries.call(self._patience, ask)
+        except Exception as error:
+            raise as_clipdata_error(error, self._doing, self._storage) from error
 
 
 def _google_pages(fs: Any, bucket: str, start: str, patient: _Patient) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from clipdata import hints, retries
 from clipdata.errors import TransientError
-from clipdata.objects.faults import Patience, as_clipdata_error, verdict_on, words_of
+from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.objects.stamps import UNKNOWN, Stamp, stamp_of
 from clipdata.storage import Storage, is_remote, redact
 
 NUM_IN_FLIGHT = 64
 HELD_BYTES = 64 << 20
+REQUEST_S = 120.0  # the client's own second tries included
 WINDOW = 1024  # objects that may wait for the one before them
 _UNKNOWN_BYTES = 1 << 20  # what an object of unknown size counts for
 N = TypeVar("N")
@@ -96,6 +97,10 @@ class _CutError(ConnectionError):
     """Fewer or other bytes came than were to come, of an object that has not changed."""
 
 
+class _ChangedError(ConnectionError):
+    """The object became another one while it was read."""
+
+
 class ObjectReader:
     """Reads objects.
 
@@ -104,6 +109,7 @@ class ObjectReader:
         num_in_flight: requests at the same time.
         held_bytes: most bytes in flight, or read and not yet taken (a single object may be larger).
         patience: with each object.
+        request_s: limit of one try, the client's own second tries included.
     """
 
     def __init__(
@@ -112,10 +118,11 @@ class ObjectReader:
         *,
         num_in_flight: int = NUM_IN_FLIGHT,
         held_bytes: int = HELD_BYTES,
-        patience: Patience | None = None,
+        patience: retries.Policy | None = None,
+        request_s: float = REQUEST_S,
     ) -> None:
         self._storage, self._held_bytes = storage, held_bytes
-        self._patience = patience or Patience()
+        self._patience, self._request_s = patience or PATIENCE, request_s
         self._slots = asyncio.Semaphore(num_in_flight)
         self._filesystems: dict[str, Any] = {}
         self._last_read: tuple[Any, str] | None = None  # what was read well, to ask for when something is not
@@ -172,7 +179,7 @@ class ObjectReader:
             return Unread("unreadable", said, again=True)
         raise TransientError(
             f"reading {redact(one.uri)}: {said}; nothing else can be read either",
-            hint="run the same command again; it continues where it stopped",
+            hint=hints.AGAIN,
         ) from outcome.error
 
     def _place(self, uri: str) -> tuple[Any, str]:
@@ -185,42 +192,38 @@ class ObjectReader:
 
     async def _read(self, fs: Any, path: str, one: Wanted[N]) -> Body | Unread | _Exhausted:
         """Try until it works, it is hopeless, or patience ends."""
-        stamp, since_s, attempts = one.stamp, 0.0, self._patience.attempts if is_remote(one.uri) else 1
-        last: BaseException | None = None
-        attempt = 0
-        while attempt < attempts and not (since_s and time.monotonic() - since_s > self._patience.give_up_s):
-            if attempt:
-                await asyncio.sleep(self._patience.wait_s(attempt))
-            attempt += 1
-            try:
-                async with self._slots:
-                    body = await asyncio.wait_for(self._attempt(fs, path, one, stamp), self._patience.request_s)
-            except Exception as error:
-                verdict, said = verdict_on(error), words_of(error, self._storage)
-                if verdict == "denied" and self._last_read is None and is_remote(one.uri):
-                    raise as_clipdata_error(error, f"reading {redact(one.uri)}", self._storage) from error
-                if verdict != "again" or not is_remote(one.uri):
-                    return Unread("missing" if verdict == "missing" else "unreadable", said)
-                since_s = since_s or time.monotonic()
-                last = error
-                continue
-            if isinstance(body, Unread):
-                return body
+        stamp, attempts = one.stamp, 0
+
+        async def attempt() -> Body | Unread:
+            nonlocal stamp, attempts
+            attempts += 1
+            async with self._slots:
+                body = await asyncio.wait_for(self._attempt(fs, path, one, stamp), self._request_s)
+            if isinstance(body, Stamp):
+                stamp = body
+                raise _ChangedError(f"it changed while it was read, {attempts} times")
             if isinstance(body, Body):
                 self._last_read = (fs, path) if stamp.size else self._last_read
-                return body
-            stamp, last = body, _CutError(f"it changed while it was read, {attempt} times")
-            since_s = since_s or time.monotonic()
-        assert last is not None, "there is at least one attempt"
-        return _Exhausted(last, attempt, await self._is_well(fs, path))
+            return body
+
+        patience = self._patience if is_remote(one.uri) else replace(self._patience, attempts=1)
+        try:
+            return await retries.call_async(patience, attempt)
+        except Exception as error:
+            verdict, said = verdict_on(error), words_of(error, self._storage)
+            if verdict == "denied" and self._last_read is None and is_remote(one.uri):
+                raise as_clipdata_error(error, f"reading {redact(one.uri)}", self._storage) from error
+            if verdict != "again" or not (is_remote(one.uri) or isinstance(error, _ChangedError)):
+                return Unread("missing" if verdict == "missing" else "unreadable", said)
+            return _Exhausted(error, attempts, await self._is_well(fs, path))
 
     async def _is_well(self, fs: Any, path: str) -> bool:
         """Tell whether the store answers at all: for what it gave before, or else for what is known of this object."""
         try:
             if self._last_read is not None:
-                await asyncio.wait_for(_cat(*self._last_read, stop=1, size=None), self._patience.request_s)
+                await asyncio.wait_for(_cat(*self._last_read, stop=1, size=None), self._request_s)
             else:
-                await asyncio.wait_for(_look(fs, path), self._patience.request_s)
+                await asyncio.wait_for(_look(fs, path), self._request_s)
         except Exception as error:
             return verdict_on(error) != "again"
         return True

@@ -1,5 +1,8 @@
 """References: rows whose image is null and whose `uri` says where the bytes are, filled with those bytes.
 
+Which column is the image, the schema declares (`schema.image_column`); any other column of bytes that is null is just
+not there yet.
+
 This is the one place that does it, for map steps, the stream and everything else that reads images of a table. Requests
 for the next rows are in flight while the caller works on these. It knows Arrow and objects, not tables.
 """
@@ -15,7 +18,7 @@ import pyarrow as pa
 
 from clipdata.objects.reading import Body, ObjectReader, Pending, Unread, Wanted
 from clipdata.objects.stamps import Stamp
-from clipdata.schema import is_binary
+from clipdata.schema import image_column
 from clipdata.storage import Storage
 
 URI, SIZE = "uri", "bytes"
@@ -27,7 +30,7 @@ Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 def columns_needed(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
     """Columns to read beside those wanted, so that their images can be filled in."""
-    if URI not in schema.names or not any(is_binary(schema.field(name).type) for name in wanted):
+    if URI not in schema.names or image_column(schema) not in wanted:
         return []
     return [name for name in (URI, SIZE) if name in schema.names and name not in wanted]
 
@@ -115,30 +118,25 @@ class References:
         return _with_images(group.rows, found) if found else group.rows
 
 
-def _image_columns(rows: Rows) -> list[str]:
-    return [column.name for column in rows.schema if is_binary(column.type) and rows.column(column.name).null_count]
-
-
 def _referred(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[str, int | None]]:
     """Location and size of every image that is not in its row."""
-    names = _image_columns(rows)
-    if not names or URI not in rows.schema.names:
+    image = image_column(rows.schema)
+    if image is None or URI not in rows.schema.names or not rows.column(image).null_count:
         return
     sizes = rows.column(SIZE) if SIZE in rows.schema.names else pa.nulls(rows.num_rows, pa.int64())
-    missing = [rows.column(name).is_null() for name in names]
-    for place in range(rows.num_rows):
-        uri = rows.column(URI)[place].as_py()
-        if uri and any(nulls[place].as_py() for nulls in missing):
-            yield uri, sizes[place].as_py()
+    missing = rows.column(image).is_null()
+    for uri, size in zip(rows.column(URI).filter(missing), sizes.filter(missing), strict=True):
+        if uri.as_py():
+            yield uri.as_py(), size.as_py()
 
 
 def _with_images(rows: Rows, found: Mapping[str, bytes]) -> Rows:
-    uris = rows.column(URI).to_pylist()
-    for name in _image_columns(rows):
-        present = rows.column(name)
-        values = [
-            (found.get(uri) if not value.is_valid else value.as_py()) for value, uri in zip(present, uris, strict=True)
-        ]
-        place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, rows.schema.field(place), pa.array(values, present.type))
-    return rows
+    name = image_column(rows.schema)
+    assert name is not None, "only rows with an image refer to one"
+    present = rows.column(name)
+    values = [
+        (found.get(uri) if not value.is_valid else value.as_py())
+        for value, uri in zip(present, rows.column(URI).to_pylist(), strict=True)
+    ]
+    place = rows.schema.get_field_index(name)
+    return rows.set_column(place, rows.schema.field(place), pa.array(values, present.type))

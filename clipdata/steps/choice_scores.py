@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata.step_protocol import TEXTS
 from clipdata.steps.encoder_step import EncoderStep
+from clipdata.steps.recall import NOT_FINITE
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
@@ -50,6 +52,7 @@ class ChoiceScores(EncoderStep):
         self.scale = float(encoder.logit_scale if scale is None else scale)
         self.probabilities = probabilities
         self.reads = (trunk or image, choices)
+        self.takes = {**self.takes, choices: TEXTS}
         self.parameters = {"probabilities": probabilities} | ({"scale": self.scale} if probabilities else {})
 
     def compute(self, batch: pa.RecordBatch, prepared: Any) -> tuple[pa.Array, list[str | None]]:
@@ -62,9 +65,22 @@ class ChoiceScores(EncoderStep):
         text_CD = self._texts.features([text for row in rows for text in choices[row]])
         owner_C = np.repeat(np.array(rows, np.int64), counts)
         scores_C = np.einsum("cd,cd->c", image_BD[owner_C], text_CD) if len(owner_C) else np.zeros(0, np.float32)
+        rows, counts, scores_C = _finite(rows, counts, scores_C, reasons)
         if self.probabilities:
             scores_C = softmax_by_row(self.scale * scores_C, counts)
         return _as_lists(scores_C, counts, rows, batch.num_rows), reasons
+
+
+def _finite(
+    rows: list[int], counts: np.ndarray, scores_C: np.ndarray, reasons: list[str | None]
+) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Leave out the rows with a score that is no number, and give the reason."""
+    owner_C = np.repeat(np.arange(len(rows)), counts)
+    bad = np.unique(owner_C[~np.isfinite(scores_C)])
+    for place in bad:
+        reasons[rows[place]] = NOT_FINITE
+    kept = np.setdiff1d(np.arange(len(rows)), bad)
+    return [rows[place] for place in kept], counts[kept], scores_C[np.isin(owner_C, kept)]
 
 
 def softmax_by_row(logits_C: np.ndarray, counts_B: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.steps.recall import ImageRecall, PreparedImages, TextRecall
+from clipdata.step_protocol import BYTES, TEXT, BaseStep, Kind
+from clipdata.steps.recall import ImageRecall, PreparedImages, TextRecall, finite_or_reason
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
 
-class _ImageVectors:
+class _ImageVectors(BaseStep):
     """A step that makes one vector an image."""
 
     name: str
@@ -24,12 +25,11 @@ class _ImageVectors:
         self._recall, self._size, self._image = recall, size, image
         self.encoder = encoder
         self.model: str | None = model
+        self.model_name, self.trained_on = encoder.name, encoder.trained_on
         self.returns: pa.DataType = pa.list_(pa.float32(), size)
         self.reads: tuple[str, ...] = (image,)
+        self.takes: Mapping[str, Kind] = {image: BYTES}
         self.parameters: Mapping[str, Any] = {}
-
-    def check(self, schema: pa.Schema) -> None:
-        """Any column of image bytes will do."""
 
     def prepare(self, batch: pa.RecordBatch) -> PreparedImages:
         """Decode the pictures of a batch."""
@@ -74,7 +74,7 @@ class ImageEmbedding(_ImageVectors):
         super().__init__(encoder, recall, encoder.embed_dim, image, encoder.identity)
 
 
-class TextEmbedding:
+class TextEmbedding(BaseStep):
     """L2-normalised features of the text tower.
 
     Args:
@@ -90,24 +90,21 @@ class TextEmbedding:
         self._size = encoder.embed_dim
         self.text = text
         self.model: str | None = encoder.identity
+        self.model_name, self.trained_on = encoder.name, encoder.trained_on
         self.returns: pa.DataType = pa.list_(pa.float32(), encoder.embed_dim)
         self.reads: tuple[str, ...] = (text,)
+        self.takes: Mapping[str, Kind] = {text: TEXT}
         self.parameters: Mapping[str, Any] = {}
-
-    def check(self, schema: pa.Schema) -> None:
-        """Any column of strings will do."""
-
-    def prepare(self, batch: pa.RecordBatch) -> None:
-        """Nothing to prepare."""
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Encode one batch: fixed_size_list<float32> [B]."""
         texts = batch.column(self.text).to_pylist()
-        reasons = ["no text" if text is None else None for text in texts]
+        reasons: list[str | None] = ["no text" if text is None else None for text in texts]
         vectors_BD = np.zeros((len(texts), self._size), np.float32)
         present = [row for row, text in enumerate(texts) if text is not None]
         if present:
             vectors_BD[present] = self._recall.features([texts[row] for row in present])
+        reasons = finite_or_reason(vectors_BD, reasons)
         return _vectors(vectors_BD, reasons, self._size), reasons
 
     def notes(self) -> dict[str, Any]:

@@ -10,14 +10,15 @@ import pyarrow as pa
 
 from clipdata.errors import LineageMismatchError, SchemaError
 from clipdata.lineage import Lineage
-from clipdata.steps.recall import ImageRecall, TextRecall
+from clipdata.step_protocol import BYTES, NUMBERS, BaseStep, Kind
+from clipdata.steps.recall import ImageRecall, TextRecall, finite_or_reason
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
 
-class EncoderStep:
-    """A step that scores or embeds images.
+class EncoderStep(BaseStep):
+    """A step that scores or embeds images. What else it reads, a step adds to `takes`.
 
     Args:
         encoder: gives the features.
@@ -35,6 +36,8 @@ class EncoderStep:
     def __init__(self, encoder: Encoder, *, image: str = "image", trunk: str | None = None) -> None:
         self.encoder = encoder
         self.model: str | None = encoder.identity
+        self.model_name, self.trained_on = encoder.name, encoder.trained_on
+        self.takes: Mapping[str, Kind] = {trunk: NUMBERS} if trunk else {image: BYTES}
         self.image, self.trunk = image, trunk
         self._images = ImageRecall(encoder, encoder.encode_images)
         self._texts = TextRecall(encoder)
@@ -65,7 +68,7 @@ class EncoderStep:
         return None if self.trunk else self._images.prepare(batch.column(self.image))
 
     def image_features(self, batch: pa.RecordBatch, prepared: Any) -> tuple[np.ndarray, list[str | None]]:
-        """Features of each row's image: float32 [B, D], and why a row has none."""
+        """Features of each row's image: float32 [B, D], and why a row has none (NaN from the model included)."""
         if self.trunk is None:
             return self._images.features(prepared)
         import torch
@@ -75,7 +78,7 @@ class EncoderStep:
         filled = pa.compute.fill_null(column.flatten(), 0.0) if not missing.any() else _filled(column)
         trunk_BT = torch.from_numpy(np.array(filled).reshape(len(column), -1))
         features_BD = self.encoder.project_trunk(trunk_BT).float().cpu().numpy()
-        return features_BD, [f"no {self.trunk}" if gone else None for gone in missing]
+        return features_BD, finite_or_reason(features_BD, [f"no {self.trunk}" if gone else None for gone in missing])
 
     def notes(self) -> dict[str, Any]:
         """Texts that were longer than the model reads."""

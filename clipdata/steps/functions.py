@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
+import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import pyarrow as pa
 
-from clipdata.errors import UsageError
+from clipdata.errors import StepError, UsageError
+from clipdata.step_protocol import BaseStep
+from clipdata.steps.function_digests import code_digest, decisive, name_of
+from clipdata.steps.signatures import arrow_type_of, columns_of, hold_to_signature
 
 
-class FunctionStep:
+class FunctionStep(BaseStep):
     """A Python function as a step; made by `step`."""
 
     def __init__(
@@ -25,80 +29,142 @@ class FunctionStep:
         version: str | None,
         parameters: Mapping[str, Any],
     ) -> None:
+        hold_to_signature(function, reads, parameters)
         self.function, self.reads, self.returns, self.batch = function, reads, returns, batch
-        self.name = function.__name__
-        self.version = version or _code_digest(function)
-        self.parameters: Mapping[str, Any] = dict(parameters)
-        self.model: str | None = None
+        self.name = name_of(function)
+        self.version = version or code_digest(function)
+        self.parameters: Mapping[str, Any] = {name: decisive(value, name) for name, value in parameters.items()}
+        self._keywords = dict(parameters)
+        functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function itself."""
-        return self.function(*arguments, **self.parameters)
+        return self.function(*arguments, **self._keywords)
 
-    def check(self, schema: pa.Schema) -> None:
-        """Any column type will do: the function says what it cannot take."""
-
-    def prepare(self, batch: pa.RecordBatch) -> None:
-        """Nothing to prepare."""
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """A step of a module is pickled by its name: the function itself is hidden behind it there."""
+        name = getattr(self.function, "__qualname__", "")
+        module = sys.modules.get(getattr(self.function, "__module__", None) or "")
+        if name and getattr(module, name, None) is self:
+            return name
+        return super().__reduce__()
 
     def compute(self, batch: pa.RecordBatch, prepared: Any) -> tuple[pa.Array, list[str | None]] | pa.Array:
         """Call the function once a row, or once for the whole batch."""
-        if self.batch:
+        return self._of_batch(batch) if self.batch else self._of_rows(batch)
+
+    def _of_batch(self, batch: pa.RecordBatch) -> pa.Array:
+        try:
             result = self(*batch.columns)
-            return result if isinstance(result, pa.Array) else pa.array(result, self.returns)
+        except Exception as error:
+            raise StepError(
+                f"step {self.name} failed on a batch of {batch.num_rows} rows: {type(error).__name__}: {error}",
+                hint="without batch=True a row that fails is counted and the others are computed",
+            ) from error
+        if isinstance(result, pa.Array | pa.ChunkedArray):
+            return result
+        try:
+            return pa.array(result, self.returns)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise StepError(
+                f"step {self.name} returned a {type(result).__name__} that is no array of {self.returns}: {error}"
+            ) from error
+
+    def _of_rows(self, batch: pa.RecordBatch) -> tuple[pa.Array, list[str | None]]:
+        call = functools.partial(self.function, **self._keywords) if self._keywords else self.function
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         values: list[Any] = []
-        errors: list[str | None] = []
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        errors: list[str | None] = [None] * batch.num_rows
+        while len(values) < batch.num_rows:
             try:
-                values.append(pa.scalar(self(*row), self.returns).as_py())
-                errors.append(None)
-            except Exception as error:  # any fault of the user's function belongs to this row
+                for row in rows:
+                    values.append(call(*row))
+            except (
+                Exception
+            ) as error:  # any fault of the user's function belongs to this row; the loop goes on after it
+                errors[len(values)] = f"{type(error).__name__}: {error}"
                 values.append(None)
-                errors.append(f"{type(error).__name__}: {error}")
-        return pa.array(values, self.returns), errors
+        return self._as_array(values, errors), errors
+
+    def _as_array(self, values: list[Any], errors: list[str | None]) -> pa.Array:
+        """All values at once; where one does not fit the type, each by itself, and the reason at its place."""
+        # Arrow cuts off what stands behind the point, without a word.
+        if pa.types.is_integer(self.returns) and any(
+            issubclass(k, float | np.floating) for k in set(map(type, values))
+        ):
+            for place, value in enumerate(values):
+                if isinstance(value, float | np.floating) and not float(value).is_integer():
+                    values[place], errors[place] = None, f"ValueError: {value} is no {self.returns}"
+        try:
+            return pa.array(values, self.returns)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            for place, value in enumerate(values):
+                try:
+                    values[place] = pa.scalar(value, self.returns).as_py()
+                except Exception as error:  # Arrow has many ways to say that a value does not fit
+                    values[place], errors[place] = None, f"{type(error).__name__}: {error}"
+            return pa.array(values, self.returns)
 
 
+@overload
+def step(function: Callable[..., Any], /) -> FunctionStep: ...
+@overload
 def step(
     *,
-    reads: Sequence[str] | str,
-    returns: pa.DataType | str,
+    reads: Sequence[str] | str | None = None,
+    returns: pa.DataType | str | None = None,
     batch: bool = False,
     version: str | None = None,
     **parameters: Any,
-) -> Callable[[Callable[..., Any]], FunctionStep]:
+) -> Callable[[Callable[..., Any]], FunctionStep]: ...
+
+
+def step(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    reads: Sequence[str] | str | None = None,
+    returns: pa.DataType | str | None = None,
+    batch: bool = False,
+    version: str | None = None,
+    **parameters: Any,
+) -> FunctionStep | Callable[[Callable[..., Any]], FunctionStep]:
     """Make a function a step.
 
-        @clipdata.step(reads="caption", returns="int32")
-        def num_words(caption):
+        @clipdata.step
+        def num_words(caption: str) -> int:
             return len(caption.split())
 
+        @clipdata.step(reads="caption", returns="int32")
+        def num_letters(text):
+            return len(text)
+
     Args:
-        reads: columns, in the order of the function's arguments.
-        returns: Arrow type of the new column, or its name.
+        function: given by `@clipdata.step` without brackets.
+        reads: columns, in the order of the function's arguments; by default the arguments' own names, without those
+            that have a default.
+        returns: Arrow type of the new column, or its name; by default that of the return annotation (int is int64,
+            float float64, str string, list[float] a list of float64).
         batch: the function takes whole Arrow arrays and returns one, instead of one row's values.
-        version: of the code; by default a digest of the function's source, so that an edit is another step.
-        parameters: keyword arguments given to the function, part of the lineage.
+        version: of the code; by default a digest of the function's source and of the values that it closes over, so
+            that an edit is another step.
+        parameters: keyword arguments given to the function, part of the lineage: JSON values, or arrays of numbers,
+            of which the lineage keeps a digest.
 
     Raises:
-        UsageError: the type's name is unknown.
+        UsageError: what it reads or returns is not said and cannot be told, the type's name is unknown, the function
+            does not take these arguments, or a parameter has no content that could be told from another's.
     """
-    names = (reads,) if isinstance(reads, str) else tuple(reads)
-    try:
-        arrow_type = pa.type_for_alias(returns) if isinstance(returns, str) else returns
-    except ValueError as error:
-        raise UsageError(
-            f"unknown Arrow type {returns!r}", hint='use a name like "float32", or pa.list_(pa.float32())'
-        ) from error
 
     def decorate(function: Callable[..., Any]) -> FunctionStep:
-        return FunctionStep(function, names, arrow_type, batch=batch, version=version, parameters=parameters)
+        if not callable(function):
+            raise UsageError(
+                f"step was given {function!r}; expected a function", hint='@clipdata.step(reads="caption", returns=…)'
+            )
+        names = (reads,) if isinstance(reads, str) else reads
+        columns = tuple(names) if names is not None else columns_of(function, parameters)
+        return FunctionStep(
+            function, columns, arrow_type_of(function, returns), batch=batch, version=version, parameters=parameters
+        )
 
-    return decorate
-
-
-def _code_digest(function: Callable[..., Any]) -> str:
-    try:
-        code: bytes = inspect.getsource(function).encode()
-    except (OSError, TypeError):
-        code = function.__code__.co_code
-    return hashlib.sha256(code).hexdigest()[:12]
+    return decorate if function is None else decorate(function)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from clipdata.errors import SchemaError, UsageError
+from clipdata.errors import UsageError
+from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, TEXTS, BaseStep
 
 
-class LabelIndex:
+class LabelIndex(BaseStep):
     """Index of a label: a letter ('A' is 0), a number, one of a list of classes, or the text of one of the choices.
 
     Args:
@@ -25,7 +25,6 @@ class LabelIndex:
     name = "LabelIndex"
     version = "1"
     returns = pa.int32()
-    model: str | None = None
 
     def __init__(
         self, label: str = "label", *, classes: Sequence[str] | None = None, choices: str | None = None
@@ -37,20 +36,8 @@ class LabelIndex:
         self.label, self.choices = label, choices
         self._places = {name: place for place, name in enumerate(classes)} if classes is not None else None
         self.reads: tuple[str, ...] = (label,) if choices is None else (label, choices)
-        self.parameters: Mapping[str, Any] = {"classes": list(classes)} if classes is not None else {}
-
-    def check(self, schema: pa.Schema) -> None:
-        """Labels must be strings or integers.
-
-        Raises:
-            SchemaError: another type.
-        """
-        found = schema.field(self.label).type
-        if not (pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found)):
-            raise SchemaError(f"LabelIndex: column {self.label!r} is {found}; expected strings or integers")
-
-    def prepare(self, batch: pa.RecordBatch) -> None:
-        """Nothing to prepare."""
+        self.takes = {label: LABEL} | ({choices: TEXTS} if choices is not None else {})
+        self.parameters = {"classes": list(classes)} if classes is not None else {}
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Find the place of each label: int32 [B]."""
@@ -86,7 +73,7 @@ class LabelIndex:
         return int(text) if text.isdecimal() else None
 
 
-class Pick:
+class Pick(BaseStep):
     """The element of a list column at the place that another column names.
 
     Args:
@@ -97,27 +84,11 @@ class Pick:
     name = "Pick"
     version = "1"
     returns = pa.float32()
-    model: str | None = None
 
     def __init__(self, values: str, index: str) -> None:
         self.values, self.index = values, index
         self.reads: tuple[str, ...] = (values, index)
-        self.parameters: Mapping[str, Any] = {}
-
-    def check(self, schema: pa.Schema) -> None:
-        """The first column must hold lists, the second integers.
-
-        Raises:
-            SchemaError: another type.
-        """
-        lists, places = schema.field(self.values).type, schema.field(self.index).type
-        if not (pa.types.is_list(lists) or pa.types.is_large_list(lists) or pa.types.is_fixed_size_list(lists)):
-            raise SchemaError(f"Pick: column {self.values!r} is {lists}; expected lists")
-        if not pa.types.is_integer(places):
-            raise SchemaError(f"Pick: column {self.index!r} is {places}; expected integers")
-
-    def prepare(self, batch: pa.RecordBatch) -> None:
-        """Nothing to prepare."""
+        self.takes = {values: NUMBERS, index: INTEGER}
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Pick one element a row: float32 [B]."""

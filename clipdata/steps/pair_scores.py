@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata.step_protocol import TEXT
 from clipdata.steps.encoder_step import EncoderStep
+from clipdata.steps.recall import NOT_FINITE
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
@@ -33,6 +35,7 @@ class PairScore(EncoderStep):
         super().__init__(encoder, image=image, trunk=trunk)
         self.text = text
         self.reads = (trunk or image, text)
+        self.takes = {**self.takes, text: TEXT}
         self.parameters = {}
 
     def compute(self, batch: pa.RecordBatch, prepared: Any) -> tuple[pa.Array, list[str | None]]:
@@ -45,5 +48,7 @@ class PairScore(EncoderStep):
         if rows:
             text_TD = self._texts.features([texts[row] for row in rows])
             scores_B[rows] = np.einsum("bd,bd->b", image_BD[rows], text_TD)
-        missing = np.array([reason is not None for reason in reasons])
+        for row in np.flatnonzero(~np.isfinite(scores_B)):
+            reasons[row] = reasons[row] or NOT_FINITE
+        missing = np.array([reason is not None for reason in reasons], bool)
         return pa.array(scores_B, mask=missing), reasons

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from clipdata.errors import UsageError
+from clipdata.step_protocol import BaseStep
 
 
-class Prompt:
+class Prompt(BaseStep):
     """A text, or a list of texts, made by filling columns into templates.
 
     Args:
@@ -23,19 +23,12 @@ class Prompt:
 
     name = "Prompt"
     version = "1"
-    model: str | None = None
 
     def __init__(self, template: str | Sequence[str] = "a photo of {label}") -> None:
         self.templates = (template,) if isinstance(template, str) else tuple(template)
         self.returns: pa.DataType = pa.string() if isinstance(template, str) else pa.list_(pa.string())
         self.reads: tuple[str, ...] = tuple(dict.fromkeys(n for one in self.templates for n in _names(one)))
-        self.parameters: Mapping[str, Any] = {"template": template if isinstance(template, str) else list(template)}
-
-    def check(self, schema: pa.Schema) -> None:
-        """Columns of any type can be written out."""
-
-    def prepare(self, batch: pa.RecordBatch) -> None:
-        """Nothing to prepare."""
+        self.parameters = {"template": template if isinstance(template, str) else list(template)}
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> pa.Array:
         """Fill the templates of each row: string or list<string> [B]."""

@@ -1,24 +1,27 @@
 """Recall: features of the images and texts met lately, so that each is encoded once per neighbourhood of rows.
 
 Rows of one image are neighbours in a merged table, and the same caption comes back as a wrong choice elsewhere. Images
-are decoded in threads while the model works on the batch before. Shapes: B images, T texts, D feature size.
+are decoded in threads while the model works on the batch before. Only what the model has encoded is remembered: what is
+prepared and never computed (an interrupted job) leaves no trace. Shapes: B images, T texts, D feature size.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
 
-from clipdata import images
 from clipdata.cores import num_cores
 from clipdata.errors import ImageRefused
+from clipdata.images.batches import NO_IMAGE, decode_images, distinct_images
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +31,29 @@ if TYPE_CHECKING:
 IMAGES_REMEMBERED = 4096
 TEXTS_REMEMBERED = 65_536
 MODEL_BATCH = 64
+NO_PICTURE = "no image"
+NOT_FINITE = "the model gave NaN or infinity"
+
+
+def finite_or_reason(rows_BD: np.ndarray, reasons: Sequence[str | None]) -> list[str | None]:
+    """Add a reason to every row that holds a value which is no number.
+
+    Args:
+        rows_BD: float [B, D] or [B].
+        reasons: why a row has no value [B]; those stay.
+    """
+    finite_B = np.isfinite(rows_BD.reshape(len(rows_BD), -1)).all(axis=1)
+    return [reason or (None if finite else NOT_FINITE) for reason, finite in zip(reasons, finite_B, strict=True)]
+
+
+@dataclass(eq=False)
+class _Image:
+    """One distinct image on its way through the model: its pixels, then its features or why it has none."""
+
+    digest: bytes
+    pixels: torch.Tensor | None = None  # uint8 [3, H, W], until it is encoded
+    features_D: np.ndarray | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,14 +61,12 @@ class PreparedImages:
     """What a batch needs of its images before the model runs.
 
     Args:
-        digests: of each row's image; None where there is none.
-        pixels: digest → uint8 CHW tensor, for those not met lately.
-        refused: digest → reason.
+        images: the distinct images of the batch.
+        image_of_row: int64 [B], place in `images`; NO_IMAGE where a row holds none.
     """
 
-    digests: list[bytes | None]
-    pixels: dict[bytes, torch.Tensor]
-    refused: dict[bytes, str]
+    images: Sequence[_Image]
+    image_of_row: np.ndarray
 
 
 class ImageRecall:
@@ -54,27 +78,29 @@ class ImageRecall:
     """
 
     def __init__(self, encoder: Encoder, encode: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self._encoder, self._encode = encoder, encode
-        self._announced: OrderedDict[bytes, str | None] = OrderedDict()  # seen by prepare, in its thread
-        self._features: OrderedDict[bytes, np.ndarray] = OrderedDict()  # seen by features, in the model's thread
+        self._prepare, self._encode = encoder.prepare, encode
+        self._lock = threading.Lock()  # prepare runs in a thread of its own
+        self._met: OrderedDict[bytes, _Image] = OrderedDict()  # encoded or refused
+        self._underway: WeakValueDictionary[bytes, _Image] = WeakValueDictionary()  # held by batches not computed yet
         self._pool = ThreadPoolExecutor(max_workers=num_cores(), thread_name_prefix="clipdata-decode")
 
     def prepare(self, column: pa.Array) -> PreparedImages:
         """Decode the images of a batch that were not met lately."""
-        blobs = [value.as_buffer() if value.is_valid else None for value in column]
-        digests = [_digest(blob) if blob is not None else None for blob in blobs]
-        first = {digest: blob for digest, blob in zip(digests, blobs, strict=True) if digest is not None}
-        unknown = [digest for digest in first if digest not in self._announced]
-        outcomes = dict(zip(unknown, self._pool.map(self._decode, [first[digest] for digest in unknown]), strict=True))
-        refused = {d: str(self._announced[d]) for d in first if d in self._announced and self._announced[d] is not None}
-        refused |= {digest: outcome for digest, outcome in outcomes.items() if isinstance(outcome, str)}
-        pixels = {digest: outcome for digest, outcome in outcomes.items() if not isinstance(outcome, str)}
-        for digest in first:
-            self._announced[digest] = refused.get(digest)
-            self._announced.move_to_end(digest)
-        while len(self._announced) > IMAGES_REMEMBERED:
-            self._announced.popitem(last=False)
-        return PreparedImages(digests, pixels, refused)
+        found = distinct_images(column)
+        digests = [_digest(data) for data in found.encoded]
+        with self._lock:
+            known = {digest: self._met.get(digest) or self._underway.get(digest) for digest in digests}
+        new = [place for place, digest in enumerate(digests) if known[digest] is None]
+        outcomes = decode_images([found.encoded[place] for place in new], self._prepare, self._pool)
+        for place, outcome in zip(new, outcomes, strict=True):
+            if isinstance(outcome, ImageRefused):
+                known[digests[place]] = _Image(digests[place], refused=str(outcome))
+            else:
+                known[digests[place]] = _Image(digests[place], pixels=outcome)
+        images = [image for digest in digests if (image := known[digest]) is not None]
+        with self._lock:
+            self._underway.update({image.digest: image for image in images})
+        return PreparedImages(images, found.image_of_row)
 
     def features(self, prepared: PreparedImages) -> tuple[np.ndarray, list[str | None]]:
         """Encode what is new.
@@ -82,29 +108,33 @@ class ImageRecall:
         Returns:
             float32 [B, D] with zeros where there is none, and the reason for each of those.
         """
+        self._encode_new([(image, image.pixels) for image in prepared.images if image.pixels is not None])
+        width = next((len(image.features_D) for image in prepared.images if image.features_D is not None), 0)
+        features_ND = np.zeros((len(prepared.images) + 1, width), np.float32)  # the last row is for NO_IMAGE
+        for place, image in enumerate(prepared.images):
+            if image.features_D is not None:
+                features_ND[place] = image.features_D
+        reasons = [*(image.refused for image in prepared.images), NO_PICTURE]
+        with self._lock:
+            for image in prepared.images:
+                self._met[image.digest] = image
+                self._met.move_to_end(image.digest)
+            while len(self._met) > IMAGES_REMEMBERED:
+                self._met.popitem(last=False)
+        assert NO_IMAGE == -1
+        return features_ND[prepared.image_of_row], [reasons[image] for image in prepared.image_of_row]
+
+    def _encode_new(self, images: Sequence[tuple[_Image, torch.Tensor]]) -> None:
         import torch
 
-        new = list(prepared.pixels)
-        for start in range(0, len(new), MODEL_BATCH):
-            digests = new[start : start + MODEL_BATCH]
-            encoded = self._encode(torch.stack([prepared.pixels[digest] for digest in digests])).float().cpu().numpy()
-            self._features.update(zip(digests, encoded, strict=True))
-        reasons = ["no image" if digest is None else prepared.refused.get(digest) for digest in prepared.digests]
-        width = len(next(iter(self._features.values()))) if self._features else 0
-        rows_BD = np.zeros((len(reasons), width), np.float32)
-        for row, (digest, reason) in enumerate(zip(prepared.digests, reasons, strict=True)):
-            if reason is None and digest is not None:
-                rows_BD[row] = self._features[digest]
-                self._features.move_to_end(digest)
-        while len(self._features) > 2 * IMAGES_REMEMBERED:  # more than prepare remembers, which runs ahead
-            self._features.popitem(last=False)
-        return rows_BD, reasons
-
-    def _decode(self, blob: pa.Buffer) -> Any:
-        try:
-            return self._encoder.prepare(images.decode(memoryview(blob)))
-        except ImageRefused as error:
-            return str(error)
+        for start in range(0, len(images), MODEL_BATCH):
+            batch = images[start : start + MODEL_BATCH]
+            encoded_BD = self._encode(torch.stack([pixels for _, pixels in batch])).float().cpu().numpy()
+            refused = finite_or_reason(encoded_BD, [None] * len(batch))
+            for place, (image, _) in enumerate(batch):
+                image.refused = refused[place]
+                image.features_D = encoded_BD[place] if refused[place] is None else None
+                image.pixels = None
 
 
 class TextRecall:
@@ -117,7 +147,10 @@ class TextRecall:
         self.num_truncated = 0
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
-        """Encode what is new; float32 [T, D], in the order of `texts`."""
+        """Encode what is new; float32 [T, D], in the order of `texts`.
+
+        A text on which the model gives NaN has it here; `finite_or_reason` turns that into a reason.
+        """
         new = [text for text in dict.fromkeys(texts) if text not in self._features]
         if new:
             encoded = self._encoder.encode_texts(new).float().cpu().numpy()
@@ -140,5 +173,5 @@ class TextRecall:
         }
 
 
-def _digest(blob: pa.Buffer) -> bytes:
-    return hashlib.blake2b(memoryview(blob), digest_size=16).digest()
+def _digest(data: pa.Buffer) -> bytes:
+    return hashlib.blake2b(memoryview(data), digest_size=16).digest()

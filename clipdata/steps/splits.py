@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter as Tally
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.errors import SchemaError, UsageError
+from clipdata.errors import UsageError
 from clipdata.lance_io.table import Table
+from clipdata.step_protocol import INTEGER, TEXTS, BaseStep, check_types
 
 SCAN_ROWS = 8192
 
 
-class GroupSplit:
+class GroupSplit(BaseStep):
     """A column "train" or "test", the same for all rows that hang together.
 
     Rows hang together when they show an equal picture or have an equal right caption, directly or through other rows. A
@@ -45,7 +45,6 @@ class GroupSplit:
     name = "GroupSplit"
     version = "1"
     returns = pa.string()
-    model: str | None = None
 
     def __init__(
         self,
@@ -61,29 +60,13 @@ class GroupSplit:
         if not 0 < test_share < 1:
             raise UsageError(f"GroupSplit: test_share is {test_share}; expected a share between 0 and 1")
         self.reads: tuple[str, ...] = (picture, choices, label_index)
-        self.parameters: Mapping[str, Any] = {"test_share": test_share, "seed": seed}
+        self.takes = {choices: TEXTS, label_index: INTEGER}
+        self.parameters = {"test_share": test_share, "seed": seed}
         self.num_groups = self.num_leaks = 0
         newest = table.latest()
         newest.require(self.reads, verb="map GroupSplit")
-        self.check(newest.schema)
+        check_types(self, newest.schema)
         self._side_of = self._decide(newest, column, test_share, seed)
-
-    def check(self, schema: pa.Schema) -> None:
-        """Choices must be lists, their index an integer.
-
-        Raises:
-            SchemaError: another type.
-        """
-        _, choices, label_index = self.reads
-        if not pa.types.is_list(schema.field(choices).type):
-            raise SchemaError(f"GroupSplit: column {choices!r} is {schema.field(choices).type}; expected lists")
-        if not pa.types.is_integer(schema.field(label_index).type):
-            raise SchemaError(
-                f"GroupSplit: column {label_index!r} is {schema.field(label_index).type}; expected integers"
-            )
-
-    def prepare(self, batch: pa.RecordBatch) -> None:
-        """Nothing to prepare."""
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """The side of each row: string [B]."""

@@ -48,7 +48,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from clipdata.errors import ConfigError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.storage import redact
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
@@ -96,7 +96,7 @@ class Stream(IterableDataset[Any]):
 
     def __init__(
         self,
-        table: Table,
+        table: AnyTable,
         columns: Sequence[str] | Mapping[str, str],
         *,
         batch_size: int | None,
@@ -123,9 +123,9 @@ class Stream(IterableDataset[Any]):
         turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
         check_ranks(turn_rows, rank, world_size)
         request = Request.of(columns, texts, tokenize, on_bad_image)
-        request.check(table, can_prepare=prepare is not None)
         # Another handle, because the caller's moves to a newer version when a column is mapped through it.
-        self._table = Table(table.uri, table.version, table.storage, table.dataset)
+        self._table = table = as_table(table).pinned()
+        request.check(table, can_prepare=prepare is not None)
         self._where = where
         rows = table.offsets(where) if rows is None and where is not None else rows
         num_rows = table.num_rows if rows is None else len(rows)

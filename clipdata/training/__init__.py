@@ -1,13 +1,15 @@
 """Fine-tuning: from a table and an encoder to a run that holds a tuned one.
 
-    config.py        TrainConfig, everything that decides the result      settings.py   fields from text and JSON
+    config.py        TrainConfig, everything that decides the result      settings.py    fields from text and JSON
     recipes.py       functions that return one
-    rows.py          the rows that can be trained on
+    usable_rows.py   the rows that can be trained on                      rows_digest.py whether they are still the same
+    overlap.py       rows to measure that were trained on                 left_out.py    rows whose picture is unusable
     forward.py       from a batch to features
-    objectives.py    from features to a loss                              optimisers.py what moves, and how fast
-    learner.py       a model in training: steps, state                    evaluation.py measuring held-out rows
-    checkpoints.py   folders that exist whole or not at all               metrics.py    metrics.jsonl
-    run.py           the folder of a run                                  resumption.py begin, go on, or nothing
+    objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far
+    learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows
+    checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
+    state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
+    run.py           the folder of a run                                  resumption.py  begin, go on, or nothing
     loop.py          train()
 
 Names are loaded on first use, because torch takes seconds to import.

@@ -8,7 +8,6 @@ One is written aside, synced to disk and renamed. This module knows files and te
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipdata.errors import StorageError
+from clipdata.training.state_files import sync, writing
 
 _NAME = re.compile(r"step-(\d+)")
 _ASIDE = ".aside-"
@@ -51,20 +51,34 @@ class Checkpoint:
 
 
 def save(folder: Path, step: int, weights: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> Checkpoint:
-    """Write a checkpoint; after a crash at any moment the folder holds it whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint; after a crash at any moment the folder holds it whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written; those before it are unharmed.
+    """
     aside, final = folder / f"{_ASIDE}step-{step}", folder / f"step-{step}"
-    for leftover in (aside, final):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    aside.mkdir()
+    with writing(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in (aside, final):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        aside.mkdir()
+        try:
+            with writing(final):
+                _write(aside, weights, state)
+        except Exception:  # what is half-written would hold the room that a full disk lacks
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        aside.rename(final)
+        sync(folder)
+    return Checkpoint(step, final)
+
+
+def _write(aside: Path, weights: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, aside / _WEIGHTS)
     torch.save(dict(state), aside / _STATE)
     for path in (aside / _WEIGHTS, aside / _STATE, aside):
         sync(path)
-    aside.rename(final)
-    sync(folder)
-    return Checkpoint(step, final)
 
 
 def complete(folder: Path) -> list[Checkpoint]:
@@ -77,18 +91,10 @@ def complete(folder: Path) -> list[Checkpoint]:
 
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest checkpoints, and what a crash left half-written."""
-    for old in complete(folder)[:-keep]:
-        # Renamed first: a crash inside rmtree must not leave something that looks complete.
-        gone = old.path.with_name(f"{_ASIDE}{old.path.name}")
-        old.path.rename(gone)
-    for leftover in folder.glob(f"{_ASIDE}*"):
-        shutil.rmtree(leftover)
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold what was written to a file or folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with writing(folder):
+        for old in complete(folder)[:-keep]:
+            # Renamed first: a crash inside rmtree must not leave something that looks complete.
+            gone = old.path.with_name(f"{_ASIDE}{old.path.name}")
+            old.path.rename(gone)
+        for leftover in folder.glob(f"{_ASIDE}*"):
+            shutil.rmtree(leftover)

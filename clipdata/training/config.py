@@ -11,8 +11,12 @@ from typing import Any, Literal
 from clipdata.errors import ConfigError
 from clipdata.training import settings
 
-OPERATIONAL = frozenset({"num_workers", "num_threads", "checkpoint_every_steps", "keep_checkpoints"})
+OPERATIONAL = frozenset({"num_workers", "num_threads", "checkpoint_every_steps", "keep_checkpoints", "max_bad_share"})
 """Fields that change how fast and how safely a run goes, and nothing in its result."""
+
+BEFORE_IT_EXISTED: Mapping[str, Any] = {"pull": 0.0, "min_steps": 0, "steps": None, "fidelity": "fast"}
+"""What a run did that was recorded before a field existed. A field that is added later belongs here with the value that
+gives the numbers of the time, whatever its default; one that is missing here counts as its default of today."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,17 @@ class TrainConfig:
     Args:
         objective: "choice": each image among its own captions, cross-entropy on the right one.
         epochs: times every row is seen.
+        min_steps: least number of steps; a table so small that its epochs are fewer is seen more often.
+        steps: number of steps exactly, whatever the size of the table, `epochs` and `min_steps`; None goes by these.
         batch_size: rows of a step, over all ranks; a smaller table is one batch.
         lr: peak learning rate.
         optimizer: "adamw" decays weights apart from the gradient; "adam" adds the decay to it (L2), as torch's does.
         betas, eps, weight_decay: of the optimizer. Biases, norms and the logit scale are never decayed.
+        pull: penalty that pulls towards the weights that training began with: the loss gets
+            pull / rows * |W - W0|^2, summed over all that trains but the logit scale, so that it fades as the table
+            grows. Source: ProLIP (arXiv 2410.05270), where it stands for a validation set on few rows.
         warmup_steps: steps over which the rate rises from lr / warmup_steps to lr.
-        schedule: "cosine" falls to 0 at the last step; "constant" stays at lr.
+        schedule: "cosine" falls from lr towards 0, which it would reach one step after the last; "constant" stays.
         precision: "fp32"; "bf16" and "fp16" compute in it by autocast, with weights kept in fp32.
         grad_clip: largest norm of the gradient of a step, or None.
         train: "projections" trains the two heads, "last_blocks" also the last block of each tower, "all" everything.
@@ -40,6 +49,9 @@ class TrainConfig:
             decoded then. Only for train="projections". None decodes `image`.
         choices: column of captions to choose from, a list a row.
         label: column of the right caption's place, from 0.
+        fidelity: "fast" resizes pictures within about a level of open_clip's own transform, "exact" as that does.
+        max_bad_share: largest share of the rows whose pictures cannot be decoded. These are left out and counted; a
+            run that meets more of them ends.
         text_cache: most distinct captions to encode once, before the first step, when the text trunk is not trained;
             0 encodes captions in every step.
         evaluate_where: SQL condition of rows to measure after every epoch, or None. They should not be trained on.
@@ -54,12 +66,15 @@ class TrainConfig:
 
     objective: Literal["choice"] = "choice"
     epochs: int = 5
+    min_steps: int = 0
+    steps: int | None = None
     batch_size: int = 64
     lr: float = 1e-4
     optimizer: Literal["adamw", "adam"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-6
     weight_decay: float = 0.1
+    pull: float = 0.0
     warmup_steps: int = 0
     schedule: Literal["cosine", "constant"] = "cosine"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -74,6 +89,8 @@ class TrainConfig:
     image_trunk: str | None = None
     choices: str = "caption_choices"
     label: str = "label_ind"
+    fidelity: Literal["fast", "exact"] = "fast"
+    max_bad_share: float = 0.1
     text_cache: int = 200_000
     evaluate_where: str | None = None
     checkpoint_every_steps: int = 500
@@ -91,16 +108,25 @@ class TrainConfig:
             if settings.fits(1.5, kind) and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, name, float(value))
 
-    def with_settings(self, texts: Mapping[str, str]) -> TrainConfig:
-        """Change fields by texts, as typed in `--set key=value`.
+    def num_steps(self, batches_per_epoch: int) -> int:
+        """Steps of a run, for a table that makes so many batches."""
+        return self.steps or max(self.epochs * batches_per_epoch, self.min_steps)
+
+    @classmethod
+    def parse_settings(cls, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Values of fields from texts, as typed in `--set key=value`; a recipe takes them as overrides.
 
         Raises:
             ConfigError: lists every unknown name with the nearest known one, and every text that fits no field.
         """
-        values, problems = settings.parse(texts, TrainConfig)
+        values, problems = settings.parse(texts, cls)
         if problems:
             raise ConfigError(problems, what="training config", hint="clipdata train --help lists the fields")
-        return replace(self, **values)
+        return values
+
+    def with_settings(self, texts: Mapping[str, str]) -> TrainConfig:
+        """Change fields by texts; see `parse_settings`."""
+        return replace(self, **self.parse_settings(texts))
 
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
@@ -138,21 +164,25 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("warmup_steps", "text_cache", "checkpoint_every_steps", "num_workers"):
+        for name in ("min_steps", "warmup_steps", "text_cache", "checkpoint_every_steps", "num_workers"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is {getattr(self, name)}; expected 0 or more")
         for name in ("lr", "eps"):
             if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} is {getattr(self, name)}; expected a number above 0")
-        for name in ("weight_decay", "image_lr_multiplier", "text_lr_multiplier"):
+        for name in ("weight_decay", "pull", "image_lr_multiplier", "text_lr_multiplier"):
             if not 0 <= getattr(self, name) < math.inf:
                 problems.append(f"{name} is {getattr(self, name)}; expected 0 or a number above it")
         if not all(0 <= beta < 1 for beta in self.betas):
             problems.append(f"betas is {self.betas}; expected two numbers from 0 to below 1")
         if self.grad_clip is not None and not self.grad_clip > 0:
             problems.append(f"grad_clip is {self.grad_clip}; expected a number above 0, or none")
-        if self.num_threads is not None and self.num_threads < 1:
-            problems.append(f"num_threads is {self.num_threads}; expected at least 1, or none")
+        for name in ("num_threads", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(f"{name} is {value}; expected at least 1, or none")
+        if not 0 <= self.max_bad_share <= 1:
+            problems.append(f"max_bad_share is {self.max_bad_share}; expected a share from 0 to 1")
         if self.image_trunk is not None and self.train != "projections":
             problems.append(
                 f"image_trunk is {self.image_trunk!r} and train is {self.train!r}; features that are computed once can "

@@ -18,7 +18,8 @@ class Evaluation:
 
     Args:
         num_rows: rows measured.
-        accuracy: share of rows whose right choice scores highest.
+        accuracy: share of rows whose right choice scores above every other; a tie for the top is not right, as in
+            `compare`.
         mean_probability: of the right choice, by softmax over the row's own choices.
     """
 
@@ -37,6 +38,26 @@ class Evaluation:
         )
 
 
+def right_answers(found: Features) -> torch.Tensor:
+    """Tell of which rows the right choice scores above every other: bool [B]."""
+    return _right(_logits(found), found.label_B)
+
+
+def _logits(found: Features) -> torch.Tensor:
+    return choice_logits(
+        found.image_BD,
+        found.text_TD,
+        found.logit_scale,
+        text_index_K=found.text_index_K,
+        text_counts_B=found.text_counts_B,
+    )
+
+
+def _right(logits_BN: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
+    right_B = logits_BN.gather(1, label_B[:, None])
+    return (logits_BN >= right_B).sum(dim=1) == 1
+
+
 def evaluate(batches: Iterable[Mapping[str, Any]], features_of: Callable[[Mapping[str, Any]], Features]) -> Evaluation:
     """Measure how often the right choice wins.
 
@@ -48,15 +69,9 @@ def evaluate(batches: Iterable[Mapping[str, Any]], features_of: Callable[[Mappin
     with torch.no_grad():
         for batch in batches:
             found = features_of(batch)
-            logits_BN = choice_logits(
-                found.image_BD,
-                found.text_TD,
-                found.logit_scale,
-                text_index_K=found.text_index_K,
-                text_counts_B=found.text_counts_B,
-            )
+            logits_BN = _logits(found)
             num_rows += len(logits_BN)
-            num_right += int((logits_BN.argmax(dim=1) == found.label_B).sum())
+            num_right += int(_right(logits_BN, found.label_B).sum())
             right_B = logits_BN.softmax(dim=1).gather(1, found.label_B[:, None])
             probability += float(right_B.double().sum())
     return Evaluation(num_rows, num_right / max(num_rows, 1), probability / max(num_rows, 1))

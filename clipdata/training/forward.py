@@ -20,6 +20,7 @@ from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.columns import distinct_texts, is_image
+from clipdata.training import awaited
 from clipdata.training.config import TrainConfig
 from clipdata.training.optimisers import part_of
 
@@ -38,6 +39,19 @@ class Features:
     label_B: torch.Tensor
 
 
+@dataclass(frozen=True)
+class TextFeatures:
+    """The text trunk's features of texts, computed once.
+
+    Args:
+        place_of: text to its row.
+        trunk_TW: float32.
+    """
+
+    place_of: Mapping[str, int]
+    trunk_TW: torch.Tensor
+
+
 class Forward:
     """The two towers of a model in training, applied to batches.
 
@@ -45,6 +59,8 @@ class Forward:
         model: a copy of the encoder's, with what trains already chosen (`clipdata.encoder.lock`).
         encoder: gives preprocessing, tokenizer and device.
         config: names the columns.
+
+    `texts` holds features that were computed before the first step, or None to compute them in every step.
     """
 
     def __init__(self, model: nn.Module, encoder: Encoder, config: TrainConfig) -> None:
@@ -52,16 +68,16 @@ class Forward:
         self.towers = split(model)
         trained = {part_of(name, self.towers) for name, p in model.named_parameters() if p.requires_grad}
         self._image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
-        self._place_of: dict[str, int] = {}
-        self._text_trunk_TW: torch.Tensor | None = None
+        self.texts: TextFeatures | None = None
 
     def request(self) -> dict[str, Any]:
         """Arguments for a Stream, so that its batches hold what `__call__` needs."""
         image = self._config.image_trunk or self._config.image
         request: dict[str, Any] = {"columns": [image, self._config.label]}
         if self._config.image_trunk is None:
-            request["prepare"] = self._encoder.prepare
-        if self._text_trunk_TW is None:
+            request["prepare"] = self._encoder.prepare.with_fidelity(self._config.fidelity)
+            request |= awaited.on_bad_image()
+        if self.texts is None:
             return {**request, "texts": self._config.choices, "tokenize": self._encoder.tokenize}
         return {**request, "columns": [*request["columns"], self._config.choices]}
 
@@ -78,8 +94,7 @@ class Forward:
                 tokens_BL = self._encoder.tokenize(ordered[start : start + TEXTS_AT_ONCE])
                 done.append(self.towers.text_trunk(self.towers.trim_tokens(tokens_BL).to(self._encoder.device)).float())
                 counter.advance(len(tokens_BL))
-        self._place_of = {text: place for place, text in enumerate(ordered)}
-        self._text_trunk_TW = torch.cat(done)
+        self.texts = TextFeatures({text: place for place, text in enumerate(ordered)}, torch.cat(done))
 
     def __call__(self, batch: Mapping[str, Any]) -> Features:
         """Compute the L2-normalised features of a batch, with gradients where something trains."""
@@ -102,10 +117,10 @@ class Forward:
             return self.towers.image_trunk(image_BCHW)
 
     def _texts(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if self._text_trunk_TW is not None:
+        if self.texts is not None:
             texts, index_K, counts_B = distinct_texts(batch[self._config.choices])
-            places_T = torch.tensor([self._place_of[text] for text in texts], device=self._text_trunk_TW.device)
-            return self._text_trunk_TW.index_select(0, places_T), index_K, counts_B
+            places_T = torch.tensor([self.texts.place_of[text] for text in texts], device=self.texts.trunk_TW.device)
+            return self.texts.trunk_TW.index_select(0, places_T), index_K, counts_B
         tokens_TL = self.towers.trim_tokens(batch["tokens"]).to(self._encoder.device, non_blocking=True)
         with torch.set_grad_enabled(self.text_trunk_trains and torch.is_grad_enabled()):
             return self.towers.text_trunk(tokens_TL), batch["text_index"], batch["text_counts"]

@@ -18,7 +18,7 @@ from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import Forward
 from clipdata.training.objectives import OBJECTIVES
-from clipdata.training.optimisers import build_optimizer, clamp_logit_scale, parameter_groups, set_rate
+from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -29,13 +29,15 @@ class StepResult:
     """What a step did.
 
     Args:
-        loss: mean over the rows of the batch, before the weights moved.
+        loss: mean over the rows of the batch, before the weights moved; without the penalty.
+        penalty: what `TrainConfig.pull` added to it.
         grad_norm: before clipping.
         logit_scale: after the weights moved.
         num_rows: of the batch.
     """
 
     loss: float
+    penalty: float
     grad_norm: float
     logit_scale: float
     num_rows: int
@@ -47,12 +49,13 @@ class Learner:
     Args:
         encoder: what to begin with.
         config: what trains, and how.
+        num_rows: of the table that are trained on; `config.pull` is shared among them.
 
     Raises:
         UsageError: the encoder's device cannot compute in the config's precision.
     """
 
-    def __init__(self, encoder: Encoder, config: TrainConfig) -> None:
+    def __init__(self, encoder: Encoder, config: TrainConfig, num_rows: int) -> None:
         self.device, self._config = encoder.device, config
         if config.precision != "fp32" and not torch.amp.is_autocast_available(self.device.type):
             found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
@@ -67,6 +70,7 @@ class Learner:
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         if not self._parameters:
             raise UsageError(f"{encoder.name} has nothing to train with train={config.train!r}", hint="--set train=all")
+        self._pull = Pull(self.model, config.pull / num_rows)
         self._optimizer = build_optimizer(groups, config)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.training(True)
@@ -100,7 +104,8 @@ class Learner:
         loss = OBJECTIVES[self._config.objective](**vars(features))
         loss_value = float(loss.detach())
         _require_finite("loss", loss_value)
-        self._scaler.scale(loss).backward()
+        penalty = self._pull()
+        self._scaler.scale(loss if penalty is None else loss + penalty).backward()
         self._scaler.unscale_(self._optimizer)
         grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip or torch.inf))
         if not self._scaler.is_enabled():  # a scaler leaves out a step that overflows, and goes on with a smaller scale
@@ -110,7 +115,8 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
         clamp_logit_scale(self.model)
         logit_scale = float(self.model.get_parameter("logit_scale").detach().exp())
-        return StepResult(loss_value, grad_norm, logit_scale, len(features.label_B))
+        penalty_value = 0.0 if penalty is None else float(penalty.detach())
+        return StepResult(loss_value, penalty_value, grad_norm, logit_scale, len(features.label_B))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors that training changes: trained parameters, and statistics of BatchNorm layers that move."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -17,23 +17,26 @@ import torch
 
 from clipdata.encoder import Encoder, export
 from clipdata.errors import ClipdataError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
-from clipdata.training.evaluation import evaluate
+from clipdata.training.evaluation import Evaluation, evaluate
 from clipdata.training.learner import Learner, StepResult
+from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.metrics import MetricsFile
 from clipdata.training.optimisers import rate_factor
-from clipdata.training.run import Run, run_folder, write_json
+from clipdata.training.run import Run, run_folder
+from clipdata.training.state_files import write_json, writing
+from clipdata.training.tally import Tally, timed
 
 EVALUATION_BATCH = 256
 
 
 def train(
-    table: Table,
+    table: AnyTable,
     encoder: Encoder,
     config: TrainConfig,
     *,
@@ -59,11 +62,13 @@ def train(
         SchemaError: the table lacks a column, or it has another type or nulls.
         LineageMismatchError: the features in `config.image_trunk` are those of another encoder.
         UsageError: the folder holds another run; no row can be trained on.
+        TooManyRejectsError: more pictures than `config.max_bad_share` allows cannot be decoded.
+        StorageError: the run's folder cannot be written, or what it holds cannot be read.
         ClipdataError: the loss or the gradient is not a number any more.
     """
     progress = progress or Silent()
     folder = run_folder(out)
-    pinned = Table(table.uri, table.version, table.storage, table.dataset)
+    pinned = as_table(table).pinned()
     _refuse_ranks()
     with resumption.alone_in(folder):
         resumption.clear(folder, resume=resume, overwrite=overwrite)
@@ -83,116 +88,148 @@ def _refuse_ranks() -> None:
         )
 
 
-@dataclass
-class _Tally:
-    """Sums over the steps of an epoch; the times are of this process alone."""
-
-    loss: float = 0.0
-    wait_s: float = 0.0
-    step_s: float = 0.0
-
-    def add(self, loss: float, wait_s: float, step_s: float) -> None:
-        self.loss, self.wait_s, self.step_s = self.loss + loss, self.wait_s + wait_s, self.step_s + step_s
-
-    @property
-    def wait_share(self) -> float:
-        return self.wait_s / max(self.wait_s + self.step_s, 1e-9)
-
-
 class _Loop:
     """One process's part of a run."""
 
     def __init__(self, begun: resumption.Beginning, encoder: Encoder, config: TrainConfig, progress: Progress) -> None:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
-        self._run = begun.run
-        self._learner = Learner(encoder, config)
+        self._run, offsets = begun.run, begun.rows.offsets
+        self._learner = Learner(encoder, config, len(offsets))
         self._encode_texts_once()
-        offsets = begun.rows.offsets
         batch_size = min(config.batch_size, len(offsets))
-        if batch_size < config.batch_size:
-            progress.say(f"{len(offsets):,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
-        self._stream = self._make_stream(offsets, batch_size, until_epoch=config.epochs)
-        self._num_steps = config.epochs * self._stream.plan.num_batches
+        per_epoch = len(offsets) // batch_size
+        self._num_steps = config.num_steps(per_epoch)
+        self._num_epochs = -(-self._num_steps // per_epoch)
+        # Epochs of a small table are many and short: a report and a checkpoint are worth a few of them.
+        self._epochs_a_report = max(self._num_epochs // config.epochs, 1)
+        self._stream = self._make_stream(offsets, batch_size, until_epoch=self._num_epochs)
+        self._left_out = LeftOut("rows to train on", len(offsets), config.max_bad_share)
+        self._unmeasured = LeftOut(
+            "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
+        )
         self._step = 0
-        self._tally = _Tally()
+        self._tally = Tally()
+        self._tell_plan(batch_size)
+
+    def _tell_plan(self, batch_size: int) -> None:
+        config, say = self._config, self._progress.say
+        if batch_size < config.batch_size:
+            say(f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
+        if self._num_epochs != config.epochs:
+            say(f"{self._num_steps:,} steps are {self._num_epochs:,} epochs of this table")
+        if config.warmup_steps > self._num_steps:
+            highest = rate_factor(self._num_steps - 1, self._num_steps, config)
+            say(
+                f"the warm-up takes {config.warmup_steps:,} steps and the run {self._num_steps:,}: the rate rises to "
+                f"{highest:.0%} of lr and no further; lower warmup_steps"
+            )
 
     def run(self) -> Run:
         """Train what is left, export the model, and close the run."""
         num_bytes = self._restore()
         with MetricsFile(self._run.path / "metrics.jsonl", num_bytes) as metrics:
             if not num_bytes:
-                self._end_epoch(metrics, 0)
+                self._report(metrics, 0)
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
         self._learner.training(False)
-        export(self._learner.model, self._encoder, self._run.export_path)
-        write_json(self._run.path / "summary.json", {"steps": self._step, "model": str(self._run.export_path)})
+        with writing(self._run.export_path):
+            export(
+                self._learner.model, self._encoder, self._run.export_path, trained_on=[self._begun.trained]
+            )  # which adds those in the encoder's past
+        summary = {"steps": self._step, "model": str(self._run.export_path)}
+        summary |= {"left_out": self._left_out.counts, "not_measured": self._unmeasured.counts}
+        write_json(self._run.path / "summary.json", summary)
+        if self._left_out.counts:
+            self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
         self._progress.say(f"the tuned model is in {self._run.export_path}")
         return self._run
 
     def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
-        every = self._config.checkpoint_every_steps
-        on_gpu = self._encoder.device.type == "cuda"
-        for batch, wait_s in _timed(load(self._stream, self._config.num_workers, pin_memory=on_gpu)):
-            started_s = time.perf_counter()
-            factor = rate_factor(self._step, self._num_steps, self._config)
-            done = self._take_step(batch, factor)
-            step_s = time.perf_counter() - started_s
-            self._tally.add(done.loss, wait_s, step_s)
-            metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
-            counter.advance()
-            epoch, next_batch = batch["cursor"]
-            if next_batch == 0:
-                self._end_epoch(metrics, epoch)
-            if next_batch == 0 or (every and self._step % every == 0):
-                self._save(epoch, next_batch, metrics.sync())
+        if self._step == self._num_steps:
+            return
+        every, on_gpu = self._config.checkpoint_every_steps, self._encoder.device.type == "cuda"
+        batches = load(self._stream, self._config.num_workers, pin_memory=on_gpu)
+        with closing(batches):
+            for batch, wait_s in timed(batches):
+                self._take_step(batch, wait_s, metrics)
+                counter.advance()
+                epoch, next_batch = batch["cursor"]
+                is_last = self._step == self._num_steps
+                reports = is_last or (next_batch == 0 and epoch % self._epochs_a_report == 0)
+                if reports:
+                    self._report(metrics, epoch + (next_batch > 0))
+                if reports or (every and self._step % every == 0):
+                    self._save(epoch, next_batch, metrics.sync())
+                if is_last:
+                    return
 
-    def _take_step(self, batch: Batch, factor: float) -> StepResult:
-        try:
-            done = self._learner.step(batch, factor)
-        except ClipdataError as error:
-            raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
+    def _take_step(self, batch: Batch, wait_s: float, metrics: MetricsFile) -> None:
+        """Move the weights by one batch; a batch of which nothing can be used counts as a step that moved nothing."""
+        self._left_out.add(left_out_of(batch))
+        started_s, factor = time.perf_counter(), rate_factor(self._step, self._num_steps, self._config)
+        done = None
+        if len(batch["offsets"]):
+            try:
+                done = self._learner.step(batch, factor)
+            except ClipdataError as error:
+                raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
-        return done
+        step_s = time.perf_counter() - started_s
+        if done is not None:
+            self._tally.add(done.loss, wait_s, step_s)
+        metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
 
-    def _line(self, done: StepResult, factor: float, wait_share: float) -> dict[str, Any]:
-        return {
+    def _line(self, done: StepResult | None, factor: float, wait_share: float) -> dict[str, Any]:
+        line: dict[str, Any] = {
             "kind": "step",
             "step": self._step,
             "epoch": 1 + (self._step - 1) // self._stream.plan.num_batches,
-            "loss": done.loss,
+            "loss": None,
             "lr": self._config.lr * factor,
-            "grad_norm": done.grad_norm,
-            "logit_scale": done.logit_scale,
-            "rows": done.num_rows,
+            "rows": 0,
             "wait": round(wait_share, 4),
         }
+        if done is None:
+            return line
+        line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
+        return line | ({"penalty": done.penalty} if self._config.pull else {})
 
-    def _end_epoch(self, metrics: MetricsFile, epoch: int) -> None:
+    def _report(self, metrics: MetricsFile, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
-        tally, self._tally = self._tally, _Tally()
+        tally, self._tally = self._tally, Tally()
         line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": self._step, "loss": None}
         parts = ["before training"]
         if epoch:
-            loss = tally.loss / self._stream.plan.num_batches
+            loss = tally.loss / max(tally.num_steps, 1)
             line |= {"loss": loss, "wait": round(tally.wait_share, 4)}
             parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
         if self._begun.held_out is not None:
             found = self._evaluate(self._begun.held_out.offsets)
-            line |= found.to_json()
-            parts.append(str(found))
+            line |= found.to_json() if found.num_rows else {}
+            parts.append(str(found) if found.num_rows else "no row to measure can be decoded")
+        for name, what in (("left_out", self._left_out), ("not_measured", self._unmeasured)):
+            if what.counts:
+                line[name] = what.counts
+                parts.append(f"{name.replace('_', ' ')}: {what}")
         if epoch or self._begun.held_out is not None:
             metrics.write(line)
-            self._progress.say(f"epoch {epoch} of {self._config.epochs}: {', '.join(parts)}")
+            self._progress.say(f"epoch {epoch} of {self._num_epochs}: {', '.join(parts)}")
 
-    def _evaluate(self, offsets: np.ndarray) -> Any:
+    def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, EVALUATION_BATCH, shuffle=False, drop_last=False)
         self._learner.training(False)
         with self._learner.autocast():
-            found = evaluate(load(stream), self._learner.forward)
+            found = evaluate(self._usable(load(stream)), self._learner.forward)
         self._learner.training(True)
         return found
+
+    def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._unmeasured.add(left_out_of(batch))
+            if len(batch["offsets"]):
+                yield batch
 
     def _encode_texts_once(self) -> None:
         if self._learner.forward.text_trunk_trains:
@@ -220,6 +257,8 @@ class _Loop:
             **self._learner.state(),
             "cursor": {"epoch": epoch, "batch": batch},
             "loss_sum": self._tally.loss,
+            "loss_steps": self._tally.num_steps,
+            "left_out": self._left_out.state(),
             "metrics_bytes": num_metrics_bytes,
         }
         folder = self._run.path / "checkpoints"
@@ -234,16 +273,10 @@ class _Loop:
         tensors, state = found[-1].load(self._encoder.device)
         self._learner.restore(tensors, state)
         self._stream.load_state_dict(state["cursor"])
-        self._step, self._tally.loss = found[-1].step, state["loss_sum"]
+        self._step = found[-1].step
+        # Checkpoints of an earlier release hold neither of the last two, and reported at every end of an epoch.
+        self._tally.num_steps = state.get("loss_steps", self._step % self._stream.plan.num_batches)
+        self._tally.loss = state["loss_sum"]
+        self._left_out.restore(state.get("left_out", {}))
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
-
-
-def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Pair every batch with the seconds it was waited for."""
-    while True:
-        started_s = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - started_s

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from clipdata.errors import StorageError
+from clipdata.training.state_files import writing
+
 
 class MetricsFile:
     """Appends lines of JSON.
@@ -19,9 +22,11 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, num_bytes: int) -> None:
-        path.touch()
-        os.truncate(path, num_bytes)
-        self._file = path.open("ab")
+        self._path = path
+        with writing(path):
+            path.touch()
+            os.truncate(path, num_bytes)
+            self._file = path.open("ab", buffering=0)  # or a full disk would be met again when the file is closed
 
     def __enter__(self) -> MetricsFile:
         return self
@@ -34,18 +39,30 @@ class MetricsFile:
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; numbers that JSON has no word for become null."""
         plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
-        self._file.write(json.dumps(plain).encode() + b"\n")
-        self._file.flush()
+        left = memoryview(json.dumps(plain).encode() + b"\n")
+        with writing(self._path):
+            while left:
+                left = left[self._file.write(left) :]
 
     def sync(self) -> int:
         """Have the disk hold all lines, and return how many bytes they are."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            return self._file.tell()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read all lines; a last one that is being written is left out."""
+    """Read all lines; a last one that is being written is left out.
+
+    Raises:
+        StorageError: a line is no JSON.
+    """
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{path} cannot be read: {error}", hint="it is a log: the model of a finished run needs it not"
+        ) from error

@@ -1,4 +1,4 @@
-"""Which parameters an optimizer moves and how fast: groups, weight decay, and the learning rate of a step.
+"""Which parameters an optimizer moves and how fast: groups, weight decay, the pull back, the learning rate of a step.
 
 The rate is a pure function of the step, so that a run that goes on needs no scheduler's state.
 """
@@ -49,6 +49,30 @@ def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) 
         }
         for (part, decays), parameters in sorted(groups.items())
     ]
+
+
+class Pull:
+    """A penalty on how far the weights have moved: rate * |W - W0|^2, over all that trains but the logit scale.
+
+    Made before the first step of a run, also of one that goes on: W0 are the weights that the run began with.
+
+    Args:
+        model: with what trains already chosen, and the weights that training begins with.
+        rate: of the sum of squares; 0 is no penalty and keeps no copy.
+
+    Source: ProLIP (arXiv 2410.05270).
+    """
+
+    def __init__(self, model: nn.Module, rate: float) -> None:
+        self._rate = rate
+        trained = [p for name, p in model.named_parameters() if p.requires_grad and name not in _SCALES]
+        self._pairs = [(parameter, parameter.detach().clone()) for parameter in trained] if rate else []
+
+    def __call__(self) -> torch.Tensor | None:
+        """The penalty as a scalar with gradients, or None."""
+        if not self._pairs:
+            return None
+        return self._rate * torch.stack([(now - begun).square().sum() for now, begun in self._pairs]).sum()
 
 
 def build_optimizer(groups: Iterable[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:

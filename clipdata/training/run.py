@@ -1,17 +1,17 @@
 """Run: the folder of one training, and what it says of itself.
 
-    config.json     the config, the encoder it began with, the table version and rows it reads, versions of libraries
-    metrics.jsonl   one line a step and one an epoch
-    checkpoints/    the newest few
-    export/         the tuned model, which open_clip loads by itself
-    summary.json    written last: a run that has it is finished
+    config.json         config, encoder it began with, version and rows of the table it reads, versions of libraries
+    trained_rows.arrow  digests of the keys and pictures of these rows; it goes with the tuned model as well
+    metrics.jsonl       one line a step and one an epoch
+    checkpoints/        the newest few
+    export/             the tuned model, which open_clip loads by itself
+    summary.json        written last: a run that has it is finished
 
 It knows files; it must not know how training is done.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -23,14 +23,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import NotFoundError, StorageError, UsageError
-from clipdata.storage import is_remote
-from clipdata.training.checkpoints import complete, sync
-from clipdata.training.config import OPERATIONAL, TrainConfig
+from clipdata.notebook import html_facts, html_table
+from clipdata.storage import absolute, is_remote
+from clipdata.trained_rows import TrainedRows
+from clipdata.training.checkpoints import complete
+from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.metrics import read_metrics
+from clipdata.training.state_files import read_json
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
 
+TRAINED_ROWS = "trained_rows.arrow"
 _SOFTWARE = ("clipdata", "torch", "open_clip_torch", "timm", "transformers", "pylance", "numpy")
 
 
@@ -50,11 +54,18 @@ class Run:
 
         Raises:
             NotFoundError: the folder is no run.
+            StorageError: it cannot be read, or holds something else.
         """
+        path = self.path / "config.json"
+        anew = "train into another folder, or discard the run with --overwrite (overwrite=True)"
         try:
-            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+            record = read_json(path, hint=anew)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(f"{self.path} is no training run: it has no config.json") from error
+        missing = [name for name in ("config", "encoder", "table") if not isinstance(record.get(name), dict)]
+        if missing:
+            raise StorageError(f"{path} is no record of a run: it has no {' and no '.join(missing)}", hint=anew)
+        return record
 
     @property
     def config(self) -> TrainConfig:
@@ -72,6 +83,21 @@ class Run:
         return (self.path / "summary.json").exists() and self.export_path.is_dir()
 
     @property
+    def trained_rows(self) -> TrainedRows:
+        """Which rows and pictures it trains on; whatever could not be decoded among them is in it, too.
+
+        Raises:
+            NotFoundError: a run of an earlier release, which did not write it.
+            StorageError: it cannot be read.
+        """
+        try:
+            return TrainedRows.from_bytes((self.path / TRAINED_ROWS).read_bytes())
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{self.path} holds no {TRAINED_ROWS}", hint="train again with --overwrite") from error
+        except OSError as error:
+            raise StorageError(f"{self.path / TRAINED_ROWS} cannot be read: {error}") from error
+
+    @property
     def metrics(self) -> list[dict[str, Any]]:
         """One entry a step."""
         return [line for line in read_metrics(self.path / "metrics.jsonl") if line["kind"] == "step"]
@@ -81,8 +107,12 @@ class Run:
         """One entry an epoch, from 1: mean loss, and what was measured on held-out rows; entry 0 is before training."""
         return [line for line in read_metrics(self.path / "metrics.jsonl") if line["kind"] == "epoch"]
 
-    def encoder(self, *, device: str | None = None, precision: str = "fp32") -> Encoder:
+    def encoder(self, *, device: str | None = None, precision: str | None = None) -> Encoder:
         """Load the tuned model.
+
+        Args:
+            device: as in `load_encoder`.
+            precision: that of the encoder it began with by default, so that it takes the same columns of features.
 
         Raises:
             NotFoundError: the run is not finished.
@@ -93,18 +123,31 @@ class Run:
             newest = complete(self.path / "checkpoints")
             found = f"it stands at step {newest[-1].step}" if newest else "it has no checkpoint yet"
             raise NotFoundError(f"the run {self.path} is not finished: {found}", hint="run the same training again")
-        return load_encoder(self.path, device=device, precision=precision)
+        begun_at = str(self.record["encoder"].get("precision", "fp32"))
+        return load_encoder(self.path, device=device, precision=precision or begun_at)
 
     def to_dict(self) -> dict[str, Any]:
         """What a program wants to know of it."""
-        summary = self.path / "summary.json"
+        summary: dict[str, Any] = {}
+        if (self.path / "summary.json").exists():
+            summary = read_json(self.path / "summary.json", hint="remove it, and the same training writes it anew")
         return {
             "path": str(self.path),
             "finished": self.is_finished,
             **{key: self.record[key] for key in ("config", "encoder", "table")},
-            **(json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}),
+            **summary,
             "epochs": self.epochs,
         }
+
+    def _repr_html_(self) -> str:
+        table = self.record["table"]
+        facts = {
+            "state": "finished" if self.is_finished else "not finished",
+            "encoder": self.record["encoder"]["name"],
+            "rows": f"{table['num_rows']:,} of {table['uri']}, version {table['version']}",
+            "where": table["where"],
+        }
+        return html_facts(facts, title=f"run {self.path}") + html_table(self.epochs)
 
     def __str__(self) -> str:
         table = self.record["table"]
@@ -143,22 +186,37 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Say in what a run on disk is another one than is wanted now; what only changes its speed does not count."""
-    problems = []
-    for name, now in wanted["config"].items():
-        before = record["config"].get(name)
-        if name not in OPERATIONAL and before != now:
-            problems.append(f"{name} was {before!r} and is {now!r} now")
+    """Say in what a run on disk is another one than is wanted now; what only changes its speed does not count.
+
+    A field that the record lacks was added by a later release, and has the value that gives the numbers of the time.
+    """
+    now, defaults = wanted["config"], TrainConfig().to_json() | dict(BEFORE_IT_EXISTED)
+    before = {**now, **defaults, **record["config"]}
+    problems = [
+        f"{name} was {before[name]!r} and is {value!r} now"
+        for name, value in now.items()
+        if name not in OPERATIONAL and before.get(name) != value
+    ]
+    problems += [f"{name} was {before[name]!r}, which this release does not know" for name in before if name not in now]
     if record["encoder"]["identity"] != wanted["encoder"]["identity"]:
         old, new = record["encoder"], wanted["encoder"]
         problems.append(
             f"the encoder was {old['name']} ({old['identity'][:12]}) and is {new['name']} ({new['identity'][:12]}) now"
         )
-    for name, words in (("uri", "the table"), ("where", "the filter")):
-        before, now = record["table"][name], wanted["table"][name]
-        if before != now:
-            problems.append(f"{words} was {before or 'none'} and is {now or 'none'} now")
+    old_uri, new_uri = record["table"]["uri"], wanted["table"]["uri"]
+    if one_spelling(old_uri) != one_spelling(new_uri):
+        problems.append(f"the table was {old_uri} and is {new_uri} now")
+    if record["table"]["where"] != wanted["table"]["where"]:
+        problems.append(
+            f"the filter was {record['table']['where'] or 'none'} and is {wanted['table']['where'] or 'none'} now"
+        )
     return problems
+
+
+def one_spelling(uri: str) -> str:
+    """A location in the one spelling that all ways to write it share: without `..`, links, or a slash at the end."""
+    location = absolute(uri)
+    return location if is_remote(location) else os.path.realpath(location)
 
 
 def software() -> dict[str, str]:
@@ -172,15 +230,6 @@ def software() -> dict[str, str]:
     return versions
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file so that a crash leaves the old one or the new one."""
-    aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    sync(aside)
-    aside.rename(path)
-    sync(path.parent)
-
-
 def discard(path: Path) -> None:
     """Remove a run's own files from its folder, and nothing else; config.json goes last.
 
@@ -188,11 +237,13 @@ def discard(path: Path) -> None:
         StorageError: something cannot be removed.
     """
     try:
-        for name in ("summary.json", "metrics.jsonl"):
+        for name in ("summary.json", "metrics.jsonl", TRAINED_ROWS):
             (path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "export"):
             if (path / name).exists():
                 shutil.rmtree(path / name)
         (path / "config.json").unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot remove the earlier run in {path}: {error}") from error
+        raise StorageError(
+            f"cannot remove the earlier run in {path}: {error}", hint="remove it by hand, or use another --out"
+        ) from error

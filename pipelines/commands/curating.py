@@ -85,7 +85,7 @@ def train(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     opened = cd.open_table(table, storage=storage_of(storage_option))
-    config = recipe_named(recipe)().with_settings(parse_pairs(settings or []))
+    config = recipe_named(recipe)(**cd.TrainConfig.parse_settings(parse_pairs(settings or [])))
     encoder = cd.load_encoder(model, device=device)
     run = cd.train(opened, encoder, config, out=out, where=where, overwrite=overwrite, progress=terminal)
     terminal.result(str(run), run.to_dict())

@@ -72,7 +72,7 @@ def log(table: TableArgument, storage_option: StorageOptions = None, as_json: As
     """List the versions of a table: when, which verb, with which parameters, how many rows."""
     import clipdata as cd
 
-    entries = cd.history(table, storage=storage_of(storage_option))
+    entries = cd.log(table, storage=storage_of(storage_option))
     lines = [
         [
             str(entry.version),

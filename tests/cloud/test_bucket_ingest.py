@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, TransientError
-from clipdata.objects.faults import Patience
+from clipdata.objects.faults import PATIENCE
 from clipdata.storage import Storage
 from ingest.image_files import ImageFiles
 from ingest.rejects import rejects_uri
@@ -41,7 +42,7 @@ def rows_of(uri: object, storage: Storage | None = None) -> dict[str, bytes]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon, so that a test of a store that is down does not take a minute."""
     for module in ("reading", "listing"):
-        monkeypatch.setattr(f"clipdata.objects.{module}.Patience", lambda: Patience(attempts=1))
+        monkeypatch.setattr(f"clipdata.objects.{module}.PATIENCE", replace(PATIENCE, attempts=1))
 
 
 def test_a_bucket_gives_the_rows_of_the_same_local_folder(bucket: Bucket, tmp_path: Path) -> None:

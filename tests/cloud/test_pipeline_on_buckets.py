@@ -85,7 +85,7 @@ def run_verbs(source: str, out: str, encoder: Encoder, storage: Storage | None =
     cd.map_column(contest, cd.steps.Pick("other", "label_ind"), "other_prob")
     comparison = cd.compare(contest, "label_prob", "other_prob", where="split = 'test'")
     values = contest.query("SELECT path, caption_choices, num_bytes, scores, label_prob FROM dataset ORDER BY id")
-    verbs = [entry.properties.verb for entry in cd.history(contest.uri, storage=storage) if entry.properties]
+    verbs = [entry.properties.verb for entry in cd.log(contest.uri, storage=storage) if entry.properties]
     return Done(images, contest, values, comparison.figures(), verbs)
 
 

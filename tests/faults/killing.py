@@ -44,14 +44,14 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "merge: table made": _exists("contest.lance/_versions/*"),
     "merge: rows written": _exists("contest.lance/data/*"),
     "map: label column made": _versions("contest.lance", 4),
-    "map: trunk features begun": _exists("contest.state/map/image_trunk-*"),
+    "map: trunk features begun": _exists("contest.lance.state/map/image_trunk-*"),
     "map: trunk features committed": _versions("contest.lance", 7),
-    "map: scores begun": _exists("contest.state/map/scores-*"),
+    "map: scores begun": _exists("contest.lance.state/map/scores-*"),
     "train: begun": _exists("runs/*/config.json"),
     "train: first checkpoint": _exists("runs/*/checkpoints/step-*"),
     "train: steps after a checkpoint": lambda work: _steps(work) >= 7,
     "train: export begun": _exists("runs/*/export*"),
-    "map: tuned scores begun": _exists("contest.state/map/scores_fine_tune-*"),
+    "map: tuned scores begun": _exists("contest.lance.state/map/scores_fine_tune-*"),
 }
 
 

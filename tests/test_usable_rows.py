@@ -8,7 +8,8 @@ import pytest
 from clipdata.errors import SchemaError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
-from clipdata.training.rows import choose_rows
+from clipdata.trained_rows import digests
+from clipdata.training.usable_rows import choose_rows
 from tests.contests import contest_rows, contest_table
 
 
@@ -76,6 +77,54 @@ def test_without_a_digest_of_the_images_another_version_counts_as_changed(tmp_pa
     lance.dataset(tmp_path / "t.lance").add_columns({"score": "1.0"})
 
     assert choose(open_table(tmp_path / "t.lance")).digest != first.digest
+
+
+def by_reference(folder, name: str, **columns) -> Table:
+    """Three rows of which nothing but the given columns tells what their pictures are."""
+    content = {column: pa.array(values, pa.string()) for column, values in columns.items()}
+    rows_of = {"caption_choices": [["a", "b"]] * 3, "label_ind": [0, 1, 0], **content}
+    lance.write_dataset(pa.table(rows_of), folder / name)
+    return open_table(folder / name)
+
+
+def test_where_a_digest_is_null_the_etag_tells_row_by_row_whether_a_picture_changed(tmp_path):
+    none = [None, None, None]
+    some = {"uri": ["u", "v", "w"], "sha256": ["s", None, None]}
+    found = [
+        choose(by_reference(tmp_path, str(number), **columns))
+        for number, columns in enumerate(
+            (
+                {**some, "etag": ["e", "f", "g"]},
+                {**some, "etag": ["another", "f", "g"]},  # of a row that has a digest
+                {**some, "etag": ["e", "f", "another"]},
+                {**some, "uri": ["u", "v", "another"], "etag": ["e", "f", "g"]},
+                {"uri": ["u", "v", "w"], "sha256": none, "etag": ["e", "f", "g"]},
+            )
+        )
+    ]
+
+    assert found[0].digest == found[1].digest
+    assert len({one.digest for one in found}) == 4
+
+
+@pytest.mark.parametrize("known", [{"uri": ["u", "v", "w"]}, {"sha256": ["s", "s", None]}, {"etag": [None] * 3}])
+def test_where_nothing_tells_whether_a_picture_changed_another_version_counts_as_changed(tmp_path, known):
+    first = choose(by_reference(tmp_path, "t", **known))
+    lance.dataset(tmp_path / "t").add_columns({"score": "1.0"})
+
+    assert choose(open_table(tmp_path / "t")).digest != first.digest
+
+
+def test_pictures_are_known_by_digest_or_place_and_keys_by_the_key_column(tmp_path):
+    table = contest_table(tmp_path, 10)
+    located = choose(by_reference(tmp_path, "t", uri=["u", "u", None], etag=["e", "e", "e"]))
+
+    found = choose(table, where="split = 'train'")
+
+    assert found.keys_N.tolist() == digests(table.to_table(["path"], where="split = 'train'")["path"]).tolist()
+    assert found.pictures_N.tolist() == digests(table.to_table(["sha256"], where="split = 'train'")["sha256"]).tolist()
+    assert len(located.keys_N) == 0
+    assert located.pictures_N[0] == located.pictures_N[1] != located.pictures_N[2] == 0
 
 
 def test_deleted_rows_are_not_chosen(tmp_path):

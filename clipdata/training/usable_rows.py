@@ -1,13 +1,13 @@
-"""The rows a run trains on: which can be used, how many cannot and why, their distinct texts, and a digest of them all.
+"""The rows a run trains on: which can be used, how many cannot and why, their texts, keys, pictures, and a digest.
 
-One pass over the cheap columns, before the first step. It knows tables and Arrow, and nothing of models.
+One pass over the cheap columns, before the first step; it keeps 24 bytes a row. It knows tables and Arrow, and nothing
+of models.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,8 @@ from clipdata.schema import error_column
 from clipdata.storage import redact
 from clipdata.stream.assembly import fill_command
 from clipdata.stream.columns import is_texts
-
-# Columns that say whether an image is still the same, cheaper to read than the image.
-_CONTENT = ("sha256", "etag")
+from clipdata.trained_rows import TrainedRows, digests, picture_columns, picture_texts
+from clipdata.training.rows_digest import RowsDigest, content_texts
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,28 @@ class ChosenRows:
         refused: number of rows left out, by reason.
         texts: their distinct texts in sorted order, or None when there are more than asked for.
         digest: over what the rows hold in the columns that matter; equal for equal rows, in any version of a table.
+        keys_N: uint64, digest of each row's key; empty for a table without a key.
+        pictures_N: uint64, digest of what each row's picture is known by; 0 where nothing tells.
     """
 
     offsets: np.ndarray
     refused: Mapping[str, int]
     texts: tuple[str, ...] | None
     digest: str
+    keys_N: np.ndarray = field(repr=False)
+    pictures_N: np.ndarray = field(repr=False)
+
+    def trained(self, table: Table, where: str | None) -> TrainedRows:
+        """The record that a model trained on these rows carries; the filter is told, not applied."""
+        keys, pictures = np.unique(self.keys_N), np.unique(self.pictures_N)
+        return TrainedRows(
+            table=redact(table.uri),
+            version=table.version,
+            where=where,
+            num_rows=len(self.offsets),
+            keys=keys,
+            pictures=pictures[pictures != 0],
+        )
 
     def describe(self) -> str:
         """One line for people."""
@@ -63,27 +78,58 @@ def choose_rows(
         UsageError: no row is left.
     """
     _check_columns(table, choices, label)
-    content = [name for name in _CONTENT if name in table.schema.names][:1]
-    digest, texts = _Digest(), _Texts(max_texts)
-    offsets: list[np.ndarray] = []
+    found = _Found(table, max_texts)
     refused = _without_features(table, features, where) if features else {}
     condition = _both(where, f"`{features}` is not null") if features else where
-    for batch in table.scan([choices, label, *content, "_rowoffset"], where=condition):
+    for batch in table.scan(list(dict.fromkeys([choices, label, *found.columns, "_rowoffset"])), where=condition):
         reason_B = _reasons(batch.column(choices), batch.column(label))
         for counted in pc.value_counts(reason_B.drop_null()).to_pylist():
             refused[counted["values"]] = refused.get(counted["values"], 0) + counted["counts"]
         kept = batch.filter(pc.is_null(reason_B))
-        offsets.append(kept.column("_rowoffset").to_numpy().astype(np.int64))
-        texts.add(kept.column(choices))
-        digest.add([kept.column(name) for name in (choices, label, *content)])
+        found.add(kept, kept.column(choices), kept.column(label))
     if features:
         lineage = table.lineage(features)
-        digest.note(f"{features}: {lineage.fingerprint if lineage else None}")
-    if not content:  # nothing tells whether the images are still the same
-        digest.note(f"version {table.version}")
-    chosen = np.concatenate(offsets) if offsets else np.empty(0, np.int64)
-    _require_some(table, chosen, refused, where)
-    return ChosenRows(chosen, dict(sorted(refused.items())), texts.sorted(), digest.hex())
+        found.digest.note(f"{features}: {lineage.fingerprint if lineage else None}")
+    chosen = found.chosen(dict(sorted(refused.items())))
+    _require_some(table, chosen, where)
+    return chosen
+
+
+class _Found:
+    """What one pass over the rows gathers."""
+
+    def __init__(self, table: Table, max_texts: int) -> None:
+        self._version, self._key, self._pictures = table.version, table.key, picture_columns(table.schema)
+        self.columns = [*([self._key] if self._key else []), *self._pictures]
+        self.digest, self._texts = RowsDigest(), _Texts(max_texts)
+        self._offsets, self._keys, self._seen = ([np.empty(0, kind)] for kind in (np.int64, np.uint64, np.uint64))
+        self._content_is_known = True
+
+    def add(self, kept: pa.RecordBatch, choices: pa.Array, label: pa.Array) -> None:
+        """Take in rows that can be used."""
+        pictures = {name: kept.column(name) for name in self._pictures}
+        content = content_texts(pictures, kept.num_rows)
+        self._content_is_known &= not content.null_count
+        self.digest.add([choices, label, content])
+        self._offsets.append(kept.column("_rowoffset").to_numpy().astype(np.int64))
+        self._texts.add(choices)
+        if self._key:
+            self._keys.append(digests(kept.column(self._key)))
+        self._seen.append(_digests_or_0(picture_texts(pictures) if pictures else content))
+
+    def chosen(self, refused: Mapping[str, int]) -> ChosenRows:
+        """All of it, after the last batch."""
+        if not self._content_is_known:  # nothing tells whether the pictures are still the same
+            self.digest.note(f"version {self._version}")
+        joined = (np.concatenate(parts) for parts in (self._offsets, self._keys, self._seen))
+        offsets, keys, pictures = joined
+        return ChosenRows(offsets, refused, self._texts.sorted(), self.digest.hex(), keys, pictures)
+
+
+def _digests_or_0(texts: pa.Array) -> np.ndarray:
+    found = np.zeros(len(texts), np.uint64)
+    found[texts.is_valid().to_numpy(zero_copy_only=False)] = digests(texts.drop_null())
+    return found
 
 
 def _without_features(table: Table, features: str, where: str | None) -> dict[str, int]:
@@ -106,12 +152,12 @@ def _without_features(table: Table, features: str, where: str | None) -> dict[st
     return {f"no {features}": num_failed} if num_failed else {}
 
 
-def _require_some(table: Table, chosen: np.ndarray, refused: Mapping[str, int], where: str | None) -> None:
+def _require_some(table: Table, chosen: ChosenRows, where: str | None) -> None:
     # A scan yields rows in ascending order; a stream relies on it.
-    assert np.all(np.diff(chosen) > 0)
-    if not len(chosen):
-        listed = ", ".join(f"{count:,} with {reason}" for reason, count in refused.items())
-        found = f"left out {listed}" if refused else "none passes the filter"
+    assert np.all(np.diff(chosen.offsets) > 0)
+    if not len(chosen.offsets):
+        listed = ", ".join(f"{count:,} with {reason}" for reason, count in chosen.refused.items())
+        found = f"left out {listed}" if chosen.refused else "none passes the filter"
         filtered = f" where {where}" if where else ""
         raise UsageError(f"train: {redact(table.uri)} has no row to train on{filtered}: {found}")
 
@@ -173,45 +219,3 @@ class _Texts:
 
     def sorted(self) -> tuple[str, ...] | None:
         return None if self._found is None else tuple(sorted(self._found))
-
-
-class _Digest:
-    """Digest of columns that does not depend on how their rows are cut into batches."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, hashlib._Hash] = {}
-        self._notes: list[str] = []
-
-    def add(self, columns: Sequence[pa.Array]) -> None:
-        for number, column in enumerate(columns):
-            for name, part in _streams(column, str(number)):
-                self._parts.setdefault(name, hashlib.sha256()).update(part)
-
-    def note(self, text: str) -> None:
-        self._notes.append(text)
-
-    def hex(self) -> str:
-        whole = hashlib.sha256()
-        for name, part in sorted(self._parts.items()):
-            whole.update(f"{name} {part.hexdigest()}\n".encode())
-        whole.update("\n".join(self._notes).encode())
-        return whole.hexdigest()
-
-
-def _streams(column: pa.Array, name: str) -> Iterator[tuple[str, bytes]]:
-    """Byte streams that, each concatenated over the batches, tell the values of a column."""
-    kind = column.type
-    yield f"{name} present", column.is_valid().to_numpy(zero_copy_only=False).tobytes()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        yield f"{name} lengths", _int64(pc.list_value_length(column))
-        yield from _streams(column.flatten(), f"{name} items")
-    elif pa.types.is_integer(kind):
-        yield f"{name} values", _int64(column)
-    else:
-        texts = column.cast(pa.large_string()).fill_null("")
-        yield f"{name} lengths", _int64(pc.binary_length(texts))
-        yield f"{name} values", "".join(texts.to_pylist()).encode()
-
-
-def _int64(column: pa.Array) -> bytes:
-    return column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).astype("<i8").tobytes()

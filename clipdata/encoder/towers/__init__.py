@@ -1,0 +1,78 @@
+"""The two towers of a live open_clip model, each cut into a trunk and a head.
+
+    protocol.py             what a tower is here
+    vision_transformer.py   open_clip's own image towers
+    timm.py                 image towers from timm
+    hugging_face.py         text towers from transformers
+    native_text.py          open_clip's own text tower
+
+A head is what maps a trunk's features into the space the two towers share. Training only heads lets the trunks'
+features be computed once. It must know nothing of which parts train (locking.py), nor of losses or tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from clipdata.encoder.towers import hugging_face, vision_transformer
+from clipdata.encoder.towers.native_text import native_text_tower
+from clipdata.encoder.towers.protocol import TensorMap, Tower, TowerSplit
+from clipdata.encoder.towers.timm import timm_tower
+
+__all__ = ["TensorMap", "Tower", "TowerSplit", "image_tower", "split", "text_tower"]
+
+
+def image_tower(model: Any) -> Tower:
+    """The image tower of open_clip's CLIP, CustomTextCLIP or CoCa."""
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
+
+    if isinstance(model.visual, TimmModel):
+        return timm_tower(model.visual)
+    if isinstance(model.visual, VisionTransformer):
+        return vision_transformer.vision_transformer(model.visual)
+    return vision_transformer.uncut(model.visual)
+
+
+def text_tower(model: Any) -> Tower:
+    """The text tower of open_clip's CLIP, CustomTextCLIP or CoCa."""
+    from open_clip.hf_model import HFTextEncoder
+    from open_clip.transformer import TextTransformer
+
+    text = getattr(model, "text", model)
+    if isinstance(text, HFTextEncoder):
+        return hugging_face.hugging_face_tower(text)
+    if isinstance(text, TextTransformer) or hasattr(text, "token_embedding"):
+        return native_text_tower(text)
+    return hugging_face.uncut(text)
+
+
+def split(model: nn.Module) -> TowerSplit:
+    """Cut the towers of an open_clip model into trunks and heads.
+
+    A tower without a projection of its own (ResNet's attention pooling ends in one that cannot be cut off) is all
+    trunk, and its head passes features through.
+
+    Args:
+        model: open_clip's CLIP, CustomTextCLIP or CoCa. Its present weights are used at every call.
+    """
+    image, text = image_tower(model), text_tower(model)
+    return TowerSplit(
+        image_trunk=image.trunk,
+        image_head=image.head,
+        text_trunk=text.trunk,
+        text_head=text.head,
+        trim_tokens=text.trim,
+        image_trunk_dim=image.trunk_dim,
+        text_trunk_dim=text.trunk_dim,
+        image_head_names=_names_of(model, image.head_parameters),
+        text_head_names=_names_of(model, text.head_parameters),
+    )
+
+
+def _names_of(model: nn.Module, parameters: Sequence[nn.Parameter]) -> tuple[str, ...]:
+    wanted = {id(parameter) for parameter in parameters}
+    return tuple(name for name, parameter in model.named_parameters() if id(parameter) in wanted)

@@ -1,0 +1,61 @@
+"""What is handed to an engine and what it gives back. Both pickle, so that the work can be done in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clipdata.lance_io.filling import Filling, Finished
+from clipdata.progress import Counter
+from clipdata.step_protocol import Step
+
+CHECKPOINT_EVERY_S = 30.0
+CHECKPOINT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class FragmentTask:
+    """Fill one fragment.
+
+    Args:
+        filling: the table at the version that is read, the column and where finished work is recorded.
+        step: makes the values.
+        fragment_id: of the fragment.
+        batch_rows: most rows that the step is given at once.
+        checkpoint_every_s: seconds after which values are stored, so that a kill does not lose them.
+        checkpoint_bytes: of values that are held in memory; more are stored.
+    """
+
+    filling: Filling
+    step: Step
+    fragment_id: int
+    batch_rows: int
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    checkpoint_bytes: int = CHECKPOINT_BYTES
+
+
+@dataclass(frozen=True)
+class FragmentDone:
+    """A fragment that was filled, or not.
+
+    Args:
+        finished: its column file; None when another writer came in between, and it is left for a later round.
+        notes: facts the step counted.
+    """
+
+    fragment_id: int
+    finished: Finished | None
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Runs tasks."""
+
+    def run(self, tasks: Iterable[FragmentTask], counter: Counter) -> Iterator[FragmentDone]:
+        """Yield what was filled, in any order.
+
+        Raises:
+            Whatever a step or the storage raised, when no other attempt can help; work that is done stays recorded.
+        """
+        ...

@@ -1,0 +1,86 @@
+"""One process at a time in a folder, by a lock that the system lets go of when the process ends, however it ends.
+
+The lock file says who holds it, for the message of whoever comes second; that it exists means nothing. This module
+knows files, and nothing of what is done in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clipdata.errors import StorageError, TransientError
+
+FILE = ".clipdata.lock"
+
+
+@contextmanager
+def alone_in(folder: Path, doing: str) -> Iterator[None]:
+    """Keep other processes out of a folder while the block runs. The folder is made when it is not there.
+
+    Args:
+        folder: on this machine.
+        doing: what the process is about there, as in "run caption-contest".
+
+    Raises:
+        TransientError: another process is at work there; it says which.
+        StorageError: the folder cannot be written.
+    """
+    path = folder / FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror or error}", hint="choose a folder that can be written"
+        ) from error
+    try:
+        _take(descriptor, folder)
+        _write(descriptor, doing)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)  # lets go of the lock
+
+
+def _take(descriptor: int, folder: Path) -> None:
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise TransientError(
+            f"{_holder(descriptor)} is at work in {folder}",
+            hint="wait until it is done, or use another folder: --out DIR",
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be locked: {error.strerror or error}", hint="use a folder on a disk of this machine"
+        ) from error
+
+
+def _write(descriptor: int, doing: str) -> None:
+    record = {
+        "doing": doing,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(record).encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, as far as the file says."""
+    try:
+        record = json.loads(os.pread(descriptor, 4096, 0))
+        return f"{record['doing']} (process {record['pid']} on {record['host']}, since {record['since']})"
+    except (ValueError, KeyError, TypeError):  # it is just being written, or by something else
+        return "another process"

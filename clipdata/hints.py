@@ -1,0 +1,36 @@
+"""Hints that several errors share: what to type next. A command can be pasted as it stands, whatever a path holds.
+
+It knows the words of the command line, and nothing of what went wrong.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from clipdata.storage import redact
+
+AGAIN = "run the same command again; it continues where it stopped"
+CREDENTIALS = "pass --anonymous for a public bucket, or set the credentials your cloud's own tools read"
+WRITABLE = "choose a folder that can be written"
+ROOM = f"free some space, or {WRITABLE}"
+
+
+def typed(location: str) -> str:
+    """A location as it is typed in a shell, without a secret."""
+    return shlex.quote(redact(location))
+
+
+def log(location: str) -> str:
+    """The command that lists a table's versions."""
+    return f"clipdata log {typed(location)}"
+
+
+def ingest(location: str) -> str:
+    """The command that makes a table of images."""
+    return f"clipdata ingest images DIR --into {typed(location)}"
+
+
+def drop_columns(location: str, names: list[str]) -> str:
+    """The command that removes columns by Lance itself, where no verb can read the table."""
+    code = f"import lance; lance.dataset({redact(location)!r}).drop_columns({names!r})"
+    return f"python -c {shlex.quote(code)}"

@@ -1,0 +1,414 @@
+"""Filling: what of a column is still to be computed, the inputs it is computed from, and records of what is done.
+
+    filling = Filling(table, column, inputs, state)
+    filling.recorded()                      fragments that an earlier run finished, and that wait to be committed
+    filling.pending()                       fragments that have something to compute, and how many rows
+    filling.checkpoints(fragment)           parts of a fragment that an earlier run computed
+    for places, rows in filling.read(…):    the inputs of the rest
+    filling.finish(fragment, …)             one column file, not yet visible; `replacement.py` puts it in place
+
+No other column's file is read or rewritten. Records live beside the table on the same storage, so that any machine can
+go on. One counts only while the fragment has the rows and input files, and the column and its inputs are the very
+columns, that it was computed from. It must not know what a step is.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError
+from clipdata.lance_io.column_file import Chunk, write_column
+from clipdata.lance_io.columns import mark_of, reasons_of
+from clipdata.lance_io.faults import translated
+from clipdata.lance_io.presence import count_missing, files_of
+from clipdata.lance_io.state import StateFolder
+from clipdata.lance_io.table import Table
+from clipdata.objects.references import References, columns_needed
+from clipdata.schema import error_column, image_column, is_binary
+from clipdata.storage import join, redact
+
+if TYPE_CHECKING:
+    import lance
+
+_ROW_MASK = 0xFFFFFFFF  # the low half of a row address is the row's place in its fragment
+BATCH_BYTES = 64 << 20
+
+
+class CheckpointGone(Exception):  # noqa: N818 - no fault: another run was faster
+    """A stored part of a fragment is not there any more."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Values computed for some rows of a fragment.
+
+    Args:
+        places: int64 [n], ascending physical places in the fragment.
+        values: Arrow array [n]; null where the step failed.
+        reasons: string array [n]; the reason where `values` is null.
+    """
+
+    places: np.ndarray
+    values: pa.Array
+    reasons: pa.Array
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Parts of a fragment that are stored beside the table.
+
+    Args:
+        name: of the record.
+        places: int64 [n], ascending.
+        failed: whether a value among them is missing.
+    """
+
+    name: str
+    places: np.ndarray
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A fragment whose column file is written and waits to be committed.
+
+    Args:
+        fragment_id: of the fragment.
+        signature: what the file was computed from.
+        file: name of the column file; None when there was nothing to compute.
+        reasons_file: name of the file of reasons, when there are any to write.
+        computed: rows that the run which wrote it computed.
+        failed: those of them that stayed null, by reason.
+    """
+
+    fragment_id: int
+    signature: str
+    file: str | None
+    reasons_file: str | None = None
+    computed: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Filling:
+    """One round of filling the nulls of one column. It pickles: a fragment can be filled in another process.
+
+    Args:
+        table: pinned to the version that is read.
+        column: to be filled; it exists.
+        inputs: columns that the values are computed from.
+        state: name of the folder where finished work is recorded.
+        retry_failed: also compute the rows for which there is a reason.
+
+    Attributes:
+        unread: place → why its image could not be read, of the fragment read last.
+    """
+
+    table: Table
+    column: str
+    inputs: tuple[str, ...]
+    state: str
+    retry_failed: bool = False
+    unread: dict[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def records(self) -> StateFolder:
+        """Where finished work is recorded."""
+        return StateFolder(self.table, self.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "records"}
+
+    @cached_property
+    def _awaited_bytes(self) -> tuple[str, ...]:
+        """Inputs of bytes that are no image. Their nulls are left out while reading: to test them is to read them."""
+        schema, image = self.table.schema, image_column(self.table.schema)
+        return tuple(n for n in self.inputs if is_binary(schema.field(n).type) and n != image)
+
+    @property
+    def condition(self) -> str:
+        """SQL condition of the rows to compute: null so far, not failed before, and with every input there."""
+        return " AND ".join([f"`{self.column}` IS NULL", *self._computable])
+
+    @property
+    def _computable(self) -> list[str]:
+        """SQL terms of rows that can be computed, whether or not they have a value."""
+        schema = self.table.schema
+        terms = [f"`{name}` IS NOT NULL" for name in self.inputs if not is_binary(schema.field(name).type)]
+        reasons = reasons_of(schema, self.column)
+        if reasons and not self.retry_failed:
+            terms.append(f"`{reasons}` IS NULL")
+        return terms
+
+    def pending(self, recorded: Sequence[Finished] = ()) -> list[tuple[int, int]]:
+        """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
+        ready = {finished.fragment_id for finished in recorded}
+        among = " AND ".join(self._computable) or None
+        with readable(self.table):
+            counts = [
+                (fragment.fragment_id, count_missing(self.table, fragment, self.column, among=among))
+                for fragment in self.table.dataset.get_fragments()
+                if fragment.fragment_id not in ready
+            ]
+        return [(fragment_id, num_rows) for fragment_id, num_rows in counts if num_rows]
+
+    def tally(self) -> tuple[int, int]:
+        """Rows that have a value, and rows that have neither a value nor a reason."""
+        reasons = reasons_of(self.table.schema, self.column)
+        missing = unexplained = 0
+        with readable(self.table):
+            for fragment in self.table.dataset.get_fragments():
+                found = count_missing(self.table, fragment, self.column)
+                missing += found
+                if found and reasons:
+                    found = count_missing(self.table, fragment, self.column, among=f"`{reasons}` IS NULL")
+                unexplained += found
+        return self.table.num_rows - missing, unexplained
+
+    def recorded(self) -> list[Finished]:
+        """Fragments that an earlier run finished, from what they still are, and whose files are still there."""
+        fragments = {fragment.fragment_id: fragment for fragment in self.table.dataset.get_fragments()}
+        found = []
+        for name in self.records.names("done-"):
+            record = self.records.read_json(name)
+            fragment = fragments.get(record["fragment_id"]) if record else None
+            if record is None or fragment is None or record["signature"] != self.signature(fragment):
+                continue
+            finished = Finished(**record)
+            if (finished.failed and self.retry_failed) or not self._files_exist(finished):
+                continue
+            found.append(finished)
+        return found
+
+    def _files_exist(self, finished: Finished) -> bool:
+        """A clean-up may have removed files that no version names yet."""
+        filesystem, root = self.table.storage.filesystem(self.table.uri)
+        names = [name for name in (finished.file, finished.reasons_file) if name]
+        return bool(finished.file) and all(filesystem.exists(join(root, "data", name)) for name in names)
+
+    def checkpoints(self, fragment_id: int) -> list[Checkpoint]:
+        """Parts of a fragment that an earlier run computed from what it still is."""
+        expected = self.signature(self._fragment(fragment_id)).encode()
+        found: list[Checkpoint] = []
+        taken = np.empty(0, np.int64)
+        for name in self.records.names(f"part-{fragment_id}-"):
+            stored = self.records.read_arrow(name)
+            if stored is None or (stored.schema.metadata or {}).get(b"signature") != expected:
+                continue
+            places = stored.column("place").to_numpy().copy()  # not a view that keeps the values in memory
+            failed = stored.column("reason").null_count < stored.num_rows
+            # Two runs at once may have computed the same rows; either's values will do.
+            if np.isin(places, taken).any() or (self.retry_failed and failed):
+                continue
+            found.append(Checkpoint(name, places, failed))
+            taken = np.concatenate([taken, places])
+        return found
+
+    def checkpoint(self, fragment_id: int, parts: Sequence[Part]) -> Checkpoint:
+        """Store parts of a fragment, so that they are not computed again."""
+        signature = self.signature(self._fragment(fragment_id))
+        kind = self.table.schema.field(self.column).type
+        columns = {
+            "place": pa.chunked_array([part.places for part in parts], type=pa.int64()),
+            "value": pa.chunked_array([part.values for part in parts], type=kind),
+            "reason": pa.chunked_array([part.reasons for part in parts], type=pa.string()),
+        }
+        stored = pa.table(columns).replace_schema_metadata({"signature": signature})
+        name = f"part-{fragment_id}-{uuid.uuid4().hex}"
+        self.records.write_arrow(name, stored)
+        failed = columns["reason"].null_count < stored.num_rows
+        return Checkpoint(name, columns["place"].to_numpy().copy(), failed)
+
+    def read(
+        self, fragment_id: int, done: np.ndarray, *, batch_rows: int
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Yield (physical places, inputs) of the rows still to compute, in order.
+
+        Images that rows only refer to are filled in; `unread` says why one is null all the same.
+
+        Args:
+            done: int64 places to leave out, from `checkpoints`.
+            batch_rows: most rows in a batch; it is smaller where rows are large.
+        """
+        self.unread.clear()
+        references = References(self.table.storage)
+        for places, rows in references.filled(self._scan(fragment_id, done, batch_rows)):
+            if references.unread:
+                reasons = [references.unread.get(uri) for uri in rows.column("uri").to_pylist()]
+                self.unread |= {int(p): str(r) for p, r in zip(places, reasons, strict=True) if r is not None}
+            yield places, rows.select(list(self.inputs))
+
+    def _scan(self, fragment_id: int, done: np.ndarray, batch_rows: int) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """The rows still to compute as they are in the table, with where their images are."""
+        fragment = self._fragment(fragment_id)
+        names = [*self.inputs, *columns_needed(self.table.schema, self.inputs)]
+        with readable(self.table):
+            scanner = fragment.scanner(
+                columns=names,
+                filter=self.condition,
+                with_row_address=True,
+                batch_size=batch_rows,
+                batch_size_bytes=BATCH_BYTES,
+                blob_handling="all_binary",
+            )
+            for batch in scanner.to_batches():
+                places = batch.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
+                batch = batch.select(names)
+                wanted = ~np.isin(places, done) if len(done) else np.ones(len(places), bool)
+                for name in self._awaited_bytes:
+                    wanted &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
+                if not wanted.all():
+                    places, batch = places[wanted], batch.filter(pa.array(wanted))
+                if len(places):
+                    yield places, batch
+
+    def finish(
+        self, fragment_id: int, stored: Sequence[Checkpoint], held: Sequence[Part], tally: tuple[int, Mapping[str, int]]
+    ) -> Finished:
+        """Write the fragment's column file, existing values kept, and record it. It is not visible before a commit.
+
+        Args:
+            stored: from `checkpoints` and `checkpoint`.
+            held: parts that are not stored.
+            tally: rows computed, and those that stayed null by reason.
+
+        Raises:
+            CheckpointGone: another run finished the fragment, and removed what was stored of it.
+        """
+        fragment = self._fragment(fragment_id)
+        signature = self.signature(fragment)
+        if not stored and not held:
+            return Finished(fragment_id, signature, None)
+        file = write_column(
+            self.table,
+            self.table.schema.field(self.column),
+            fragment,
+            lambda: [self._kept(fragment, self.column), *map(self._stored, _lanes(stored)), _values(held)],
+        )
+        finished = Finished(fragment_id, signature, file, None, tally[0], dict(tally[1]))
+        if reasons := self._new_reasons(stored, held):
+            present = reasons_of(self.table.schema, self.column)
+            reasons_file = write_column(
+                self.table,
+                pa.field(error_column(self.column), pa.string()),
+                fragment,
+                lambda: [self._kept(fragment, present, but=reasons[0]) if present else (), [reasons]],
+            )
+            finished = Finished(**{**asdict(finished), "reasons_file": reasons_file})
+        self.records.write_json(f"done-{fragment_id}-{uuid.uuid4().hex}", asdict(finished))
+        for checkpoint in stored:
+            self.records.remove(checkpoint.name)
+        return finished
+
+    def _new_reasons(self, stored: Sequence[Checkpoint], held: Sequence[Part]) -> Chunk | None:
+        """Places whose reason changes, with the reason or null; None when there is nothing to write."""
+        places = [part.places for part in held] + [checkpoint.places for checkpoint in stored]
+        reasons = [part.reasons for part in held]
+        for checkpoint in stored:
+            if checkpoint.failed:
+                reasons.append(pa.array(self._load(checkpoint).column("reason").to_pylist(), pa.string()))
+            else:
+                reasons.append(pa.nulls(len(checkpoint.places), pa.string()))
+        joined = pa.chunked_array(reasons, type=pa.string())
+        clears = self.retry_failed and reasons_of(self.table.schema, self.column)
+        if joined.null_count == len(joined) and not clears:
+            return None
+        order = np.argsort(np.concatenate(places), kind="stable")
+        return np.concatenate(places)[order], joined.combine_chunks().take(pa.array(order))
+
+    def _kept(self, fragment: Any, column: str, but: np.ndarray | None = None) -> Iterator[Chunk]:
+        """Values of a fragment that are there already."""
+        if not files_of(self.table.dataset, fragment, (column,)):
+            return
+        with readable(self.table):
+            scanner = fragment.scanner(
+                columns=[column],
+                filter=f"`{column}` IS NOT NULL",
+                with_row_address=True,
+                batch_size_bytes=BATCH_BYTES // 4,
+                blob_handling="all_binary",
+            )
+            for batch in scanner.to_batches():
+                places = batch.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
+                values = batch.column(column)
+                if but is not None:
+                    rest = ~np.isin(places, but)
+                    places, values = places[rest], values.filter(pa.array(rest))
+                yield places, values
+
+    def _stored(self, lane: Sequence[Checkpoint]) -> Iterator[Chunk]:
+        """Values of checkpoints that follow each other, one loaded at a time."""
+        for checkpoint in lane:
+            for batch in self._load(checkpoint).to_batches():
+                yield batch.column("place").to_numpy(), batch.column("value")
+
+    def _load(self, checkpoint: Checkpoint) -> pa.Table:
+        rows = self.records.read_arrow(checkpoint.name)
+        if rows is None:
+            raise CheckpointGone(checkpoint.name)
+        return rows
+
+    def _fragment(self, fragment_id: int) -> Any:
+        fragment = self.table.dataset.get_fragment(fragment_id)
+        assert fragment is not None, "fragments of a pinned version do not go away"
+        return fragment
+
+    def signature(self, fragment: Any) -> str:
+        """What the values of a fragment depend on; see `signature_of`."""
+        return signature_of(self.table.dataset, fragment, self.column, self.inputs)
+
+
+def signature_of(dataset: lance.LanceDataset, fragment: Any, column: str, inputs: Sequence[str]) -> str:
+    """What the values of a fragment depend on: its rows, the very columns, and the files that hold them.
+
+    The column itself is among them: another writer may have filled it meanwhile.
+    """
+    if fragment.physical_rows is None:
+        raise StorageError(f"fragment {fragment.fragment_id} does not say how many rows it has")
+    names = (*inputs, column)
+    marks = {name: mark_of(dataset.schema.field(name)) for name in names}
+    files = files_of(dataset, fragment, names)
+    return json.dumps({"rows": fragment.physical_rows, "columns": marks, "files": files}, sort_keys=True)
+
+
+def _lanes(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
+    """Checkpoints in as few rows as can be, in each of which one begins behind the end of the one before."""
+    lanes: list[list[Checkpoint]] = []
+    for checkpoint in sorted(checkpoints, key=lambda c: int(c.places[0])):
+        free = next((lane for lane in lanes if lane[-1].places[-1] < checkpoint.places[0]), None)
+        if free is None:
+            lanes.append([checkpoint])
+        else:
+            free.append(checkpoint)
+    return lanes
+
+
+def _values(parts: Sequence[Part]) -> Iterator[Chunk]:
+    for part in parts:
+        yield part.places, part.values
+
+
+@contextmanager
+def readable(table: Table) -> Iterator[None]:
+    """Translate errors of reading a pinned version, and tell one that was cleaned away from one that never was.
+
+    Raises:
+        ConcurrentChangeError: a clean-up removed the version while it was read.
+    """
+    try:
+        with translated(table.uri, "reading"):
+            yield
+    except NotFoundError as error:
+        raise ConcurrentChangeError(
+            f"version {table.version} of {redact(table.uri)} was cleaned away while it was read",
+            hint="run the same command again",
+        ) from error

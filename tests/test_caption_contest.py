@@ -1,0 +1,85 @@
+"""The pipeline: one run at a time in a folder, and figures that are those of its own models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import clipdata as cd
+from clipdata.errors import TransientError
+from clipdata.folder_lock import alone_in
+from pipelines.caption_contest import ContestSettings, run_caption_contest
+from tests.contests import contest_rows
+from tests.tiny_models import tiny_encoder
+
+TRAINING = {"epochs": "1", "batch_size": "8"}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures and questions of a small contest."""
+    folder = tmp_path_factory.mktemp("sources")
+    rows = contest_rows(40)
+    (folder / "images").mkdir()
+    for name, data in zip(rows["path"].to_pylist(), rows["image"].to_pylist(), strict=True):
+        (folder / "images" / name).write_bytes(data)
+    questions = rows.select(["caption_choices", "label_ind", "split"]).append_column("filename", rows["path"])
+    pq.write_table(questions.rename_columns(["caption_choices", "label", "split", "filename"]), folder / "meta.parquet")
+    for seed in (0, 1):
+        tiny_encoder(folder, seed=seed)
+    return folder
+
+
+def settings(sources: Path, out: Path, *, seed: int = 0) -> ContestSettings:
+    return ContestSettings(
+        images=str(sources / "images"),
+        metadata=str(sources / "meta.parquet"),
+        model=str(sources / f"tiny-{seed}"),
+        out=str(out),
+        training=TRAINING,
+        device="cpu",
+    )
+
+
+def test_a_second_run_in_the_same_folder_is_kept_out_before_it_writes(sources: Path, tmp_path: Path) -> None:
+    with alone_in(tmp_path, "clipdata run caption-contest"), pytest.raises(TransientError, match="at work in"):
+        run_caption_contest(settings(sources, tmp_path))
+    assert not list(tmp_path.glob("*.lance"))
+
+
+def test_another_model_in_the_same_folder_gives_its_own_figures_and_says_what_it_replaced(
+    sources: Path, tmp_path: Path
+) -> None:
+    alone = run_caption_contest(settings(sources, tmp_path / "alone", seed=1)).comparison.figures()
+    first = run_caption_contest(settings(sources, tmp_path / "shared", seed=0)).comparison.figures()
+
+    second = run_caption_contest(settings(sources, tmp_path / "shared", seed=1))
+
+    assert second.comparison.figures() == alone != first
+    assert len(list((tmp_path / "shared" / "runs").iterdir())) == 2
+    again = run_caption_contest(settings(sources, tmp_path / "shared", seed=1))
+    assert not again.changed
+
+
+@pytest.mark.parametrize("trunk", [None, "image_trunk"])
+def test_figures_of_another_runs_columns_are_refused(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trunk: str | None
+) -> None:
+    """Another machine, which no lock keeps out, maps the baseline again while this run trains."""
+    other = cd.load_encoder(str(sources / "tiny-1"), device="cpu")
+    train = cd.train
+
+    def train_while_another_maps(table, *arguments, **options):
+        done = train(table, *arguments, **options)
+        theirs = table.latest()
+        if trunk:
+            cd.map_column(theirs, cd.steps.ImageTrunk(other), trunk, overwrite=True)
+        scores = cd.steps.ChoiceScores(other, "caption_choices", trunk=trunk)
+        cd.map_column(theirs, scores, "scores", overwrite=True)
+        return done
+
+    monkeypatch.setattr(cd, "train", train_while_another_maps)
+    with pytest.raises(TransientError, match="another run writes to"):
+        run_caption_contest(settings(sources, tmp_path))

@@ -1,0 +1,65 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clipdata.errors import StorageError, TransientError
+from clipdata.folder_lock import FILE, alone_in
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from clipdata.folder_lock import alone_in
+with alone_in(Path(sys.argv[1]), "run caption-contest"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_process_is_told_who_is_at_work_and_a_killed_one_leaves_nothing(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+
+        held = rf"run caption-contest \(process {holder.pid} on (.|\n)*--out"
+        with pytest.raises(TransientError, match=held) as refused, alone_in(tmp_path, "second"):
+            pass
+        assert refused.value.exit_code == 5
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+
+    with alone_in(tmp_path, "test"):
+        assert "test" in (tmp_path / FILE).read_text()
+
+
+def test_the_same_process_is_kept_out_too_and_lets_go_after_an_error(tmp_path: Path) -> None:
+    def kept_out() -> None:
+        with pytest.raises(TransientError, match="first"), alone_in(tmp_path / "new" / "folder", "second"):
+            pass
+        raise KeyError
+
+    with pytest.raises(KeyError), alone_in(tmp_path / "new" / "folder", "first"):
+        kept_out()
+    with alone_in(tmp_path / "new" / "folder", "third"):
+        pass
+
+
+def test_a_file_of_something_else_stands_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("[1")
+    with alone_in(tmp_path, "first"), pytest.raises(TransientError, match="first"), alone_in(tmp_path, "second"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write to"), alone_in(tmp_path / "file" / "out", "test"):
+        pass
