@@ -41,13 +41,14 @@ class Batch(dict[str, Any]):
 def second_batching() -> UsageError:
     """What to say to a loader that makes batches of batches."""
     return UsageError(
-        "this loader makes batches of the stream's batches, and would stack them to one dimension more",
-        hint="pass batch_size=None to DataLoader, since a stream makes whole batches itself; or pass batch_size=None to "
-        "Stream, which then gives single rows to whatever makes batches of them (a Trainer, for instance)",
+        "this loader would stack the stream's batches to one dimension more; a stream makes whole batches itself, "
+        "and expects DataLoader(stream, batch_size=None)",
+        hint="or pass batch_size=None to Stream, which then gives single rows to whatever makes batches of them, such "
+        "as a Trainer",
     )
 
 
-def _refuse_to_stack(batch: Any, *, collate_fn_map: Any = None) -> NoReturn:
+def _refuse_to_stack(*_: Any, **__: Any) -> NoReturn:
     raise second_batching()
 
 

@@ -19,8 +19,8 @@ its tensors then have the shapes of any other batch with B = 0.
 The order is that of `plan`. Three ways to go on where a run stopped, none of which reads a row again:
 
     in one process, or load()   stream.state_dict() after any batch; stream.load_state_dict(state) before iterating
-    DataLoader                  the newest batch's cursor: stream.load_state_dict({"epoch": cursor[0], "batch": cursor[1]})
-    torchdata's StatefulDataLoader   its own state_dict() and load_state_dict(), which call the stream's in each worker
+    DataLoader                  the newest batch's cursor, as stream.load_state_dict({"epoch": …, "batch": …})
+    StatefulDataLoader (torchdata)   its own state_dict() and load_state_dict(), which call the stream's in each worker
 
 `loader.load(stream, num_workers)` is the way to use worker processes; a plain
 `DataLoader(stream, batch_size=None, num_workers=…, multiprocessing_context="forkserver")` works as well (a stream makes
@@ -71,7 +71,7 @@ class Stream(IterableDataset[Any]):
     Args:
         table: pinned to a version; workers open it by themselves.
         columns: what a batch holds; as a mapping, entry of the batch → column of the table.
-        batch_size: rows of a batch over all ranks; a rank gets batch_size / world_size of them. None yields single rows.
+        batch_size: rows of a batch over all ranks; a rank gets batch_size / world_size. None yields single rows.
         where: SQL condition on the rows.
         rows: int64 offsets of the rows instead, ascending; `where` then only words messages.
         seed: of the order.

@@ -1,7 +1,8 @@
-"""Encoded images of a batch to one uint8 tensor, in threads: decoding and resizing release the interpreter lock.
+"""Encoded images of a batch to one uint8 tensor, in threads that live as long as the stream is read.
 
-A picture that several rows of a batch share is decoded once. It knows Arrow and images; what a model wants done to the
-pixels is handed in. Shapes: B images of a batch, C = 3 channels, H and W as the model wants them.
+Decoding itself is that of `images.batches`, which map uses as well: each distinct picture of a batch once. It knows
+Arrow and images; what a model wants done to the pixels is handed in.
+Shapes: B images of a batch, C = 3 channels, H and W as the model wants them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import pyarrow as pa
 import torch
 
 from clipdata.errors import ImageRefused
-from clipdata.images import ImageLimits, decode
+from clipdata.images.batches import NO_IMAGE, decode_batch
 
 Prepare = Callable[[np.ndarray], torch.Tensor]
 """Pixels uint8 [any height, any width, 3] to a tensor uint8 [C, H, W], the same size for every image."""
-
-_ABSENT = ImageRefused("missing", "the row holds neither the image nor a uri to read it from")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Decoded:
     """
 
     image_BCHW: torch.Tensor
-    refused: dict[int, ImageRefused]
+    refused: Mapping[int, ImageRefused]
 
 
 class ImageDecoder:
@@ -42,12 +41,10 @@ class ImageDecoder:
     Args:
         prepare: makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
-        limits: what an image may cost.
     """
 
-    def __init__(self, prepare: Prepare, *, num_threads: int, limits: ImageLimits | None = None) -> None:
+    def __init__(self, prepare: Prepare, *, num_threads: int) -> None:
         self._prepare = prepare
-        self._limits = limits or ImageLimits()
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="clipdata-decode")
         self._shape_CHW: tuple[int, ...] | None = None
 
@@ -60,38 +57,17 @@ class ImageDecoder:
 
         Args:
             images: original bytes.
-            unread: place → why there is a null.
+            unread: place → why the file that holds the image could not be read.
         """
-        refused: dict[int, ImageRefused] = {}
-        places_of: dict[bytes, list[int]] = {}
-        for place, image in enumerate(images):
-            if image.is_valid:
-                places_of.setdefault(image.as_py(), []).append(place)
-            else:
-                refused[place] = unread.get(place, _ABSENT)
-        outcomes = self._pool.map(self._one, places_of)
-        image_BCHW: torch.Tensor | None = None
-        for places, outcome in zip(places_of.values(), outcomes, strict=True):
-            if isinstance(outcome, ImageRefused):
-                refused |= dict.fromkeys(places, outcome)
-                continue
-            if image_BCHW is None:
-                image_BCHW = torch.empty((len(images), *outcome.shape), dtype=torch.uint8)
-                self._shape_CHW = tuple(outcome.shape)
-            for place in places:
-                image_BCHW[place] = outcome
-        if image_BCHW is None:
-            image_BCHW = torch.empty((len(images), *self._shape()), dtype=torch.uint8)
-        return Decoded(image_BCHW, refused)
-
-    def _one(self, encoded: bytes) -> torch.Tensor | ImageRefused:
-        try:
-            return self._prepare(decode(encoded, self._limits))
-        except ImageRefused as refusal:
-            return refusal
+        decoded = decode_batch(images, self._prepare, self._pool)
+        shape_CHW = tuple(decoded.pixels[0].shape) if decoded.pixels else self._shape()
+        self._shape_CHW = shape_CHW
+        image_BCHW = torch.empty((len(images), *shape_CHW), dtype=torch.uint8)
+        for place, image in enumerate(decoded.image_of_row.tolist()):
+            if image != NO_IMAGE:
+                image_BCHW[place] = decoded.pixels[image]
+        return Decoded(image_BCHW, {**decoded.refused, **unread})
 
     def _shape(self) -> tuple[int, ...]:
         """What a prepared image looks like, also before there is any."""
-        if self._shape_CHW is None:
-            self._shape_CHW = tuple(self._prepare(np.zeros((32, 32, 3), np.uint8)).shape)
-        return self._shape_CHW
+        return self._shape_CHW or tuple(self._prepare(np.zeros((32, 32, 3), np.uint8)).shape)

@@ -137,7 +137,7 @@ class Fetcher:
         yield from held.hand_out()
 
     def _read_pieces(self, held: _Held) -> bool:
-        """Read pieces of a group until all are there, or until it is too heavy and has been cut; True for the latter."""
+        """Read pieces of a group until all are there, or it is too heavy and has been cut; True for the latter."""
 
         def read(offsets: np.ndarray) -> tuple[np.ndarray, pa.Table]:
             return offsets, self._table.take(offsets, self._columns)

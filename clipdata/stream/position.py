@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -28,7 +28,7 @@ _TIMES_TOLD, _EPOCH, _BATCH, _ENDED = range(4)
 class Place:
     """Where an iteration begins, or a stream stands."""
 
-    cursor: Cursor = Cursor()
+    cursor: Cursor = field(default_factory=Cursor)
     lane: Lane | None = None
 
 
