@@ -344,7 +344,7 @@ def test_an_error_in_a_worker_arrives_as_it_was_raised(rows, tmp_path):
     with pytest.raises(SchemaError) as caught:
         list(load(stream, 1))
 
-    assert caught.value.message.endswith("50 of 50 rows hold no 'empty'; a stream needs a value in every row")
+    assert "50 of 50 rows hold no 'empty' yet, such as row " in caught.value.message
     assert caught.value.hint.startswith("clipdata map")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from clipdata.encoder import Encoder
 from clipdata.errors import TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
-from clipdata.stream import Stream
 from clipdata.training.config import TrainConfig
 from clipdata.training.left_out import LeftOut
 from clipdata.training.loop import train
@@ -23,10 +21,6 @@ from tests.contests import contest_rows, contest_table
 from tests.telling import Told
 from tests.test_training_length import Stopper, weights
 from tests.tiny_models import tiny_encoder
-
-pytestmark = pytest.mark.skipif(
-    "on_bad_image" not in inspect.signature(Stream.__init__).parameters, reason="waits for the stream"
-)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ plan.py       the order of rows, as arithmetic
 fetch.py      reading the rows of several batches at once
 decode.py     images of a batch to one tensor
 columns.py    Arrow columns to tensors and lists
-assembly.py   rows to a batch
+assembly.py   rows to a batch, and a batch to samples
+turns.py      numbered batches, made ahead
+position.py   where a stream stands, heard by workers
 dataset.py    Stream, the torch dataset
 loader.py     worker processes for it
 """

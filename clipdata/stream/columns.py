@@ -7,20 +7,22 @@ from collections.abc import Sequence
 import pyarrow as pa
 import torch
 
+from clipdata.schema import is_of
+
 
 def is_image(kind: pa.DataType) -> bool:
     """Tell whether a column holds encoded images."""
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return is_of("bytes", kind)
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Tell whether a column holds one text a row."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_of("text", kind)
 
 
 def is_texts(kind: pa.DataType) -> bool:
     """Tell whether a column holds a list of texts a row."""
-    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_text(kind.value_type)
+    return is_of("texts", kind)
 
 
 def is_vector(kind: pa.DataType) -> bool:
@@ -32,7 +34,7 @@ def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
     """Turn the rows of one column into a batch.
 
     Args:
-        column: without nulls.
+        column: without nulls; of any number of rows, none included.
 
     Returns:
         Numbers and booleans: tensor [B]. Vectors: tensor [B, T]. Anything else (texts, lists of texts): a list of B.
@@ -40,10 +42,10 @@ def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
     """
     kind = column.type
     if _is_number(kind):
-        return torch.from_numpy(column.to_numpy().copy())
+        return torch.from_numpy(_one(column).to_numpy(zero_copy_only=False).copy())
     if is_vector(kind):
-        values = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]) if column.num_chunks else pa.array([])
-        return torch.from_numpy(values.to_numpy(zero_copy_only=False).reshape(-1, kind.list_size).copy())
+        values = _one(column).flatten().to_numpy(zero_copy_only=False)
+        return torch.from_numpy(values.reshape(-1, kind.list_size).copy())
     return column.to_pylist()
 
 
@@ -72,6 +74,11 @@ def distinct_texts(rows: Sequence[Sequence[str]]) -> tuple[list[str], torch.Tens
         torch.tensor(index, dtype=torch.int64),
         torch.tensor([len(row) for row in rows], dtype=torch.int64),
     )
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """All rows of a column as one array, with the column's type when there are none."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -1,6 +1,6 @@
 """Stream: a table as a resumable, shuffled, sharded torch dataset of batches.
 
-    for batch in Stream(table, ["image", "label_ind"], batch_size=64, prepare=…): ...
+    for batch in Stream(table, ["image", "label_ind"], batch_size=64, prepare=encoder.prepare): ...
 
 A batch is a dict:
 
@@ -11,36 +11,47 @@ A batch is a dict:
     text_counts       int64 [B]: texts of each row                                   (lists of texts only)
     offsets           int64 [B], positions among the table's live rows
     cursor            (epoch, batch) of the batch that comes next
+    left_out          reason → offsets of rows whose image cannot be used            (on_bad_image="leave_out" only)
+
+Every rank gets the same number of batches. With drop_last=False, or when rows are left out, a batch may hold no row;
+its tensors then have the shapes of any other batch with B = 0.
 
 The order is that of `plan`. Three ways to go on where a run stopped, none of which reads a row again:
 
-    in one process    stream.state_dict() after any batch; stream.load_state_dict(state) before iterating
-    DataLoader        the newest batch's cursor: stream.load_state_dict({"epoch": cursor[0], "batch": cursor[1]})
-    torchdata's StatefulDataLoader   its own state_dict() and load_state_dict(), which call the stream's in each worker
+    in one process, or load()   stream.state_dict() after any batch; stream.load_state_dict(state) before iterating
+    DataLoader                  the newest batch's cursor, as stream.load_state_dict({"epoch": …, "batch": …})
+    StatefulDataLoader (torchdata)   its own state_dict() and load_state_dict(), which call the stream's in each worker
 
 `loader.load(stream, num_workers)` is the way to use worker processes; a plain
 `DataLoader(stream, batch_size=None, num_workers=…, multiprocessing_context="forkserver")` works as well (a stream makes
-whole batches itself), with `set_epoch` called before every epoch. This module must not know models or training.
+whole batches itself), with `set_epoch` called before every epoch, which workers that live on hear.
+
+With `batch_size=None` a stream yields single rows as dicts of the same entries without B (and without `cursor`;
+`tokens` of a list of texts is [texts of the row, L]), for whatever makes batches by itself:
+`DataLoader(stream, batch_size=32, num_workers=…)`, or a Trainer, which shares rows out among its processes too and
+wants `rank=0, world_size=1`. Each row comes once, whatever the number of workers.
+
+Pixels are what `prepare` makes of them: training streams `encoder.prepare.with_fidelity("fast")`, which may differ from
+open_clip's own transform by a level, and whoever stores values uses the exact one.
+This module must not know models or training.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
-from clipdata.cores import num_cores
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
-from clipdata.prefetch import prefetch
 from clipdata.storage import redact
-from clipdata.stream.assembly import Batch, Request, Tokenize, assemble, refuse_nulls
-from clipdata.stream.decode import ImageDecoder, Prepare
-from clipdata.stream.fetch import Fetcher, Slot
+from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
+from clipdata.stream.decode import Prepare
 from clipdata.stream.plan import (
     CLUMP_ROWS,
     ORDER_VERSION,
@@ -50,18 +61,17 @@ from clipdata.stream.plan import (
     check_ranks,
     worker_batches,
 )
+from clipdata.stream.position import Lane, Place, Position
+from clipdata.stream.turns import Turn, Turns
 
-MAX_THREADS = 16
-BATCHES_AHEAD = 2
 
-
-class Stream(IterableDataset[Batch]):
+class Stream(IterableDataset[Any]):
     """Batches of a table's rows, in an order that depends on table version, filter, seed and epoch alone.
 
     Args:
         table: pinned to a version; workers open it by themselves.
-        columns: what a batch holds.
-        batch_size: rows of a batch over all ranks; a rank gets batch_size / world_size of them.
+        columns: what a batch holds; as a mapping, entry of the batch → column of the table.
+        batch_size: rows of a batch over all ranks; a rank gets batch_size / world_size. None yields single rows.
         where: SQL condition on the rows.
         rows: int64 offsets of the rows instead, ascending; `where` then only words messages.
         seed: of the order.
@@ -73,20 +83,23 @@ class Stream(IterableDataset[Batch]):
         prepare: what makes a model's uint8 [3, H, W] of decoded pixels; needed for image columns. Workers get a
             pickled copy.
         texts, tokenize: the column to tokenize, and what does it.
+        on_bad_image: "refuse" ends with an error that names the row. "leave_out" takes a row whose image is missing or
+            damaged out of its batch and counts it in `left_out`; no rank gets fewer batches by it.
         num_threads: images decoded at the same time; by default this process's share of the machine's cores.
         clump_rows, window_rows: see `plan`; they are part of the order.
 
     Raises:
         SchemaError: a column is missing.
+        UsageError: a column takes a name that a batch needs for itself, or an argument is wrong.
         ConfigError: too few rows for one batch, or the ranks cannot share a batch evenly.
     """
 
     def __init__(
         self,
         table: AnyTable,
-        columns: Sequence[str],
+        columns: Sequence[str] | Mapping[str, str],
         *,
-        batch_size: int,
+        batch_size: int | None,
         where: str | None = None,
         rows: np.ndarray | None = None,
         seed: int = 0,
@@ -99,53 +112,73 @@ class Stream(IterableDataset[Batch]):
         prepare: Prepare | None = None,
         texts: str | None = None,
         tokenize: Tokenize | None = None,
+        on_bad_image: OnBadImage = "refuse",
         num_threads: int | None = None,
         clump_rows: int = CLUMP_ROWS,
         window_rows: int = WINDOW_ROWS,
     ) -> None:
-        self._rank = int(os.environ.get("RANK", "0")) if rank is None else rank
-        self._world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
-        check_ranks(batch_size, self._rank, self._world_size)
-        self._request = Request(tuple(columns), texts, tokenize)
+        rank = int(os.environ.get("RANK", "0")) if rank is None else rank
+        world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
+        self._of_samples = batch_size is None
+        turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
+        check_ranks(turn_rows, rank, world_size)
+        request = Request.of(columns, texts, tokenize, on_bad_image)
         # Another handle, because the caller's moves to a newer version when a column is mapped through it.
         self._table = table = as_table(table).pinned()
-        self._request.check(table, can_prepare=prepare is not None)
-        self._where, self._prepare, self._num_threads = where, prepare, num_threads
-        self._rows = table.offsets(where) if rows is None and where is not None else rows
-        num_rows = table.num_rows if self._rows is None else len(self._rows)
-        self.plan = Plan(num_rows, batch_size, seed, shuffle, drop_last, clump_rows, window_rows)
+        request.check(table, can_prepare=prepare is not None)
+        self._where = where
+        rows = table.offsets(where) if rows is None and where is not None else rows
+        num_rows = table.num_rows if rows is None else len(rows)
+        self.plan = Plan(num_rows, turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
             found = f"batch_size is {batch_size}, and {num_rows:,} rows are to be streamed; expected at least one batch"
             hint = f"use a batch_size of at most {num_rows}" if num_rows else "check the filter"
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
+        self._turns = Turns(
+            table=self._table,
+            request=request,
+            plan=self.plan,
+            rows=rows,
+            where=where,
+            rank=rank,
+            world_size=world_size,
+            of_samples=self._of_samples,
+            prepare=prepare,
+            num_threads=num_threads,
+        )
         self._until_epoch = until_epoch
-        self.set_epoch(epoch)
+        self._position = Position(Cursor(epoch, 0))
+        self._left_out: dict[str, set[int]] = {}
         self._home = os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._home = os.getpid()
 
     def __len__(self) -> int:
-        """Batches of one epoch, or of all the epochs up to `until_epoch`."""
+        """Batches (or single rows) of one epoch, or of all the epochs up to `until_epoch`."""
         if self._until_epoch is None:
             return self.plan.num_batches
-        return max(self._until_epoch - self._start.epoch, 0) * self.plan.num_batches
+        return max(self._until_epoch - self._position.start.cursor.epoch, 0) * self.plan.num_batches
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Reason → number of rows that were left out so far because their image cannot be used.
+
+        A row counts once, in however many epochs it is met. Rows met by workers count when the stream is iterated
+        through `load`; a plain DataLoader's batches carry them in their entry `left_out`.
+        """
+        return {reason: len(offsets) for reason, offsets in sorted(self._left_out.items())}
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the next iteration at the start of an epoch."""
-        self._start = self._position = Cursor(epoch, 0)
-        # Of a state taken inside a DataLoader worker: how many there were, and the epoch before which they would stop.
-        self._start_lane: tuple[int, int] | None = None
-        self._lane: tuple[int, int] | None = None
+        """Begin the next iteration at the start of an epoch, in workers as well."""
+        self._position.tell(Place(Cursor(epoch, 0)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker."""
-        state = {"epoch": self._position.epoch, "batch": self._position.batch, **self._identity()}
-        return state if self._lane is None else {**state, "lane": list(self._lane)}
+        now = self._position.now
+        state = {"epoch": now.cursor.epoch, "batch": now.cursor.batch, **self._identity()}
+        return state if now.lane is None else {**state, "lane": list(now.lane)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin the next iteration where a state was taken.
@@ -164,66 +197,58 @@ class Stream(IterableDataset[Batch]):
         ]
         if problems:
             raise ConfigError(problems, what="stream state of another stream")
-        self._start = self._position = Cursor(int(state["epoch"]), int(state["batch"]))
-        self._start_lane = self._lane = tuple(state["lane"]) if "lane" in state else None
+        lane = (int(state["lane"][0]), int(state["lane"][1])) if "lane" in state else None
+        self._position.tell(Place(Cursor(int(state["epoch"]), int(state["batch"])), lane))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
+        # The loop that collects items for a DataLoader's own batches; it would also take those of a Trainer.
+        asking = sys._getframe(1).f_locals.get("self")
+        if not self._of_samples and getattr(asking, "auto_collation", False):
+            raise second_batching()
+        return self._items(self.turns())
+
+    @staticmethod
+    def _items(turns: Generator[Turn, None, None]) -> Generator[Any, None, None]:
+        with closing(turns):
+            for turn in turns:
+                if turn.item is not None:
+                    yield turn.item
+
+    def turns(self) -> Generator[Turn, None, None]:
+        """Begin an iteration, and hand out turn by turn: what `load` needs to follow in the stream it was given."""
         worker, num_workers = self._worker()
+        begun, until = self._position.begin(self._until_epoch)
+        if begun.lane is not None:
+            worker = 0
+            if begun.lane[0] != num_workers:
+                raise UsageError(f"the state was taken with {begun.lane[0]} workers, and there are {num_workers} now")
         total = self.plan.num_batches
-        first = self._start.epoch * total + self._start.batch
-        until = self._start.epoch + 1 if self._until_epoch is None else self._until_epoch
-        if self._start_lane is not None:
-            worker, (lanes, until) = 0, self._start_lane
-            if lanes != num_workers:
-                raise UsageError(f"the state was taken with {lanes} workers, and there are {num_workers} now")
+        first = begun.cursor.epoch * total + begun.cursor.batch
         numbers = worker_batches(first, until * total, worker, num_workers)
-        lane = (num_workers, until) if get_worker_info() else None
-        for number, batch in zip(numbers, self._batches(numbers), strict=True):
-            self._lane, self._position = lane, Cursor(*divmod(number + num_workers, total))
-            yield batch
-        self.set_epoch(max(until, self._start.epoch))
+        return self._follow(self._turns.read(numbers), (num_workers, until) if get_worker_info() else None, until)
 
-    def _batches(self, numbers: range) -> Generator[Batch, None, None]:
-        """Read, decode and tokenize in a thread, some batches ahead of whoever trains on them."""
-        share = max(num_cores() // self._worker()[1], 1)
-        num_threads = self._num_threads or min(share, MAX_THREADS)
-        ahead = prefetch(self._assembled(numbers, num_threads), max_items=BATCHES_AHEAD)
-        try:
-            yield from ahead
-        finally:
-            ahead.close()
+    def hear(self, turn: Turn) -> None:
+        """Stand behind a turn that a worker's copy of the stream handed out."""
+        self._position.move(Place(self._turns.cursor(turn.number + 1)))
+        self._count(turn)
 
-    def _assembled(self, numbers: range, num_threads: int) -> Generator[Batch, None, None]:
-        fetcher = Fetcher(self._table, self._request.read_columns(self._table))
-        rows = prefetch(fetcher.read(self._slots(numbers)), max_items=1)
-        decoder = None
-        if self._prepare is not None:
-            decoder = ImageDecoder(self._prepare, self._table.storage, num_threads=num_threads)
-        try:
-            for slot, found in rows:
-                yield self._assemble(slot, found, decoder)
-        finally:
-            rows.close()
-            if decoder is not None:
-                decoder.close()
+    def hear_end(self) -> None:
+        """Stand where the next iteration begins, after workers came to the end of this one."""
+        epoch = self._position.start.cursor.epoch
+        self._position.end(epoch + 1 if self._until_epoch is None else self._until_epoch, warn_of_repeats=False)
 
-    def _assemble(self, slot: Slot, found: pa.Table, decoder: ImageDecoder | None) -> Batch:
-        refuse_nulls(self._request, self._table, found, where=self._where)
-        return assemble(self._request, slot, found, decoder)
+    def _follow(self, turns: Generator[Turn, None, None], lane: Lane | None, until: int) -> Generator[Turn, None, None]:
+        step = 1 if lane is None else lane[0]
+        with closing(turns):
+            for turn in turns:
+                self._position.move(Place(self._turns.cursor(turn.number + step), lane))
+                self._count(turn)
+                yield turn
+        self._position.end(until, warn_of_repeats=self.plan.shuffle)
 
-    def _slots(self, numbers: range) -> Generator[Slot, None, None]:
-        order = None
-        for number in numbers:
-            epoch, batch = divmod(number, self.plan.num_batches)
-            if order is None or order.epoch != epoch:
-                order = self.plan.order(epoch)
-            positions = order.positions(*self.plan.share(batch, self._rank, self._world_size))
-            yield Slot(
-                cursor=Cursor(epoch, batch),
-                following=Cursor(*divmod(number + 1, self.plan.num_batches)),
-                offsets=positions if self._rows is None else self._rows[positions],
-                window=(epoch, self.plan.window_of(batch)),
-            )
+    def _count(self, turn: Turn) -> None:
+        for reason, offsets in turn.left_out.items():
+            self._left_out.setdefault(reason, set()).update(offsets)
 
     def _worker(self) -> tuple[int, int]:
         info = get_worker_info()

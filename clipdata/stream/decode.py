@@ -1,24 +1,38 @@
-"""Encoded images of a batch to one uint8 tensor, in threads: decoding and resizing release the interpreter lock.
+"""Encoded images of a batch to one uint8 tensor, in threads that live as long as the stream is read.
 
-It knows Arrow and images; what a model wants done to the pixels is handed in.
+Decoding itself is that of `images.batches`, which map uses as well: each distinct picture of a batch once. It knows
+Arrow and images; what a model wants done to the pixels is handed in.
 Shapes: B images of a batch, C = 3 channels, H and W as the model wants them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from clipdata.errors import ImageRefused
-from clipdata.images import ImageLimits, decode
-from clipdata.storage import Storage, redact
+from clipdata.images.batches import NO_IMAGE, decode_batch
 
 Prepare = Callable[[np.ndarray], torch.Tensor]
 """Pixels uint8 [any height, any width, 3] to a tensor uint8 [C, H, W], the same size for every image."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images of a batch.
+
+    Args:
+        image_BCHW: uint8 [B, C, H, W]; what a refused image leaves is undefined.
+        refused: place in the batch → why its image cannot be used.
+    """
+
+    image_BCHW: torch.Tensor
+    refused: Mapping[int, ImageRefused]
 
 
 class ImageDecoder:
@@ -26,64 +40,34 @@ class ImageDecoder:
 
     Args:
         prepare: makes a model's input of decoded pixels.
-        storage: reaches the files of tables that hold images by reference.
         num_threads: images decoded at the same time.
-        limits: what an image may cost.
     """
 
-    def __init__(
-        self, prepare: Prepare, storage: Storage, *, num_threads: int, limits: ImageLimits | None = None
-    ) -> None:
+    def __init__(self, prepare: Prepare, *, num_threads: int) -> None:
         self._prepare = prepare
-        self._storage = storage
-        self._limits = limits or ImageLimits()
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="clipdata-decode")
+        self._shape_CHW: tuple[int, ...] | None = None
 
     def close(self) -> None:
         """End the threads, leaving out images that are not begun."""
         self._pool.shutdown(cancel_futures=True)
 
-    def batch(self, images: pa.ChunkedArray, uris: pa.ChunkedArray | None, offsets: np.ndarray) -> torch.Tensor:
-        """Decode the images of a batch.
+    def batch(self, images: pa.ChunkedArray, unread: Mapping[int, ImageRefused]) -> Decoded:
+        """Decode the images of a batch, each distinct one once.
 
         Args:
-            images: original bytes; a null is read from its `uri`.
-            uris: where the files are, for images held by reference.
-            offsets: int64 [B], positions in the table, for messages.
-
-        Returns:
-            uint8 [B, C, H, W].
-
-        Raises:
-            ImageRefused: an image cannot be used; the message says which row.
+            images: original bytes.
+            unread: place → why the file that holds the image could not be read.
         """
+        decoded = decode_batch(images, self._prepare, self._pool)
+        shape_CHW = tuple(decoded.pixels[0].shape) if decoded.pixels else self._shape()
+        self._shape_CHW = shape_CHW
+        image_BCHW = torch.empty((len(images), *shape_CHW), dtype=torch.uint8)
+        for place, image in enumerate(decoded.image_of_row.tolist()):
+            if image != NO_IMAGE:
+                image_BCHW[place] = decoded.pixels[image]
+        return Decoded(image_BCHW, {**decoded.refused, **unread})
 
-        def one(place: int) -> torch.Tensor:
-            data = images[place].as_buffer() if images[place].is_valid else None
-            uri = uris[place].as_py() if uris is not None else None
-            try:
-                encoded = memoryview(data) if data is not None else self._read(uri)
-                return self._prepare(decode(encoded, self._limits))
-            except ImageRefused as refused:
-                named = f"row {offsets[place]}" + (f" ({redact(uri)})" if uri else "")
-                raise ImageRefused(refused.reason, f"{named}: {refused.detail}") from refused
-
-        futures = [self._pool.submit(one, place) for place in range(len(images))]
-        image_BCHW: torch.Tensor | None = None
-        for place, future in enumerate(futures):
-            image_CHW = future.result()
-            if image_BCHW is None:
-                image_BCHW = torch.empty((len(futures), *image_CHW.shape), dtype=torch.uint8)
-            image_BCHW[place] = image_CHW
-        return image_BCHW if image_BCHW is not None else torch.empty((0, 3, 0, 0), dtype=torch.uint8)
-
-    def _read(self, uri: str | None) -> bytes:
-        if not uri:
-            raise ImageRefused("missing", "the row holds neither the image nor a uri to read it from")
-        filesystem, path = self._storage.filesystem(uri)
-        try:
-            return filesystem.cat_file(path)
-        except FileNotFoundError as error:
-            raise ImageRefused("missing", "the file is gone") from error
-        except OSError as error:
-            raise ImageRefused("unreadable", redact(str(error))) from error
+    def _shape(self) -> tuple[int, ...]:
+        """What a prepared image looks like, also before there is any."""
+        return self._shape_CHW or tuple(self._prepare(np.zeros((32, 32, 3), np.uint8)).shape)

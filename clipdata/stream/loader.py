@@ -9,27 +9,30 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from clipdata.errors import ClipdataError
-from clipdata.stream.assembly import Batch
 from clipdata.stream.dataset import Stream
+from clipdata.stream.turns import Turn
 
 
-class _ErrorsAsItems(IterableDataset["Batch | ClipdataError"]):
-    """Hands a worker's error over as an item; torch would rebuild it from text and lose what it says to do."""
+class _Turns(IterableDataset["Turn | ClipdataError"]):
+    """Hands over a worker's turns, and its error as an item; torch would rebuild it from text and lose its hint."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
-    def __iter__(self) -> Iterator[Batch | ClipdataError]:
+    def __iter__(self) -> Iterator[Turn | ClipdataError]:
         try:
-            yield from self._stream
+            yield from self._stream.turns()
         except ClipdataError as error:
             yield error
 
 
 def load(
     stream: Stream, num_workers: int = 0, *, prefetch_factor: int = 2, pin_memory: bool = False
-) -> Generator[Batch, None, None]:
-    """Yield a stream's batches, in its order.
+) -> Generator[Any, None, None]:
+    """Yield a stream's batches (or single rows), in its order.
+
+    Whatever the number of workers, the stream itself follows: its state is that of what was handed out, at the end it
+    stands at the next epoch, and it counts the rows that were left out.
 
     Args:
         stream: from where it stands to the end of the epoch, or of all its epochs.
@@ -41,8 +44,8 @@ def load(
     if not num_workers:
         yield from stream
         return
-    items: DataLoader[Batch | ClipdataError] = DataLoader(
-        _ErrorsAsItems(stream),
+    turns: DataLoader[Turn | ClipdataError] = DataLoader(
+        _Turns(stream),
         batch_size=None,
         num_workers=num_workers,
         multiprocessing_context="forkserver",
@@ -51,10 +54,13 @@ def load(
         collate_fn=_unchanged,
         generator=torch.Generator(),  # its own, or it would draw from the one that a run saves and restores
     )
-    for item in items:
-        if isinstance(item, ClipdataError):
-            raise item
-        yield item
+    for turn in turns:
+        if isinstance(turn, ClipdataError):
+            raise turn
+        stream.hear(turn)
+        if turn.item is not None:
+            yield turn.item
+    stream.hear_end()
 
 
 def _unchanged(item: Any) -> Any:

@@ -20,7 +20,6 @@ from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.columns import distinct_texts, is_image
-from clipdata.training import awaited
 from clipdata.training.config import TrainConfig
 from clipdata.training.optimisers import part_of
 
@@ -76,7 +75,7 @@ class Forward:
         request: dict[str, Any] = {"columns": [image, self._config.label]}
         if self._config.image_trunk is None:
             request["prepare"] = self._encoder.prepare.with_fidelity(self._config.fidelity)
-            request |= awaited.on_bad_image()
+            request["on_bad_image"] = "leave_out"
         if self.texts is None:
             return {**request, "texts": self._config.choices, "tokenize": self._encoder.tokenize}
         return {**request, "columns": [*request["columns"], self._config.choices]}
