@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -48,10 +49,9 @@ class ClusterSums:
 
 def dense_codes(cluster_N: IntArray) -> IntArray:
     """Codes 0, 1, 2, … in order of first appearance, so that nothing depends on which integers stand for clusters."""
-    _, first_C, code_N = np.unique(cluster_N, return_index=True, return_inverse=True)
-    rank_C = np.empty(len(first_C), np.int64)
-    rank_C[np.argsort(first_C, kind="stable")] = np.arange(len(first_C))
-    return rank_C[code_N.reshape(-1)]
+    # Arrow's table of values keeps the order of appearance; sorting ten million codes takes four times as long.
+    code_N: IntArray = pa.array(cluster_N).dictionary_encode().indices.to_numpy().astype(np.int64)
+    return code_N
 
 
 def sum_clusters(code_N: IntArray, *values_N: AnyFloatArray) -> ClusterSums:
