@@ -196,6 +196,7 @@ def _side(table: Table, column: str, scores: str | None) -> Side:
     lineage = table.lineage(column)
     origin = table.lineage(scores) if scores else None
     model = (lineage.model if lineage else None) or (origin.model if origin else None)
+    names = [record.model_name for record in (lineage, origin) if record and record.model == model]
     made_by = origin or lineage
     return Side(
         column=column,
@@ -204,4 +205,5 @@ def _side(table: Table, column: str, scores: str | None) -> Side:
         made_by=made_by.describe() if made_by else None,
         model=model,
         scores=scores,
+        model_name=next((name for name in names if name), None),
     )
