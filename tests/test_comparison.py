@@ -474,8 +474,8 @@ def test_a_column_of_another_model_than_expected_is_refused(tmp_path):
 GROUP_COLUMNS = {
     "truth values": ([True, False, None, True, True, False], {"True": 3, "False": 2, None: 1}),
     "numbers with NaN": ([1.5, float("nan"), float("nan"), 2.0, None, 2.0], {"2.0": 2, "nan": 2, "1.5": 1, None: 1}),
-    "dictionary": (pa.array(list("abaab") + [None]).dictionary_encode(), {"a": 3, "b": 2, None: 1}),
-    "large texts": (pa.array(list("abaab") + [None], pa.large_string()), {"a": 3, "b": 2, None: 1}),
+    "dictionary": (pa.array([*list("abaab"), None]).dictionary_encode(), {"a": 3, "b": 2, None: 1}),
+    "large texts": (pa.array([*list("abaab"), None], pa.large_string()), {"a": 3, "b": 2, None: 1}),
     "times": (
         pa.array([0, 0, 0, 1, 1, None], pa.timestamp("ns")),
         {"1970-01-01 00:00:00.000000000": 3, "1970-01-01 00:00:00.000000001": 2, None: 1},
@@ -493,7 +493,8 @@ def test_any_type_of_one_value_a_row_makes_groups(save, kind):
     comparison = compare(table, "x", "y", by="by")
 
     assert {group.value: group.mean.num_rows for group in comparison.groups} == expected
-    assert comparison.to_text() and comparison.to_json()
+    assert comparison.to_text()
+    assert comparison.to_json()
 
 
 def test_nan_of_two_batches_is_one_group():
@@ -514,8 +515,8 @@ def test_columns_of_many_values_a_row_are_refused_in_one_line(save, purpose, val
 
 
 CLUSTER_COLUMNS = {
-    "dictionary": pa.array(list("aabbc") + [None, None]).dictionary_encode(),
-    "large texts": pa.array(list("aabbc") + [None, None], pa.large_string()),
+    "dictionary": pa.array([*list("aabbc"), None, None]).dictionary_encode(),
+    "large texts": pa.array([*list("aabbc"), None, None], pa.large_string()),
     "numbers": pa.array([1.5, 1.5, float("nan"), float("nan"), -0.5, None, None]),
     "truth values and days": pa.array([0, 0, 1, 1, 2, None, None], pa.date32()),
     "bytes": pa.array([b"", b"", b"\0", b"\0", b"\0\0", None, None]),
@@ -568,7 +569,7 @@ def test_keys_pair_by_value_whatever_type_holds_them(save, one, other):
 def test_keys_of_two_kinds_are_refused_with_both_types(save, values):
     table, before = save("a", k=[1, 2], v=[1.0, 2.0]), save("b", k=values, v=[0.0, 0.0])
 
-    with pytest.raises(SchemaError, match="'k' holds int64 in .* and .* in .*; expected texts on both sides"):
+    with pytest.raises(SchemaError, match=r"'k' holds int64 in .* and .* in .*; expected texts on both sides"):
         compare(table, "v", "v", table_before=before, on="k")
 
 
@@ -587,5 +588,43 @@ def test_a_notebook_shows_a_comparison_escaped(save):
 
     html = compare(table, "before", "after", by="path")._repr_html_()
 
-    assert "<table" in html and "better" in html and "95 % interval" in html
+    assert "<table" in html
+    assert "better" in html
+    assert "95 % interval" in html
     assert "<script>" not in html
+
+
+def test_the_name_of_a_model_stands_beside_its_digest(tmp_path):
+    def made_by(name, digest, called):
+        lineage = Lineage(step="true-prob", step_version="1", model=digest, model_name=called)
+        return pa.field(name, pa.float64(), metadata={METADATA_KEY: lineage.to_json()})
+
+    fields = [made_by("before", "a" * 64, "starter"), made_by("after", "b" * 64, None)]
+    uri = str(tmp_path / "named.lance")
+    lance.write_dataset(pa.table([[0.0, 0.0], [1.0, 2.0]], schema=pa.schema(fields)), uri)
+
+    comparison = compare(open_table(uri), "before", "after")
+
+    assert (comparison.before.model_name, comparison.after.model_name) == ("starter", None)
+    before, after = comparison.to_text().splitlines()[2:4]
+    assert "starter" in before
+    assert "aaaaaaaaaaaa" in before
+    assert "bbbbbbbbbbbb" in after
+
+
+def test_where_selects_the_same_rows_on_both_sides_of_two_tables(save):
+    before = save("before", id=["d", "c", "b", "a"], v=[40.0, 30.0, 20.0, 10.0])
+    table = save("after", id=list("abcd"), v=[11.0, 22.0, 33.0, 44.0], number=[0, 1, 0, 1])
+
+    comparison = compare(table, "v", "v", table_before=before, where="number = 1")
+
+    assert (comparison.mean.before, comparison.mean.after) == (30.0, 33.0)
+    assert comparison.coverage.num_not_in_table == 0
+
+
+@pytest.mark.parametrize("condition", ["mean.difference < 1e-3.5", "difference <= inf", "difference < 1.2.3", "rows <"])
+def test_conditions_that_cannot_be_read_are_refused_in_one_line(save, condition):
+    comparison = compare(contest(save), "before", "after")
+
+    with pytest.raises(UsageError, match=r"cannot read the condition|is not a number"):
+        comparison.gate(fail_if=condition)

@@ -48,9 +48,10 @@ def header(comparison: Comparison) -> list[str]:
 
 def _maker(side: Side) -> str:
     made_by = side.made_by or ""
-    digest = side.model[:12] if side.model and side.model[:12] not in made_by else ""
-    model = " ".join(word for word in (side.model_name, f"({digest})" if side.model_name and digest else digest) if word)
-    return f"{made_by} with {model}" if model else made_by
+    words = [side.model_name] if side.model_name else []
+    if side.model and side.model[:12] not in made_by:
+        words.append(f"({side.model[:12]})" if words else side.model[:12])
+    return f"{made_by} with {' '.join(words)}" if words else made_by
 
 
 def _cluster_word(comparison: Comparison) -> str:
