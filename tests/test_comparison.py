@@ -11,6 +11,7 @@ import pytest
 
 from clipdata.answers import judge
 from clipdata.comparison import compare, json_schema
+from clipdata.comparison.codes import GroupCodes, hashes
 from clipdata.errors import GateFailedError, LineageMismatchError, SchemaError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage
@@ -468,3 +469,162 @@ def test_a_column_of_another_model_than_expected_is_refused(tmp_path):
         compare(table, "before", "after", models=("model-c", None))
     with pytest.raises(LineageMismatchError, match=r"'after'.*model-b, expected model-c"):
         compare(table, "before", "after", models=(None, "model-c"))
+
+
+GROUP_COLUMNS = {
+    "truth values": ([True, False, None, True, True, False], {"True": 3, "False": 2, None: 1}),
+    "numbers with NaN": ([1.5, float("nan"), float("nan"), 2.0, None, 2.0], {"2.0": 2, "nan": 2, "1.5": 1, None: 1}),
+    "dictionary": (pa.array([*list("abaab"), None]).dictionary_encode(), {"a": 3, "b": 2, None: 1}),
+    "large texts": (pa.array([*list("abaab"), None], pa.large_string()), {"a": 3, "b": 2, None: 1}),
+    "times": (
+        pa.array([0, 0, 0, 1, 1, None], pa.timestamp("ns")),
+        {"1970-01-01 00:00:00.000000000": 3, "1970-01-01 00:00:00.000000001": 2, None: 1},
+    ),
+    "days": (pa.array([0, 0, 0, 1, 1, None], pa.date32()), {"1970-01-01": 3, "1970-01-02": 2, None: 1}),
+    "half numbers": (pa.array(np.array([1, 1, 1, 2, 2, 3], np.float16)), {"1.0": 3, "2.0": 2, "3.0": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(GROUP_COLUMNS))
+def test_any_type_of_one_value_a_row_makes_groups(save, kind):
+    values, expected = GROUP_COLUMNS[kind]
+    table = save(by=values, x=[1.0, 2, 3, 4, 5, 6], y=[2.0, 2, 3, 5, 5, 7])
+
+    comparison = compare(table, "x", "y", by="by")
+
+    assert {group.value: group.mean.num_rows for group in comparison.groups} == expected
+    assert comparison.to_text()
+    assert comparison.to_json()
+
+
+def test_nan_of_two_batches_is_one_group():
+    groups = GroupCodes()
+
+    codes = [groups.encode(pa.array([1.0, float("nan")])).tolist() for _ in range(2)]
+
+    assert codes == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("purpose", ["by", "cluster"])
+@pytest.mark.parametrize("values", [[["a"], ["b"]], [{"a": 1}, {"a": 2}]])
+def test_columns_of_many_values_a_row_are_refused_in_one_line(save, purpose, values):
+    table = save(many=values, x=[1.0, 2.0], y=[2.0, 3.0])
+
+    with pytest.raises(SchemaError, match=rf"{purpose}='many' holds .*; expected one text, number, date or truth"):
+        compare(table, "x", "y", **{purpose: "many"})
+
+
+CLUSTER_COLUMNS = {
+    "dictionary": pa.array([*list("aabbc"), None, None]).dictionary_encode(),
+    "large texts": pa.array([*list("aabbc"), None, None], pa.large_string()),
+    "numbers": pa.array([1.5, 1.5, float("nan"), float("nan"), -0.5, None, None]),
+    "truth values and days": pa.array([0, 0, 1, 1, 2, None, None], pa.date32()),
+    "bytes": pa.array([b"", b"", b"\0", b"\0", b"\0\0", None, None]),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(CLUSTER_COLUMNS))
+def test_any_type_of_one_value_a_row_makes_clusters_and_a_null_is_its_own(save, kind):
+    table = save(g=CLUSTER_COLUMNS[kind], x=[0.0] * 7, y=[1.0, 2, 3, 4, 5, 6, 7])
+
+    assert compare(table, "x", "y", cluster="g").mean.num_clusters == 5
+
+
+def test_paths_and_digests_of_different_text_types_name_clusters_together(save):
+    sha256 = pa.array(["s", "s", None]).dictionary_encode()
+    table = save(sha256=sha256, path=pa.array(["a", "b", "c"], pa.large_string()), x=[0.0] * 3, y=[1.0, 2.0, 3.0])
+
+    assert compare(table, "x", "y").mean.num_clusters == 2
+
+
+def test_hashes_are_equal_for_equal_texts_in_any_slice_and_type_and_for_no_others():
+    texts = [" " * (n % 40) + str(n) for n in range(5_000)] + ["", "-1", "-2", "x" * 1024, "x" * 1025, "x" * 1026]
+    values = pa.array(texts)
+
+    found = hashes(values)
+
+    assert len(np.unique(found)) == len(set(texts))
+    assert (hashes(values.slice(7, 4_000)) == found[7:4_007]).all()
+    assert (hashes(values.cast(pa.large_string())) == found).all()
+    assert (hashes(values.dictionary_encode()) == found).all()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.array([1, 2], pa.int32()), pa.array([1, 2], pa.int64())),
+        (pa.array([1, 2], pa.int64()), pa.array([1, 2], pa.uint64())),
+        (pa.array(["1", "2"]), pa.array(["1", "2"], pa.large_string())),
+        (pa.array(["1", "2"]), pa.array(["1", "2"]).dictionary_encode()),
+        (pa.array(["1", "2"]).dictionary_encode(), pa.array(["1", "2"]).dictionary_encode()),
+    ],
+)
+def test_keys_pair_by_value_whatever_type_holds_them(save, one, other):
+    table, before = save("a", k=one, v=[1.0, 2.0]), save("b", k=other, v=[0.0, 0.0])
+
+    assert compare(table, "v", "v", table_before=before, on="k").difference == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("values", [["1", "2"], [[1], [2]], [1.0, 2.0]])
+def test_keys_of_two_kinds_are_refused_with_both_types(save, values):
+    table, before = save("a", k=[1, 2], v=[1.0, 2.0]), save("b", k=values, v=[0.0, 0.0])
+
+    with pytest.raises(SchemaError, match=r"'k' holds int64 in .* and .* in .*; expected texts on both sides"):
+        compare(table, "v", "v", table_before=before, on="k")
+
+
+def test_moved_rows_paired_by_times_come_back_by_offset(save):
+    times = pa.array([1, 2], pa.timestamp("us"))
+    table, before = save("a", k=times, v=[1.0, 2.0]), save("b", k=times, v=[5.0, 0.0])
+
+    comparison = compare(table, "v", "v", table_before=before, on="k")
+
+    assert [row.where for row in (*comparison.worst, *comparison.best)] == ["_rowoffset = 0", "_rowoffset = 1"]
+    assert table.count_rows(comparison.worst_where()) == 1
+
+
+def test_a_notebook_shows_a_comparison_escaped(save):
+    table = contest(save, caption=["<script>"] * 180)
+
+    html = compare(table, "before", "after", by="path")._repr_html_()
+
+    assert "<table" in html
+    assert "better" in html
+    assert "95 % interval" in html
+    assert "<script>" not in html
+
+
+def test_the_name_of_a_model_stands_beside_its_digest(tmp_path):
+    def made_by(name, digest, called):
+        lineage = Lineage(step="true-prob", step_version="1", model=digest, model_name=called)
+        return pa.field(name, pa.float64(), metadata={METADATA_KEY: lineage.to_json()})
+
+    fields = [made_by("before", "a" * 64, "starter"), made_by("after", "b" * 64, None)]
+    uri = str(tmp_path / "named.lance")
+    lance.write_dataset(pa.table([[0.0, 0.0], [1.0, 2.0]], schema=pa.schema(fields)), uri)
+
+    comparison = compare(open_table(uri), "before", "after")
+
+    assert (comparison.before.model_name, comparison.after.model_name) == ("starter", None)
+    before, after = comparison.to_text().splitlines()[2:4]
+    assert "starter" in before
+    assert "aaaaaaaaaaaa" in before
+    assert "bbbbbbbbbbbb" in after
+
+
+def test_where_selects_the_same_rows_on_both_sides_of_two_tables(save):
+    before = save("before", id=["d", "c", "b", "a"], v=[40.0, 30.0, 20.0, 10.0])
+    table = save("after", id=list("abcd"), v=[11.0, 22.0, 33.0, 44.0], number=[0, 1, 0, 1])
+
+    comparison = compare(table, "v", "v", table_before=before, where="number = 1")
+
+    assert (comparison.mean.before, comparison.mean.after) == (30.0, 33.0)
+    assert comparison.coverage.num_not_in_table == 0
+
+
+@pytest.mark.parametrize("condition", ["mean.difference < 1e-3.5", "difference <= inf", "difference < 1.2.3", "rows <"])
+def test_conditions_that_cannot_be_read_are_refused_in_one_line(save, condition):
+    comparison = compare(contest(save), "before", "after")
+
+    with pytest.raises(UsageError, match=r"cannot read the condition|is not a number"):
+        comparison.gate(fail_if=condition)

@@ -98,36 +98,29 @@ def test_cluster_sums_leave_out_codes_without_a_row():
     assert len(stats.sum_clusters(np.array([0, 5, 5]), np.ones(3))) == 2
 
 
-# Source: the two-sided 5 % and 1 % columns of any printed table of Student's t.
-@pytest.mark.parametrize(
-    ("dof", "share", "expected"),
-    [
-        (1, 0.975, 12.706),
-        (2, 0.975, 4.303),
-        (4, 0.975, 2.776),
-        (9, 0.995, 3.250),
-        (30, 0.975, 2.042),
-        (120, 0.995, 2.617),
-    ],
-)
-def test_student_quantiles_agree_with_the_printed_table(dof, share, expected):
-    assert stats.student_t_quantile(share, dof) == pytest.approx(expected, abs=6e-4)
+# Source: the two-sided 5 % column of any printed table of Student's t, and the normal share below -t * sqrt(n / (n-1)).
+@pytest.mark.parametrize(("num_clusters", "t"), [(2, 12.706), (3, 4.303), (5, 2.776), (31, 2.042)])
+def test_intervals_of_few_clusters_widen_as_the_printed_table_of_student_says(num_clusters, t):
+    draws_R = np.random.default_rng(0).normal(size=200_000)
+    wider = t * math.sqrt(num_clusters / (num_clusters - 1))
+    tail = 0.5 * math.erfc(wider / math.sqrt(2.0))
+
+    found = stats.percentile_interval(draws_R, num_clusters)
+
+    assert found == pytest.approx(tuple(np.quantile(draws_R, [tail, 1.0 - tail])), abs=2e-3)
 
 
-@pytest.mark.parametrize("dof", [1, 2, 3, 6, 29, 1001])
-def test_student_distribution_agrees_with_its_integrated_density(dof):
-    t = np.linspace(0.0, 2.0, 20_001)
+@pytest.mark.parametrize("num_clusters", [2, 3, 4, 7, 30, 1002])
+def test_p_values_agree_with_the_integrated_density_of_student(num_clusters):
+    dof, t = num_clusters - 1, np.linspace(0.0, 2.0, 20_001)
     scale = math.exp(math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2)) / math.sqrt(dof * math.pi)
     density = scale * (1 + t * t / dof) ** (-(dof + 1) / 2)
 
-    assert stats.student_t_cdf(2.0, dof) == pytest.approx(0.5 + np.trapezoid(density, t), abs=1e-6)
-    assert stats.student_t_cdf(-2.0, dof) == pytest.approx(1.0 - stats.student_t_cdf(2.0, dof), abs=1e-12)
+    assert stats.two_sided_p(-2.0, 1.0, num_clusters) == pytest.approx(1.0 - 2 * np.trapezoid(density, t), abs=1e-6)
 
 
-def test_normal_quantile_agrees_with_the_printed_table():
-    assert stats.normal_quantile(0.975) == pytest.approx(1.959964, abs=1e-6)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        stats.normal_quantile(1.0)
+def test_p_values_far_out_do_not_round_to_nothing():
+    assert 0.0 < stats.two_sided_p(40.0, 1.0, 1_000) < 1e-100
 
 
 @pytest.mark.parametrize(("mended", "broken"), [(0, 0), (1, 0), (5, 5), (1, 9), (9, 1), (12, 30), (301, 39)])
@@ -142,7 +135,7 @@ def test_mcnemar_of_a_million_pairs_agrees_with_the_normal_limit():
     mended, broken = 501_500, 498_500
     z = (mended - broken - 1) / math.sqrt(mended + broken)
 
-    assert stats.mcnemar_exact(mended, broken) == pytest.approx(2 * stats.normal_cdf(-z), rel=1e-3)
+    assert stats.mcnemar_exact(mended, broken) == pytest.approx(math.erfc(z / math.sqrt(2.0)), rel=1e-3)
 
 
 # Source: the worked example of four p-values in Holm's step-down procedure.
@@ -158,3 +151,10 @@ def test_smallest_detectable_difference_is_found_four_times_in_five():
     estimates = detectable + error * rng.normal(size=100_000)
 
     assert np.mean(estimates > 1.959964 * error) == pytest.approx(0.8, abs=0.005)
+
+
+def test_p_values_and_mcnemar_are_those_of_scipy():
+    from scipy.stats import binomtest, t
+
+    assert stats.two_sided_p(1.3, 0.7, 12) == pytest.approx(2 * t.sf(1.3 / 0.7, 11), rel=1e-12)
+    assert stats.mcnemar_exact(150_100, 149_000) == pytest.approx(binomtest(150_100, 299_100).pvalue, rel=1e-9)

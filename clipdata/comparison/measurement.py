@@ -13,6 +13,7 @@ from clipdata.comparison.request import Request, resolve
 from clipdata.comparison.values import Answers, Change, Comparison, Group, Row, Side, Verdict
 from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.schema import is_text
 from clipdata.statistics import (
     AnyFloatArray,
     FloatArray,
@@ -259,7 +260,7 @@ def _rows(request: Request, pairs: Pairs, rank_by_N: FloatArray, count: int) -> 
     candidates = np.flatnonzero(rank_by_N <= threshold)
     chosen = candidates[np.argsort(rank_by_N[candidates], kind="stable")][:count]
     table = request.table
-    key = request.key if request.key in table.schema.names else None
+    key = request.key if request.key and _is_literal(table.schema, request.key) else None
     named = [name for name in (*_SHOWN_COLUMNS, request.by) if name and name != key]
     shown = [name for name in dict.fromkeys(named) if _is_text(table.schema, name)]
     columns = ([key] if key else []) + shown
@@ -277,7 +278,15 @@ def _row(pairs: Pairs, n: int, record: dict[str, Any], key: str | None, shown: l
 
 
 def _is_text(schema: pa.Schema, column: str) -> bool:
-    return column in schema.names and pa.types.is_string(schema.field(column).type)
+    return column in schema.names and is_text(schema.field(column).type)
+
+
+def _is_literal(schema: pa.Schema, column: str) -> bool:
+    """Whether a clause can name a value of the column as it is printed."""
+    if column not in schema.names:
+        return False
+    kind = schema.field(column).type
+    return is_text(kind) or bool(pa.types.is_integer(kind))
 
 
 def _quoted(column: str) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.answers import SmallArray, judge, pick
+from clipdata.comparison.codes import GroupCodes, alike, as_keys, hashes, plain
 from clipdata.comparison.request import Request
 from clipdata.comparison.seen_rows import SeenRows, find_seen
 from clipdata.comparison.values import RECORDS, Coverage, Trained
@@ -81,7 +82,7 @@ def read(request: Request) -> Pairs:
         UsageError: no row has a value on both sides; or a key stands twice in the other table.
     """
     partner = _Partner.open(request)
-    columns, groups, start = _Columns(), _Codes(), 0
+    columns, groups, start = _Columns(), GroupCodes(), 0
     for batch in request.table.scan(request.columns(), where=request.where, batch_rows=BATCH_ROWS):
         _keep(request, batch, partner.rows(batch, start), start, columns, groups)
         start += batch.num_rows
@@ -121,7 +122,7 @@ def read(request: Request) -> Pairs:
 
 
 def _keep(
-    request: Request, batch: pa.RecordBatch, partner: pa.RecordBatch, start: int, columns: _Columns, groups: _Codes
+    request: Request, batch: pa.RecordBatch, partner: pa.RecordBatch, start: int, columns: _Columns, groups: GroupCodes
 ) -> None:
     label = batch.column(request.label_index) if request.label_index else None
     columns.before.append(pick(partner.column(request.before), label))
@@ -144,13 +145,14 @@ def cluster_codes(request: Request, batch: pa.RecordBatch, start: int) -> IntArr
     own_N = (row_N * _KNUTH + np.uint64(1)).view(np.int64)
     if not request.cluster:
         return own_N
-    values = pc.coalesce(*(batch.column(name) for name in request.cluster))
-    encoded = values.dictionary_encode()
-    # Hashes instead of a dictionary of all values: 8 bytes a row however long the paths. Two of ten million clusters
-    # fall together about once in 300,000 comparisons. Of the text, since Python's -1 and -2 hash alike.
-    code_V = np.array([hash(str(value)) for value in encoded.dictionary.to_pylist()], np.int64)
-    index_N = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return np.where(index_N < 0, own_N, code_V[index_N] if len(code_V) else own_N)
+    values = [plain(batch.column(name)) for name in request.cluster]
+    if len({column.type for column in values}) > 1:
+        values = [column.cast(pa.large_string()) for column in values]
+    named = values[0] if len(values) == 1 else pc.coalesce(*values)
+    code_N = hashes(named)
+    if named.null_count == 0:
+        return code_N
+    return np.where(named.is_valid().to_numpy(zero_copy_only=False), code_N, own_N)
 
 
 def _trained(request: Request, offset_N: IntArray, cluster_N: IntArray, seen: SeenRows) -> Trained | None:
@@ -174,23 +176,6 @@ def _trained(request: Request, offset_N: IntArray, cluster_N: IntArray, seen: Se
     return Trained(where, num_rows, int(np.isin(cluster_N, _joined(seen_codes, np.int64)).sum()))
 
 
-class _Codes:
-    """Whole numbers for the distinct values of a column, in order of first appearance."""
-
-    def __init__(self) -> None:
-        self._codes: dict[Any, int] = {}
-
-    def encode(self, values: pa.Array) -> IntArray:
-        encoded = values.dictionary_encode(null_encoding="encode")
-        code_V = np.array(
-            [self._codes.setdefault(value, len(self._codes)) for value in encoded.dictionary.to_pylist()], np.int64
-        )
-        return code_V[encoded.indices.to_numpy(zero_copy_only=False)]
-
-    def values(self) -> tuple[str | None, ...]:
-        return tuple(None if value is None else str(value) for value in self._codes)
-
-
 @dataclass(frozen=True)
 class _Partner:
     """The before side of each row: the row itself, or the row of the other table with the same key."""
@@ -208,11 +193,12 @@ class _Partner:
         assert key is not None
         names = list(dict.fromkeys(name for name in (request.before, request.scores_before) if name))
         other = request.table_before.to_table(list(dict.fromkeys([key, *names])))
-        keys = _single(other.column(key))
+        kind = _key_type(request, key)
+        keys = as_keys(_single(other.column(key)), kind)
         _refuse_duplicates(keys, key, redact(request.table_before.uri))
-        selected = _single(request.table.to_table([key], where=request.where).column(key))
+        selected = as_keys(_single(request.table.to_table([key], where=request.where).column(key)), kind)
         position_N = pc.index_in(selected, value_set=keys, skip_nulls=True)  # a null is nobody's key
-        own = selected if request.where is None else _single(request.table.to_table([key]).column(key))
+        own = selected if request.where is None else as_keys(_single(request.table.to_table([key]).column(key)), kind)
         missing = pc.sum(pc.invert(pc.is_in(keys, value_set=own, skip_nulls=True))).as_py() or 0
         return cls(other.select(names), position_N, position_N.null_count, missing)
 
@@ -226,6 +212,14 @@ class _Partner:
 def _single(column: pa.ChunkedArray) -> pa.Array:
     combined = column.combine_chunks()
     return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
+
+
+def _key_type(request: Request, key: str) -> pa.DataType:
+    assert request.table_before is not None
+    one, other = (table.schema.field(key).type for table in (request.table, request.table_before))
+    kind = alike(one, other)
+    assert kind is not None, "keys of two kinds were refused when the request was resolved"
+    return kind
 
 
 def _refuse_duplicates(keys: pa.Array, key: str, uri: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clipdata.answers import is_number
+from clipdata.comparison.codes import alike, is_nameable
 from clipdata.comparison.values import Side
 from clipdata.errors import SchemaError, UsageError
 from clipdata.schema import is_list, is_text
@@ -98,6 +99,8 @@ def resolve(
             f"compare: {before!r} is compared with itself",
             hint="name another column, or the table of the other side: table_before=…",
         )
+    for purpose, name in (("by", by), ("cluster", cluster)):
+        _require_nameable(table, name, purpose)
     scores_before = scores_before or _scores(other, before)
     scores_after = scores_after or _scores(table, after)
     known_label = label_index if label_index in table.schema.names else _label_index(table, after)
@@ -123,6 +126,15 @@ def resolve(
         trained_where=trained_where if trained_where is not None else _train_split(table),
         trained_where_given=trained_where is not None,
     )
+
+
+def _require_nameable(table: Table, column: str | None, purpose: str) -> None:
+    kind = table.schema.field(column).type if column else None
+    if kind is not None and not is_nameable(kind):
+        raise SchemaError(
+            f"compare: {purpose}={column!r} holds {kind}; expected one text, number, date or truth value a row",
+            hint=f"map a column of such values, and name it: {purpose}=…",
+        )
 
 
 def _check_values(table: Table, column: str, label_index: str | None) -> None:
@@ -164,6 +176,13 @@ def _pairing_key(table: Table, other: Table, on: str | None) -> str:
         raise UsageError("compare: neither table has a key column to pair their rows by", hint="name one: on=…")
     for side in (table, other):
         side.require([key], verb="compare")
+    one, two = table.schema.field(key).type, other.schema.field(key).type
+    if alike(one, two) is None:
+        raise SchemaError(
+            f"compare: {key!r} holds {one} in {redact(table.uri)} and {two} in {redact(other.uri)}; "
+            "expected texts on both sides, or whole numbers on both",
+            hint="name a column that holds the same values in both tables: on=…",
+        )
     return key
 
 
@@ -177,6 +196,7 @@ def _side(table: Table, column: str, scores: str | None) -> Side:
     lineage = table.lineage(column)
     origin = table.lineage(scores) if scores else None
     model = (lineage.model if lineage else None) or (origin.model if origin else None)
+    names = [record.model_name for record in (lineage, origin) if record and record.model == model]
     made_by = origin or lineage
     return Side(
         column=column,
@@ -185,4 +205,5 @@ def _side(table: Table, column: str, scores: str | None) -> Side:
         made_by=made_by.describe() if made_by else None,
         model=model,
         scores=scores,
+        model_name=next((name for name in names if name), None),
     )

@@ -14,7 +14,7 @@ _CAPTION_CHARACTERS = 60
 
 def render(comparison: Comparison) -> str:
     """The whole text, without a trailing newline."""
-    blocks = [_header(comparison), _figures(comparison)]
+    blocks = [header(comparison), _figures(comparison)]
     if comparison.groups:
         blocks.append(_groups(comparison))
     for title, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
@@ -30,7 +30,8 @@ def visible(line: str) -> str:
     return _ORDERS.sub(lambda found: found.group().encode("unicode_escape").decode(), line)
 
 
-def _header(comparison: Comparison) -> list[str]:
+def header(comparison: Comparison) -> list[str]:
+    """Who is compared with whom, over which rows."""
     before, after = comparison.before, comparison.after
     selected = f" where {comparison.where}" if comparison.where else ""
     mean = comparison.mean
@@ -47,7 +48,10 @@ def _header(comparison: Comparison) -> list[str]:
 
 def _maker(side: Side) -> str:
     made_by = side.made_by or ""
-    return made_by if not side.model or side.model[:12] in made_by else f"{made_by} with {side.model[:12]}"
+    words = [side.model_name] if side.model_name else []
+    if side.model and side.model[:12] not in made_by:
+        words.append(f"({side.model[:12]})" if words else side.model[:12])
+    return f"{made_by} with {' '.join(words)}" if words else made_by
 
 
 def _cluster_word(comparison: Comparison) -> str:

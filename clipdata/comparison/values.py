@@ -30,6 +30,7 @@ class Side:
         made_by: step and parameters from the column's lineage, or None.
         model: identity of the model behind the column, or None.
         scores: column of score lists behind the accuracy, or None.
+        model_name: name of that model for people, where its lineage has one.
     """
 
     column: str
@@ -38,6 +39,7 @@ class Side:
     made_by: str | None = None
     model: str | None = None
     scores: str | None = None
+    model_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,11 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def _repr_html_(self) -> str:
+        from clipdata.comparison.html import render
+
+        return render(self)
 
     def figures(self) -> dict[str, float | None]:
         """The figures that a gate can bound, by name; None where there is no such figure."""
