@@ -156,7 +156,7 @@ def assemble(request: Request, found: Fetched, decoder: ImageDecoder | None) -> 
             assert decoder is not None, "the request was checked"
             decoded = decoder.batch(rows.column(column), found.unread)
             image_of[name] = decoded.image_BCHW
-            refused = decoded.refused | refused
+            refused = {**decoded.refused, **refused}
     if refused and request.on_bad_image == "refuse":
         raise _named(min(refused.items()), found)
     places = [place for place in range(len(offsets)) if place not in refused]
