@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from clipdata.comparison.jsonschema import json_schema
 from clipdata.comparison.measurement import compare
-from clipdata.comparison.values import Answers, Change, Comparison, Coverage, Group, Row, Side, Trained
+from clipdata.comparison.records import Answers, Change, Coverage, Group, Row, Side, Trained
+from clipdata.comparison.result import Comparison
 
 __all__ = [
     "Answers",

@@ -8,12 +8,9 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from clipdata.comparison.records import Change, Compared
 from clipdata.errors import GateFailedError, UsageError
-
-if TYPE_CHECKING:
-    from clipdata.comparison.values import Change, Comparison
 
 _CONDITION = re.compile(r"^\s*([a-z_.]+)\s*(<=|>=|<|>|==|!=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -26,7 +23,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def figures(comparison: Comparison) -> dict[str, float | None]:
+def figures(comparison: Compared) -> dict[str, float | None]:
     """The figures that a condition can name."""
     answers, trained, coverage = comparison.accuracy, comparison.trained, comparison.coverage
     return {
@@ -48,7 +45,7 @@ def figures(comparison: Comparison) -> dict[str, float | None]:
     }
 
 
-def hold(comparison: Comparison, conditions: Sequence[str]) -> None:
+def hold(comparison: Compared, conditions: Sequence[str]) -> None:
     """Check every condition.
 
     Raises:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from clipdata.comparison.records import Change, Compared, Row
 from clipdata.comparison.text import header
-from clipdata.comparison.values import Change, Comparison, Row
 from clipdata.notebook import html_table
 
 _MAX_GROUPS = 12
 
 
-def render(comparison: Comparison) -> str:
+def render(comparison: Compared) -> str:
     """The whole comparison as HTML; everything that came from a table is escaped."""
     figures = [_figures("mean", comparison.mean)]
     if comparison.accuracy:

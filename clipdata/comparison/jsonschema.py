@@ -8,14 +8,14 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from clipdata.comparison.values import SCHEMA_VERSION, Comparison
+from clipdata.comparison.records import SCHEMA_VERSION, Compared
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Comparison.to_dict()`."""
-    schema = _record(Comparison)
+    schema = _record(Compared)
     schema["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **schema["properties"]}
     schema["required"] = ["schema_version", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Comparison", **schema}

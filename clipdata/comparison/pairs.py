@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from clipdata.answers import SmallArray, judge, pick
 from clipdata.comparison.codes import GroupCodes, alike, as_keys, hashes, plain
+from clipdata.comparison.records import RECORDS, Coverage, Trained
 from clipdata.comparison.request import Request
 from clipdata.comparison.seen_rows import SeenRows, find_seen
-from clipdata.comparison.values import RECORDS, Coverage, Trained
 from clipdata.errors import UsageError
 from clipdata.statistics import FloatArray, IntArray, dense_codes
 from clipdata.storage import redact

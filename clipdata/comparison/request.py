@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from clipdata.answers import is_number
 from clipdata.comparison.codes import alike, is_nameable
-from clipdata.comparison.values import Side
+from clipdata.comparison.records import Side
 from clipdata.errors import SchemaError, UsageError
 from clipdata.schema import is_list, is_text
 from clipdata.storage import redact

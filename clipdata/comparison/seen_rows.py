@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.comparison.records import Seen, SeenStatus
 from clipdata.comparison.request import Request
-from clipdata.comparison.values import Seen, SeenStatus
 from clipdata.errors import ClipdataError
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table, open_table

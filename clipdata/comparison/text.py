@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 
-from clipdata.comparison.values import RECORDS, Answers, Change, Comparison, Group, Row, Side, Trained
+from clipdata.comparison.records import RECORDS, Answers, Change, Compared, Group, Row, Side, Trained
 
 _MAX_GROUPS = 12
 _ORDERS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 _CAPTION_CHARACTERS = 60
 
 
-def render(comparison: Comparison) -> str:
+def render(comparison: Compared) -> str:
     """The whole text, without a trailing newline."""
     blocks = [header(comparison), _figures(comparison)]
     if comparison.groups:
@@ -30,7 +30,7 @@ def visible(line: str) -> str:
     return _ORDERS.sub(lambda found: found.group().encode("unicode_escape").decode(), line)
 
 
-def header(comparison: Comparison) -> list[str]:
+def header(comparison: Compared) -> list[str]:
     """Who is compared with whom, over which rows."""
     before, after = comparison.before, comparison.after
     selected = f" where {comparison.where}" if comparison.where else ""
@@ -54,13 +54,13 @@ def _maker(side: Side) -> str:
     return f"{made_by} with {' '.join(words)}" if words else made_by
 
 
-def _cluster_word(comparison: Comparison) -> str:
+def _cluster_word(comparison: Compared) -> str:
     if comparison.cluster in ("sha256, path", "sha256", "path"):
         return "images"
     return f"values of {comparison.cluster}"
 
 
-def _coverage(comparison: Comparison) -> str:
+def _coverage(comparison: Compared) -> str:
     coverage = comparison.coverage
     if coverage.complete:
         return "both sides cover all of them"
@@ -74,7 +74,7 @@ def _coverage(comparison: Comparison) -> str:
     return f"NOT compared: {listed}"
 
 
-def _trained(comparison: Comparison) -> str:
+def _trained(comparison: Compared) -> str:
     trained = comparison.trained
     sides = ((comparison.before, comparison.seen_before), (comparison.after, comparison.seen_after))
     lost = [side.column for side, seen in sides if seen is not None and seen.status in ("lost", "unknown")]
@@ -99,7 +99,7 @@ def _by_records(trained: Trained) -> str:
     return "none of them trained on, nor their pictures"
 
 
-def _figures(comparison: Comparison) -> list[str]:
+def _figures(comparison: Compared) -> list[str]:
     lines = [f"  {'':<10} {'before':>9} {'after':>9} {'change':>11}   95 % interval"]
     lines.append(_change_line("mean", comparison.mean, percent=False))
     answers = comparison.accuracy
@@ -137,7 +137,7 @@ def _change_line(name: str, change: Change, *, percent: bool) -> str:
     return f"  {name:<10} {before:>9} {after:>9} {moved:>11}   {interval}"
 
 
-def _groups(comparison: Comparison) -> list[str]:
+def _groups(comparison: Compared) -> list[str]:
     shown = comparison.groups[:_MAX_GROUPS]
     width = max(12, *(len(_group_name(group)) for group in shown))
     lines = [f"  {'by ' + (comparison.by or ''):<{width}} {'rows':>8} {'before':>9} {'after':>9} {'change':>9}"]

@@ -1,6 +1,6 @@
-"""What a comparison is: frozen records that text, JSON and HTML are views of.
+"""What a comparison found: frozen records that text, JSON, HTML and gates are views of.
 
-Everything a view shows is here, already computed. This module knows nothing of tables and does no statistics.
+Everything a view shows is here, already computed. This module knows nothing of tables or views and does no statistics.
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from clipdata.comparison import gates
 
 SCHEMA_VERSION = 1
 RECORDS = "the models' own records"
@@ -201,8 +199,8 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two columns over the same rows.
+class Compared:
+    """Two columns over the same rows: every figure of a `Comparison`, without its views.
 
     Args:
         before: the column that is the baseline.
@@ -280,53 +278,6 @@ class Comparison:
     def to_json(self, *, indent: int | None = None) -> str:
         """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
-
-    def to_text(self) -> str:
-        """The comparison as a person reads it in ten seconds."""
-        from clipdata.comparison.text import render
-
-        return render(self)
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        from clipdata.comparison.html import render
-
-        return render(self)
-
-    def figures(self) -> dict[str, float | None]:
-        """The figures that a gate can bound, by name; None where there is no such figure."""
-        return gates.figures(self)
-
-    def gate(
-        self,
-        *,
-        min_difference: float | None = None,
-        min_accuracy_difference: float | None = None,
-        certain: bool = False,
-        fail_if: str | Sequence[str] = (),
-    ) -> Comparison:
-        """Hold the comparison to bounds; returns itself when they are met.
-
-        Args:
-            min_difference: least difference of the means.
-            min_accuracy_difference: least difference of the shares of right answers (0.01 is one point).
-            certain: hold the lower end of the interval to these bounds, not the difference itself.
-            fail_if: one or more conditions `figure op number`, such as "accuracy.difference < -0.01".
-
-        Raises:
-            GateFailedError: names every bound that was missed and the figure found, or that there is no such figure.
-            UsageError: a condition cannot be read; lists the figures that exist.
-        """
-        end = "low" if certain else "difference"
-        conditions = [fail_if] if isinstance(fail_if, str) else list(fail_if)
-        if min_difference is not None:
-            conditions.append(f"mean.{end} < {min_difference!r}")
-        if min_accuracy_difference is not None:
-            conditions.append(f"accuracy.{end} < {min_accuracy_difference!r}")
-        gates.hold(self, conditions)
-        return self
 
 
 def _finite(value: Any) -> Any:
