@@ -168,21 +168,24 @@ def test_list_columns_are_compared_at_the_right_choice(save):
     assert comparison.coverage.num_only_after == 1
 
 
-def test_ragged_answers_agree_with_a_plain_loop_also_in_slices():
+def test_ragged_answers_and_ties_agree_with_a_plain_loop_also_in_slices_and_with_scores_that_are_no_numbers():
     rng = np.random.default_rng(0)
-    lists = [None if rng.random() < 0.1 else rng.integers(0, 4, rng.integers(0, 6)).tolist() for _ in range(500)]
+    some = [0.0, 1.0, 2.0, 3.0, float("nan")]
+    lists = [None if rng.random() < 0.1 else rng.choice(some, rng.integers(0, 6)).tolist() for _ in range(500)]
     labels = [None if rng.random() < 0.1 else int(rng.integers(0, 6)) for _ in range(500)]
 
     def plain(scores, label):
-        if scores is None or label is None or label >= len(scores):
-            return None
-        return float(all(scores[label] > other for i, other in enumerate(scores) if i != label))
+        if scores is None or label is None or label >= len(scores) or any(np.isnan(scores)):
+            return None, False
+        others = scores[:label] + scores[label + 1 :]
+        return float(all(scores[label] > other for other in others)), scores[label] == max(others, default=-1.0)
 
     for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64())):
         for start, count in ((0, 500), (123, 200), (7, 0)):
             judged = judge(pa.array(lists, kind).slice(start, count), pa.array(labels).slice(start, count))
             expected = [plain(s, i) for s, i in zip(lists, labels, strict=True)][start : start + count]
-            assert [None if np.isnan(x) else x for x in judged.right_N] == expected
+            right = [None if np.isnan(x) else x for x in judged.right_N]
+            assert list(zip(right, judged.tied_N.tolist(), strict=True)) == expected
 
 
 def test_lineage_says_which_scores_a_column_was_picked_from(save, tmp_path):
@@ -420,9 +423,10 @@ def test_truth_values_and_whole_numbers_are_numbers(save):
     assert compare(table, "before", "after").difference == pytest.approx(0.25)
 
 
-def test_rows_without_a_key_pair_with_none(save):
-    old = save("old", question=["a", None], before=[0.0, 5.0])
-    new = save("new", question=["a", None], after=[1.0, 9.0])
+@pytest.mark.parametrize("keys", [["a", None], [0.5, None], [0.5, float("nan")]])
+def test_rows_without_a_key_pair_with_none(save, keys):
+    old = save("old", question=keys, before=[0.0, 5.0])
+    new = save("new", question=keys, after=[1.0, 9.0])
 
     comparison = compare(new, "before", "after", table_before=old, on="question")
 
