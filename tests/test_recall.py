@@ -172,8 +172,8 @@ def test_steps_refuse_columns_of_other_types_and_take_every_spelling_of_theirs(e
     image, text = cd.steps.ImageEmbedding(encoder), cd.steps.TextEmbedding(encoder)
     scores = cd.steps.PairScore(encoder, trunk="trunk")
 
-    def of(name: str, kind: pa.DataType) -> pa.Schema:
-        return pa.schema([pa.field(name, kind)])
+    def of(name: str, kind: pa.DataType, **others: pa.DataType) -> pa.Schema:
+        return pa.schema({name: kind, **others})
 
     for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
         check_types(text, of("caption", kind))
@@ -184,7 +184,7 @@ def test_steps_refuse_columns_of_other_types_and_take_every_spelling_of_theirs(e
     with pytest.raises(SchemaError, match="expected bytes of pictures"):
         check_types(image, of("image", pa.string()))
     with pytest.raises(SchemaError, match="expected lists of numbers"):
-        check_types(scores, of("trunk", pa.large_binary()))
+        check_types(scores, of("trunk", pa.large_binary(), caption=pa.string()))
 
 
 def test_steps_say_the_models_name_and_what_it_was_trained_on(tmp_path: Path, encoder: Encoder) -> None:

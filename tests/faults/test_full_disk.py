@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -25,14 +24,6 @@ def mount(folder: Path, options: str) -> None:
     )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "target"
-    folder.mkdir()
-    yield folder
-    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
 
 
 @pytest.fixture

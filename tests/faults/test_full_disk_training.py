@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +19,6 @@ from clipdata.training.state_files import write_json
 from tests.contests import contest_table
 from tests.faults.test_full_disk import mount
 from tests.tiny_models import tiny_encoder
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "target"
-    folder.mkdir()
-    yield folder
-    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
