@@ -36,6 +36,7 @@ from clipdata.trained_rows import FOLDER, TrainedRows
 MAX_BATCH_ROWS = 4096
 IMAGE_BATCH_ROWS = 256
 MAX_ROUNDS = 10
+_OVERWRITE = "overwrite"  # record of an overwrite that is not finished
 MAX_ROUNDS_IN_VAIN = 3
 
 
@@ -107,8 +108,8 @@ def map_column(
         table: its newest version is read and written; or the location of one.
         step: see `Step`; any function becomes one with `clipdata.step`.
         column: name of the column; made when it is not there.
-        overwrite: where the column was made in another way, remove it and make it anew; it is empty until it is filled.
-            The old version stays readable.
+        overwrite: remove the column and make it anew, whatever made it; it is empty until it is filled. The old version
+            stays readable. An overwrite that was interrupted is gone on with by the same call.
         retry_failed: compute also the rows on which the step failed before.
         batch_rows: most rows the step is given at once; it gets fewer where rows are large.
         engine: where the work runs; in this process by default.
@@ -125,7 +126,7 @@ def map_column(
     table = as_table(table)
     table.move_to(table.latest())
     lineage = _checked(table, step, column)
-    inputs = {name: columns.mark_of(table.schema.field(name)) for name in step.reads}
+    inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
     _keep_trained_rows(table, step)
     _settle(table, step, column, lineage, overwrite=overwrite)
     _require_same(table, column, inputs)
@@ -216,21 +217,26 @@ def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrit
             in another way meanwhile.
     """
     field = columns.new_field(column, step.returns, lineage)
+    begun = _state(table, column, columns.mark_of(field))
     removed = False
     for _ in range(MAX_ROUNDS):
         if column not in table.schema.names:
+            if overwrite:
+                begun.write_json(_OVERWRITE, {})
             table.move_to(columns.add(table, field))
+            removed = True
             continue
         present = table.lineage(column)
-        if present is not None and present.fingerprint == lineage.fingerprint:
+        mark = columns.mark_of(table.schema.field(column))
+        is_same = present is not None and present.fingerprint == lineage.fingerprint
+        if is_same and (removed or not overwrite or _state(table, column, mark).read_json(_OVERWRITE) is not None):
             return
         if removed or not (overwrite or _is_outdated_and_empty(table, column, present, lineage)):
             raise _mismatch(column, present, lineage, meanwhile=removed)
-        mark = columns.mark_of(table.schema.field(column))
         newest, removed = columns.remove(table, column, mark)
         table.move_to(newest)
         if removed:
-            StateFolder(table, _state_name(column, mark)).remove()
+            _state(table, column, mark).remove()
     raise ConcurrentChangeError(
         f"other writers keep replacing column {column!r} of {redact(table.uri)}", hint="run the same command again"
     )
@@ -257,14 +263,18 @@ def _state_name(column: str, mark: str) -> str:
     return f"map/{column}-{mark[:16]}"
 
 
-def _require_same(table: Table, column: str, marks: Mapping[str, str]) -> None:
+def _state(table: Table, column: str, mark: str) -> StateFolder:
+    return StateFolder(table, _state_name(column, mark))
+
+
+def _require_same(table: Table, column: str, identities: Mapping[str, str | None]) -> None:
     """Check that columns are still the very ones that a lineage was made of.
 
     Raises:
         ConcurrentChangeError: one was replaced or dropped.
     """
-    for name, mark in marks.items():
-        if name not in table.schema.names or columns.mark_of(table.schema.field(name)) != mark:
+    for name, identity in identities.items():
+        if columns.identity_of(table.dataset, name) != identity:
             raise ConcurrentChangeError(
                 f"column {name!r} of {redact(table.uri)} was replaced or dropped by another writer while {column!r} "
                 "was filled; what was committed before is right, the rest was not written",
@@ -281,7 +291,7 @@ class _Job:
         step: Step,
         column: str,
         lineage: Lineage,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, str | None],
         batch_rows: int | None,
         engine: Engine,
         progress: Progress,
@@ -290,7 +300,8 @@ class _Job:
         self.engine, self.progress = engine, progress
         self.batch_rows = min(batch_rows or MAX_BATCH_ROWS, _affordable_rows(table, step))
         self.mark = columns.mark_of(table.schema.field(column))
-        self.marks = {**inputs, column: self.mark}  # what the lineage was made of
+        # What the lineage was made of.
+        self.identities = {**inputs, column: columns.identity_of(table.dataset, column)}
         self.first_version = table.version
         self.own: set[str] = set()  # files that this run wrote
         self.committed: list[Finished] = []
@@ -346,7 +357,7 @@ class _Job:
         Raises:
             ConcurrentChangeError: the column or an input is not the one of the start any more.
         """
-        _require_same(self.table, self.column, self.marks)
+        _require_same(self.table, self.column, self.identities)
         state = _state_name(self.column, self.mark)
         return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
 

@@ -21,7 +21,7 @@ def test_a_commit_says_which_verb_made_it(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     said = Properties("map", {"column": "score"}, {"computed": 3}, first_version=table.version)
 
-    made = commit(table, nothing, said)
+    made, _ = commit(table, nothing, said)
 
     assert properties_of(made) == said
     assert properties_of(table) is None
@@ -34,7 +34,7 @@ def test_secrets_in_parameters_are_masked(tmp_path: Path) -> None:
     table = number_table(tmp_path, 1)
     where = "https://host/list.csv?X-Amz-Signature=0123456789abcdef"
 
-    made = commit(table, nothing, Properties("ingest urls", {"from": where}))
+    made, _ = commit(table, nothing, Properties("ingest urls", {"from": where}))
 
     assert "0123456789abcdef" not in str(made.dataset.read_transaction(made.version).transaction_properties)
 
@@ -51,7 +51,7 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
         raise OSError("error sending request: connection reset")
 
     monkeypatch.setattr(lance.LanceDataset, "commit", landed_but_lost)
-    made = commit(table, nothing, Properties("map"))
+    made, _ = commit(table, nothing, Properties("map"))
 
     assert calls == [made.version]
     found = [entry.version for entry in log(tmp_path / "t.lance") if entry.properties is not None]
@@ -75,7 +75,7 @@ def test_an_operation_is_built_anew_on_the_newest_version_after_a_conflict(
         return nothing(dataset)
 
     monkeypatch.setattr(lance.LanceDataset, "commit", conflicting_once)
-    made = commit(table, build, Properties("map"))
+    made, _ = commit(table, build, Properties("map"))
 
     assert seen == [table.version, table.version + 1]
     assert made.num_rows == 4
@@ -84,7 +84,7 @@ def test_an_operation_is_built_anew_on_the_newest_version_after_a_conflict(
 def test_nothing_to_commit_makes_no_version(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
 
-    assert commit(table, lambda _: None, Properties("map")).version == table.version
+    assert commit(table, lambda _: None, Properties("map"))[0].version == table.version
 
 
 def test_other_faults_are_raised_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

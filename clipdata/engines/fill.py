@@ -16,10 +16,13 @@ import pyarrow as pa
 
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import ClipdataError, StepError
-from clipdata.lance_io.filling import Checkpoint, CheckpointGone, Part
+from clipdata.lance_io.filling import BATCH_BYTES, Checkpoint, CheckpointGone, Part
+from clipdata.lance_io.presence import fixed_width
 from clipdata.prefetch import prefetch
 from clipdata.progress import Counter
 from clipdata.step_protocol import Step
+
+_FIRST_ROWS = 64
 
 
 def fill(task: FragmentTask, counter: Counter) -> FragmentDone:
@@ -50,6 +53,8 @@ class _Work:
         self.held: list[Part] = []
         self.computed = 0
         self.failed: Tally[str] = Tally()
+        # How wide a value is that has no fixed width, only the values tell: few rows at first.
+        self._most_rows = task.batch_rows if fixed_width(task.step.returns) else _FIRST_ROWS
 
     def compute(self) -> None:
         """Compute what is not stored yet, with a checkpoint whenever enough was computed."""
@@ -62,6 +67,7 @@ class _Work:
                 part = compute_part(task.step, places, batch, prepared, filling.unread)
                 self.held.append(part)
                 self._count(part)
+                self._fit(part)
                 held_bytes = sum(part.values.nbytes for part in self.held)
                 if time.monotonic() - last_s > task.checkpoint_every_s or held_bytes > task.checkpoint_bytes:
                     self._store()
@@ -71,7 +77,16 @@ class _Work:
         """Rows still to compute, with what the step prepared of them; runs in a thread beside the model."""
         task = self._task
         for places, batch in task.filling.read(task.fragment_id, done, batch_rows=task.batch_rows):
-            yield places, batch, task.step.prepare(batch)
+            start = 0
+            while start < batch.num_rows:
+                rows = batch.slice(start, self._most_rows)
+                yield places[start : start + rows.num_rows], rows, task.step.prepare(rows)
+                start += rows.num_rows
+
+    def _fit(self, part: Part) -> None:
+        """Give the step as many rows as make no more bytes of values than a batch may have."""
+        fitting = BATCH_BYTES * len(part.places) // max(part.values.nbytes, 1)
+        self._most_rows = max(min(fitting, 4 * self._most_rows, self._task.batch_rows), 1)
 
     def save(self) -> None:
         """Store what is held, because the work ends early; an error that is under way goes on."""

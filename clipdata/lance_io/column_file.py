@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.lance_io.faults import translated, with_retries
-from clipdata.lance_io.presence import MISSING, NARROW_BYTES, fixed_width
+from clipdata.lance_io.presence import MISSING, NARROW_BYTES, Runs, fixed_width
 from clipdata.lance_io.table import Table
 from clipdata.storage import join
 
@@ -45,12 +45,15 @@ def write_column(
     def attempt() -> None:
         version = table.dataset.data_storage_version
         target = join(table.uri, "data", name)
-        missing = -fragment.num_deletions  # rows that are gone miss nothing
+        missing, position = Runs(), 0
         with LanceFileWriter(target, schema=schema, version=version, storage_options=options) as writer:
             for values in in_order(column.type, fragment.physical_rows, sources()):
-                missing += values.null_count
+                if values.null_count:
+                    missing.add(position + np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)))
+                position += len(values)
                 writer.write_batch(pa.record_batch([values], schema=schema))
-            writer.add_schema_metadata(MISSING, str(missing))
+            if (said := missing.to_json()) is not None:
+                writer.add_schema_metadata(MISSING, said)
 
     with translated(table.uri, "writing a column file of"):
         with_retries(attempt)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.presence import field_ids
 from clipdata.lance_io.table import Table, open_table
 from clipdata.lineage import METADATA_KEY, Lineage
 from clipdata.schema import error_column
 from clipdata.storage import redact
+
+if TYPE_CHECKING:
+    import lance
 
 MARK = b"clipdata.column"
 REASONS_OF = b"clipdata.reasons_of"
@@ -35,6 +40,16 @@ def mark_of(field: pa.Field) -> str:
         return mark.decode()
     known = f"{field.type} {(field.metadata or {}).get(METADATA_KEY, b'').decode()}"
     return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+def identity_of(dataset: lance.LanceDataset, name: str) -> str | None:
+    """What tells whether a name still means the same column; None when there is no such column.
+
+    A mark is of one column only. Columns that came with the data have none, and may be alike in all that is known of
+    them but their field numbers: two of them can swap their names.
+    """
+    numbers = field_ids(dataset, (name,))
+    return f"{mark_of(dataset.schema.field(name))}:{','.join(map(str, sorted(numbers)))}" if numbers else None
 
 
 def reasons_of(schema: pa.Schema, column: str) -> str | None:

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata import hints
 from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError
 from clipdata.lance_io.column_file import Chunk, write_column
-from clipdata.lance_io.columns import mark_of, reasons_of
+from clipdata.lance_io.columns import identity_of, reasons_of
 from clipdata.lance_io.faults import translated
-from clipdata.lance_io.presence import count_missing, files_of
+from clipdata.lance_io.presence import count_missing, files_of, fixed_width
 from clipdata.lance_io.state import StateFolder
-from clipdata.lance_io.table import Table
+from clipdata.lance_io.table import Table, open_table
 from clipdata.objects.references import References, columns_needed
 from clipdata.schema import error_column, image_column, is_binary
 from clipdata.storage import join, redact
@@ -96,6 +97,14 @@ class Finished:
     reasons_file: str | None = None
     computed: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Any) -> Finished | None:
+        """Read what was recorded; None when it is not of this kind, as one of another release may be."""
+        try:
+            return cls(**record)
+        except TypeError:
+            return None
 
 
 @dataclass
@@ -179,11 +188,10 @@ class Filling:
         fragments = {fragment.fragment_id: fragment for fragment in self.table.dataset.get_fragments()}
         found = []
         for name in self.records.names("done-"):
-            record = self.records.read_json(name)
-            fragment = fragments.get(record["fragment_id"]) if record else None
-            if record is None or fragment is None or record["signature"] != self.signature(fragment):
+            finished = Finished.from_record(self.records.read_json(name))
+            fragment = fragments.get(finished.fragment_id) if finished else None
+            if finished is None or fragment is None or finished.signature != self.signature(fragment):
                 continue
-            finished = Finished(**record)
             if (finished.failed and self.retry_failed) or not self._files_exist(finished):
                 continue
             found.append(finished)
@@ -256,8 +264,10 @@ class Filling:
                 columns=names,
                 filter=self.condition,
                 with_row_address=True,
-                batch_size=batch_rows,
+                batch_size=min(batch_rows, self._rows_that_fit(fragment)),
                 batch_size_bytes=BATCH_BYTES,
+                batch_readahead=2,
+                io_buffer_size=4 * BATCH_BYTES,
                 blob_handling="all_binary",
             )
             for batch in scanner.to_batches():
@@ -270,6 +280,17 @@ class Filling:
                     places, batch = places[wanted], batch.filter(pa.array(wanted))
                 if len(places):
                     yield places, batch
+
+    def _rows_that_fit(self, fragment: Any) -> int:
+        """Rows of a fragment that a batch may hold, where their width is in the values: judged by the files' size.
+
+        Lance reads whole batches ahead before it cuts them to the bytes that were asked for.
+        """
+        schema = self.table.schema
+        names = [name for name in self.inputs if not fixed_width(schema.field(name).type)]
+        paths = files_of(self.table.dataset, fragment, names)
+        num_bytes = sum(file.file_size_bytes or 0 for file in fragment.metadata.files if file.path in paths)
+        return max(BATCH_BYTES * fragment.physical_rows // max(num_bytes, 1), 8) if num_bytes else BATCH_BYTES
 
     def finish(
         self, fragment_id: int, stored: Sequence[Checkpoint], held: Sequence[Part], tally: tuple[int, Mapping[str, int]]
@@ -363,21 +384,25 @@ class Filling:
         return fragment
 
     def signature(self, fragment: Any) -> str:
-        """What the values of a fragment depend on; see `signature_of`."""
-        return signature_of(self.table.dataset, fragment, self.column, self.inputs)
+        """What the values of a fragment of the table's version depend on."""
+        return self.signature_in(self.table.dataset, fragment)
 
+    def signature_in(self, dataset: lance.LanceDataset, fragment: Any) -> str:
+        """What the values of a fragment of any version depend on: its rows, the very columns, and their files.
 
-def signature_of(dataset: lance.LanceDataset, fragment: Any, column: str, inputs: Sequence[str]) -> str:
-    """What the values of a fragment depend on: its rows, the very columns, and the files that hold them.
-
-    The column itself is among them: another writer may have filled it meanwhile.
-    """
-    if fragment.physical_rows is None:
-        raise StorageError(f"fragment {fragment.fragment_id} does not say how many rows it has")
-    names = (*inputs, column)
-    marks = {name: mark_of(dataset.schema.field(name)) for name in names}
-    files = files_of(dataset, fragment, names)
-    return json.dumps({"rows": fragment.physical_rows, "columns": marks, "files": files}, sort_keys=True)
+        The column itself is among them, since another writer may have filled it meanwhile, and so is what says where
+        the images of rows are.
+        """
+        if fragment.physical_rows is None:
+            raise StorageError(f"fragment {fragment.fragment_id} does not say how many rows it has")
+        names = (*self.inputs, *columns_needed(self.table.schema, self.inputs), self.column)
+        depends_on = {
+            "rows": fragment.physical_rows,
+            "columns": {name: identity_of(dataset, name) for name in names},
+            "files": files_of(dataset, fragment, names),
+            "overlays": [str(overlay) for overlay in fragment.metadata.overlays],
+        }
+        return json.dumps(depends_on, sort_keys=True)
 
 
 def _lanes(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
@@ -403,12 +428,23 @@ def readable(table: Table) -> Iterator[None]:
 
     Raises:
         ConcurrentChangeError: a clean-up removed the version while it was read.
+        StorageError: the version is there, and a file that it names is not.
     """
     try:
         with translated(table.uri, "reading"):
             yield
     except NotFoundError as error:
+        where = redact(table.uri)
+        try:
+            newest = open_table(table.uri, storage=table.storage)
+        except NotFoundError:
+            raise NotFoundError(f"{where} was removed, or moved, while it was read") from error
+        if newest.version == table.version:
+            raise StorageError(
+                error.message,
+                hint=f"a clean-up removed it; make the column that it held anew (--overwrite, overwrite=True), "
+                f"or restore an earlier version: {hints.log(table.uri)}",
+            ) from error
         raise ConcurrentChangeError(
-            f"version {table.version} of {redact(table.uri)} was cleaned away while it was read",
-            hint="run the same command again",
+            f"version {table.version} of {where} was cleaned away while it was read", hint=hints.AGAIN
         ) from error

@@ -82,7 +82,7 @@ class Version:
         }
 
 
-def commit(table: Table, operation: Callable[[Any], Any], properties: Properties) -> Table:
+def commit(table: Table, operation: Callable[[Any], Any], properties: Properties) -> tuple[Table, Properties | None]:
     """Commit an operation against the newest version, again and again until it is in the history exactly once.
 
     Args:
@@ -91,23 +91,25 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
         properties: carried by the commit, unless the operation brings its own.
 
     Returns:
-        The table at the version that holds the commit.
+        The table at the version that holds the commit, and the properties with which it landed; or the newest version
+        and None, when there was nothing to commit.
     """
     import lance
 
     first = open_table(table.uri, storage=table.storage)
-    tried: set[str] = set()
+    tried: dict[str, Properties] = {}
 
-    def attempt() -> Table:
+    def attempt() -> tuple[Table, Properties | None]:
         newest = open_table(table.uri, storage=table.storage) if tried else first
         landed = _version_of(newest, tried, after=first.version)
         if landed is not None:
-            return open_table(table.uri, version=landed, storage=table.storage)
+            version, commit_id = landed
+            return open_table(table.uri, version=version, storage=table.storage), tried[commit_id]
         built = operation(newest.dataset)
         if built is None:
-            return newest
+            return newest, None
         built, said = built if isinstance(built, tuple) else (built, properties)
-        tried.add(said.id)
+        tried[said.id] = said
         transaction = lance.Transaction(
             read_version=newest.version,
             uuid=str(uuid.uuid4()),
@@ -117,18 +119,18 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
         options = table.storage.lance_options(table.uri) or None
         # Given the dataset and not its location, it is not opened another time.
         dataset = lance.LanceDataset.commit(newest.dataset, transaction, storage_options=options)
-        return Table(table.uri, dataset.version, table.storage, dataset)
+        return Table(table.uri, dataset.version, table.storage, dataset), said
 
     with translated(table.uri, "committing to"):
         return with_retries(attempt, attempts=12)
 
 
-def _version_of(table: Table, commit_ids: Collection[str], *, after: int) -> int | None:
-    """Version whose commit carries one of some ids, among those after a version."""
+def _version_of(table: Table, commit_ids: Collection[str], *, after: int) -> tuple[int, str] | None:
+    """Version whose commit carries one of some ids, and that id, among those after a version."""
     for version in range(table.version, after, -1):
         properties = _properties_at(table, version)
         if properties is not None and properties.id in commit_ids:
-            return version
+            return version, properties.id
     return None
 
 

@@ -1,15 +1,18 @@
 """Presence: how many rows have no value in a column, without reading the column where that can be known.
 
 To test a wide column for null, Lance reads all of it. But a column that was never filled has no file in a fragment, and
-a column file that map wrote says in its own footer how many rows it leaves out. Only what neither tells is read, in
-small batches. It knows fragments, and not why a value is missing.
+a column file that map wrote says in its own footer which rows it leaves out, deleted ones included: they may come back
+with an earlier version. Only what neither tells is read, in small batches. It knows fragments, and not why a value is
+missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from clipdata.lance_io.faults import translated
@@ -19,9 +22,40 @@ from clipdata.storage import join
 if TYPE_CHECKING:
     import lance
 
-MISSING = "clipdata.missing"
+MISSING = "clipdata.missing_places"
 NARROW_BYTES = 64
 _READ_BYTES = 16 << 20
+_MOST_RUNS = 10_000
+_ROW_MASK = 0xFFFFFFFF  # the low half of a row address is the row's place in its fragment
+
+
+class Runs:
+    """Places in ascending order, as runs that follow each other."""
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        self._runs = [(int(start), int(stop)) for start, stop in runs]
+
+    def add(self, places: np.ndarray) -> None:
+        """Add int64 places [n], ascending and behind those that are there."""
+        first = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+        last = np.append(first[1:], len(places)) - 1
+        for start, stop in zip(places[first].tolist(), (places[last] + 1).tolist(), strict=True):
+            if self._runs and self._runs[-1][1] == start:
+                start = self._runs.pop()[0]
+            self._runs.append((start, stop))
+
+    def count(self, places: np.ndarray) -> int:
+        """How many of some int64 places [n] lie in the runs."""
+        starts, stops = np.array(self._runs, np.int64).reshape(-1, 2).T
+        found = np.searchsorted(starts, places, side="right") - 1
+        return int(((found >= 0) & (places < stops[found])).sum()) if self._runs else 0
+
+    def __len__(self) -> int:
+        return sum(stop - start for start, stop in self._runs)
+
+    def to_json(self) -> str | None:
+        """As text; None when there are too many to be worth it."""
+        return json.dumps(self._runs) if len(self._runs) <= _MOST_RUNS else None
 
 
 def fixed_width(kind: pa.DataType) -> int:
@@ -49,8 +83,9 @@ def count_missing(table: Table, fragment: Any, column: str, *, among: str | None
         files = files_of(table.dataset, fragment, (column,))
         if not files:
             return fragment.count_rows(among)
-        if len(files) == 1 and _said_missing(table, files[0]) == 0:
-            return 0
+        said = _said_missing(table, files[0]) if len(files) == 1 else None
+        if said is not None:
+            return said.count(_places(table, fragment, among)) if said else 0
         terms = [f"`{column}` IS NULL", *([f"({among})"] if among else [])]
         return _count(table, fragment, " AND ".join(terms))
     return fragment.count_rows(f"`{column}` IS NULL" + (f" AND ({among})" if among else ""))
@@ -65,24 +100,33 @@ def _count(table: Table, fragment: Any, condition: str) -> int:
         return sum(batch.num_rows for batch in scanner.to_batches())
 
 
-def _said_missing(table: Table, file: str) -> int | None:
-    """What a column file that map wrote says of the rows it leaves out; None for a file of another kind."""
+def _places(table: Table, fragment: Any, condition: str | None) -> np.ndarray:
+    """Places in the fragment, int64 [n], of the live rows that pass a condition."""
+    with translated(table.uri, "counting rows of"):
+        rows = fragment.scanner(columns=[], filter=condition, with_row_address=True).to_table()
+    return rows.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
+
+
+def _said_missing(table: Table, file: str) -> Runs | None:
+    """Which rows a column file that map wrote leaves out, as it says itself; None where it does not say."""
     from lance.file import LanceFileReader
 
     options = table.storage.lance_options(table.uri) or None
     with translated(table.uri, "reading a column file of"):
         reader = LanceFileReader(join(table.uri, "data", file), storage_options=options)
         said = (reader.metadata().schema.metadata or {}).get(MISSING.encode())
-    return int(said) if said is not None else None
+    return Runs(json.loads(said)) if said is not None else None
 
 
 def files_of(dataset: lance.LanceDataset, fragment: Any, names: Sequence[str]) -> list[str]:
     """Files that hold columns of a fragment; a column that was never filled has none."""
-    wanted: set[int] = set()
-    for column in dataset.lance_schema.fields():
-        if column.name() in names:
-            wanted |= _field_ids(column)
+    wanted = field_ids(dataset, names)
     return sorted(file.path for file in fragment.metadata.files if wanted & set(file.fields))
+
+
+def field_ids(dataset: lance.LanceDataset, names: Sequence[str]) -> set[int]:
+    """Numbers that Lance gives some columns and what is nested in them."""
+    return set[int]().union(*(_field_ids(c) for c in dataset.lance_schema.fields() if c.name() in names))
 
 
 def _field_ids(column: Any) -> set[int]:

@@ -161,7 +161,8 @@ def close_verb(table: Table, properties: Properties) -> Table:
     """Mark the end of a verb in the history with an empty commit that carries its properties."""
     import lance
 
-    return commit(table, lambda _: lance.LanceOperation.Append([]), properties)
+    made, _ = commit(table, lambda _: lance.LanceOperation.Append([]), properties)
+    return made
 
 
 def set_table_metadata(table: Table, entries: Mapping[str, str]) -> None:
