@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clipdata.errors import SchemaError
 from clipdata.schema import is_list
 from clipdata.statistics import FloatArray, IntArray
 
@@ -48,7 +49,7 @@ def judge(scores: pa.Array, label: pa.Array) -> Judged:
 
     Args:
         scores: lists of numbers, one a choice; lengths may differ.
-        label: index of the right choice.
+        label: index of the right choice; see `places`.
     """
     flat, start_N, size_N = _ragged(scores)
     index_N, right_N = _index(label), np.full(len(scores), np.nan, np.float32)
@@ -76,6 +77,38 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
+def is_place(kind: pa.DataType) -> bool:
+    """Whether a column can hold the index of the right choice: whole numbers, also where they are held as floats."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
+
+
+def places(label: pa.Array, column: str = "label_index") -> pa.Array:
+    """Indices of the right choices as int64; null where there is none, negative or too large where no list has it.
+
+    Args:
+        label: of a type that `is_place` knows; a NaN is no index.
+        column: what a message calls it.
+
+    Raises:
+        SchemaError: a number is not whole.
+    """
+    if pa.types.is_dictionary(label.type):
+        label = label.cast(label.type.value_type)
+    if not pa.types.is_floating(label.type):
+        return label.cast(pa.int64(), safe=False)
+    number = label.cast(pa.float64())
+    finite = pc.is_finite(number)
+    broken = number.filter(pc.and_(finite, pc.not_equal(number, pc.floor(number))))
+    if len(broken):
+        raise SchemaError(
+            f"compare: {column!r} holds {broken[0].as_py()!r}; expected whole numbers, the places of the right choices",
+            hint="name the column of the places, from 0: label_index=…",
+        )
+    held = pc.and_(finite, pc.less(pc.abs(number), 2.0**62))
+    return pc.if_else(held, number, pa.scalar(None, pa.float64())).cast(pa.int64())
+
+
 def _to_float(values: pa.Array) -> FloatArray:
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
@@ -85,7 +118,7 @@ def _to_float(values: pa.Array) -> FloatArray:
 
 
 def _index(label: pa.Array) -> IntArray:
-    index_N: IntArray = label.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    index_N: IntArray = places(label).fill_null(-1).to_numpy(zero_copy_only=False)
     return index_N
 
 

@@ -190,16 +190,20 @@ def test_ragged_answers_and_ties_agree_with_a_plain_loop_also_in_slices_and_with
 
 def test_lineage_says_which_scores_a_column_was_picked_from(save, tmp_path):
     scores, tuned = [[0.7, 0.3], [0.2, 0.8]] * 20, [[0.9, 0.1], [0.6, 0.4]] * 20
+    first, second = (
+        Lineage("ChoiceScores", "1", {"scale": 100}, model=letter * 64, inputs=("image", "choices")) for letter in "ab"
+    )
+
+    def picked(column, origin):
+        return Lineage("Pick", "1", inputs=(column, "right"), upstream={column: origin.fingerprint})
+
     made = {
         "id": (ids(40), None),
-        "zero_shot": (
-            scores,
-            Lineage("ChoiceScores", "1", {"scale": 100}, model="a" * 64, inputs=("image", "choices")),
-        ),
-        "tuned": (tuned, Lineage("ChoiceScores", "1", {"scale": 100}, model="b" * 64, inputs=("image", "choices"))),
+        "zero_shot": (scores, first),
+        "tuned": (tuned, second),
         "right": ([0] * 40, None),
-        "p0": ([s[0] for s in scores], Lineage("Pick", "1", inputs=("zero_shot", "right"))),
-        "p1": ([s[0] for s in tuned], Lineage("Pick", "1", inputs=("tuned", "right"))),
+        "p0": ([s[0] for s in scores], picked("zero_shot", first)),
+        "p1": ([s[0] for s in tuned], picked("tuned", second)),
     }
     fields = [
         pa.field(name, pa.array(values).type, metadata={METADATA_KEY: lineage.to_json()} if lineage else None)

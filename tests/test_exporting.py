@@ -174,7 +174,7 @@ def test_an_export_says_what_it_is_and_how_to_load_it(encoder: Encoder, tmp_path
 
 def seen(table: str, *paths: str) -> TrainedRows:
     keys = np.unique(digests(pa.array(paths)))
-    return TrainedRows(table, 3, "split = 'train'", len(paths), keys, np.empty(0, np.uint64))
+    return TrainedRows(table, 3, "split = 'train'", len(paths), keys, np.empty(0, np.uint64), 0, len(paths))
 
 
 def test_an_export_carries_the_rows_of_every_training_in_its_past(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_steps_refuse_columns_of_other_types_and_take_every_spelling_of_theirs(e
 
 
 def test_steps_say_the_models_name_and_what_it_was_trained_on(tmp_path: Path, encoder: Encoder) -> None:
-    seen = TrainedRows("a.lance", 1, None, 1, np.array([7], np.uint64), np.empty(0, np.uint64))
+    seen = TrainedRows("a.lance", 1, None, 1, np.array([7], np.uint64), np.empty(0, np.uint64), 0, 1)
     tuned = load_encoder(export(encoder.model, encoder, tmp_path / "tuned", trained_on=(seen,)), device="cpu")
 
     for step in (cd.steps.ImageEmbedding(tuned), cd.steps.ImageTrunk(tuned), cd.steps.TextEmbedding(tuned)):

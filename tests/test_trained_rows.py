@@ -12,7 +12,7 @@ from clipdata.trained_rows import TrainedRows, digests, picture_texts
 
 def _record(where: str | None = "split = 'train'") -> TrainedRows:
     keys, pictures = (np.unique(digests(pa.array(texts))) for texts in (["a", "b", "c"], ["p", "q"]))
-    return TrainedRows("t.lance", 3, where, 3, keys, pictures)
+    return TrainedRows("t.lance", 3, where, 3, keys, pictures, 0, 1, ("sha256",), ("image",))
 
 
 @pytest.mark.parametrize("where", [None, "", "split = 'train'"])

@@ -39,8 +39,11 @@ def figures(comparison: Compared) -> dict[str, float | None]:
         "losses": comparison.num_losses,
         "ties": comparison.num_ties,
         "uncovered_rows": coverage.num_rows - coverage.num_both,
-        "trained_rows": trained.num_rows if trained else None,
-        "trained_images": trained.num_rows_of_seen_clusters if trained else None,
+        # A number that is only the least it can be would pass a gate in silence.
+        "trained_rows": trained.num_rows if trained and not trained.num_untold else None,
+        "trained_images": (
+            trained.num_rows_of_seen_clusters if trained and not trained.num_of_untold_pictures else None
+        ),
         "worse_groups": sum(group.mean.verdict == "worse" for group in comparison.groups),
     }
 

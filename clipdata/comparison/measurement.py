@@ -46,7 +46,7 @@ def compare(
     cluster: str | None = None,
     scores_before: str | None = None,
     scores_after: str | None = None,
-    label_index: str = "label_ind",
+    label_index: str | None = None,
     trained_where: str | None = None,
     models: tuple[str | None, str | None] = (None, None),
     num_rows_shown: int = 5,
@@ -64,10 +64,11 @@ def compare(
         on: column that pairs the two tables; their key column by default.
         by: column whose values make groups.
         cluster: column whose equal values are resampled together; by default the image (`sha256`, else `path`).
-        scores_before: column of score lists of the before side; by default the one that `before` was picked from,
-            as its lineage says.
+        scores_before: column of score lists of the before side; by default the one that `before` was picked from
+            (step Pick), as its lineage says. No other list counts as scores, and without scores no answer is judged.
         scores_after: the same for `after`.
-        label_index: column with the index of the right choice.
+        label_index: column with the index of the right choice: whole numbers, of which a null or a NaN is none. By
+            default the one that the values were picked by, else `label_ind`.
         trained_where: clause that selects rows trained on, beside those that the models' own records name. Where there
             is no record, `split = 'train'` is taken as a hint.
         models: identities of the encoders that must be behind `before` and `after`; None checks nothing.
@@ -76,7 +77,8 @@ def compare(
         seed: the same seed gives the same intervals.
 
     Raises:
-        LineageMismatchError: another model than `models` names is behind a column.
+        LineageMismatchError: another model than `models` names is behind a column; or a column was made from values
+            that have been made anew since.
         SchemaError: a column does not exist or does not hold numbers.
         UsageError: no row has both values, or the two tables cannot be paired.
     """
@@ -109,7 +111,7 @@ def compare(
     comparison = Comparison(
         before=side_before,
         after=side_after,
-        where=where,
+        where=request.where,
         cluster=", ".join(request.cluster) or None,
         mean=mean,
         num_wins=int((moved_N > TIE).sum()),

@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.answers import SmallArray, judge, pick
-from clipdata.comparison.codes import GroupCodes, alike, as_keys, hashes, plain
-from clipdata.comparison.records import RECORDS, Coverage, Trained
+from clipdata.answers import SmallArray, judge, pick, places
+from clipdata.comparison.clusters import cluster_codes
+from clipdata.comparison.codes import GroupCodes, alike, as_keys
+from clipdata.comparison.leaks import count_trained
+from clipdata.comparison.records import Coverage, Trained
 from clipdata.comparison.request import Request
 from clipdata.comparison.seen_rows import SeenRows, find_seen
 from clipdata.errors import UsageError
@@ -23,7 +25,6 @@ from clipdata.statistics import FloatArray, IntArray, dense_codes
 from clipdata.storage import redact
 
 BATCH_ROWS = 65_536
-_KNUTH = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def read(request: Request) -> Pairs:
 
     Raises:
         UsageError: no row has a value on both sides; or a key stands twice in the other table.
+        SchemaError: a place of the right choice is not whole.
     """
     partner = _Partner.open(request)
     columns, groups, start = _Columns(), GroupCodes(), 0
@@ -116,7 +118,7 @@ def read(request: Request) -> Pairs:
         right_after_N=_joined(columns.right_after, np.float32)[kept] if request.judged else None,
         choices_N=_joined(columns.choices, np.float32)[kept] if request.judged else None,
         num_tied=int(_joined(columns.tied, np.bool_)[kept].sum()) if request.judged else 0,
-        trained=_trained(request, offset_N, cluster_N, seen),
+        trained=count_trained(request, offset_N, cluster_N, seen),
         seen=seen,
     )
 
@@ -124,7 +126,8 @@ def read(request: Request) -> Pairs:
 def _keep(
     request: Request, batch: pa.RecordBatch, partner: pa.RecordBatch, start: int, columns: _Columns, groups: GroupCodes
 ) -> None:
-    label = batch.column(request.label_index) if request.label_index else None
+    name = request.label_index
+    label = places(batch.column(name), name) if name else None
     columns.before.append(pick(partner.column(request.before), label))
     columns.after.append(pick(batch.column(request.after), label))
     columns.cluster.append(cluster_codes(request, batch, start))
@@ -137,43 +140,6 @@ def _keep(
         columns.right_after.append(after.right_N)
         columns.choices.append(after.choices_N)
         columns.tied.append(before.tied_N | after.tied_N)
-
-
-def cluster_codes(request: Request, batch: pa.RecordBatch, start: int) -> IntArray:
-    """Codes of the clusters of a batch: equal for equal values; a row without a value is a cluster of its own."""
-    row_N = np.arange(start, start + batch.num_rows, dtype=np.uint64)
-    own_N = (row_N * _KNUTH + np.uint64(1)).view(np.int64)
-    if not request.cluster:
-        return own_N
-    values = [plain(batch.column(name)) for name in request.cluster]
-    if len({column.type for column in values}) > 1:
-        values = [column.cast(pa.large_string()) for column in values]
-    named = values[0] if len(values) == 1 else pc.coalesce(*values)
-    code_N = hashes(named)
-    if named.null_count == 0:
-        return code_N
-    return np.where(named.is_valid().to_numpy(zero_copy_only=False), code_N, own_N)
-
-
-def _trained(request: Request, offset_N: IntArray, cluster_N: IntArray, seen: SeenRows) -> Trained | None:
-    """Count the rows trained on: by the models' records, and by a clause that was given or where there is no record."""
-    if seen.row_N is not None:
-        row_N, picture_N = seen.row_N, seen.row_N if seen.picture_N is None else seen.picture_N
-        if request.trained_where_given:
-            assert request.trained_where is not None
-            row_N = row_N | np.isin(offset_N, request.table.offsets(request.trained_where))
-        return Trained(RECORDS, int(row_N.sum()), int((picture_N | row_N).sum()))
-    where = request.trained_where
-    if where is None:
-        return None
-    num_rows = int(np.isin(offset_N, request.table.offsets(where)).sum())
-    if not request.cluster:
-        return Trained(where, num_rows)
-    seen_codes = [
-        np.unique(cluster_codes(request, batch, 0))
-        for batch in request.table.scan(list(request.cluster), where=where, batch_rows=BATCH_ROWS)
-    ]
-    return Trained(where, num_rows, int(np.isin(cluster_N, _joined(seen_codes, np.int64)).sum()))
 
 
 @dataclass(frozen=True)
@@ -246,5 +212,7 @@ def _nothing_to_compare(request: Request, coverage: Coverage) -> UsageError:
         f"of {coverage.num_rows:,} row(s){selected}, {coverage.num_only_before:,} have only {request.before!r}, "
         f"{coverage.num_only_after:,} only {request.after!r}, {coverage.num_neither:,} neither"
     )
-    hint = "fill the empty column with map first" if coverage.num_rows else "the where clause selects no row"
+    hint = "fill the empty column with map first"
+    if not coverage.num_rows:
+        hint = "the where clause selects no row" if request.where else "the table is empty: take rows in first"
     return UsageError(f"compare: nothing to compare: {found}; expected rows with both", hint=hint)

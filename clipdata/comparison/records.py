@@ -160,7 +160,7 @@ class Coverage:
         return self.num_both == self.num_rows and not self.num_not_in_table
 
 
-SeenStatus = Literal["recorded", "none", "lost", "unknown"]
+SeenStatus = Literal["recorded", "untold", "none", "lost", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -168,18 +168,23 @@ class Seen:
     """What the model behind one side was trained on, by its own record.
 
     Args:
-        status: "recorded": it was fine-tuned, and its record was found; "none": it has no record of fine-tuning;
-            "lost": the record of a training cannot be found, or an earlier release made none; "unknown": the column
-            has no lineage.
+        status: "recorded": it was fine-tuned, and its record was found; "untold": so it was, but nothing holds some of
+            the compared rows, or their pictures, against the record; "none": it has no record of fine-tuning; "lost":
+            the record of a training cannot be found, or an earlier release made none; "unknown": the column has no
+            lineage, or none that names a model.
         trainings: what each of its trainings read, as text.
         num_rows: compared rows that it was trained on; None without a record.
         num_rows_of_seen_pictures: compared rows that show a picture it was trained on, those rows included.
+        num_untold: compared rows of which it cannot be told whether it was trained on them.
+        num_of_untold_pictures: compared rows of which it cannot be told whether it was trained on their picture.
     """
 
     status: SeenStatus
     trainings: tuple[str, ...] = ()
     num_rows: int | None = None
     num_rows_of_seen_pictures: int | None = None
+    num_untold: int | None = None
+    num_of_untold_pictures: int | None = None
 
 
 @dataclass(frozen=True)
@@ -191,11 +196,15 @@ class Trained:
         num_rows: compared rows among them.
         num_rows_of_seen_clusters: compared rows that share a cluster (an image) with a training row; None without
             clusters.
+        num_untold: compared rows of which it cannot be told whether either model was trained on them.
+        num_of_untold_pictures: compared rows of which it cannot be told whether either was trained on their picture.
     """
 
     where: str
     num_rows: int
     num_rows_of_seen_clusters: int | None = None
+    num_untold: int = 0
+    num_of_untold_pictures: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from clipdata.answers import is_number
+from clipdata.answers import is_number, is_place
 from clipdata.comparison.codes import alike, is_nameable
+from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.records import Side
-from clipdata.errors import SchemaError, UsageError
+from clipdata.errors import LineageMismatchError, SchemaError, UsageError
 from clipdata.schema import is_list, is_text
 from clipdata.storage import redact
 
@@ -36,6 +35,8 @@ class Request:
         label_index: column with the index of the right choice.
         trained_where: clause that selects the training rows; a hint, where the models have no record.
         trained_where_given: whether the caller named it.
+        origin_before: what is behind `before`.
+        origin_after: what is behind `after`.
     """
 
     table: Table
@@ -51,6 +52,8 @@ class Request:
     label_index: str | None = None
     trained_where: str | None = None
     trained_where_given: bool = False
+    origin_before: Provenance = field(default_factory=Provenance)
+    origin_after: Provenance = field(default_factory=Provenance)
 
     @property
     def judged(self) -> bool:
@@ -66,8 +69,10 @@ class Request:
 
     def sides(self) -> tuple[Side, Side]:
         """Who is compared with whom."""
-        other = self.table_before or self.table
-        return _side(other, self.before, self.scores_before), _side(self.table, self.after, self.scores_after)
+        return (
+            _side(self.table_before or self.table, self.before, self.scores_before, self.origin_before),
+            _side(self.table, self.after, self.scores_after, self.origin_after),
+        )
 
 
 def resolve(
@@ -82,18 +87,23 @@ def resolve(
     cluster: str | None,
     scores_before: str | None,
     scores_after: str | None,
-    label_index: str,
+    label_index: str | None,
     trained_where: str | None,
 ) -> Request:
     """Check the columns and fill in what was not said.
 
     Raises:
         SchemaError: a column does not exist, or holds no numbers.
-        UsageError: both sides are the same column; or two tables have no key to pair them by.
+        UsageError: both sides are the same column; two tables have no key to pair them by; or the sides were picked by
+            two columns of places.
+        LineageMismatchError: a column was made from another one than the table has now; or scores that are given were
+            made by another model than the column.
     """
     other = table_before or table
+    _require_texts(before=before, after=after, on=on, where=where, by=by, cluster=cluster, scores_before=scores_before,
+                   scores_after=scores_after, label_index=label_index, trained_where=trained_where)  # fmt: skip
     other.require([name for name in (before, scores_before) if name], verb="compare")
-    table.require([name for name in (after, scores_after, by, cluster) if name], verb="compare")
+    table.require([name for name in (after, scores_after, by, cluster, label_index) if name], verb="compare")
     if table_before is None and before == after:
         raise UsageError(
             f"compare: {before!r} is compared with itself",
@@ -101,31 +111,53 @@ def resolve(
         )
     for purpose, name in (("by", by), ("cluster", cluster)):
         _require_nameable(table, name, purpose)
-    scores_before = scores_before or _scores(other, before)
-    scores_after = scores_after or _scores(table, after)
-    known_label = label_index if label_index in table.schema.names else _label_index(table, after)
-    for holder, column in ((other, before), (table, after)):
-        _check_values(holder, column, known_label)
-    for holder, scores in ((other, scores_before), (table, scores_after)):
-        if scores and not is_list(holder.schema.field(scores).type):
-            raise SchemaError(f"compare: {scores!r} holds {holder.schema.field(scores).type}, expected lists of scores")
-    lists = any(is_list(h.schema.field(c).type) for h, c in ((other, before), (table, after)))
-    judged = scores_before and scores_after and known_label
+    origins = trace(other, before), trace(table, after)
+    place = label_index or _places(table, before, after, origins)
+    lists = [_check_values(holder, column, place) for holder, column in ((other, before), (table, after))]
+    if lists[0] != lists[1]:
+        kinds = (holder.schema.field(column).type for holder, column in ((other, before), (table, after)))
+        raise SchemaError(
+            f"compare: {before!r} holds {next(kinds)} and {after!r} {next(kinds)}; expected two columns of one kind",
+            hint="pick a number from the lists first: clipdata map … pick, or name two columns of lists",
+        )
+    scores_before = _scores(other, before, scores_before, origins[0])
+    scores_after = _scores(table, after, scores_after, origins[1])
+    judged = bool(scores_before and scores_after and place)
+    if place and (judged or lists[0]):
+        _require_places(table, place)
     return Request(
         table=table,
         before=before,
         after=after,
         table_before=table_before,
         key=_pairing_key(table, table_before, on) if table_before else table.key,
-        where=where,
+        where=_clause(where),
         by=by,
-        cluster=(cluster,) if cluster else tuple(n for n in ("sha256", "path") if n in table.schema.names),
+        cluster=(cluster,) if cluster else _image_clusters(table),
         scores_before=scores_before if judged else None,
         scores_after=scores_after if judged else None,
-        label_index=known_label if judged or lists else None,
-        trained_where=trained_where if trained_where is not None else _train_split(table),
-        trained_where_given=trained_where is not None,
+        label_index=place if judged or lists[0] else None,
+        trained_where=_clause(trained_where) or _train_split(table),
+        trained_where_given=_clause(trained_where) is not None,
+        origin_before=origins[0],
+        origin_after=origins[1],
     )
+
+
+def _require_texts(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"compare: {name}={value!r} is a {type(value).__name__}; expected one text")
+
+
+def _clause(where: str | None) -> str | None:
+    return where if where is not None and where.strip() else None
+
+
+def _image_clusters(table: Table) -> tuple[str, ...]:
+    """The columns that name a row's picture, best first, as far as their types can."""
+    schema = table.schema
+    return tuple(n for n in ("sha256", "path") if n in schema.names and is_nameable(schema.field(n).type))
 
 
 def _require_nameable(table: Table, column: str | None, purpose: str) -> None:
@@ -137,37 +169,66 @@ def _require_nameable(table: Table, column: str | None, purpose: str) -> None:
         )
 
 
-def _check_values(table: Table, column: str, label_index: str | None) -> None:
+def _check_values(table: Table, column: str, place: str | None) -> bool:
+    """Whether a column holds lists of numbers, not a number a row.
+
+    Raises:
+        SchemaError: it holds neither, or lists and nothing says which entry is the right one.
+    """
     kind = table.schema.field(column).type
-    if is_number(kind) or (is_list(kind) and is_number(kind.value_type) and label_index):
-        return
+    if is_number(kind):
+        return False
+    if is_list(kind) and is_number(kind.value_type) and place:
+        return True
     expected = "numbers, or lists of numbers beside a column with the right index (label_index=…)"
     raise SchemaError(f"compare: column {column!r} holds {kind}; expected {expected}")
 
 
-def _scores(table: Table, column: str) -> str | None:
-    """The score lists behind a column: itself, or the list among the inputs that its lineage names."""
-    if is_list(table.schema.field(column).type):
-        return column
-    lineage = table.lineage(column)
-    return _first_input(table, lineage.inputs if lineage else (), lists=True)
+def _places(table: Table, before: str, after: str, origins: tuple[Provenance, Provenance]) -> str | None:
+    """The column of right places that the values were picked by, else the usual one.
+
+    Raises:
+        UsageError: the two sides were picked by two columns.
+    """
+    named = [origin.index for origin in origins if origin.index]
+    if len(set(named)) > 1:
+        raise UsageError(
+            f"compare: {before!r} was picked by {named[0]!r} and {after!r} by {named[1]!r}; expected one column of "
+            "right places on both sides",
+            hint="pick both by one column, or say which one tells right from wrong: label_index=…",
+        )
+    wanted = named[0] if named else "label_ind"
+    return wanted if wanted in table.schema.names else None
 
 
-def _label_index(table: Table, column: str) -> str | None:
-    lineage = table.lineage(column)
-    return _first_input(table, lineage.inputs if lineage else (), lists=False)
+def _require_places(table: Table, column: str) -> None:
+    kind = table.schema.field(column).type
+    if not is_place(kind):
+        raise SchemaError(
+            f"compare: label_index {column!r} holds {kind}; expected whole numbers, the places of the right choices",
+            hint=f"make them: clipdata map {redact(table.uri)} label-index label_ind -p label={column}",
+        )
 
 
-def _first_input(table: Table, inputs: tuple[str, ...], *, lists: bool) -> str | None:
-    for name in inputs:
-        if name not in table.schema.names:
-            continue
-        kind = table.schema.field(name).type
-        if lists and is_list(kind) and is_number(kind.value_type):
-            return name
-        if not lists and pa.types.is_integer(kind):
-            return name
-    return None
+def _scores(table: Table, column: str, given: str | None, origin: Provenance) -> str | None:
+    """The score lists behind a column: those given, itself, or those that it was picked from.
+
+    Raises:
+        SchemaError: those given are no lists of numbers.
+        LineageMismatchError: those given were made by another model than the column.
+    """
+    if given is None:
+        return column if is_list(table.schema.field(column).type) else origin.scores
+    kind = table.schema.field(given).type
+    if not (is_list(kind) and is_number(kind.value_type)):
+        raise SchemaError(f"compare: {given!r} holds {kind}, expected lists of scores")
+    model = trace(table, given).model
+    if origin.model and model and model != origin.model:
+        raise LineageMismatchError(
+            f"compare: {given!r} was made by the model {model}, and {column!r} by {origin.model}; expected one model",
+            hint="name the scores that the column was made from",
+        )
+    return given
 
 
 def _pairing_key(table: Table, other: Table, on: str | None) -> str:
@@ -192,18 +253,13 @@ def _train_split(table: Table) -> str | None:
     return None
 
 
-def _side(table: Table, column: str, scores: str | None) -> Side:
-    lineage = table.lineage(column)
-    origin = table.lineage(scores) if scores else None
-    model = (lineage.model if lineage else None) or (origin.model if origin else None)
-    names = [record.model_name for record in (lineage, origin) if record and record.model == model]
-    made_by = origin or lineage
+def _side(table: Table, column: str, scores: str | None, origin: Provenance) -> Side:
     return Side(
         column=column,
         uri=redact(table.uri),
         version=table.version,
-        made_by=made_by.describe() if made_by else None,
-        model=model,
+        made_by=origin.made_by,
+        model=origin.model,
         scores=scores,
-        model_name=next((name for name in names if name), None),
+        model_name=origin.model_name,
     )

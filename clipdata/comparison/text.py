@@ -77,26 +77,46 @@ def _coverage(comparison: Compared) -> str:
 def _trained(comparison: Compared) -> str:
     trained = comparison.trained
     sides = ((comparison.before, comparison.seen_before), (comparison.after, comparison.seen_after))
+    trainings = list(dict.fromkeys(text for _, seen in sides if seen is not None for text in seen.trainings))
+    # A column that names no model is no alarm by itself, but beside a record or a lost one it is.
+    alarmed = bool(trainings) or any(seen is not None and seen.status == "lost" for _, seen in sides)
     lost = [side.column for side, seen in sides if seen is not None and seen.status in ("lost", "unknown")]
-    unknown = f"NOBODY KNOWS what the model behind {' and '.join(lost)} was trained on"
-    if trained is not None and trained.where == RECORDS:
-        told = "; ".join(dict.fromkeys(text for _, seen in sides if seen is not None for text in seen.trainings))
-        return f"{_by_records(trained)}, by {RECORDS} ({told})" + (f"; {unknown}" if lost else "")
-    if any(seen is not None and seen.status == "lost" for _, seen in sides):
-        return unknown + (f"; {trained.num_rows:,} where {trained.where}" if trained is not None else "")
+    parts = [f"NOBODY KNOWS what the model behind {' and '.join(lost)} was trained on"] if alarmed and lost else []
     if trained is None:
-        return "which rows were trained on is not known"
+        return parts[0] if parts else "which rows were trained on is not known"
+    if trained.where == RECORDS:
+        return "; ".join([*_by_records(trained, trainings), *(parts or _untold(trained))])
+    if parts:
+        return f"{parts[0]}; {trained.num_rows:,} where {trained.where}"
     if not trained.num_rows:
         return f"none of them where {trained.where}; no record says which rows the models were trained on"
     return f"{trained.num_rows:,} TRAINED ON ({trained.where})"
 
 
-def _by_records(trained: Trained) -> str:
+def _by_records(trained: Trained, trainings: list[str]) -> list[str]:
+    """What the models' records say; nothing where all is untold."""
+    if not trainings:
+        return ["none of them trained on: neither model has a record of fine-tuning"]
+    told = f", by {RECORDS} ({'; '.join(trainings)})"
     if trained.num_rows:
-        return f"{trained.num_rows:,} TRAINED ON"
+        return [f"{trained.num_rows:,} TRAINED ON{told}"]
     if trained.num_rows_of_seen_clusters:
-        return f"none of them trained on, but {trained.num_rows_of_seen_clusters:,} SHOW A PICTURE trained on"
-    return "none of them trained on, nor their pictures"
+        none = "" if trained.num_untold else "none of them trained on, but "
+        return [f"{none}{trained.num_rows_of_seen_clusters:,} SHOW A PICTURE trained on{told}"]
+    if trained.num_untold:
+        return []
+    return [f"none of them trained on{'' if trained.num_of_untold_pictures else ', nor their pictures'}{told}"]
+
+
+def _untold(trained: Trained) -> list[str]:
+    advice = "sha256, or uri and etag, of the pictures in both tables would tell, before the training"
+    if trained.num_untold:
+        whose = f"NOBODY KNOWS whether {trained.num_untold:,} rows were trained on"
+        return [f"{whose}: nothing tells them from those that were (a key in the same table, or {advice})"]
+    if trained.num_of_untold_pictures:
+        whose = f"NOBODY KNOWS whether {trained.num_of_untold_pictures:,} rows show a picture trained on"
+        return [f"{whose}: nothing tells the pictures apart ({advice})"]
+    return []
 
 
 def _figures(comparison: Compared) -> list[str]:

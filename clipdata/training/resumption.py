@@ -209,6 +209,7 @@ def _choose(table: Table, config: TrainConfig, where: str | None) -> ChosenRows:
         where=where,
         max_texts=config.text_cache if config.train == "projections" else 0,
         features=config.image_trunk,
+        image=config.image,
     )
 
 

@@ -19,7 +19,14 @@ from clipdata.schema import error_column
 from clipdata.storage import redact
 from clipdata.stream.assembly import fill_command
 from clipdata.stream.columns import is_texts
-from clipdata.trained_rows import TrainedRows, digests, picture_columns, picture_texts
+from clipdata.trained_rows import (
+    TrainedRows,
+    digests_or_0,
+    images_behind,
+    kinds_used,
+    picture_columns,
+    picture_texts,
+)
 from clipdata.training.rows_digest import RowsDigest, content_texts
 
 
@@ -34,6 +41,8 @@ class ChosenRows:
         digest: over what the rows hold in the columns that matter; equal for equal rows, in any version of a table.
         keys_N: uint64, digest of each row's key; empty for a table without a key.
         pictures_N: uint64, digest of what each row's picture is known by; 0 where nothing tells.
+        pictures_by: what these are digests of; see `TrainedRows`.
+        images: columns of the pictures; none in particular stands for the table's own.
     """
 
     offsets: np.ndarray
@@ -42,17 +51,19 @@ class ChosenRows:
     digest: str
     keys_N: np.ndarray = field(repr=False)
     pictures_N: np.ndarray = field(repr=False)
+    pictures_by: frozenset[str] = frozenset()
+    images: tuple[str, ...] = ()
 
     def trained(self, table: Table, where: str | None) -> TrainedRows:
         """The record that a model trained on these rows carries; the filter is told, not applied."""
-        keys, pictures = np.unique(self.keys_N), np.unique(self.pictures_N)
-        return TrainedRows(
+        return TrainedRows.of(
+            self.keys_N if len(self.keys_N) else np.zeros(len(self.offsets), np.uint64),
+            self.pictures_N,
+            pictures_by=self.pictures_by,
+            images=self.images,
             table=redact(table.uri),
             version=table.version,
             where=where,
-            num_rows=len(self.offsets),
-            keys=keys,
-            pictures=pictures[pictures != 0],
         )
 
     def describe(self) -> str:
@@ -62,7 +73,14 @@ class ChosenRows:
 
 
 def choose_rows(
-    table: Table, *, choices: str, label: str, where: str | None = None, features: str | None = None, max_texts: int = 0
+    table: Table,
+    *,
+    choices: str,
+    label: str,
+    where: str | None = None,
+    features: str | None = None,
+    max_texts: int = 0,
+    image: str | None = None,
 ) -> ChosenRows:
     """Find the rows whose label names one of their choices.
 
@@ -72,13 +90,14 @@ def choose_rows(
         where: SQL condition.
         features: column that `map` has filled; rows on which it failed are left out.
         max_texts: most distinct texts to collect.
+        image: column of the pictures, where no features are read; None for the table's own.
 
     Raises:
         SchemaError: a column is missing, of another type, or not filled yet.
         UsageError: no row is left.
     """
     _check_columns(table, choices, label)
-    found = _Found(table, max_texts)
+    found = _Found(table, max_texts, images_behind(table.schema, features or image or ""))
     refused = _without_features(table, features, where) if features else {}
     condition = _both(where, f"`{features}` is not null") if features else where
     for batch in table.scan(list(dict.fromkeys([choices, label, *found.columns, "_rowoffset"])), where=condition):
@@ -98,8 +117,10 @@ def choose_rows(
 class _Found:
     """What one pass over the rows gathers."""
 
-    def __init__(self, table: Table, max_texts: int) -> None:
-        self._version, self._key, self._pictures = table.version, table.key, picture_columns(table.schema)
+    def __init__(self, table: Table, max_texts: int, images: frozenset[str]) -> None:
+        self._version, self._key = table.version, table.key
+        self._pictures = picture_columns(table.schema, images)
+        self._images, self._kinds = tuple(sorted(images)), set[str]()
         self.columns = [*([self._key] if self._key else []), *self._pictures]
         self.digest, self._texts = RowsDigest(), _Texts(max_texts)
         self._offsets, self._keys, self._seen = ([np.empty(0, kind)] for kind in (np.int64, np.uint64, np.uint64))
@@ -114,8 +135,9 @@ class _Found:
         self._offsets.append(kept.column("_rowoffset").to_numpy().astype(np.int64))
         self._texts.add(choices)
         if self._key:
-            self._keys.append(digests(kept.column(self._key)))
-        self._seen.append(_digests_or_0(picture_texts(pictures) if pictures else content))
+            self._keys.append(digests_or_0(kept.column(self._key), kept.num_rows))
+        self._kinds |= kinds_used(pictures)
+        self._seen.append(digests_or_0(picture_texts(pictures) if pictures else None, kept.num_rows))
 
     def chosen(self, refused: Mapping[str, int]) -> ChosenRows:
         """All of it, after the last batch."""
@@ -123,13 +145,10 @@ class _Found:
             self.digest.note(f"version {self._version}")
         joined = (np.concatenate(parts) for parts in (self._offsets, self._keys, self._seen))
         offsets, keys, pictures = joined
-        return ChosenRows(offsets, refused, self._texts.sorted(), self.digest.hex(), keys, pictures)
-
-
-def _digests_or_0(texts: pa.Array) -> np.ndarray:
-    found = np.zeros(len(texts), np.uint64)
-    found[texts.is_valid().to_numpy(zero_copy_only=False)] = digests(texts.drop_null())
-    return found
+        kinds = frozenset(self._kinds)
+        return ChosenRows(
+            offsets, refused, self._texts.sorted(), self.digest.hex(), keys, pictures, kinds, self._images
+        )
 
 
 def _without_features(table: Table, features: str, where: str | None) -> dict[str, int]:
