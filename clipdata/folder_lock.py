@@ -10,11 +10,11 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clipdata.errors import StorageError, TransientError
+from clipdata.errors import StorageError, TransientError, UsageError
 
 FILE = ".clipdata.lock"
 
@@ -29,9 +29,12 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
 
     Raises:
         TransientError: another process is at work there; it says which.
+        UsageError: there is a file in the folder's place.
         StorageError: the folder cannot be written.
     """
     path = folder / FILE
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; expected a folder", hint="name a folder: --out DIR")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -73,8 +76,9 @@ def _write(descriptor: int, doing: str) -> None:
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(record).encode(), 0)
+    with suppress(OSError):  # on a full disk nobody is told who holds it, but it is held
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(record).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -81,10 +81,16 @@ class TrainedRows:
     @cached_property
     def digest(self) -> str:
         """Hex digest of the whole record: the name under which it is stored."""
-        whole = hashlib.sha256(json.dumps([self._said(), len(self.keys)], sort_keys=True).encode())
+        whole = json.dumps([self._said(), self.rows_digest], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+    @cached_property
+    def rows_digest(self) -> str:
+        """Hex digest of the keys and pictures alone: equal for equal rows of any version of a table."""
+        rows = hashlib.sha256(len(self.keys).to_bytes(8, "little"))
         for values in (self.keys, self.pictures):
-            whole.update(values.astype("<u8").tobytes())
-        return whole.hexdigest()[:32]
+            rows.update(values.astype("<u8").tobytes())
+        return rows.hexdigest()[:32]
 
     def to_record(self) -> dict[str, Any]:
         """JSON values, without the digests of single rows: what a lineage holds."""

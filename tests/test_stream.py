@@ -402,3 +402,24 @@ def test_a_stream_stays_at_its_version_when_the_callers_handle_moves_on(rows, tm
 
     assert len(labels(stream)) == 5
     assert stream.state_dict()["table_version"] < handle.version
+
+
+def test_a_state_of_other_given_rows_is_refused(table):
+    state = Stream(table, ["label"], batch_size=2, rows=[0, 1, 2, 3]).state_dict()
+
+    with pytest.raises(ConfigError, match="rows was"):
+        Stream(table, ["label"], batch_size=2, rows=[4, 5, 6, 7]).load_state_dict(state)
+    Stream(table, ["label"], batch_size=2, rows=np.arange(4)).load_state_dict(state)
+
+
+@pytest.mark.parametrize("given", [[5, 3, 3], [-1, 2], [0, 10**6], [True, False], [0.5, 1.0]])
+def test_given_rows_that_are_no_offsets_are_refused(table, given):
+    with pytest.raises(UsageError, match="rows holds"):
+        Stream(table, ["label"], batch_size=1, rows=given)
+
+
+def test_a_stream_begins_before_no_epoch_and_no_batch(table):
+    with pytest.raises(ConfigError, match="0 or more"):
+        Stream(table, ["label"], batch_size=2, epoch=-1)
+    with pytest.raises(ConfigError, match="0 or more"):
+        Stream(table, ["label"], batch_size=2).load_state_dict({"epoch": 0, "batch": -5})

@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 
 import clipdata as cd
 from clipdata.encoder import Encoder, export, load_encoder
-from clipdata.errors import ClipdataError, LineageMismatchError, NotFoundError, SchemaError, UsageError
+from clipdata.errors import ClipdataError, LineageMismatchError, NotFoundError, SchemaError, TransientError, UsageError
+from clipdata.folder_lock import FILE as LOCK
+from clipdata.folder_lock import alone_in
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.training.config import TrainConfig
 from clipdata.training.loop import train
-from clipdata.training.resumption import alone_in
 from clipdata.training.run import open_run
 from tests.contests import contest_rows, contest_table
 from tests.telling import Told
@@ -292,9 +293,9 @@ def test_a_run_says_what_it_read_and_did(tmp_path, table, encoder):
     run = train(table, encoder, quick(), out=tmp_path / "run", where=TRAIN, progress=told)
 
     record = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert record["table"] | {"digest": ""} == {
+    assert record["table"] | {"digest": "", "files": ""} == {
         "uri": table.uri, "version": table.version, "where": TRAIN, "num_rows": 32, "refused": {}, "digest": "",
-        "trained_rows": run.trained_rows.digest,
+        "files": "", "trained_rows": run.trained_rows.digest,
     }  # fmt: skip
     assert record["encoder"]["identity"] == encoder.identity
     assert TrainConfig.from_json(record["config"]) == quick() == run.config
@@ -412,14 +413,18 @@ def test_other_workers_and_checkpoints_may_go_on_with_a_run(tmp_path, table, enc
 
 def test_a_finished_run_is_returned_at_once(tmp_path, table, encoder):
     run = train(table, encoder, quick(), out=tmp_path / "run")
-    written = {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()}
-    told = Told()
+
+    def written() -> dict[Path, int]:
+        found = (path for path in run.path.rglob("*") if path.is_file() and path.name != LOCK)
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before, told = written(), Told()
 
     again = train(table, encoder, quick(), out=tmp_path / "run", progress=told)
 
     assert again == run
     assert "finished already" in told.said[0]
-    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()} == written
+    assert written() == before
 
 
 def test_a_finished_run_is_found_again_after_scores_were_mapped(tmp_path, table, encoder):
@@ -480,7 +485,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path, table, encoder):
 
 
 def test_two_processes_cannot_train_in_one_folder(tmp_path, table, encoder):
-    with alone_in(tmp_path / "run"), pytest.raises(UsageError, match="another process is training"):
+    with alone_in(tmp_path / "run", "training"), pytest.raises(TransientError, match=r"training .* is at work in"):
         train(table, encoder, quick(), out=tmp_path / "run")
 
 

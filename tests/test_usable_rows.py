@@ -71,17 +71,55 @@ def test_texts_that_differ_only_in_where_they_are_cut_have_other_digests(tmp_pat
     assert len(digests) == 2
 
 
-def test_without_a_digest_of_the_images_another_version_counts_as_changed(tmp_path):
-    lance.write_dataset(contest_rows(10).drop_columns(["sha256"]), tmp_path / "t.lance")
-    first = choose(open_table(tmp_path / "t.lance"))
-    lance.dataset(tmp_path / "t.lance").add_columns({"score": "1.0"})
+def without_digests(folder, **columns) -> Table:
+    """Ten rows of another tool's, with pictures that nothing but their bytes identifies."""
+    plain = contest_rows(10).drop_columns(["sha256"])
+    rows_of = {name: plain[name] for name in plain.column_names}
+    lance.write_dataset(pa.table({**rows_of, **columns}), folder / "t.lance", max_rows_per_file=4)
+    return open_table(folder / "t.lance")
 
-    assert choose(open_table(tmp_path / "t.lance")).digest != first.digest
+
+def test_without_a_digest_of_the_pictures_their_place_in_the_tables_files_tells(tmp_path):
+    first = choose(without_digests(tmp_path))
+    table = lance.dataset(tmp_path / "t.lance")
+    table.add_columns({"score": "1.0"})
+    scored = choose(open_table(table.uri))
+    table.checkout_latest()
+    table.update({"image": "X'00'"}, where="path = '00007.png'")
+
+    assert scored.digest == first.digest
+    assert choose(open_table(table.uri)).digest != first.digest
+
+
+def test_a_digest_identifies_the_image_column_and_no_other_column_of_pictures(tmp_path):
+    twice = contest_rows(10)
+    plain = {name: twice[name] for name in twice.column_names}
+    lance.write_dataset(pa.table({**plain, "photo2": plain["image"]}), tmp_path / "t.lance")
+    before = {image: choose(open_table(tmp_path / "t.lance"), image=image).digest for image in ("image", "photo2")}
+
+    lance.dataset(tmp_path / "t.lance").drop_columns(["photo2"])
+    lance.dataset(tmp_path / "t.lance").add_columns({"photo2": "image"})
+    table = open_table(tmp_path / "t.lance")
+
+    assert choose(table, image="image").digest == before["image"]
+    assert choose(table, image="photo2").digest != before["photo2"]
+
+
+def test_the_digest_tells_features_by_their_values(tmp_path):
+    def with_features(name: str, last: float | None) -> str:
+        features = pa.array([[float(n), 0.5] for n in range(9)] + [[last, 0.5]], pa.list_(pa.float32(), 2))
+        plain = contest_rows(10)
+        columns = {one: plain[one] for one in plain.column_names}
+        lance.write_dataset(pa.table({**columns, "features": features}), tmp_path / name, max_rows_per_file=3)
+        return choose(open_table(tmp_path / name), features="features").digest
+
+    assert with_features("one", 9) == with_features("same", 9) != with_features("other", 8)
 
 
 def by_reference(folder, name: str, **columns) -> Table:
     """Three rows of which nothing but the given columns tells what their pictures are."""
     content = {column: pa.array(values, pa.string()) for column, values in columns.items()}
+    content["image"] = pa.nulls(3, pa.large_binary())
     rows_of = {"caption_choices": [["a", "b"]] * 3, "label_ind": [0, 1, 0], **content}
     lance.write_dataset(pa.table(rows_of), folder / name)
     return open_table(folder / name)
@@ -107,12 +145,32 @@ def test_where_a_digest_is_null_the_etag_tells_row_by_row_whether_a_picture_chan
     assert len({one.digest for one in found}) == 4
 
 
-@pytest.mark.parametrize("known", [{"uri": ["u", "v", "w"]}, {"sha256": ["s", "s", None]}, {"etag": [None] * 3}])
-def test_where_nothing_tells_whether_a_picture_changed_another_version_counts_as_changed(tmp_path, known):
-    first = choose(by_reference(tmp_path, "t", **known))
+@pytest.mark.parametrize("known", [{}, {"sha256": ["s", "s", None]}, {"etag": [None] * 3}])
+def test_where_only_a_location_tells_pictures_apart_another_version_counts_as_changed(tmp_path, known):
+    first = choose(by_reference(tmp_path, "t", uri=["u", "v", "w"], **known))
     lance.dataset(tmp_path / "t").add_columns({"score": "1.0"})
 
     assert choose(open_table(tmp_path / "t")).digest != first.digest
+
+
+def test_columns_that_only_have_the_name_of_an_identity_are_no_identity(tmp_path):
+    plain = contest_rows(10)
+    columns = {one: plain[one] for one in plain.column_names}
+    columns |= {"sha256": pa.array([[255]] * 10), "uri": pa.array([{"host": "h"}] * 10)}
+    lance.write_dataset(pa.table(columns), tmp_path / "t.lance")
+
+    chosen = choose(open_table(tmp_path / "t.lance"))
+
+    assert (len(chosen.offsets), chosen.pictures_N.tolist()) == (10, [0] * 10)
+
+
+def test_a_label_beyond_every_list_is_outside_its_choices_whatever_integer_holds_it(tmp_path):
+    columns = {"caption_choices": [["a", "b"]] * 3, "label_ind": pa.array([1, 2**63, 2**64 - 1], pa.uint64())}
+    lance.write_dataset(pa.table(columns), tmp_path / "t.lance")
+
+    chosen = choose(open_table(tmp_path / "t.lance"))
+
+    assert (chosen.offsets.tolist(), chosen.refused) == ([0], {"a label outside its choices": 2})
 
 
 def test_pictures_are_known_by_digest_or_place_and_keys_by_the_key_column(tmp_path):

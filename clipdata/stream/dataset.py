@@ -38,6 +38,7 @@ This module must not know models or training.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -73,7 +74,7 @@ class Stream(IterableDataset[Any]):
         columns: what a batch holds; as a mapping, entry of the batch → column of the table.
         batch_size: rows of a batch over all ranks; a rank gets batch_size / world_size. None yields single rows.
         where: SQL condition on the rows.
-        rows: int64 offsets of the rows instead, ascending; `where` then only words messages.
+        rows: int64 offsets of the rows instead, each once; `where` then only words messages.
         seed: of the order.
         shuffle: False keeps the table's order.
         epoch: the first epoch to iterate.
@@ -101,7 +102,7 @@ class Stream(IterableDataset[Any]):
         *,
         batch_size: int | None,
         where: str | None = None,
-        rows: np.ndarray | None = None,
+        rows: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
         shuffle: bool = True,
         epoch: int = 0,
@@ -127,7 +128,9 @@ class Stream(IterableDataset[Any]):
         self._table = table = as_table(table).pinned()
         request.check(table, can_prepare=prepare is not None)
         self._where = where
-        rows = table.offsets(where) if rows is None and where is not None else rows
+        given = None if rows is None else _checked_rows(rows, table.num_rows)
+        self._rows_digest = None if given is None else hashlib.sha256(given.astype("<i8").tobytes()).hexdigest()[:16]
+        rows = table.offsets(where) if given is None and where is not None else given
         num_rows = table.num_rows if rows is None else len(rows)
         self.plan = Plan(num_rows, turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
@@ -147,7 +150,7 @@ class Stream(IterableDataset[Any]):
             num_threads=num_threads,
         )
         self._until_epoch = until_epoch
-        self._position = Position(Cursor(epoch, 0))
+        self._position = Position(_checked_cursor(epoch, 0))
         self._left_out: dict[str, set[int]] = {}
         self._home = os.getpid()
 
@@ -198,7 +201,7 @@ class Stream(IterableDataset[Any]):
         if problems:
             raise ConfigError(problems, what="stream state of another stream")
         lane = (int(state["lane"][0]), int(state["lane"][1])) if "lane" in state else None
-        self._position.tell(Place(Cursor(int(state["epoch"]), int(state["batch"])), lane))
+        self._position.tell(Place(_checked_cursor(int(state["epoch"]), int(state["batch"])), lane))
 
     def __iter__(self) -> Iterator[Any]:
         # The loop that collects items for a DataLoader's own batches; it would also take those of a Trainer.
@@ -265,6 +268,7 @@ class Stream(IterableDataset[Any]):
             "table": redact(self._table.uri),
             "table_version": self._table.version,
             "where": self._where,
+            "rows": self._rows_digest,
             "num_rows": plan.num_rows,
             "batch_size": plan.batch_size,
             "seed": plan.seed,
@@ -274,3 +278,31 @@ class Stream(IterableDataset[Any]):
             "window_rows": plan.window_rows,
             "order": ORDER_VERSION,
         }
+
+
+def _checked_rows(given: Sequence[int] | np.ndarray, num_rows: int) -> np.ndarray:
+    """Offsets as int64, in the order given.
+
+    Raises:
+        UsageError: they are no whole numbers, lie outside the table, or one comes twice.
+    """
+    rows = np.asarray(given)
+    if not rows.size:
+        return np.empty(0, np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise UsageError(
+            f"rows holds {rows.dtype} of shape {rows.shape}; expected offsets, such as rows=[3, 5]",
+            hint="of a mask they are numpy.flatnonzero(mask)",
+        )
+    outside = rows[(rows < 0) | (rows >= num_rows)]
+    if len(outside):
+        raise UsageError(f"rows holds {outside[0]}; expected offsets from 0 to {num_rows - 1}")
+    if len(np.unique(rows)) < len(rows):
+        raise UsageError("rows holds an offset twice; expected each once", hint="rows=numpy.unique(rows)")
+    return rows.astype(np.int64)
+
+
+def _checked_cursor(epoch: int, batch: int) -> Cursor:
+    if epoch < 0 or batch < 0:
+        raise ConfigError([f"epoch is {epoch} and batch is {batch}; expected 0 or more"], what="stream")
+    return Cursor(epoch, batch)

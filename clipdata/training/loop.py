@@ -17,6 +17,7 @@ import torch
 
 from clipdata.encoder import Encoder, export
 from clipdata.errors import ClipdataError, UsageError
+from clipdata.folder_lock import alone_in
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.stream import Stream, load
@@ -62,6 +63,7 @@ def train(
         SchemaError: the table lacks a column, or it has another type or nulls.
         LineageMismatchError: the features in `config.image_trunk` are those of another encoder.
         UsageError: the folder holds another run; no row can be trained on.
+        TransientError: another process is training in the folder.
         TooManyRejectsError: more pictures than `config.max_bad_share` allows cannot be decoded.
         StorageError: the run's folder cannot be written, or what it holds cannot be read.
         ClipdataError: the loss or the gradient is not a number any more.
@@ -70,7 +72,7 @@ def train(
     folder = run_folder(out)
     pinned = as_table(table).pinned()
     _refuse_ranks()
-    with resumption.alone_in(folder):
+    with alone_in(folder, "training"):
         resumption.clear(folder, resume=resume, overwrite=overwrite)
         begun = resumption.begin(folder, pinned, encoder, config, where=where, progress=progress)
         if isinstance(begun, Run):

@@ -59,6 +59,10 @@ def _streams(column: pa.Array, name: str) -> Iterator[tuple[str, bytes]]:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield f"{name} lengths", _int64(pc.list_value_length(column))
         yield from _streams(column.flatten(), f"{name} items")
+    elif pa.types.is_fixed_size_list(kind):
+        yield from _streams(column.flatten(), f"{name} items")  # those of a null row are left out
+    elif pa.types.is_floating(kind):
+        yield f"{name} values", column.to_numpy(zero_copy_only=False).tobytes()
     elif pa.types.is_integer(kind):
         yield f"{name} values", _int64(column)
     else:
@@ -68,4 +72,4 @@ def _streams(column: pa.Array, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _int64(column: pa.Array) -> bytes:
-    return column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
+    return column.cast(pa.int64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False).astype("<i8").tobytes()

@@ -1,7 +1,7 @@
 """The rows a run trains on: which can be used, how many cannot and why, their texts, keys, pictures, and a digest.
 
-One pass over the cheap columns, before the first step; it keeps 24 bytes a row. It knows tables and Arrow, and nothing
-of models.
+One pass over the columns that are cheap to read, before the first step; it keeps 24 bytes a row. It knows tables and
+Arrow, and nothing of models.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lance_io.data_files import Places
 from clipdata.lance_io.table import Table
-from clipdata.schema import error_column
+from clipdata.schema import error_column, image_column
 from clipdata.storage import redact
 from clipdata.stream.assembly import fill_command
 from clipdata.stream.columns import is_texts
@@ -38,7 +39,7 @@ class ChosenRows:
         offsets: int64, ascending, among the live rows of the table's version.
         refused: number of rows left out, by reason.
         texts: their distinct texts in sorted order, or None when there are more than asked for.
-        digest: over what the rows hold in the columns that matter; equal for equal rows, in any version of a table.
+        digest: over what is read of the rows; equal for equal rows, in any version of a table.
         keys_N: uint64, digest of each row's key; empty for a table without a key.
         pictures_N: uint64, digest of what each row's picture is known by; 0 where nothing tells.
         pictures_by: what these are digests of; see `TrainedRows`.
@@ -77,27 +78,28 @@ def choose_rows(
     *,
     choices: str,
     label: str,
+    image: str = "image",
     where: str | None = None,
     features: str | None = None,
     max_texts: int = 0,
-    image: str | None = None,
 ) -> ChosenRows:
     """Find the rows whose label names one of their choices.
 
     Args:
         choices: column of lists of texts.
         label: column of integers, places in those lists.
+        image: column of pictures, of which nothing is read here.
         where: SQL condition.
-        features: column that `map` has filled; rows on which it failed are left out.
+        features: column that `map` has filled, to be read instead of pictures; rows on which it failed are left out.
         max_texts: most distinct texts to collect.
-        image: column of the pictures, where no features are read; None for the table's own.
 
     Raises:
         SchemaError: a column is missing, of another type, or not filled yet.
         UsageError: no row is left.
     """
     _check_columns(table, choices, label)
-    found = _Found(table, max_texts, images_behind(table.schema, features or image or ""))
+    images = images_behind(table.schema, features or image)
+    found = _Found(table, _ImageSide(table, image, features), images, max_texts)
     refused = _without_features(table, features, where) if features else {}
     condition = _both(where, f"`{features}` is not null") if features else where
     for batch in table.scan(list(dict.fromkeys([choices, label, *found.columns, "_rowoffset"])), where=condition):
@@ -106,32 +108,60 @@ def choose_rows(
             refused[counted["values"]] = refused.get(counted["values"], 0) + counted["counts"]
         kept = batch.filter(pc.is_null(reason_B))
         found.add(kept, kept.column(choices), kept.column(label))
-    if features:
-        lineage = table.lineage(features)
-        found.digest.note(f"{features}: {lineage.fingerprint if lineage else None}")
     chosen = found.chosen(dict(sorted(refused.items())))
     _require_some(table, chosen, where)
     return chosen
 
 
+class _ImageSide:
+    """What tells whether the image side of rows is still the same, batch by batch.
+
+    Features are read, so their values tell. Pictures are too much to read only for that: a digest, or an etag with a
+    location, stands for one in the column that the table declares as its image; for any other picture, the place in the
+    table's files does.
+
+    Args:
+        columns: to be scanned for it.
+        is_told: False once there was a row for which nothing tells.
+    """
+
+    def __init__(self, table: Table, image: str, features: str | None) -> None:
+        self._features, self._is_own = features, image == image_column(table.schema)
+        self._places = Places(table, image)
+        self.columns = (features,) if features else ("_rowaddr",)
+        self.is_told = True
+
+    def of(self, kept: pa.RecordBatch, pictures: Mapping[str, pa.Array]) -> pa.Array:
+        """Values that differ wherever another image side is read.
+
+        Args:
+            pictures: columns that identify the table's own image.
+        """
+        if self._features:
+            return kept.column(self._features)
+        known = content_texts(pictures if self._is_own else {}, kept.num_rows)
+        if not known.null_count:
+            return known
+        # The file at a location may be another one, and no place in the table would change with it.
+        self.is_told &= not (self._is_own and "uri" in pictures)
+        return pc.coalesce(known, self._places.of(kept.column("_rowaddr")))
+
+
 class _Found:
     """What one pass over the rows gathers."""
 
-    def __init__(self, table: Table, max_texts: int, images: frozenset[str]) -> None:
-        self._version, self._key = table.version, table.key
+    def __init__(self, table: Table, image_side: _ImageSide, images: frozenset[str], max_texts: int) -> None:
+        self._version, self._key, self._image_side = table.version, table.key, image_side
         self._pictures = picture_columns(table.schema, images)
         self._images, self._kinds = tuple(sorted(images)), set[str]()
-        self.columns = [*([self._key] if self._key else []), *self._pictures]
-        self.digest, self._texts = RowsDigest(), _Texts(max_texts)
+        self.columns = [*([self._key] if self._key else []), *self._pictures, *image_side.columns]
+        self._digest, self._texts = RowsDigest(), _Texts(max_texts)
         self._offsets, self._keys, self._seen = ([np.empty(0, kind)] for kind in (np.int64, np.uint64, np.uint64))
-        self._content_is_known = True
 
     def add(self, kept: pa.RecordBatch, choices: pa.Array, label: pa.Array) -> None:
         """Take in rows that can be used."""
         pictures = {name: kept.column(name) for name in self._pictures}
-        content = content_texts(pictures, kept.num_rows)
-        self._content_is_known &= not content.null_count
-        self.digest.add([choices, label, content])
+        self._digest.add([choices, label, self._image_side.of(kept, pictures)])
         self._offsets.append(kept.column("_rowoffset").to_numpy().astype(np.int64))
         self._texts.add(choices)
         if self._key:
@@ -141,13 +171,13 @@ class _Found:
 
     def chosen(self, refused: Mapping[str, int]) -> ChosenRows:
         """All of it, after the last batch."""
-        if not self._content_is_known:  # nothing tells whether the pictures are still the same
-            self.digest.note(f"version {self._version}")
+        if not self._image_side.is_told:
+            self._digest.note(f"version {self._version}")
         joined = (np.concatenate(parts) for parts in (self._offsets, self._keys, self._seen))
         offsets, keys, pictures = joined
         kinds = frozenset(self._kinds)
         return ChosenRows(
-            offsets, refused, self._texts.sorted(), self.digest.hex(), keys, pictures, kinds, self._images
+            offsets, refused, self._texts.sorted(), self._digest.hex(), keys, pictures, kinds, self._images
         )
 
 
@@ -203,7 +233,7 @@ def _check_columns(table: Table, choices: str, label: str) -> None:
 def _reasons(choices: pa.Array, labels: pa.Array) -> pa.Array:
     """Why a row cannot be trained on, or null: the first reason that holds."""
     num_choices = pc.fill_null(pc.list_value_length(choices), 0).cast(pa.int64())
-    place = labels.cast(pa.int64())
+    place = labels.cast(pa.int64(), safe=False)  # what lies beyond becomes negative, and is outside all the same
     outside = pc.or_(pc.less(place, 0), pc.greater_equal(place, num_choices))
     reasons = [
         ("no choices", pc.equal(num_choices, 0)),

@@ -1,0 +1,104 @@
+"""What a run reads of a table: rows to train on and to measure; and whether a table still holds what a run began with.
+
+It knows tables and configs, and nothing of folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from clipdata.errors import NotFoundError
+from clipdata.lance_io.data_files import digest_of_files
+from clipdata.lance_io.table import Table, open_table
+from clipdata.trained_rows import TrainedRows
+from clipdata.training.config import TrainConfig
+from clipdata.training.usable_rows import ChosenRows, choose_rows
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    """What a training reads of one version of a table.
+
+    Args:
+        table: pinned to that version.
+        config: names the columns, and the rows to measure.
+        where: SQL condition on the rows to train on.
+    """
+
+    table: Table
+    config: TrainConfig
+    where: str | None
+
+    @cached_property
+    def rows(self) -> ChosenRows:
+        """To train on."""
+        return self._chosen(self.where)
+
+    @cached_property
+    def held_out(self) -> ChosenRows | None:
+        """To measure, if asked for."""
+        return None if self.config.evaluate_where is None else self._chosen(self.config.evaluate_where)
+
+    @cached_property
+    def trained(self) -> TrainedRows:
+        """The record of the rows to train on, which the tuned model carries."""
+        return self.rows.trained(self.table, self.where)
+
+    @cached_property
+    def files(self) -> str:
+        """Digest of the version's files, which costs no reading."""
+        return digest_of_files(self.table)
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON values by which `is_of` knows again what was read."""
+        return {
+            "num_rows": len(self.rows.offsets),
+            "refused": dict(self.rows.refused),
+            "files": self.files,
+            "digest": self.rows.digest,
+            "trained_rows": self.trained.rows_digest,
+            **({"held_out": self.held_out.digest} if self.held_out is not None else {}),
+        }
+
+    def is_of(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether this holds what a run read that has the record: by the files, or else by the rows themselves."""
+        if self._has_files_of(record) or self._has_rows_of(record):
+            return True
+        begun = self.begun_with(record)  # another release may have digested its rows in another way
+        return begun is not None and self._has_rows_of(begun.to_record())
+
+    def begun_with(self, record: Mapping[str, Any]) -> RowsRead | None:
+        """The same reading of the very version that a record is of; None where that is gone, or was made anew."""
+        begun = self
+        if record["version"] != self.table.version:
+            try:
+                table = open_table(self.table.uri, version=int(record["version"]), storage=self.table.storage)
+            except NotFoundError:
+                return None
+            begun = RowsRead(table, self.config, self.where)
+        return begun if begun._has_files_of(record) else None
+
+    def _has_files_of(self, record: Mapping[str, Any]) -> bool:
+        return record.get("files") == self.files
+
+    def _has_rows_of(self, record: Mapping[str, Any]) -> bool:
+        # Of a run that an earlier release began, not all of these are known.
+        now = {
+            name: value for name, value in self.to_record().items() if name in ("digest", "trained_rows", "held_out")
+        }
+        return all(record.get(name, value) == value for name, value in now.items())
+
+    def _chosen(self, where: str | None) -> ChosenRows:
+        config = self.config
+        return choose_rows(
+            self.table,
+            choices=config.choices,
+            label=config.label,
+            image=config.image,
+            where=where,
+            max_texts=config.text_cache if config.train == "projections" else 0,
+            features=config.image_trunk,
+        )
