@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import date
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import UsageError
+from clipdata.exact_values import ExactValues, Untold
 
 METADATA_KEY = b"clipdata.lineage"
 
@@ -102,33 +100,17 @@ class Lineage:
         return f"{self.step}({', '.join([*self.inputs, *parameters])}){model}"
 
 
-def _plain(value: Any) -> Any:
-    """JSON values that tell every parameter from every other; arrays and bytes by a digest of all they hold.
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON that tells every one from every other; arrays and bytes by a digest of all they hold.
 
     Raises:
-        UsageError: nothing tells the value of such a parameter.
+        UsageError: nothing tells the value of one of them.
     """
-    if value is None or isinstance(value, str | int | float):  # a numpy float64 is a float, a bool an int
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(entry) for entry in value), key=repr)
-    if isinstance(value, bytes):
-        return {"bytes": hashlib.sha256(value).hexdigest()}
-    if isinstance(value, os.PathLike | pa.DataType | date):
-        return str(value)
-    if hasattr(value, "__array__"):
-        array = np.asarray(value)
-        if array.dtype != object:
-            content = np.ascontiguousarray(array)
-            digest = hashlib.sha256(content.tobytes()).hexdigest()
-            return (
-                array.item() if array.ndim == 0 else {"array": digest, "dtype": str(array.dtype), "shape": array.shape}
-            )
-    raise UsageError(
-        f"a parameter of a step is {type(value).__name__} {value!r:.80}; nothing tells its value from another's",
-        hint="give texts, numbers, lists, dictionaries or arrays; what a function does belongs to the step's version",
-    )
+    try:
+        return {name: ExactValues().told(value) for name, value in parameters.items()}
+    except Untold as untold:
+        raise UsageError(
+            f"a parameter of a step is {type(untold.value).__name__} {untold.value!r:.80}; "
+            "nothing tells its value from another's",
+            hint="give texts, numbers, lists, dictionaries or arrays; what a function does belongs to a step's version",
+        ) from untold

@@ -56,11 +56,15 @@ class Step(Protocol):
     """
 
     name: str
-    version: str
     reads: tuple[str, ...]
     returns: pa.DataType
     parameters: Mapping[str, Any]
     model: str | None
+
+    @property
+    def version(self) -> str:
+        """Of the code; a class attribute will do."""
+        ...
 
     def check(self, schema: pa.Schema) -> None:
         """Raise SchemaError or LineageMismatchError when a table's columns are not what the step needs."""

@@ -32,10 +32,19 @@ class FunctionStep(BaseStep):
         hold_to_signature(function, reads, parameters)
         self.function, self.reads, self.returns, self.batch = function, reads, returns, batch
         self.name = name_of(function)
-        self.version = version or code_digest(function)
+        self._version = version
         self.parameters: Mapping[str, Any] = {name: decisive(value, name) for name, value in parameters.items()}
         self._keywords = dict(parameters)
         functools.update_wrapper(self, function, updated=())
+
+    @property
+    def version(self) -> str:
+        """The version that was named, or a digest of the code as it stands now, with what it depends on.
+
+        Raises:
+            UsageError: nothing tells the value of something that the function depends on.
+        """
+        return self._version or code_digest(self.function)
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function itself."""
