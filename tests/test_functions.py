@@ -93,6 +93,8 @@ def test_arguments_with_a_default_and_parameters_are_no_columns() -> None:
         (lambda: cd.step(reads="a", returns="integer")(lambda a: a), "unknown Arrow type 'integer'"),
         (lambda: cd.step(reads="a", returns=dict)(lambda a: a), "no Arrow type"),
         (lambda: cd.step("caption"), "expected a function"),
+        (lambda: cd.step(reads=5, returns="int64")(abs), "reads is 5"),
+        (lambda: cd.step(reads=["a", 5], returns="int64")(abs), "expected the name of a column"),
         (lambda: made(lock=threading.Lock()), "whose content no lineage can hold"),
         (lambda: made(files=[1, open(__file__)]), "whose content no lineage can hold"),  # noqa: SIM115
         (lambda: made(rows=(n for n in [1])), "whose content no lineage can hold"),
@@ -102,6 +104,11 @@ def test_what_cannot_be_a_step_is_refused_when_it_is_made(make: Any, said: str) 
     with pytest.raises(UsageError, match=said) as refused:
         make()
     assert refused.value.hint
+
+
+def test_a_column_is_read_once() -> None:
+    with pytest.raises(UsageError, match="names a column twice"):
+        cd.step(reads=["a", "a"], returns="int64")(lambda a, b: a)
 
 
 async def later(n):
@@ -201,7 +208,7 @@ def test_a_row_on_which_the_function_fails_or_whose_value_does_not_fit_has_a_rea
     assert found == [1, None, None, None, None, 2, None]
     assert [error.split(":")[0] if error else None for error in errors] == [
         None,
-        "ArrowInvalid",
+        "ValueError",
         "ValueError",
         None,
         "ArrowInvalid",
@@ -214,11 +221,20 @@ def test_a_batch_that_fails_or_is_no_array_is_said_with_the_steps_name() -> None
     step = cd.step(reads="n", returns="float32", batch=True)
     batch = pa.record_batch({"n": [1, 2]})
 
-    assert step(lambda n: np.ones(len(n), np.float32)).compute(batch, None).to_pylist() == [1, 1]
+    assert step(lambda n: np.ones(len(n), np.float32)).compute(batch, None)[0].to_pylist() == [1, 1]
     with pytest.raises(StepError, match=r"lambda failed on a batch of 2 rows: ZeroDivisionError(.|\n)*batch=True"):
         step(lambda n: 1 // 0).compute(batch, None)
     with pytest.raises(StepError, match="no array of float"):
-        step(lambda n: ["a", "b"]).compute(batch, None)
+        step(lambda n: 5).compute(batch, None)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_step_that_asks_to_end_the_program_is_said_by_its_name(tmp_path: Path, batch: bool) -> None:
+    def leaving(number: Any) -> int:
+        raise SystemExit(0)
+
+    with pytest.raises(StepError, match="step leaving asked to end the program"):
+        cd.map_column(number_table(tmp_path, 3), cd.step(batch=batch)(leaving), "found")
 
 
 def test_a_step_of_a_module_can_be_pickled() -> None:
