@@ -95,9 +95,50 @@ class Lineage:
 
     def describe(self) -> str:
         """One line for people: step, inputs, parameters, model."""
-        parameters = [f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.parameters.items()]
+        short = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in self.parameters.items()}
+        parameters = [f"{name}={value!r}" for name, value in short.items()]
         model = f" with {self.model[:12]}" if self.model else ""
         return f"{self.step}({', '.join([*self.inputs, *parameters])}){model}"
+
+    def differences(self, other: Lineage) -> list[str]:
+        """In what a column's lineage differs from that of a run, a line each; empty when the fingerprints are equal."""
+        lines = [
+            f"{name}: {mine!r} in the column, {its!r} in this run"
+            for name, mine, its in (
+                ("step", self.step, other.step),
+                ("columns read", ", ".join(self.inputs), ", ".join(other.inputs)),
+                ("model", self.model or "none", other.model or "none"),
+            )
+            if mine != its
+        ]
+        if self.step == other.step and self.step_version != other.step_version:
+            lines.append(_versions_differ(self.step_version, other.step_version))
+        mine, its = _plain(self.parameters), _plain(other.parameters)
+        lines += [
+            f"parameter {name}: {_said(mine, name)} in the column, {_said(its, name)} in this run"
+            for name in sorted({*mine, *its})
+            if json.dumps(mine.get(name), sort_keys=True) != json.dumps(its.get(name), sort_keys=True)
+            or (name in mine) != (name in its)
+        ]
+        if self.inputs == other.inputs:
+            names = [name for name in self.inputs if self.upstream.get(name) != other.upstream.get(name)]
+            lines += [f"column {name!r} that it reads was made anew, in another way, since" for name in names]
+        return lines
+
+
+def _versions_differ(mine: str, its: str) -> str:
+    """What another version of a step means: other code, or another Python that compiled it."""
+    said = f"version of the step: {mine} in the column, {its} in this run"
+    pythons = [version.rpartition("-")[0] for version in (mine, its)]
+    if not all(name.startswith("python") for name in pythons):
+        return said
+    if pythons[0] != pythons[1]:
+        return f"{said} (compiled by another Python; a version=… that you name holds for each)"
+    return f"{said} (other code of the function, or other values that it closes over or names)"
+
+
+def _said(parameters: Mapping[str, Any], name: str) -> str:
+    return repr(parameters[name]) if name in parameters else "none"
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:

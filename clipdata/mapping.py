@@ -249,7 +249,7 @@ def _mismatch(column: str, present: Lineage | None, wanted: Lineage, *, meanwhil
     when = " meanwhile" if meanwhile else ""
     return LineageMismatchError(
         f"column {column!r} was made by {found}{when}; this run would write {wanted.describe()}"
-        + (f"\n  model of the column: {present.model}\n  model of this run:   {wanted.model}" if present else ""),
+        + "".join(f"\n  {line}" for line in (present.differences(wanted) if present is not None else ())),
         hint="choose another column name, or pass --overwrite (overwrite=True): the old version stays readable",
     )
 

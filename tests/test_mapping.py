@@ -358,3 +358,17 @@ def test_an_argument_of_another_kind_is_refused_by_its_name(tmp_path: Path, argu
     with pytest.raises(UsageError, match=f"map: {next(iter(argument))} is"):
         cd.map_column(table, Doubler(), "found", **argument)
     assert "found" not in table.latest().schema.names
+
+
+def test_a_refusal_says_what_differs_where_both_steps_read_alike(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    cd.map_column(table, Doubler(2), "first")
+    after = cd.step(reads="first", returns="int64")(lambda first: first + 1)
+    cd.map_column(table, after, "second")
+    cd.map_column(table, Doubler(3), "first", overwrite=True)
+
+    with pytest.raises(LineageMismatchError, match="column 'first' that it reads was made anew") as refused:
+        cd.map_column(table, after, "second")
+    assert "None" not in str(refused.value)
+    with pytest.raises(LineageMismatchError, match="other code of the function"):
+        cd.map_column(table, cd.step(reads="first", returns="int64")(lambda first: first + 2), "second")
