@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import date
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import UsageError
+from clipdata.exact_values import ExactValues, Untold
 
 METADATA_KEY = b"clipdata.lineage"
 
@@ -97,38 +95,63 @@ class Lineage:
 
     def describe(self) -> str:
         """One line for people: step, inputs, parameters, model."""
-        parameters = [f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.parameters.items()]
+        short = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in self.parameters.items()}
+        parameters = [f"{name}={value!r}" for name, value in short.items()]
         model = f" with {self.model[:12]}" if self.model else ""
         return f"{self.step}({', '.join([*self.inputs, *parameters])}){model}"
 
+    def differences(self, other: Lineage) -> list[str]:
+        """In what a column's lineage differs from that of a run, a line each; empty when the fingerprints are equal."""
+        lines = [
+            f"{name}: {mine!r} in the column, {its!r} in this run"
+            for name, mine, its in (
+                ("step", self.step, other.step),
+                ("columns read", ", ".join(self.inputs), ", ".join(other.inputs)),
+                ("model", self.model or "none", other.model or "none"),
+            )
+            if mine != its
+        ]
+        if self.step == other.step and self.step_version != other.step_version:
+            lines.append(_versions_differ(self.step_version, other.step_version))
+        mine, its = _plain(self.parameters), _plain(other.parameters)
+        lines += [
+            f"parameter {name}: {_said(mine, name)} in the column, {_said(its, name)} in this run"
+            for name in sorted({*mine, *its})
+            if json.dumps(mine.get(name), sort_keys=True) != json.dumps(its.get(name), sort_keys=True)
+            or (name in mine) != (name in its)
+        ]
+        if self.inputs == other.inputs:
+            names = [name for name in self.inputs if self.upstream.get(name) != other.upstream.get(name)]
+            lines += [f"column {name!r} that it reads was made anew, in another way, since" for name in names]
+        return lines
 
-def _plain(value: Any) -> Any:
-    """JSON values that tell every parameter from every other; arrays and bytes by a digest of all they hold.
+
+def _versions_differ(mine: str, its: str) -> str:
+    """What another version of a step means: other code, or another Python that compiled it."""
+    said = f"version of the step: {mine} in the column, {its} in this run"
+    pythons = [version.rpartition("-")[0] for version in (mine, its)]
+    if not all(name.startswith("python") for name in pythons):
+        return said
+    if pythons[0] != pythons[1]:
+        return f"{said} (compiled by another Python; a version=… that you name holds for each)"
+    return f"{said} (other code of the function, or other values that it closes over or names)"
+
+
+def _said(parameters: Mapping[str, Any], name: str) -> str:
+    return repr(parameters[name]) if name in parameters else "none"
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON that tells every one from every other; arrays and bytes by a digest of all they hold.
 
     Raises:
-        UsageError: nothing tells the value of such a parameter.
+        UsageError: nothing tells the value of one of them.
     """
-    if value is None or isinstance(value, str | int | float):  # a numpy float64 is a float, a bool an int
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(entry) for entry in value), key=repr)
-    if isinstance(value, bytes):
-        return {"bytes": hashlib.sha256(value).hexdigest()}
-    if isinstance(value, os.PathLike | pa.DataType | date):
-        return str(value)
-    if hasattr(value, "__array__"):
-        array = np.asarray(value)
-        if array.dtype != object:
-            content = np.ascontiguousarray(array)
-            digest = hashlib.sha256(content.tobytes()).hexdigest()
-            return (
-                array.item() if array.ndim == 0 else {"array": digest, "dtype": str(array.dtype), "shape": array.shape}
-            )
-    raise UsageError(
-        f"a parameter of a step is {type(value).__name__} {value!r:.80}; nothing tells its value from another's",
-        hint="give texts, numbers, lists, dictionaries or arrays; what a function does belongs to the step's version",
-    )
+    try:
+        return {name: ExactValues().told(value) for name, value in parameters.items()}
+    except Untold as untold:
+        raise UsageError(
+            f"a parameter of a step is {type(untold.value).__name__} {untold.value!r:.80}; "
+            "nothing tells its value from another's",
+            hint="give texts, numbers, lists, dictionaries or arrays; what a function does belongs to a step's version",
+        ) from untold

@@ -29,7 +29,7 @@ from clipdata.lineage import Lineage
 from clipdata.notebook import html_facts
 from clipdata.progress import Progress, Silent
 from clipdata.schema import image_column, is_binary
-from clipdata.step_protocol import Step, check_types
+from clipdata.step_protocol import Step, check_types, require_arguments
 from clipdata.storage import redact
 from clipdata.trained_rows import FOLDER, TrainedRows
 
@@ -117,12 +117,13 @@ def map_column(
 
     Raises:
         SchemaError: the table lacks a column that the step reads, or it holds another type.
-        UsageError: the column cannot have that name.
+        UsageError: the column cannot have that name, or an argument is of another kind.
         LineageMismatchError: the column was made by another step, other parameters or other weights.
         StepError: the step returned something else than one value a row of its type.
         ConcurrentChangeError: another writer replaced or removed the column or an input while this one worked.
     """
     started = time.monotonic()
+    require_arguments(step, batch_rows, engine, progress)
     table = as_table(table)
     table.move_to(table.latest())
     lineage = _checked(table, step, column)
@@ -254,7 +255,7 @@ def _mismatch(column: str, present: Lineage | None, wanted: Lineage, *, meanwhil
     when = " meanwhile" if meanwhile else ""
     return LineageMismatchError(
         f"column {column!r} was made by {found}{when}; this run would write {wanted.describe()}"
-        + (f"\n  model of the column: {present.model}\n  model of this run:   {wanted.model}" if present else ""),
+        + "".join(f"\n  {line}" for line in (present.differences(wanted) if present is not None else ())),
         hint="choose another column name, or pass --overwrite (overwrite=True): the old version stays readable",
     )
 

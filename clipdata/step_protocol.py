@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from clipdata import schema as schemas
-from clipdata.errors import SchemaError
+from clipdata.errors import SchemaError, UsageError
 from clipdata.trained_rows import TrainedRows
 
 
@@ -42,6 +42,9 @@ LABEL = Kind("texts or integers", "label")
 BYTES = Kind("bytes of pictures", "bytes")
 
 
+_ATTRIBUTES = ("name", "version", "reads", "returns", "parameters", "model", "check", "prepare", "compute")
+
+
 @runtime_checkable
 class Step(Protocol):
     """Makes one column out of others.
@@ -56,11 +59,15 @@ class Step(Protocol):
     """
 
     name: str
-    version: str
     reads: tuple[str, ...]
     returns: pa.DataType
     parameters: Mapping[str, Any]
     model: str | None
+
+    @property
+    def version(self) -> str:
+        """Of the code; a class attribute will do."""
+        ...
 
     def check(self, schema: pa.Schema) -> None:
         """Raise SchemaError or LineageMismatchError when a table's columns are not what the step needs."""
@@ -98,6 +105,64 @@ class BaseStep:
     def notes(self) -> Mapping[str, Any]:
         """Nothing counted."""
         return {}
+
+
+def require_names(step: str, **columns: Any) -> None:
+    """Hold what a step was given as the names of columns to be such.
+
+    Args:
+        columns: argument → what was given; None is an argument that was left out.
+
+    Raises:
+        UsageError: one is no text, or empty.
+    """
+    for argument, name in columns.items():
+        if name is not None and not (isinstance(name, str) and name):
+            raise UsageError(
+                f"{step}: {argument} is {name!r:.80}; expected the name of a column",
+                hint=f'{argument}="…" names the column that holds it; clipdata show TABLE lists them',
+            )
+
+
+def require_arguments(step: Any, batch_rows: Any, engine: Any, progress: Any) -> None:
+    """Hold the arguments of a map to their kinds, before anything is read.
+
+    Raises:
+        UsageError: one is of another kind, or its brackets were forgotten.
+    """
+    _require_step(step)
+    if batch_rows is not None and (isinstance(batch_rows, bool) or not isinstance(batch_rows, int) or batch_rows < 1):
+        raise UsageError(f"map: batch_rows is {batch_rows!r:.80}; expected a whole number of rows, at least 1")
+    for argument, given, verbs, example in (
+        ("engine", engine, ("run",), "leave it out, and the work runs in this process"),
+        ("progress", progress, ("task", "say"), "progress=clipdata.progress_bar()"),
+    ):
+        fits = not isinstance(given, type) and all(callable(getattr(given, verb, None)) for verb in verbs)
+        if given is not None and not fits:
+            brackets = "; its brackets were forgotten" if callable(given) else ""
+            raise UsageError(f"map: {argument} is {given!r:.80}{brackets}", hint=example)
+
+
+def _require_step(step: Any) -> None:
+    if isinstance(step, type):
+        raise UsageError(
+            f"map: the step is the class {step.__name__}, not a step that was made of it",
+            hint=f"write its brackets: {step.__name__}(…)",
+        )
+    lacking = [
+        name for name in _ATTRIBUTES if not hasattr(type(step), name) and name not in getattr(step, "__dict__", {})
+    ]
+    if not lacking:
+        return
+    if callable(step):
+        raise UsageError(
+            f"map: the step is the function {getattr(step, '__name__', step)!r:.80}; only step() makes a step of it",
+            hint='clipdata.step(reads="caption", returns="int64")(function)',
+        )
+    raise UsageError(
+        f"map: the step is {step!r:.80}; expected a step, which has {', '.join(_ATTRIBUTES)}",
+        hint='such as clipdata.steps.LabelIndex("label"), or a function under @clipdata.step',
+    )
 
 
 def check_types(step: Step, schema: pa.Schema) -> None:

@@ -68,6 +68,37 @@ def test_what_a_later_version_says_beyond_it_is_left_out() -> None:
     assert Lineage.from_json(later) == SCORES
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"step": "PairScore"}, "step: 'ChoiceScores' in the column, 'PairScore' in this run"),
+        ({"step_version": "2"}, "version of the step: 1 in the column, 2 in this run"),
+        (
+            {"parameters": {**SCORES.parameters, "scale": 14.285711}},
+            "parameter scale: 14.28571 in the column, 14.285711",
+        ),
+        ({"parameters": {"scale": 14.28571}}, "parameter probabilities: True in the column, none in this run"),
+        ({"model": None}, "in the column, 'none' in this run"),
+        ({"inputs": ("image",)}, "columns read: 'image, caption_choices' in the column, 'image' in this run"),
+        ({"upstream": {}}, "column 'caption_choices' that it reads was made anew, in another way, since"),
+    ],
+)
+def test_two_lineages_differ_in_one_line_for_each_difference(changed: dict[str, Any], said: str) -> None:
+    (line,) = SCORES.differences(replace(SCORES, **changed))
+    assert said in line
+    assert SCORES.differences(SCORES) == []
+
+
+def test_another_python_and_other_code_are_told_apart() -> None:
+    column = replace(SCORES, step_version="python3.11-aaa")
+    assert "other code of the function" in column.differences(replace(column, step_version="python3.11-bbb"))[0]
+    assert "another Python" in column.differences(replace(column, step_version="python3.12-aaa"))[0]
+
+
+def test_parameters_of_other_kinds_read_differently() -> None:
+    assert len({replace(SCORES, parameters={"k": k}).describe() for k in (1, 1.0, "1", True)}) == 4
+
+
 def test_it_is_one_line_for_people() -> None:
     expected = "ChoiceScores(image, caption_choices, scale=14.2857, probabilities=True) with 9794dd63d28a"
     assert SCORES.describe() == expected

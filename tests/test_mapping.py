@@ -323,3 +323,52 @@ def test_map_reads_no_image_byte_for_a_step_that_names_no_image(tmp_path: Path) 
     assert bytes_read() - before >= 40 * 400_000, "the kernel does not count what Lance reads"
     assert abs(read[400_000] - read[20_000]) < 20_000, "what is read grows with the images"
     assert read[400_000] < 400_000
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (len, "the step is the function 'len'"),
+        (cd.steps.LabelIndex, r"class LabelIndex(.|\n)*brackets: LabelIndex\("),
+        ("label-index", "the step is 'label-index'"),
+        (None, "the step is None"),
+    ],
+)
+def test_what_is_no_step_is_refused_and_named(tmp_path: Path, step: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        cd.map_column(number_table(tmp_path, 2), step, "found")
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"batch_rows": -1},
+        {"batch_rows": 0},
+        {"batch_rows": 1.5},
+        {"batch_rows": True},
+        {"engine": "x"},
+        {"engine": LocalEngine},
+        {"progress": True},
+        {"progress": cd.progress_bar},
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_its_name(tmp_path: Path, argument: dict) -> None:
+    table = number_table(tmp_path, 2)
+    with pytest.raises(UsageError, match=f"map: {next(iter(argument))} is"):
+        cd.map_column(table, Doubler(), "found", **argument)
+    assert "found" not in table.latest().schema.names
+
+
+def test_a_refusal_says_what_differs_where_both_steps_read_alike(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    cd.map_column(table, Doubler(2), "first")
+    after = cd.step(reads="first", returns="int64")(lambda first: first + 1)
+    cd.map_column(table, after, "second")
+    cd.map_column(table, Doubler(3), "first", overwrite=True)
+
+    with pytest.raises(LineageMismatchError, match="column 'first' that it reads was made anew") as refused:
+        cd.map_column(table, after, "second")
+    assert "None" not in str(refused.value)
+    with pytest.raises(LineageMismatchError, match="other code of the function"):
+        cd.map_column(table, cd.step(reads="first", returns="int64")(lambda first: first + 2), "second")

@@ -48,6 +48,14 @@ def test_equal_pictures_and_equal_right_captions_stay_on_one_side(tmp_path: Path
     assert 60 < sum(side == "test" for side in found.values()) < 145
 
 
+def test_a_location_stands_for_its_table_and_other_arguments_are_held_to_their_kinds(tmp_path: Path) -> None:
+    table = add(tmp_path, [(f"p{n}", f"c{n}") for n in range(5)])
+    assert cd.map_column(table, cd.steps.GroupSplit(table.uri), "split").computed == 5
+    for wrong in ({"test_share": "0.2"}, {"seed": 0.5}, {"picture": 5}, {"choices": ["a"]}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            cd.steps.GroupSplit(table, **wrong)
+
+
 def test_the_split_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
     questions = [(f"p{n}", f"c{n // 2}") for n in range(60)]
     forward, backward = add(tmp_path / "a", questions), add(tmp_path / "b", questions[::-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -115,6 +116,27 @@ def test_a_trunk_column_of_other_weights_is_refused(tmp_path: Path, encoder) -> 
         cd.map_column(table, cd.steps.ChoiceScores(encoder, trunk="image_trunk"), "scores")
 
 
+@pytest.mark.parametrize("kind", [cd.steps.ChoiceScores, cd.steps.PairScore])
+def test_a_trunk_column_of_which_nobody_knows_the_model_is_refused(tmp_path: Path, encoder, kind) -> None:
+    returns = pa.list_(pa.float32(), encoder.trunk_dim)
+    features = pa.array([[1.0] * encoder.trunk_dim], returns)
+    lance.write_dataset(pa.table({"caption": ["a"], "choices": [["a", "b"]], "trunk": features}), tmp_path / "t.lance")
+    table = cd.open_table(tmp_path / "t.lance")
+    cd.map_column(table, cd.step(returns=returns)(lambda caption: [0.0] * encoder.trunk_dim), "made")
+    second = "choices" if kind is cd.steps.ChoiceScores else "caption"
+
+    with pytest.raises(LineageMismatchError, match=r"nobody knows which model(.|\n)*ImageTrunk"):
+        cd.map_column(table, kind(encoder, second, trunk="trunk"), "scores")
+    with pytest.raises(LineageMismatchError, match=r"made by lambda\(caption\)"):
+        cd.map_column(table, kind(encoder, second, trunk="made"), "scores")
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 0, -1.0, 1e39, True, "100"])
+def test_a_scale_that_is_no_positive_number_is_refused(encoder, scale) -> None:
+    with pytest.raises(UsageError, match="expected a positive number"):
+        cd.steps.ChoiceScores(encoder, scale=scale)
+
+
 def test_other_weights_on_one_column_are_refused_naming_both_and_overwriting_keeps_both_readable(
     tmp_path: Path, encoder
 ) -> None:
@@ -169,6 +191,61 @@ def test_label_index_of_a_class_list(tmp_path: Path) -> None:
     assert done.num_failed == 1
     with pytest.raises(UsageError, match="distinct"):
         cd.steps.LabelIndex(classes=["cat", "cat"])
+
+
+def test_labels_that_no_index_can_hold_are_refused_one_by_one() -> None:
+    step = cd.steps.LabelIndex("label")
+    for labels in ([2**40, 1], ["99999999999", "B"], pa.array([2**63, 1], pa.uint64())):
+        found, reasons = step.compute(pa.record_batch({"label": labels}), None)
+        assert found.to_pylist() == [None, 1]
+        assert str(reasons[0]).startswith("label too large: ")
+
+
+def test_classes_may_be_numbers_and_are_a_list() -> None:
+    found, _ = cd.steps.LabelIndex("label", classes=[7, 5]).compute(pa.record_batch({"label": [5, 7, 1]}), None)
+    assert found.to_pylist() == [1, 0, None]
+    for classes in ("cat", [1.5], {"cat": 1}, 3):
+        with pytest.raises(UsageError, match="expected a list of names"):
+            cd.steps.LabelIndex(classes=classes)
+    with pytest.raises(UsageError, match="distinct"):
+        cd.steps.LabelIndex(classes=["1", 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda encoder: cd.steps.ChoiceScores("starter"), r"encoder is 'starter'(.|\n)*load_encoder\('starter'\)"),
+        (lambda encoder: cd.steps.PairScore(None), "expected a loaded one"),
+        (lambda encoder: cd.steps.ImageEmbedding(7), "expected a loaded one"),
+        (lambda encoder: cd.steps.ImageTrunk(None), "expected a loaded one"),
+        (lambda encoder: cd.steps.TextEmbedding(type(encoder)), "expected a loaded one"),
+        (lambda encoder: cd.steps.ChoiceScores(encoder, ["a", "b"]), r"choices is \['a', 'b'\].*name of a column"),
+        (lambda encoder: cd.steps.ChoiceScores(encoder, trunk=""), "trunk is ''.*name of a column"),
+        (lambda encoder: cd.steps.PairScore(encoder, text=3), "text is 3.*name of a column"),
+        (lambda encoder: cd.steps.ImageEmbedding(encoder, image=b"image"), "name of a column"),
+        (lambda encoder: cd.steps.LabelIndex(["label"]), "name of a column"),
+        (lambda encoder: cd.steps.Pick("scores", 0), "name of a column"),
+        (lambda encoder: cd.steps.Prompt([]), "expected a text, or a list"),
+        (lambda encoder: cd.steps.Prompt(5), "expected a text, or a list"),
+        (lambda encoder: cd.steps.Prompt("{}"), "not the name of a column"),
+        (lambda encoder: cd.steps.Prompt("{label.x}"), "not the name of a column"),
+    ],
+)
+def test_what_a_step_cannot_be_made_of_is_said_when_it_is_made(encoder, make, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make(encoder)
+
+
+def test_prompts_read_what_their_formats_name_and_give_a_reason_where_one_does_not_fit() -> None:
+    wide = cd.steps.Prompt("{my label!r:>{width}}")
+    assert wide.reads == ("my label", "width")
+    batch = pa.record_batch({"my label": ["a", "b"], "width": [5, 3]})
+    assert wide.compute(batch, None)[0].to_pylist() == ["  'a'", "'b'"]
+
+    number = cd.steps.Prompt(["{label:d}", "a {label}"])
+    found, reasons = number.compute(pa.record_batch({"label": ["x"]}), None)
+    assert found.to_pylist() == [None]
+    assert str(reasons[0]).startswith("the template does not fit: ")
 
 
 def test_pick_takes_the_element_at_the_index(tmp_path: Path, encoder) -> None:

@@ -191,6 +191,14 @@ def test_labels_that_are_no_places_name_the_command_that_makes_them(tmp_path, ta
         train(table, encoder, quick(label="answer"), out=tmp_path / "run")
 
 
+def test_the_command_that_makes_labels_writes_no_column_that_it_reads(tmp_path, table, encoder):
+    read = table.to_table()
+    texts = read.set_column(read.schema.get_field_index("label_ind"), "label_ind", read["label_ind"].cast(pa.string()))
+    lance.write_dataset(texts, tmp_path / "texts.lance")
+    with pytest.raises(SchemaError, match=r"label-index label_place -p label=label_ind; then --set label=label_place"):
+        train(open_table(tmp_path / "texts.lance"), encoder, quick(), out=tmp_path / "run")
+
+
 def test_missing_columns_are_named_with_near_ones(tmp_path, table, encoder):
     with pytest.raises(SchemaError, match="did you mean caption_choices"):
         train(table, encoder, quick(choices="caption_choice"), out=tmp_path / "run")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.step_protocol import BYTES, TEXT, BaseStep, Kind
+from clipdata.step_protocol import BYTES, TEXT, BaseStep, Kind, require_names
+from clipdata.steps.encoder_step import require_encoder
 from clipdata.steps.recall import ImageRecall, PreparedImages, TextRecall, finite_or_reason
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class _ImageVectors(BaseStep):
     version = "1"
 
     def __init__(self, encoder: Encoder, recall: ImageRecall, size: int, image: str, model: str) -> None:
+        require_names(self.name, image=image)
         self._recall, self._size, self._image = recall, size, image
         self.encoder = encoder
         self.model: str | None = model
@@ -55,6 +57,7 @@ class ImageTrunk(_ImageVectors):
     name = "ImageTrunk"
 
     def __init__(self, encoder: Encoder, *, image: str = "image") -> None:
+        require_encoder(self.name, encoder)
         recall = ImageRecall(encoder, encoder.image_trunk)
         super().__init__(encoder, recall, encoder.trunk_dim, image, encoder.trunk_identity)
 
@@ -70,6 +73,7 @@ class ImageEmbedding(_ImageVectors):
     name = "ImageEmbedding"
 
     def __init__(self, encoder: Encoder, *, image: str = "image") -> None:
+        require_encoder(self.name, encoder)
         recall = ImageRecall(encoder, encoder.encode_images)
         super().__init__(encoder, recall, encoder.embed_dim, image, encoder.identity)
 
@@ -86,6 +90,8 @@ class TextEmbedding(BaseStep):
     version = "1"
 
     def __init__(self, encoder: Encoder, text: str = "caption") -> None:
+        require_encoder(self.name, encoder)
+        require_names(self.name, text=text)
         self._recall = TextRecall(encoder)
         self._size = encoder.embed_dim
         self.text = text

@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.errors import LineageMismatchError, SchemaError
+from clipdata.errors import LineageMismatchError, SchemaError, UsageError
 from clipdata.lineage import Lineage
-from clipdata.step_protocol import BYTES, NUMBERS, BaseStep, Kind
+from clipdata.step_protocol import BYTES, NUMBERS, BaseStep, Kind, require_names
 from clipdata.steps.recall import ImageRecall, TextRecall, finite_or_reason
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
+
+
+def require_encoder(step: str, encoder: Any) -> None:
+    """Hold what a step was given as its encoder to be one.
+
+    Raises:
+        UsageError: it is something else, such as a model's name.
+    """
+    if isinstance(encoder, type) or not isinstance(getattr(encoder, "identity", None), str):
+        name = encoder if isinstance(encoder, str) else "starter"
+        raise UsageError(
+            f"{step}: the encoder is {encoder!r:.80}; expected a loaded one",
+            hint=f"{step}(clipdata.load_encoder({name!r}), …)",
+        )
 
 
 class EncoderStep(BaseStep):
@@ -25,6 +39,9 @@ class EncoderStep(BaseStep):
         image: column of image bytes.
         trunk: column of the image trunk's features (`ImageTrunk`), read instead of the pictures when given. Nothing is
             decoded then.
+
+    Raises:
+        UsageError: the encoder is none, or a name of a column is no text.
     """
 
     name: str
@@ -34,10 +51,12 @@ class EncoderStep(BaseStep):
     parameters: Mapping[str, Any]
 
     def __init__(self, encoder: Encoder, *, image: str = "image", trunk: str | None = None) -> None:
+        require_encoder(self.name, encoder)
+        require_names(self.name, image=image, trunk=trunk)
         self.encoder = encoder
         self.model: str | None = encoder.identity
         self.model_name, self.trained_on = encoder.name, encoder.trained_on
-        self.takes: Mapping[str, Kind] = {trunk: NUMBERS} if trunk else {image: BYTES}
+        self.takes: Mapping[str, Kind] = {image: BYTES} if trunk is None else {trunk: NUMBERS}
         self.image, self.trunk = image, trunk
         self._images = ImageRecall(encoder, encoder.encode_images)
         self._texts = TextRecall(encoder)
@@ -47,7 +66,7 @@ class EncoderStep(BaseStep):
 
         Raises:
             SchemaError: the column is no list of as many floats as the trunk gives.
-            LineageMismatchError: other weights made it.
+            LineageMismatchError: other weights made it, or nobody can tell which.
         """
         if self.trunk is None:
             return
@@ -56,11 +75,13 @@ class EncoderStep(BaseStep):
         if found.type != expected:
             raise SchemaError(f"{self.name}: column {self.trunk!r} is {found.type}; expected {expected}")
         lineage = Lineage.of(found)
-        if lineage is not None and lineage.model != self.encoder.trunk_identity:
+        if lineage is None or lineage.model != self.encoder.trunk_identity:
+            made_by = f"by {lineage.describe()}" if lineage is not None else "by nobody knows which model"
             raise LineageMismatchError(
-                f"{self.name}: column {self.trunk!r} was made by the trunk {lineage.model}, "
-                f"this encoder's is {self.encoder.trunk_identity}",
-                hint="map the trunk column of this encoder under another name, or score from the pictures",
+                f"{self.name}: column {self.trunk!r} was made {made_by}; "
+                f"the trunk of {self.encoder.name} is {self.encoder.trunk_identity}",
+                hint="map this encoder's own trunk (ImageTrunk, image-trunk) under another name, or leave trunk out to "
+                "score from the pictures",
             )
 
     def prepare(self, batch: pa.RecordBatch) -> Any:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
-import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import StepError, UsageError
 from clipdata.step_protocol import BaseStep
+from clipdata.steps.conversion import of_arrays, to_array
 from clipdata.steps.function_digests import code_digest, decisive, name_of
 from clipdata.steps.signatures import arrow_type_of, columns_of, hold_to_signature
 
@@ -32,10 +32,19 @@ class FunctionStep(BaseStep):
         hold_to_signature(function, reads, parameters)
         self.function, self.reads, self.returns, self.batch = function, reads, returns, batch
         self.name = name_of(function)
-        self.version = version or code_digest(function)
+        self._version = version
         self.parameters: Mapping[str, Any] = {name: decisive(value, name) for name, value in parameters.items()}
         self._keywords = dict(parameters)
         functools.update_wrapper(self, function, updated=())
+
+    @property
+    def version(self) -> str:
+        """The version that was named, or a digest of the code as it stands now, with what it depends on.
+
+        Raises:
+            UsageError: nothing tells the value of something that the function depends on.
+        """
+        return self._version or code_digest(self.function)
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function itself."""
@@ -50,10 +59,20 @@ class FunctionStep(BaseStep):
         return super().__reduce__()
 
     def compute(self, batch: pa.RecordBatch, prepared: Any) -> tuple[pa.Array, list[str | None]] | pa.Array:
-        """Call the function once a row, or once for the whole batch."""
-        return self._of_batch(batch) if self.batch else self._of_rows(batch)
+        """Call the function once a row, or once for the whole batch.
 
-    def _of_batch(self, batch: pa.RecordBatch) -> pa.Array:
+        Raises:
+            StepError: the function asked to end the program, or failed on the whole batch.
+        """
+        try:
+            return self._of_batch(batch) if self.batch else self._of_rows(batch)
+        except SystemExit as asked:
+            raise StepError(
+                f"step {self.name} asked to end the program (exit code {asked.code}); expected a value a row",
+                hint="raise an error, and the row has it as its reason; or return None",
+            ) from asked
+
+    def _of_batch(self, batch: pa.RecordBatch) -> tuple[pa.Array, list[str | None]] | pa.Array:
         try:
             result = self(*batch.columns)
         except Exception as error:
@@ -64,7 +83,7 @@ class FunctionStep(BaseStep):
         if isinstance(result, pa.Array | pa.ChunkedArray):
             return result
         try:
-            return pa.array(result, self.returns)
+            return of_arrays(result, self.returns)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise StepError(
                 f"step {self.name} returned a {type(result).__name__} that is no array of {self.returns}: {error}"
@@ -74,7 +93,7 @@ class FunctionStep(BaseStep):
         call = functools.partial(self.function, **self._keywords) if self._keywords else self.function
         rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         values: list[Any] = []
-        errors: list[str | None] = [None] * batch.num_rows
+        failed: dict[int, str] = {}
         while len(values) < batch.num_rows:
             try:
                 for row in rows:
@@ -82,28 +101,29 @@ class FunctionStep(BaseStep):
             except (
                 Exception
             ) as error:  # any fault of the user's function belongs to this row; the loop goes on after it
-                errors[len(values)] = f"{type(error).__name__}: {error}"
+                failed[len(values)] = f"{type(error).__name__}: {error}"
                 values.append(None)
-        return self._as_array(values, errors), errors
+        array, reasons = to_array(values, self.returns)
+        for place, reason in failed.items():
+            reasons[place] = reason
+        return array, reasons
 
-    def _as_array(self, values: list[Any], errors: list[str | None]) -> pa.Array:
-        """All values at once; where one does not fit the type, each by itself, and the reason at its place."""
-        # Arrow cuts off what stands behind the point, without a word.
-        if pa.types.is_integer(self.returns) and any(
-            issubclass(k, float | np.floating) for k in set(map(type, values))
-        ):
-            for place, value in enumerate(values):
-                if isinstance(value, float | np.floating) and not float(value).is_integer():
-                    values[place], errors[place] = None, f"ValueError: {value} is no {self.returns}"
-        try:
-            return pa.array(values, self.returns)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            for place, value in enumerate(values):
-                try:
-                    values[place] = pa.scalar(value, self.returns).as_py()
-                except Exception as error:  # Arrow has many ways to say that a value does not fit
-                    values[place], errors[place] = None, f"{type(error).__name__}: {error}"
-            return pa.array(values, self.returns)
+
+def _listed(reads: Any) -> tuple[str, ...]:
+    """The columns that are read.
+
+    Raises:
+        UsageError: they are no names of columns, or one is there twice.
+    """
+    names = (reads,) if isinstance(reads, str) else reads
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+        raise UsageError(
+            f"step: reads is {reads!r:.80}; expected the name of a column, or a list of them",
+            hint='reads=["image", "caption"]',
+        )
+    if len(set(names)) < len(names):
+        raise UsageError(f"step: reads is {reads!r:.80}, which names a column twice; a function takes each once")
+    return tuple(names)
 
 
 @overload
@@ -146,14 +166,16 @@ def step(
         returns: Arrow type of the new column, or its name; by default that of the return annotation (int is int64,
             float float64, str string, list[float] a list of float64).
         batch: the function takes whole Arrow arrays and returns one, instead of one row's values.
-        version: of the code; by default a digest of the function's source and of the values that it closes over, so
-            that an edit is another step.
-        parameters: keyword arguments given to the function, part of the lineage: JSON values, or arrays of numbers,
-            of which the lineage keeps a digest.
+        version: of the code; by default a digest of the compiled function with all that it closes over and names, by
+            exact value, helpers of your own modules included; so an edit is another step, and so is another version of
+            Python. Name it where the function depends on what nothing can tell, such as an open file.
+        parameters: keyword arguments given to the function, part of the lineage: JSON values, or others, of which the
+            lineage keeps a digest.
 
     Raises:
         UsageError: what it reads or returns is not said and cannot be told, the type's name is unknown, the function
-            does not take these arguments, or a parameter has no content that could be told from another's.
+            does not take these arguments, a column is named twice, or a parameter has no content that could be told
+            from another's.
     """
 
     def decorate(function: Callable[..., Any]) -> FunctionStep:
@@ -161,8 +183,7 @@ def step(
             raise UsageError(
                 f"step was given {function!r}; expected a function", hint='@clipdata.step(reads="caption", returns=…)'
             )
-        names = (reads,) if isinstance(reads, str) else reads
-        columns = tuple(names) if names is not None else columns_of(function, parameters)
+        columns = columns_of(function, parameters) if reads is None else _listed(reads)
         return FunctionStep(
             function, columns, arrow_type_of(function, returns), batch=batch, version=version, parameters=parameters
         )

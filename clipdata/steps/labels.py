@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from clipdata.errors import UsageError
-from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, TEXTS, BaseStep
+from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, TEXTS, BaseStep, require_names
+from clipdata.steps.conversion import to_array
+
+MAX_PLACE = 2**31 - 1
 
 
 class LabelIndex(BaseStep):
@@ -19,7 +23,7 @@ class LabelIndex(BaseStep):
         choices: column of lists; the index must lie in the row's own list, and a label may be the text of a choice.
 
     Raises:
-        UsageError: the classes are empty or hold a name twice.
+        UsageError: the classes are no list of names, empty, or hold a name twice; or a name of a column is no text.
     """
 
     name = "LabelIndex"
@@ -27,14 +31,13 @@ class LabelIndex(BaseStep):
     returns = pa.int32()
 
     def __init__(
-        self, label: str = "label", *, classes: Sequence[str] | None = None, choices: str | None = None
+        self, label: str = "label", *, classes: Sequence[str | int] | None = None, choices: str | None = None
     ) -> None:
-        if classes is not None and (not classes or len(set(classes)) != len(classes)):
-            raise UsageError(
-                f"LabelIndex: {len(classes)} classes, {len(set(classes))} distinct; expected distinct names"
-            )
+        require_names(self.name, label=label, choices=choices)
+        if classes is not None:
+            _require_classes(classes)
         self.label, self.choices = label, choices
-        self._places = {name: place for place, name in enumerate(classes)} if classes is not None else None
+        self._places = {str(name): place for place, name in enumerate(classes)} if classes is not None else None
         self.reads: tuple[str, ...] = (label,) if choices is None else (label, choices)
         self.takes = {label: LABEL} | ({choices: TEXTS} if choices is not None else {})
         self.parameters = {"classes": list(classes)} if classes is not None else {}
@@ -56,6 +59,8 @@ class LabelIndex(BaseStep):
         place = self._read(label, texts)
         if place is None:
             return f"label not understood: {label!r}"
+        if place > MAX_PLACE:
+            return f"label too large: {label!s:.20}"
         if texts is not None and not 0 <= place < len(texts):
             return f"label outside the choices: {label!r} among {len(texts)}"
         return place
@@ -73,12 +78,26 @@ class LabelIndex(BaseStep):
         return int(text) if text.isdecimal() else None
 
 
+def _require_classes(classes: Any) -> None:
+    listed = isinstance(classes, Sequence) and not isinstance(classes, str | bytes)
+    if not listed or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in classes):
+        raise UsageError(
+            f"LabelIndex: classes is {classes!r:.80}; expected a list of names", hint='classes=["cat", "dog"]'
+        )
+    distinct = len(set(map(str, classes)))
+    if not classes or distinct != len(classes):
+        raise UsageError(f"LabelIndex: {len(classes)} classes, {distinct} distinct; expected distinct names")
+
+
 class Pick(BaseStep):
     """The element of a list column at the place that another column names.
 
     Args:
         values: column of lists of floats.
         index: column of integers.
+
+    Raises:
+        UsageError: a name of a column is no text.
     """
 
     name = "Pick"
@@ -86,6 +105,7 @@ class Pick(BaseStep):
     returns = pa.float32()
 
     def __init__(self, values: str, index: str) -> None:
+        require_names(self.name, values=values, index=index)
         self.values, self.index = values, index
         self.reads: tuple[str, ...] = (values, index)
         self.takes = {values: NUMBERS, index: INTEGER}
@@ -101,4 +121,5 @@ class Pick(BaseStep):
                 reason = f"index outside the list: {place} of {len(values)}"
             picked.append(values[place] if reason is None else None)
             reasons.append(reason)
-        return pa.array(picked, pa.float32()), reasons
+        found, unfit = to_array(picked, self.returns)
+        return found, [reason or other for reason, other in zip(reasons, unfit, strict=True)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.step_protocol import TEXT
+from clipdata.step_protocol import TEXT, require_names
 from clipdata.steps.encoder_step import EncoderStep
 from clipdata.steps.recall import NOT_FINITE
 
@@ -23,6 +23,9 @@ class PairScore(EncoderStep):
         text: column of captions.
         image: column of image bytes.
         trunk: column of trunk features to read instead of the pictures.
+
+    Raises:
+        UsageError: the encoder is none, or a name of a column is no text.
     """
 
     name = "PairScore"
@@ -33,8 +36,9 @@ class PairScore(EncoderStep):
         self, encoder: Encoder, text: str = "caption", *, image: str = "image", trunk: str | None = None
     ) -> None:
         super().__init__(encoder, image=image, trunk=trunk)
+        require_names(self.name, text=text)
         self.text = text
-        self.reads = (trunk or image, text)
+        self.reads = (image if trunk is None else trunk, text)
         self.takes = {**self.takes, text: TEXT}
         self.parameters = {}
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
-from clipdata.lance_io.table import Table
-from clipdata.step_protocol import INTEGER, TEXTS, BaseStep, check_types
+from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.step_protocol import INTEGER, TEXTS, BaseStep, check_types, require_names
 
 SCAN_ROWS = 8192
 
@@ -29,7 +29,7 @@ class GroupSplit(BaseStep):
     where they are, the new ones go where most of the group is, and `notes` counts the group.
 
     Args:
-        table: all of it is read once, to find the groups.
+        table: all of it is read once, to find the groups; or the location of one.
         picture: column that is equal for equal pictures.
         choices: column of lists of captions.
         label_index: column that says which of them is right.
@@ -38,7 +38,7 @@ class GroupSplit(BaseStep):
         seed: of the hash.
 
     Raises:
-        UsageError: the share is not between 0 and 1.
+        UsageError: the share is not between 0 and 1, the seed is no whole number, or a name of a column is no text.
         SchemaError: the table lacks a column, or one has another type.
     """
 
@@ -48,7 +48,7 @@ class GroupSplit(BaseStep):
 
     def __init__(
         self,
-        table: Table,
+        table: AnyTable,
         *,
         picture: str = "sha256",
         choices: str = "caption_choices",
@@ -57,13 +57,16 @@ class GroupSplit(BaseStep):
         test_share: float = 0.2,
         seed: int = 0,
     ) -> None:
-        if not 0 < test_share < 1:
-            raise UsageError(f"GroupSplit: test_share is {test_share}; expected a share between 0 and 1")
+        if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
+            raise UsageError(f"GroupSplit: test_share is {test_share!r:.80}; expected a share between 0 and 1")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise UsageError(f"GroupSplit: seed is {seed!r:.80}; expected a whole number")
+        require_names(self.name, picture=picture, choices=choices, label_index=label_index, column=column)
         self.reads: tuple[str, ...] = (picture, choices, label_index)
         self.takes = {choices: TEXTS, label_index: INTEGER}
         self.parameters = {"test_share": test_share, "seed": seed}
         self.num_groups = self.num_leaks = 0
-        newest = table.latest()
+        newest = as_table(table).latest()
         newest.require(self.reads, verb="map GroupSplit")
         check_types(self, newest.schema)
         self._side_of = self._decide(newest, column, test_share, seed)

@@ -224,9 +224,10 @@ def _check_columns(table: Table, choices: str, label: str) -> None:
         raise SchemaError(f"train: column {choices!r} holds {found}; expected lists of texts to choose from")
     found = table.schema.field(label).type
     if not pa.types.is_integer(found):
+        into = "label_ind" if label != "label_ind" else "label_place"
         raise SchemaError(
             f"train: column {label!r} holds {found}; expected the place of the right choice, from 0",
-            hint=f"{command} label_ind -p label={label}; then --set label=label_ind",
+            hint=f"{command} {into} -p label={label}; then --set label={into}",
         )
 
 
