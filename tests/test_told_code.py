@@ -142,6 +142,8 @@ def test_bound_methods_and_partials_are_told_by_what_they_are_bound_to() -> None
 
     two, three = (functools.partial(scaled, Decimal(by)) for by in (2, 3))
     assert version(two) == version(functools.partial(scaled, Decimal(2))) != version(three)
+    renamed = [functools.update_wrapper(functools.partial(scaled, by), scaled) for by in (2, 3)]
+    assert closing_over(renamed[0]) != closing_over(renamed[1])
     assert version({"a": 1}.get) != version({"a": 2}.get)
 
 
@@ -255,6 +257,14 @@ def test_functions_that_call_each_other_and_steps_that_call_steps_have_a_version
     )
     one, other = (loaded(text, tmp_path) for text in (source, source.replace("return 0", "return 2")))
     assert one.even.version == loaded(source, tmp_path).even.version != other.even.version
+
+
+def test_a_step_that_another_one_calls_tells_it_with_its_parameters(tmp_path: Path) -> None:
+    def calling(by: int) -> str:
+        inner = cd.step(reads="number", returns="int64", by=by)(lambda number, by: number * by)
+        return version(lambda number: inner(number))
+
+    assert calling(2) == calling(2) != calling(3)
 
 
 def test_the_same_function_in_another_process_has_the_same_version(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def code_digest(function: Callable[..., Any]) -> str:
     try:
         told = teller.told(function)
     except (Untold, RecursionError) as error:
-        found = type(error.value).__name__ if isinstance(error, Untold) else "nested too deeply"
+        found = type(error.value).__name__ if isinstance(error, Untold) else "value that is nested too deeply"
         place = f" ({'.'.join(teller.place)})" if teller.place else ""
         raise UsageError(
             f"step {name_of(function)} depends on a {found}{place}; nothing tells its value from another's, so nothing "

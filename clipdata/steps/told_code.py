@@ -28,6 +28,7 @@ from clipdata.exact_values import ExactValues, Untold
 
 _FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs, generator, coroutine, asynchronous generator
 _CODE_KINDS = (types.FunctionType, classmethod, staticmethod, property, functools.cached_property)
+_CACHED = type(functools.lru_cache(len))
 _INSTALLED = tuple(
     {
         Path(folder).resolve()
@@ -165,18 +166,13 @@ class ToldCode(ExactValues):
         kind = type(value)
         if isinstance(value, enum.Enum):
             return {"!enum": [self.told(kind), value.name, self.told(value.value)]}
-        if _is_from_installed(kind):
-            if kind.__module__.split(".")[0] == "clipdata" and isinstance(getattr(value, "identity", None), str):
-                return {"!encoder": value.identity}
-            inner = getattr(value, "__wrapped__", None)
-            if callable(inner):  # a step, or what functools.lru_cache makes
-                return {
-                    "!wrapped": [
-                        kind.__qualname__,
-                        self.told(inner),
-                        self.told(getattr(value, "__dict__", {}).get("parameters")),
-                    ]
-                }
+        own = kind.__module__.split(".")[0] == "clipdata"
+        if own and isinstance(getattr(value, "identity", None), str):
+            return {"!encoder": value.identity}
+        if own and callable(getattr(value, "__wrapped__", None)):
+            return {"!step": [self.told(value.__wrapped__), self.told(value.parameters)]}
+        if isinstance(value, _CACHED):
+            return {"!cached": self.told(value.__wrapped__)}
         parts = _taken_apart(value)
         if isinstance(parts, str):
             return {"!named": _global_name(value, parts)}
