@@ -136,3 +136,47 @@ def test_arguments_that_are_no_texts_and_empty_clauses(tmp_path: Path) -> None:
         cd.compare(table, "a", "b", by=["g"])  # type: ignore[arg-type]
     with pytest.raises(SchemaError, match="expected two columns of one kind"):
         cd.compare(table, "a", "s")
+
+
+@pytest.mark.parametrize("models", ["ab", 5, {}, (1, 2), ("a", "b", "c")], ids=str)
+def test_models_that_are_no_two_identities_are_refused_in_one_line(tmp_path: Path, models: object) -> None:
+    table = written(tmp_path, a=[0.0, 0.0], b=[1.0, 2.0])
+
+    with pytest.raises(UsageError, match="expected two identities"):
+        cd.compare(table, "a", "b", models=models)  # type: ignore[arg-type]
+
+
+def test_the_hint_on_places_never_writes_the_column_that_it_reads(tmp_path: Path) -> None:
+    table = written(tmp_path, label_ind=["A", "B"], s=[[0.1, 0.9]] * 2, t=[[0.2, 0.8]] * 2)
+
+    with pytest.raises(SchemaError) as refused:
+        cd.compare(table, "s", "t")
+
+    assert "label-index label_place -p label=label_ind" in str(refused.value)
+
+
+@cd.step(reads=["raw"], returns="float64")
+def doubled(raw: float) -> float:
+    return raw * 2.0
+
+
+@cd.step(reads=["double"], returns="float64")
+def tripled(double: float) -> float:
+    return double * 3.0
+
+
+@cd.step(reads=["double"], returns="float64")
+def quadrupled(double: float) -> float:
+    return double * 4.0
+
+
+def test_a_column_whose_input_is_gone_and_that_names_no_model_proves_no_training_absent(tmp_path: Path) -> None:
+    table = written(tmp_path, raw=[0.0, 1.0, 2.0])
+    for step, column in ((doubled, "double"), (tripled, "three"), (quadrupled, "four")):
+        cd.map_column(table, step, column)
+    table.latest().dataset.drop_columns(["double"])
+
+    found = str(cd.compare(table.latest(), "three", "four"))
+
+    assert "none of them" not in found
+    assert "which rows were trained on is not known" in found

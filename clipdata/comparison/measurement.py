@@ -86,6 +86,7 @@ def compare(
         raise UsageError(
             f"compare: resamples={resamples}, num_rows_shown={num_rows_shown}; expected at least 200, and at least 0"
         )
+    _require_pair(models)
     table, table_before = as_table(table), as_table(table_before) if table_before is not None else None
     request = resolve(
         table,
@@ -131,6 +132,15 @@ def compare(
         seed=seed,
     )
     return dataclasses.replace(comparison, notes=_notes(comparison))
+
+
+def _require_pair(models: object) -> None:
+    named = list(models) if isinstance(models, (tuple, list)) else []
+    if len(named) != 2 or not all(model is None or isinstance(model, str) for model in named):
+        raise UsageError(
+            f"compare: models={models!r}; expected two identities, of which None checks nothing",
+            hint="for example: models=(encoder.identity, None)",
+        )
 
 
 def _require_model(side: Side, model: str | None) -> None:

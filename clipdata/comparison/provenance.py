@@ -29,7 +29,6 @@ class Provenance:
         lineage: of the column, or None.
         models: identity → name of the nearest models behind it: its step's own, else those behind its inputs.
         images: columns of bytes that it was made from, over any number of steps.
-        whole: whether every input that a step made is still there to be asked.
         scores: the list column that it was picked from, while that is there.
         index: the column of places that it was picked by.
         made_by: the step in words: of a picked column the one that made the scores.
@@ -38,7 +37,6 @@ class Provenance:
     lineage: Lineage | None = None
     models: Mapping[str, str | None] = field(default_factory=dict)
     images: frozenset[str] = frozenset()
-    whole: bool = True
     scores: str | None = None
     index: str | None = None
     made_by: str | None = None
@@ -64,7 +62,6 @@ def trace(table: Table, column: str) -> Provenance:
     if lineage is None:
         return Provenance()
     inputs = {name: _input(table, column, lineage, name) for name in lineage.inputs if name in table.schema.names}
-    gone = [name for name in lineage.inputs if name not in inputs and name in lineage.upstream]
     own = {lineage.model: lineage.model_name} if lineage.model else {}
     bytes_read = frozenset(name for name in inputs if is_binary(table.schema.field(name).type))
     scores, index = _picked(table.schema, lineage)
@@ -73,7 +70,6 @@ def trace(table: Table, column: str) -> Provenance:
         lineage=lineage,
         models=own or {name: called for origin in inputs.values() for name, called in origin.models.items()},
         images=bytes_read.union(*(origin.images for origin in inputs.values())),
-        whole=not gone and all(origin.whole for origin in inputs.values()),
         scores=scores,
         index=index,
         made_by=(maker or lineage).describe(),

@@ -204,9 +204,11 @@ def _places(table: Table, before: str, after: str, origins: tuple[Provenance, Pr
 def _require_places(table: Table, column: str) -> None:
     kind = table.schema.field(column).type
     if not is_place(kind):
+        into = "label_ind" if column != "label_ind" else "label_place"
         raise SchemaError(
             f"compare: label_index {column!r} holds {kind}; expected whole numbers, the places of the right choices",
-            hint=f"make them: clipdata map {redact(table.uri)} label-index label_ind -p label={column}",
+            hint=f"make them: clipdata map {redact(table.uri)} label-index {into} -p label={column}; "
+            f"then label_index={into!r}",
         )
 
 

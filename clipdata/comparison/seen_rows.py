@@ -104,8 +104,10 @@ class _Side:
         found = [_load(table, record) for record in named.values()]
         known = tuple(rows for rows in found if rows is not None)
         status: SeenStatus = "recorded" if known else "none"
-        if not known and origin.whole and not origin.models:
-            status = "unknown"  # no model is named: a function, or scores that came with the data
+        if not known and not origin.models:
+            status = (
+                "unknown"  # no model is named: a function, scores that came with the data, or an input that is gone
+            )
         if origin.lineage is None:
             status = "unknown"
         if None in told or len(known) < len(found):
