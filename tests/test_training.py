@@ -303,7 +303,7 @@ def test_a_run_says_what_it_read_and_did(tmp_path, table, encoder):
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert record["table"] | {"digest": "", "files": ""} == {
         "uri": table.uri, "version": table.version, "where": TRAIN, "num_rows": 32, "refused": {}, "digest": "",
-        "files": "", "trained_rows": run.trained_rows.digest,
+        "files": "", "trained_rows": run.trained_rows.rows_digest,
     }  # fmt: skip
     assert record["encoder"]["identity"] == encoder.identity
     assert TrainConfig.from_json(record["config"]) == quick() == run.config
