@@ -7,8 +7,10 @@ from pathlib import Path
 
 import lance
 import pyarrow as pa
+import pytest
 
 import clipdata as cd
+from clipdata.errors import GateFailedError
 from clipdata.training.config import TrainConfig
 from tests.contests import contest_rows
 from tests.tiny_models import tiny_encoder
@@ -116,3 +118,17 @@ def test_a_clause_beside_a_record_tells_of_the_pictures_that_it_selects_too(tmp_
 
     assert found.trained is not None
     assert (found.trained.num_rows, found.trained.num_rows_of_seen_clusters) == (1, 2)
+
+
+def test_a_gate_on_trained_rows_does_not_pass_where_one_side_is_unknown(tmp_path: Path) -> None:
+    table = written(tmp_path, contest_rows(15))
+    _, tuned = trained(table, tmp_path / "run")
+    cd.map_column(table, cd.steps.ChoiceScores(tuned), "scores")
+    cd.map_column(table, cd.steps.Pick("scores", "label_ind"), "tuned")
+    cd.map_column(table, cd.step(reads="label_ind", returns="float64")(lambda label_ind: 0.5), "constant")
+
+    found = cd.compare(table, "constant", "tuned", where="split = 'test'", resamples=200)
+
+    assert "NOBODY KNOWS" in str(found)
+    with pytest.raises(GateFailedError, match="no trained_rows"):
+        found.gate(fail_if="trained_rows > 0")

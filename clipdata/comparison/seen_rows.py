@@ -81,6 +81,8 @@ def find_seen(request: Request, kept_S: Mask | slice) -> SeenRows:
     (before, marks_before), (after, marks_after) = found
     either = [one | other for one, other in zip(marks_before, marks_after, strict=True)]
     row_N, picture_N, untold_N, untold_picture_N = either
+    if "recorded" in (before.status, after.status) and "unknown" in (before.status, after.status):
+        untold_N, untold_picture_N = np.ones_like(row_N), np.ones_like(row_N)  # one record tells nothing of the other
     return SeenRows(before, after, row_N, picture_N, untold_N & ~row_N, untold_picture_N & ~picture_N)
 
 
