@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from clipdata import schema as schemas
+from clipdata.arguments import PROGRESS, check_able, check_count
 from clipdata.errors import SchemaError, UsageError
 from clipdata.trained_rows import TrainedRows
 
@@ -131,16 +132,10 @@ def require_arguments(step: Any, batch_rows: Any, engine: Any, progress: Any) ->
         UsageError: one is of another kind, or its brackets were forgotten.
     """
     _require_step(step)
-    if batch_rows is not None and (isinstance(batch_rows, bool) or not isinstance(batch_rows, int) or batch_rows < 1):
-        raise UsageError(f"map: batch_rows is {batch_rows!r:.80}; expected a whole number of rows, at least 1")
-    for argument, given, verbs, example in (
-        ("engine", engine, ("run",), "leave it out, and the work runs in this process"),
-        ("progress", progress, ("task", "say"), "progress=clipdata.progress_bar()"),
-    ):
-        fits = not isinstance(given, type) and all(callable(getattr(given, verb, None)) for verb in verbs)
-        if given is not None and not fits:
-            brackets = "; its brackets were forgotten" if callable(given) else ""
-            raise UsageError(f"map: {argument} is {given!r:.80}{brackets}", hint=example)
+    if batch_rows is not None:
+        check_count(batch_rows, "map: batch_rows", least=1)
+    check_able(engine, "map: engine", ("run",), "leave it out, and the work runs in this process")
+    check_able(progress, "map: progress", ("task", "say"), PROGRESS)
 
 
 def _require_step(step: Any) -> None:

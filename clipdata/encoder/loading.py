@@ -56,6 +56,8 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
         StorageError: the record of the rows that the model was trained on is damaged.
     """
     where = _checked_device(device)
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"{name!r:.80} names no model; expected a text", hint='clipdata.load_encoder("starter")')
     text = os.fspath(name)
     if text == "starter":
         from clipdata.encoder.starter import starter_folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
+from clipdata.arguments import check_count
 from clipdata.errors import ClipdataError, UsageError
 from clipdata.notebook import html_table
 from clipdata.schema import is_binary
@@ -91,8 +92,7 @@ class NotebookTable:
             num_rows: at most.
             columns: names; by default all but those that hold bytes, such as the image.
         """
-        if num_rows < 0:
-            raise UsageError(f"head of {num_rows} rows; expected 0 or more")
+        check_count(num_rows, "head: num_rows")
         return self.to_table(columns if columns is not None else self._without_bytes(), limit=num_rows)
 
     def to_pandas(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pd.DataFrame:
@@ -111,6 +111,10 @@ class NotebookTable:
         except ImportError as error:
             raise UsageError("to_polars needs polars, which is not installed", hint="pip install polars") from error
         return pl.DataFrame(self.to_table(columns, where=where))
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        """Refuse to be taken for a list of column names, which is what NumPy and `pandas.DataFrame(table)` would do."""
+        raise UsageError("a table is no array", hint="table.to_pandas(), or table.to_table().to_pandas()")
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """All rows and columns as an Arrow stream, batch by batch: what pyarrow, polars and DuckDB ask for."""

@@ -83,10 +83,9 @@ class StateFolder:
 
     def _filenames(self, prefix: str) -> list[str]:
         self._fs.invalidate_cache(self._root)
-        try:
+        found: list[str] = []
+        with self._told("listing", ""), suppress(FileNotFoundError):
             found = self._fs.ls(self._root, detail=False)
-        except FileNotFoundError:
-            return []
         names = (path.rsplit("/", 1)[-1] for path in found)
         return [name for name in names if name.startswith(prefix) and not name.endswith(".tmp")]
 
@@ -117,6 +116,11 @@ class StateFolder:
         """Turn an error of the storage into one that names the file."""
         try:
             yield
+        except (NotADirectoryError, FileExistsError) as error:
+            raise StorageError(
+                f"{doing} {redact(join(self.uri, filename))}: a file stands where the folder should be",
+                hint="move that file away; records of a table lie in a folder beside it",
+            ) from error
         except ClipdataError:
             raise
         except OSError as error:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from clipdata import hints
 from clipdata import schema as schemas
+from clipdata.arguments import check_condition
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
@@ -72,6 +73,7 @@ class Table(NotebookTable):
         Raises:
             SchemaError: the condition names a column that does not exist, or is not SQL.
         """
+        check_condition(where)
         if where is not None:
             self._check_readable([])
         with translated(self.uri, "counting rows of", said=[where]):
@@ -116,7 +118,9 @@ class Table(NotebookTable):
         limit: int | None = None,
     ) -> pa.RecordBatchReader:
         """The same rows as `scan`, as an Arrow reader that knows its schema before the first batch."""
+        check_condition(where)
         self._check_readable(self.schema.names if columns is None else columns)
+        self.require([name for name in columns or () if name not in HIDDEN_COLUMNS], verb="read")
         with translated(self.uri, "reading", said=[where]):
             scanner = self.dataset.scanner(
                 columns=list(columns) if columns is not None else None,
@@ -143,6 +147,7 @@ class Table(NotebookTable):
         """
         if where is None:
             return np.arange(self.num_rows, dtype=np.int64)
+        check_condition(where)
         self._check_readable([])
         with translated(self.uri, "reading", said=[where]):
             found = self.dataset.scanner(columns=["_rowoffset"], filter=where).to_table()
@@ -154,11 +159,14 @@ class Table(NotebookTable):
         Args:
             offsets: int64 [B].
             columns: names.
+
+        Raises:
+            UsageError: an offset is no whole number, or the table has no such row.
         """
         self._check_readable(columns)
         self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
         with translated(self.uri, "reading"):
-            return self.dataset.take(offsets, columns=list(columns))
+            return self.dataset.take(_checked_offsets(offsets, self.num_rows), columns=list(columns))
 
     def require(self, columns: Sequence[str], *, verb: str, hint: str | None = None) -> None:
         """Check that columns exist; see `clipdata.schema.require_columns`."""
@@ -258,6 +266,18 @@ def open_table(
     return Table(location, dataset.version, settings, dataset)
 
 
+def _checked_offsets(offsets: Sequence[int] | np.ndarray, num_rows: int) -> np.ndarray:
+    found = np.asarray(offsets)
+    if not len(found):
+        return np.empty(0, np.int64)
+    if found.dtype.kind not in "iu" or found.ndim != 1:
+        raise UsageError(f"take of {offsets!r:.80}; expected whole numbers, one a row")
+    wrong = found[(found < 0) | (found >= num_rows)]
+    if len(wrong):
+        raise UsageError(f"there is no row {wrong[0]}; the table has {num_rows:,}, which count from 0")
+    return found
+
+
 AnyTable = Table | str | os.PathLike[str]
 """A table, or where one is: what every verb takes."""
 
@@ -303,7 +323,8 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
                 return with_retries(attempt)
         except NotFoundError as error:
             newest = _open_dataset(uri, None, storage).version
-            found = f"there is no version {version!r} of {redact(uri)}; the newest is {newest}"
+            what = "tag" if isinstance(version, str) else "version"
+            found = f"there is no {what} {version!r} of {redact(uri)}; the newest version is {newest}, a number"
             raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
         return with_retries(attempt)

@@ -82,6 +82,8 @@ class Request:
         """
         if isinstance(columns, str):
             raise UsageError(f"columns is the text {columns!r}; expected a list", hint=f"Stream(…, [{columns!r}], …)")
+        if not columns:
+            raise UsageError("a stream of no columns has nothing to give", hint='Stream(…, ["image", "caption"], …)')
         named = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
         taken = [name for name in named if name in OWN_ENTRIES]
         if taken:

@@ -48,6 +48,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
+from clipdata.arguments import check_condition, check_count
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.storage import redact
@@ -120,6 +121,9 @@ class Stream(IterableDataset[Any]):
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
+        if batch_size is not None:
+            check_count(batch_size, "stream: batch_size", least=1)
+        check_condition(where)
         self._of_samples = batch_size is None
         turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
         check_ranks(turn_rows, rank, world_size)
@@ -192,6 +196,11 @@ class Stream(IterableDataset[Any]):
         Raises:
             ConfigError: the state is of another table version, filter, seed or batch size.
         """
+        if not isinstance(state, Mapping) or not {"epoch", "batch"} <= state.keys():
+            raise UsageError(
+                f"{state!r:.80} is no state of a stream; expected what state_dict() returned",
+                hint='a place alone will do: {"epoch": 0, "batch": 12}',
+            )
         identity = self._identity()
         problems = [
             f"{name} was {state[name]!r} and is {value!r} now"

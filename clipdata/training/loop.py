@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.encoder import Encoder, export
 from clipdata.errors import ClipdataError, UsageError
 from clipdata.folder_lock import alone_in
@@ -68,6 +69,10 @@ def train(
         StorageError: the run's folder cannot be written, or what it holds cannot be read.
         ClipdataError: the loss or the gradient is not a number any more.
     """
+    check_kind(encoder, Encoder, "train: encoder", 'clipdata.load_encoder("starter")')
+    check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
+    check_able(progress, "train: progress", ("task", "say"), PROGRESS)
+    check_condition(where)
     progress = progress or Silent()
     folder = run_folder(out)
     pinned = as_table(table).pinned()

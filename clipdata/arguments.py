@@ -1,0 +1,62 @@
+"""Arguments of public functions, held to their kinds before anything is read, in one line that says what to type.
+
+It knows Python's own kinds, and nothing of what a verb does with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clipdata.errors import UsageError
+
+PROGRESS = "progress=clipdata.progress_bar()"
+
+
+def check_count(found: Any, what: str, *, least: int = 0) -> None:
+    """Hold a count to a whole number.
+
+    Raises:
+        UsageError: it is none, or too low.
+    """
+    if isinstance(found, bool | np.bool_) or not isinstance(found, int | np.integer) or found < least:
+        raise UsageError(f"{what} is {found!r:.80}; expected a whole number, at least {least}")
+
+
+def check_kind(found: Any, kind: type, what: str, example: str) -> None:
+    """Hold an object to its class.
+
+    Raises:
+        UsageError: it is of another one.
+    """
+    if not isinstance(found, kind):
+        raise UsageError(f"{what} is {found!r:.80}{_brackets(found)}; expected {kind.__name__}", hint=example)
+
+
+def check_able(found: Any, what: str, verbs: tuple[str, ...], example: str) -> None:
+    """Hold an object, if one is given, to the methods that will be called.
+
+    Raises:
+        UsageError: it lacks one, or it is the class or function that makes such an object.
+    """
+    fits = not isinstance(found, type) and all(callable(getattr(found, verb, None)) for verb in verbs)
+    if found is not None and not fits:
+        raise UsageError(f"{what} is {found!r:.80}{_brackets(found)}", hint=example)
+
+
+def check_condition(where: Any) -> None:
+    """Hold an SQL condition, if one is given, to a text that says something.
+
+    Raises:
+        UsageError: it is no text, or blank.
+    """
+    if where is not None and (not isinstance(where, str) or not where.strip()):
+        raise UsageError(
+            f"where is {where!r:.80}; expected an SQL condition",
+            hint="leave it out for all rows, or name some: where=\"split = 'train'\"",
+        )
+
+
+def _brackets(found: Any) -> str:
+    return "; its brackets were forgotten" if callable(found) else ""
