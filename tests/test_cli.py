@@ -155,7 +155,7 @@ WRONG = [
     (["compare", "TABLE", "number", "nothing"], 2, "has no column"),
     (["query", "TABLE", "SELECT nothing FROM dataset"], 2, "No field named"),
     (["query", "TABLE", "SELEC"], 2, "SELEC"),
-    (["show", "TABLE", "--version", "99"], 3, "the newest is"),
+    (["show", "TABLE", "--version", "99"], 3, "the newest is version"),
     (["show", "TABLE", "--version", "no-such-tag"], 3, "no-such-tag"),
     (["log", "FOLDER/none.lance"], 3, "there is no table"),
     (["run", "caption-contest", "--images", "FOLDER/in"], 2, "--images is given without --metadata"),

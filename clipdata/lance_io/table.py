@@ -323,8 +323,8 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
                 return with_retries(attempt)
         except NotFoundError as error:
             newest = _open_dataset(uri, None, storage).version
-            what = "tag" if isinstance(version, str) else "version"
-            found = f"there is no {what} {version!r} of {redact(uri)}; the newest version is {newest}, a number"
+            what, number = ("tag", ", a number") if isinstance(version, str) else ("version", "")
+            found = f"there is no {what} {version!r} of {redact(uri)}; the newest is version {newest}{number}"
             raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
         return with_retries(attempt)
