@@ -143,7 +143,8 @@ class World:
         if action == "compact":
             table.dataset.optimize.compact_files(target_rows_per_fragment=8)
         elif action == "clean":
-            table.dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+            # Files that no version names yet go only between verbs: Lance warns against it while anybody writes.
+            table.dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=self._depth == 1)
         elif action == "drop column" and "s" in table.schema.names:
             table.dataset.drop_columns(["s"])
 

@@ -89,5 +89,5 @@ def test_metrics_and_records_that_find_no_room_are_named(target):
 def test_a_folder_that_may_only_be_read_is_named_with_another_choice(target, table, encoder):
     mount(target, "ro")
 
-    with pytest.raises(StorageError, match=r"run: Read-only file system[^$]*another --out"):
+    with pytest.raises(StorageError, match=r"run: Read-only file system[^$]*choose a folder that can be written"):
         train(table, encoder, CONFIG, out=target / "run")
