@@ -45,6 +45,29 @@ def check_able(found: Any, what: str, verbs: tuple[str, ...], example: str) -> N
         raise UsageError(f"{what} is {found!r:.80}{_brackets(found)}", hint=example)
 
 
+def check_offsets(found: Any, num_rows: int, what: str) -> np.ndarray:
+    """Hold positions of rows to whole numbers that a table of so many rows has.
+
+    Returns:
+        int64 [B], in the order given.
+
+    Raises:
+        UsageError: they are no whole numbers, such as a mask, or lie outside the table.
+    """
+    offsets = np.asarray(found)
+    if not offsets.size:
+        return np.empty(0, np.int64)
+    if offsets.ndim != 1 or offsets.dtype.kind not in "iu":
+        raise UsageError(
+            f"{what} holds {offsets.dtype} of shape {offsets.shape}; expected whole numbers, one a row: [3, 5]",
+            hint="of a mask they are numpy.flatnonzero(mask)",
+        )
+    outside = offsets[(offsets < 0) | (offsets >= num_rows)]
+    if len(outside):
+        raise UsageError(f"{what} holds {outside[0]}; the table has {num_rows:,} rows, which count from 0")
+    return offsets.astype(np.int64)
+
+
 def check_condition(where: Any) -> None:
     """Hold an SQL condition, if one is given, to a text that says something.
 

@@ -83,6 +83,7 @@ class World:
     script: list[str | None]
     flaky: bool = True
     log: list[str] = field(default_factory=list)
+    num_read: int = 0
     _depth: int = 0
     _next_n: int = 0
     _checked: int = 0
@@ -157,20 +158,19 @@ class World:
         new = pa.table({"path": [f"{n:05d}" for n in numbers], "n": pa.array(numbers, pa.int64())})
         rows.upsert(open_table(self.uri), new)
 
-    def check(self) -> int:
-        """Hold every version since the last check to the promise, and return how many were read.
+    def check(self) -> None:
+        """Hold every version since the last check to the promise.
 
         Raises:
             AssertionError: a cell is neither null nor what its column's lineage makes of its row.
         """
-        newest, read = open_table(self.uri).version, 0
+        newest = open_table(self.uri).version
         listed = {entry["version"] for entry in lance.dataset(self.uri).versions()}
         for version in sorted(listed & set(range(self._checked + 1, newest + 1))):
             table = open_table(self.uri, version=version)
             self._check_version(table, table.to_table())
-            read += 1
+            self.num_read += 1
         self._checked = newest
-        return read
 
     def _check_version(self, table: cd.Table, whole: pa.Table) -> None:
         numbers = whole.column("n").to_pylist()

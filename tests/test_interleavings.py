@@ -29,4 +29,5 @@ def test_every_cell_of_every_version_is_its_lineages_or_null(
     tmp_path: Path, actions: list[str], script: list[str | None]
 ) -> None:
     note(f"actions {actions}, meanwhile {script}")
-    play(tmp_path, actions, script)
+    world = play(tmp_path, actions, script)
+    assert world.num_read > 0

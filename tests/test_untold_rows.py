@@ -132,3 +132,19 @@ def test_a_gate_on_trained_rows_does_not_pass_where_one_side_is_unknown(tmp_path
     assert "NOBODY KNOWS" in str(found)
     with pytest.raises(GateFailedError, match="no trained_rows"):
         found.gate(fail_if="trained_rows > 0")
+
+
+def test_what_one_side_leaves_untold_does_not_make_the_unknown_other_side_told(tmp_path: Path) -> None:
+    half = contest_rows(15)
+    digests = [digest if n % 2 else None for n, digest in enumerate(half["sha256"].to_pylist())]
+    half = half.set_column(half.schema.get_field_index("sha256"), "sha256", pa.array(digests, pa.string()))
+    _, tuned = trained(written(tmp_path, half), tmp_path / "run")
+    table = written(tmp_path, half.drop_columns(["path"]), "other")
+    cd.map_column(table, cd.steps.ChoiceScores(tuned), "scores")
+    cd.map_column(table, cd.steps.Pick("scores", "label_ind"), "tuned")
+    cd.map_column(table, cd.step(reads="label_ind", returns="float64")(lambda label_ind: 0.5), "constant")
+
+    found = cd.compare(table, "constant", "tuned", resamples=200)
+
+    assert found.trained is not None
+    assert found.trained.num_rows + found.trained.num_untold == 15

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipdata.answers import is_number, is_place
+from clipdata.arguments import check_condition
 from clipdata.comparison.codes import alike, is_nameable
 from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.records import Side
@@ -99,6 +100,8 @@ def resolve(
         LineageMismatchError: a column was made from another one than the table has now; or scores that are given were
             made by another model than the column.
     """
+    for clause in (where, trained_where):
+        check_condition(clause)
     other = table_before or table
     _require_texts(before=before, after=after, on=on, where=where, by=by, cluster=cluster, scores_before=scores_before,
                    scores_after=scores_after, label_index=label_index, trained_where=trained_where)  # fmt: skip
@@ -113,17 +116,11 @@ def resolve(
         _require_nameable(table, name, purpose)
     origins = trace(other, before), trace(table, after)
     place = label_index or _places(table, before, after, origins)
-    lists = [_check_values(holder, column, place) for holder, column in ((other, before), (table, after))]
-    if lists[0] != lists[1]:
-        kinds = (holder.schema.field(column).type for holder, column in ((other, before), (table, after)))
-        raise SchemaError(
-            f"compare: {before!r} holds {next(kinds)} and {after!r} {next(kinds)}; expected two columns of one kind",
-            hint="pick a number from the lists first: clipdata map … pick, or name two columns of lists",
-        )
+    holds_lists = _check_both(((other, before), (table, after)), place)
     scores_before = _scores(other, before, scores_before, origins[0])
     scores_after = _scores(table, after, scores_after, origins[1])
     judged = bool(scores_before and scores_after and place)
-    if place and (judged or lists[0]):
+    if place and (judged or holds_lists):
         _require_places(table, place)
     return Request(
         table=table,
@@ -131,14 +128,14 @@ def resolve(
         after=after,
         table_before=table_before,
         key=_pairing_key(table, table_before, on) if table_before else table.key,
-        where=_clause(where),
+        where=where,
         by=by,
         cluster=(cluster,) if cluster else _image_clusters(table),
         scores_before=scores_before if judged else None,
         scores_after=scores_after if judged else None,
-        label_index=place if judged or lists[0] else None,
-        trained_where=_clause(trained_where) or _train_split(table),
-        trained_where_given=_clause(trained_where) is not None,
+        label_index=place if judged or holds_lists else None,
+        trained_where=trained_where or _train_split(table),
+        trained_where_given=trained_where is not None,
         origin_before=origins[0],
         origin_after=origins[1],
     )
@@ -147,11 +144,7 @@ def resolve(
 def _require_texts(**given: object) -> None:
     for name, value in given.items():
         if value is not None and not isinstance(value, str):
-            raise UsageError(f"compare: {name}={value!r} is a {type(value).__name__}; expected one text")
-
-
-def _clause(where: str | None) -> str | None:
-    return where if where is not None and where.strip() else None
+            raise UsageError(f"compare: {name}={value!r:.80}; expected one text, not a value of {type(value).__name__}")
 
 
 def _image_clusters(table: Table) -> tuple[str, ...]:
@@ -167,6 +160,22 @@ def _require_nameable(table: Table, column: str | None, purpose: str) -> None:
             f"compare: {purpose}={column!r} holds {kind}; expected one text, number, date or truth value a row",
             hint=f"map a column of such values, and name it: {purpose}=…",
         )
+
+
+def _check_both(sides: tuple[tuple[Table, str], tuple[Table, str]], place: str | None) -> bool:
+    """Whether both columns hold lists of numbers, not a number a row; see `_check_values`.
+
+    Raises:
+        SchemaError: they are not of one kind.
+    """
+    lists = [_check_values(table, column, place) for table, column in sides]
+    if lists[0] != lists[1]:
+        before, after = (f"{column!r} holds {table.schema.field(column).type}" for table, column in sides)
+        raise SchemaError(
+            f"compare: {before} and {after}; expected two columns of one kind",
+            hint="pick a number from the lists first: clipdata map … pick, or name two columns of lists",
+        )
+    return lists[0]
 
 
 def _check_values(table: Table, column: str, place: str | None) -> bool:

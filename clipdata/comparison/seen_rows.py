@@ -81,7 +81,7 @@ def find_seen(request: Request, kept_S: Mask | slice) -> SeenRows:
     (before, marks_before), (after, marks_after) = found
     either = [one | other for one, other in zip(marks_before, marks_after, strict=True)]
     row_N, picture_N, untold_N, untold_picture_N = either
-    if "recorded" in (before.status, after.status) and "unknown" in (before.status, after.status):
+    if "unknown" in (before.status, after.status) and (before.trainings or after.trainings):
         untold_N, untold_picture_N = np.ones_like(row_N), np.ones_like(row_N)  # one record tells nothing of the other
     return SeenRows(before, after, row_N, picture_N, untold_N & ~row_N, untold_picture_N & ~picture_N)
 
@@ -106,11 +106,8 @@ class _Side:
         found = [_load(table, record) for record in named.values()]
         known = tuple(rows for rows in found if rows is not None)
         status: SeenStatus = "recorded" if known else "none"
-        if not known and not origin.models:
-            status = (
-                "unknown"  # no model is named: a function, scores that came with the data, or an input that is gone
-            )
-        if origin.lineage is None:
+        # Without a name of a model: a function, scores that came with the data, or an input that is gone.
+        if origin.lineage is None or not (known or origin.models):
             status = "unknown"
         if None in told or len(known) < len(found):
             status = "lost"
@@ -119,12 +116,18 @@ class _Side:
 
 def _load(table: Table, record: Mapping[str, Any]) -> TrainedRows | None:
     """The digests of a training: those kept beside the table, or made anew of the rows that the record names."""
+    return _kept_beside(table, record) or _made_anew(table, record)
+
+
+def _kept_beside(table: Table, record: Mapping[str, Any]) -> TrainedRows | None:
     try:
         data = StateFolder(table, FOLDER).read_bytes(f"{record['digest']}.arrow")
-        if data is not None:
-            return TrainedRows.from_bytes(data)
-    except ClipdataError:
-        pass  # unreadable or changed: the table of the training may still be there
+        return TrainedRows.from_bytes(data) if data is not None else None
+    except ClipdataError:  # unreadable or changed, which is as good as gone
+        return None
+
+
+def _made_anew(table: Table, record: Mapping[str, Any]) -> TrainedRows | None:
     try:
         source = open_table(str(record["table"]), version=int(record["version"]), storage=table.storage)
         anew = _of_rows(source, record)

@@ -35,8 +35,8 @@ def read_orientation(exif: bytes) -> int:
             tag, _, _, value, _ = entry.unpack_from(exif, start + 2 + 12 * index)
             if tag == _ORIENTATION_TAG:
                 return value if 1 <= value <= 8 else UPRIGHT
-    except struct.error:
-        pass  # A block that points outside itself says nothing; viewers then show the picture as it is stored.
+    except struct.error:  # a block that points outside itself says nothing; viewers show the picture as it is stored
+        return UPRIGHT
     return UPRIGHT
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clipdata import hints
 from clipdata import schema as schemas
-from clipdata.arguments import check_condition
+from clipdata.arguments import check_condition, check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
@@ -166,7 +166,7 @@ class Table(NotebookTable):
         self._check_readable(columns)
         self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
         with translated(self.uri, "reading"):
-            return self.dataset.take(_checked_offsets(offsets, self.num_rows), columns=list(columns))
+            return self.dataset.take(check_offsets(offsets, self.num_rows, "take"), columns=list(columns))
 
     def require(self, columns: Sequence[str], *, verb: str, hint: str | None = None) -> None:
         """Check that columns exist; see `clipdata.schema.require_columns`."""
@@ -264,18 +264,6 @@ def open_table(
         raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
     dataset = _open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
-
-
-def _checked_offsets(offsets: Sequence[int] | np.ndarray, num_rows: int) -> np.ndarray:
-    found = np.asarray(offsets)
-    if not len(found):
-        return np.empty(0, np.int64)
-    if found.dtype.kind not in "iu" or found.ndim != 1:
-        raise UsageError(f"take of {offsets!r:.80}; expected whole numbers, one a row")
-    wrong = found[(found < 0) | (found >= num_rows)]
-    if len(wrong):
-        raise UsageError(f"there is no row {wrong[0]}; the table has {num_rows:,}, which count from 0")
-    return found
 
 
 AnyTable = Table | str | os.PathLike[str]

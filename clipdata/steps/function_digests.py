@@ -54,7 +54,10 @@ def decisive(value: Any, name: str) -> Any:
     try:
         return ExactValues().told(value)
     except Untold:
-        pass
+        return _told_object(value, name)
+
+
+def _told_object(value: Any, name: str) -> Any:
     try:
         return {f"!{type(value).__name__}": digest_of_told(ToldCode().told(value))}
     except (Untold, RecursionError) as error:

@@ -48,7 +48,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from clipdata.arguments import check_condition, check_count
+from clipdata.arguments import check_condition, check_count, check_offsets
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.storage import redact
@@ -293,22 +293,12 @@ def _checked_rows(given: Sequence[int] | np.ndarray, num_rows: int) -> np.ndarra
     """Offsets as int64, in the order given.
 
     Raises:
-        UsageError: they are no whole numbers, lie outside the table, or one comes twice.
+        UsageError: they are no offsets of the table, or one comes twice.
     """
-    rows = np.asarray(given)
-    if not rows.size:
-        return np.empty(0, np.int64)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise UsageError(
-            f"rows holds {rows.dtype} of shape {rows.shape}; expected offsets, such as rows=[3, 5]",
-            hint="of a mask they are numpy.flatnonzero(mask)",
-        )
-    outside = rows[(rows < 0) | (rows >= num_rows)]
-    if len(outside):
-        raise UsageError(f"rows holds {outside[0]}; expected offsets from 0 to {num_rows - 1}")
+    rows = check_offsets(given, num_rows, "rows")
     if len(np.unique(rows)) < len(rows):
         raise UsageError("rows holds an offset twice; expected each once", hint="rows=numpy.unique(rows)")
-    return rows.astype(np.int64)
+    return rows
 
 
 def _checked_cursor(epoch: int, batch: int) -> Cursor:

@@ -33,9 +33,14 @@ def test_a_delete_that_was_carried_out_and_whose_answer_was_lost_is_no_failure(
 
 
 def test_what_is_not_there_is_no_fault(bucket: Bucket, tmp_path: Path) -> None:
+    put(bucket, {"kept": b"{}"})
+
     remove(bucket.storage, bucket.url("nothing.json"))
     remove(bucket.storage, bucket.url("nothing"), recursive=True)
     remove(bucket.storage, str(tmp_path / "nothing"), recursive=True)
+
+    fs, _ = bucket.direct.filesystem(bucket.url())
+    assert [path.removeprefix(f"{bucket.name}/") for path in fs.find(bucket.name)] == ["kept"]
 
 
 def test_records_of_unfinished_work_are_removed_whatever_answers_get_lost(bucket: Bucket, tmp_path: Path) -> None:
