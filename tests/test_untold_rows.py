@@ -138,7 +138,7 @@ def test_what_one_side_leaves_untold_does_not_make_the_unknown_other_side_told(t
     half = contest_rows(15)
     digests = [digest if n % 2 else None for n, digest in enumerate(half["sha256"].to_pylist())]
     half = half.set_column(half.schema.get_field_index("sha256"), "sha256", pa.array(digests, pa.string()))
-    _, tuned = trained(written(tmp_path, half), tmp_path / "run")
+    _, tuned = trained(written(tmp_path, contest_rows(15)), tmp_path / "run")
     table = written(tmp_path, half.drop_columns(["path"]), "other")
     cd.map_column(table, cd.steps.ChoiceScores(tuned), "scores")
     cd.map_column(table, cd.steps.Pick("scores", "label_ind"), "tuned")
