@@ -19,8 +19,9 @@ from clipdata.engines.local import LocalEngine
 from clipdata.engines.task import Engine, FragmentTask
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import columns
-from clipdata.lance_io.filling import BATCH_BYTES, Filling, Finished
+from clipdata.lance_io.filling import BATCH_BYTES, Filling
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.parts import Finished
 from clipdata.lance_io.presence import fixed_width
 from clipdata.lance_io.replacement import commit_finished
 from clipdata.lance_io.state import StateFolder
@@ -130,7 +131,7 @@ def map_column(
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
     _keep_trained_rows(table, step)
     _settle(table, step, column, lineage, overwrite=overwrite)
-    _require_same(table, column, inputs)
+    columns.require_same(table, table.dataset, column, inputs)
     job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
     job.run(retry_failed=retry_failed)
     computed, failed = job.counts()
@@ -226,6 +227,8 @@ def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrit
                 begun.write_json(_OVERWRITE, {})
             table.move_to(columns.add(table, field))
             removed = True
+            if columns.mark_of(table.schema.field(column)) != columns.mark_of(field):  # another writer was faster
+                begun.remove()
             continue
         present = table.lineage(column)
         mark = columns.mark_of(table.schema.field(column))
@@ -266,21 +269,6 @@ def _state_name(column: str, mark: str) -> str:
 
 def _state(table: Table, column: str, mark: str) -> StateFolder:
     return StateFolder(table, _state_name(column, mark))
-
-
-def _require_same(table: Table, column: str, identities: Mapping[str, str | None]) -> None:
-    """Check that columns are still the very ones that a lineage was made of.
-
-    Raises:
-        ConcurrentChangeError: one was replaced or dropped.
-    """
-    for name, identity in identities.items():
-        if columns.identity_of(table.dataset, name) != identity:
-            raise ConcurrentChangeError(
-                f"column {name!r} of {redact(table.uri)} was replaced or dropped by another writer while {column!r} "
-                "was filled; what was committed before is right, the rest was not written",
-                hint=f"see what did it: clipdata log {redact(table.uri)}; then run the same command again",
-            )
 
 
 class _Job:
@@ -358,7 +346,7 @@ class _Job:
         Raises:
             ConcurrentChangeError: the column or an input is not the one of the start any more.
         """
-        _require_same(self.table, self.column, self.identities)
+        columns.require_same(self.table, self.table.dataset, self.column, self.identities)
         state = _state_name(self.column, self.mark)
         return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
 

@@ -16,7 +16,8 @@ import clipdata as cd
 from clipdata.lance_io import rows
 from clipdata.lance_io.column_file import in_order
 from clipdata.lance_io.columns import REASONS_OF, mark_of, new_field, reasons_of
-from clipdata.lance_io.filling import Filling, Part
+from clipdata.lance_io.filling import Filling
+from clipdata.lance_io.parts import Part
 from clipdata.lance_io.presence import count_missing
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import Lineage

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import ClipdataError, StepError
-from clipdata.lance_io.filling import BATCH_BYTES, Checkpoint, CheckpointGone, Part
+from clipdata.lance_io.filling import BATCH_BYTES
+from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Part
 from clipdata.lance_io.presence import fixed_width
 from clipdata.prefetch import prefetch
 from clipdata.progress import Counter

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from clipdata.lance_io.filling import Filling, Finished
+from clipdata.lance_io.filling import Filling
+from clipdata.lance_io.parts import Finished
 from clipdata.progress import Counter
 from clipdata.step_protocol import Step
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from clipdata.errors import UsageError
+from clipdata import hints
+from clipdata.errors import ConcurrentChangeError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.presence import field_ids
 from clipdata.lance_io.table import Table, open_table
@@ -50,6 +52,31 @@ def identity_of(dataset: lance.LanceDataset, name: str) -> str | None:
     """
     numbers = field_ids(dataset, (name,))
     return f"{mark_of(dataset.schema.field(name))}:{','.join(map(str, sorted(numbers)))}" if numbers else None
+
+
+def require_same(table: Table, dataset: lance.LanceDataset, column: str, identities: Mapping[str, str | None]) -> None:
+    """Check that the column that is filled and its inputs are still the very ones of the start.
+
+    Args:
+        table: for the message.
+        dataset: the version to look at.
+        column: that is filled.
+        identities: of it and of its inputs, at the start.
+
+    Raises:
+        ConcurrentChangeError: one was replaced or dropped.
+    """
+    for name, identity in identities.items():
+        found = identity_of(dataset, name)
+        if found == identity:
+            continue
+        what = "dropped" if found is None else "made anew"
+        role = "" if name == column else f", an input of {column!r},"
+        raise ConcurrentChangeError(
+            f"column {name!r}{role} of {redact(table.uri)} was {what} by another writer while {column!r} was filled; "
+            "what was committed before is right, the rest was not written",
+            hint=f"see what did it: {hints.log(table.uri)}; then run the same command again",
+        )
 
 
 def reasons_of(schema: pa.Schema, column: str) -> str | None:

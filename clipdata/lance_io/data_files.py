@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.lance_io.faults import translated
-from clipdata.lance_io.presence import files_of
+from clipdata.lance_io.presence import files_of, places_of
 from clipdata.lance_io.table import Table
 
 
@@ -53,7 +53,7 @@ class Places:
         address_N = addresses.to_numpy()
         fragments, index_N = np.unique(address_N >> np.uint64(32), return_inverse=True)
         files = pa.array([self._files(int(fragment)) for fragment in fragments], pa.large_string())
-        rows = pa.array(address_N & np.uint64(0xFFFFFFFF)).cast(pa.large_string())
+        rows = pa.array(places_of(addresses)).cast(pa.large_string())
         return pc.binary_join_element_wise(files.take(pa.array(index_N)), rows, pa.scalar(":", pa.large_string()))
 
     def _files(self, number: int) -> str:

@@ -14,10 +14,8 @@ columns, that it was computed from. It must not know what a step is.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,86 +23,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata import hints
-from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError
 from clipdata.lance_io.column_file import Chunk, write_column
-from clipdata.lance_io.columns import identity_of, reasons_of
-from clipdata.lance_io.faults import translated
-from clipdata.lance_io.presence import count_missing, files_of, fixed_width
+from clipdata.lance_io.columns import reasons_of
+from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
+from clipdata.lance_io.pinned import readable
+from clipdata.lance_io.presence import count_missing, files_of, fixed_width, places_of
+from clipdata.lance_io.signatures import Signatures
 from clipdata.lance_io.state import StateFolder
-from clipdata.lance_io.table import Table, open_table
+from clipdata.lance_io.table import Table
 from clipdata.objects.references import References, columns_needed
 from clipdata.schema import error_column, image_column, is_binary
-from clipdata.storage import join, redact
+from clipdata.storage import join
 
 if TYPE_CHECKING:
     import lance
 
-_ROW_MASK = 0xFFFFFFFF  # the low half of a row address is the row's place in its fragment
 BATCH_BYTES = 64 << 20
-
-
-class CheckpointGone(Exception):  # noqa: N818 - no fault: another run was faster
-    """A stored part of a fragment is not there any more."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Values computed for some rows of a fragment.
-
-    Args:
-        places: int64 [n], ascending physical places in the fragment.
-        values: Arrow array [n]; null where the step failed.
-        reasons: string array [n]; the reason where `values` is null.
-    """
-
-    places: np.ndarray
-    values: pa.Array
-    reasons: pa.Array
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Parts of a fragment that are stored beside the table.
-
-    Args:
-        name: of the record.
-        places: int64 [n], ascending.
-        failed: whether a value among them is missing.
-    """
-
-    name: str
-    places: np.ndarray
-    failed: bool
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A fragment whose column file is written and waits to be committed.
-
-    Args:
-        fragment_id: of the fragment.
-        signature: what the file was computed from.
-        file: name of the column file; None when there was nothing to compute.
-        reasons_file: name of the file of reasons, when there are any to write.
-        computed: rows that the run which wrote it computed.
-        failed: those of them that stayed null, by reason.
-    """
-
-    fragment_id: int
-    signature: str
-    file: str | None
-    reasons_file: str | None = None
-    computed: int = 0
-    failed: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def from_record(cls, record: Any) -> Finished | None:
-        """Read what was recorded; None when it is not of this kind, as one of another release may be."""
-        try:
-            return cls(**record)
-        except TypeError:
-            return None
 
 
 @dataclass
@@ -135,7 +69,7 @@ class Filling:
         return StateFolder(self.table, self.state)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "records"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("records", "_signatures")}
 
     @cached_property
     def _awaited_bytes(self) -> tuple[str, ...]:
@@ -271,7 +205,7 @@ class Filling:
                 blob_handling="all_binary",
             )
             for batch in scanner.to_batches():
-                places = batch.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
+                places = places_of(batch.column("_rowaddr"))
                 batch = batch.select(names)
                 wanted = ~np.isin(places, done) if len(done) else np.ones(len(places), bool)
                 for name in self._awaited_bytes:
@@ -313,7 +247,7 @@ class Filling:
             self.table,
             self.table.schema.field(self.column),
             fragment,
-            lambda: [self._kept(fragment, self.column), *map(self._stored, _lanes(stored)), _values(held)],
+            lambda: [self._kept(fragment, self.column), *map(self._stored, lanes(stored)), values_of(held)],
         )
         finished = Finished(fragment_id, signature, file, None, tally[0], dict(tally[1]))
         if reasons := self._new_reasons(stored, held):
@@ -359,7 +293,7 @@ class Filling:
                 blob_handling="all_binary",
             )
             for batch in scanner.to_batches():
-                places = batch.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
+                places = places_of(batch.column("_rowaddr"))
                 values = batch.column(column)
                 if but is not None:
                     rest = ~np.isin(places, but)
@@ -385,66 +319,12 @@ class Filling:
 
     def signature(self, fragment: Any) -> str:
         """What the values of a fragment of the table's version depend on."""
-        return self.signature_in(self.table.dataset, fragment)
+        return self._signatures.of(fragment)
 
-    def signature_in(self, dataset: lance.LanceDataset, fragment: Any) -> str:
-        """What the values of a fragment of any version depend on: its rows, the very columns, and their files.
+    @cached_property
+    def _signatures(self) -> Signatures:
+        return self.signatures_in(self.table.dataset)
 
-        The column itself is among them, since another writer may have filled it meanwhile, and so is what says where
-        the images of rows are.
-        """
-        if fragment.physical_rows is None:
-            raise StorageError(f"fragment {fragment.fragment_id} does not say how many rows it has")
-        names = (*self.inputs, *columns_needed(self.table.schema, self.inputs), self.column)
-        depends_on = {
-            "rows": fragment.physical_rows,
-            "columns": {name: identity_of(dataset, name) for name in names},
-            "files": files_of(dataset, fragment, names),
-            "overlays": [str(overlay) for overlay in fragment.metadata.overlays],
-        }
-        return json.dumps(depends_on, sort_keys=True)
-
-
-def _lanes(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
-    """Checkpoints in as few rows as can be, in each of which one begins behind the end of the one before."""
-    lanes: list[list[Checkpoint]] = []
-    for checkpoint in sorted(checkpoints, key=lambda c: int(c.places[0])):
-        free = next((lane for lane in lanes if lane[-1].places[-1] < checkpoint.places[0]), None)
-        if free is None:
-            lanes.append([checkpoint])
-        else:
-            free.append(checkpoint)
-    return lanes
-
-
-def _values(parts: Sequence[Part]) -> Iterator[Chunk]:
-    for part in parts:
-        yield part.places, part.values
-
-
-@contextmanager
-def readable(table: Table) -> Iterator[None]:
-    """Translate errors of reading a pinned version, and tell one that was cleaned away from one that never was.
-
-    Raises:
-        ConcurrentChangeError: a clean-up removed the version while it was read.
-        StorageError: the version is there, and a file that it names is not.
-    """
-    try:
-        with translated(table.uri, "reading"):
-            yield
-    except NotFoundError as error:
-        where = redact(table.uri)
-        try:
-            newest = open_table(table.uri, storage=table.storage)
-        except NotFoundError:
-            raise NotFoundError(f"{where} was removed, or moved, while it was read") from error
-        if newest.version == table.version:
-            raise StorageError(
-                error.message,
-                hint=f"a clean-up removed it; make the column that it held anew (--overwrite, overwrite=True), "
-                f"or restore an earlier version: {hints.log(table.uri)}",
-            ) from error
-        raise ConcurrentChangeError(
-            f"version {table.version} of {where} was cleaned away while it was read", hint=hints.AGAIN
-        ) from error
+    def signatures_in(self, dataset: lance.LanceDataset) -> Signatures:
+        """The same for any version of the table."""
+        return Signatures(dataset, self.column, self.inputs)

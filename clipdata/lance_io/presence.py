@@ -26,7 +26,6 @@ MISSING = "clipdata.missing_places"
 NARROW_BYTES = 64
 _READ_BYTES = 16 << 20
 _MOST_RUNS = 10_000
-_ROW_MASK = 0xFFFFFFFF  # the low half of a row address is the row's place in its fragment
 
 
 class Runs:
@@ -56,6 +55,12 @@ class Runs:
     def to_json(self) -> str | None:
         """As text; None when there are too many to be worth it."""
         return json.dumps(self._runs) if len(self._runs) <= _MOST_RUNS else None
+
+
+def places_of(addresses: Any) -> np.ndarray:
+    """Places in their fragment, int64 [n], of rows by their addresses, of which they are the low half."""
+    places: np.ndarray = addresses.to_numpy().astype(np.int64) & 0xFFFFFFFF
+    return places
 
 
 def fixed_width(kind: pa.DataType) -> int:
@@ -104,7 +109,7 @@ def _places(table: Table, fragment: Any, condition: str | None) -> np.ndarray:
     """Places in the fragment, int64 [n], of the live rows that pass a condition."""
     with translated(table.uri, "counting rows of"):
         rows = fragment.scanner(columns=[], filter=condition, with_row_address=True).to_table()
-    return rows.column("_rowaddr").to_numpy().astype(np.int64) & _ROW_MASK
+    return places_of(rows.column("_rowaddr"))
 
 
 def _said_missing(table: Table, file: str) -> Runs | None:

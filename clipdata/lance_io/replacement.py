@@ -15,13 +15,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import ConcurrentChangeError, NotFoundError
-from clipdata.lance_io.columns import ensure_reasons, identity_of, reasons_of
+from clipdata.lance_io.columns import ensure_reasons, identity_of, reasons_of, require_same
 from clipdata.lance_io.faults import translated
-from clipdata.lance_io.filling import Filling, Finished
+from clipdata.lance_io.filling import Filling
 from clipdata.lance_io.history import Properties, commit
+from clipdata.lance_io.parts import Finished
 from clipdata.lance_io.presence import field_ids
 from clipdata.lance_io.table import Table
-from clipdata.storage import redact
 
 if TYPE_CHECKING:
     import lance
@@ -53,9 +53,10 @@ def commit_finished(
         ensure_reasons(filling.table, filling.column)
     attempts: dict[str, list[Finished]] = {}
     first = properties(written)
+    identities = {name: identity_of(filling.table.dataset, name) for name in (filling.column, *filling.inputs)}
 
     def operation(dataset: lance.LanceDataset) -> Any:
-        _require_still_there(filling, dataset)
+        require_same(filling.table, dataset, filling.column, identities)
         reasons = reasons_of(dataset.schema, filling.column)
         fragments = _replaced(filling, dataset, {entry.fragment_id: entry for entry in written}, reasons)
         if not fragments:
@@ -76,25 +77,6 @@ def commit_finished(
     return table, attempts[landed.id] if landed is not None else []
 
 
-def _require_still_there(filling: Filling, dataset: lance.LanceDataset) -> None:
-    """Check that the column and its inputs are those of the start.
-
-    Raises:
-        ConcurrentChangeError: one was replaced or removed.
-    """
-    for name in (filling.column, *filling.inputs):
-        found = identity_of(dataset, name)
-        if found is not None and found == identity_of(filling.table.dataset, name):
-            continue
-        what = "dropped" if found is None else "made anew"
-        role = "" if name == filling.column else f", an input of {filling.column!r},"
-        raise ConcurrentChangeError(
-            f"column {name!r}{role} of {redact(filling.table.uri)} was {what} by another writer meanwhile; "
-            "what this run computed since was not written",
-            hint=f"see what did it: clipdata log {redact(filling.table.uri)}; then run the same command again",
-        )
-
-
 def _replaced(
     filling: Filling, dataset: lance.LanceDataset, finished: Mapping[int, Finished], reasons: str | None
 ) -> dict[int, Any]:
@@ -105,10 +87,10 @@ def _replaced(
     """
     from lance.fragment import DataFile
 
-    replaced = {}
+    replaced, signatures = {}, filling.signatures_in(dataset)
     for fragment in dataset.get_fragments():
         entry = finished.get(fragment.fragment_id)
-        if entry is None or filling.signature_in(dataset, fragment) != entry.signature:
+        if entry is None or signatures.of(fragment) != entry.signature:
             continue
         files = {filling.column: entry.file}
         if entry.reasons_file:
