@@ -16,7 +16,7 @@ _PUBLIC = {
     "Comparison": "clipdata.comparison:Comparison",
     "Encoder": "clipdata.encoder.model:Encoder",
     "Lineage": "clipdata.lineage:Lineage",
-    "Mapped": "clipdata.mapping:Mapped",
+    "Mapped": "clipdata.mapped:Mapped",
     "Progress": "clipdata.progress:Progress",
     "Run": "clipdata.training.run:Run",
     "Step": "clipdata.step_protocol:Step",

@@ -15,7 +15,7 @@ from clipdata.lance_io.history import log as log
 from clipdata.lance_io.table import Table as Table
 from clipdata.lance_io.table import open_table as open_table
 from clipdata.lineage import Lineage as Lineage
-from clipdata.mapping import Mapped as Mapped
+from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
 from clipdata.step_protocol import Step as Step

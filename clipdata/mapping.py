@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import clipdata
 from clipdata.column_names import check_column_name
 from clipdata.engines.local import LocalEngine
 from clipdata.engines.task import Engine, FragmentTask
@@ -27,69 +24,18 @@ from clipdata.lance_io.replacement import commit_finished
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
-from clipdata.notebook import html_facts
+from clipdata.mapped import Mapped
+from clipdata.origin import keep_trained_rows, lineage_of
 from clipdata.progress import Progress, Silent
 from clipdata.schema import image_column, is_binary
 from clipdata.step_protocol import Step, check_types, require_arguments
 from clipdata.storage import redact
-from clipdata.trained_rows import FOLDER, TrainedRows
 
 MAX_BATCH_ROWS = 4096
 IMAGE_BATCH_ROWS = 256
 MAX_ROUNDS = 10
-_OVERWRITE = "overwrite"  # record of an overwrite that is not finished
 MAX_ROUNDS_IN_VAIN = 3
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """What a map did.
-
-    Args:
-        column: filled.
-        computed: rows computed in this run, and committed.
-        failed: those of them that stayed null, by reason.
-        kept: other rows that have a value: it was there, or an earlier, interrupted run or another writer computed it.
-        waiting: rows that cannot be computed yet, because an input of theirs is null.
-        version: of the table that holds the result.
-        seconds: wall time.
-        notes: facts the step counted (`step.notes()`), such as captions cut to the context length.
-    """
-
-    column: str
-    computed: int
-    failed: Mapping[str, int]
-    kept: int
-    waiting: int
-    version: int
-    seconds: float
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def num_failed(self) -> int:
-        """Rows that stayed null."""
-        return sum(self.failed.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {**asdict(self), "failed": dict(self.failed), "notes": dict(self.notes)}
-
-    def _repr_html_(self) -> str:
-        facts = {"computed": self.computed, "kept": self.kept, "waiting": self.waiting, "version": self.version}
-        reasons = {f"no value: {reason}": count for reason, count in self.failed.items()}
-        return html_facts({**facts, **reasons, **self.notes}, title=f"map {self.column}")
-
-    def __str__(self) -> str:
-        if not self.computed and not self.failed:
-            waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
-            kept = f"{self.kept:,} rows have their value{waiting}"
-            return f"{self.column}: nothing to compute, {kept} (version {self.version})"
-        rate = self.computed / self.seconds if self.seconds else 0.0
-        text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
-        waiting = f"\n  {self.waiting:,} rows wait for an input that is null" if self.waiting else ""
-        failed = "".join(f"\n  no value for {count:,} rows: {reason}" for reason, count in self.failed.items())
-        notes = "".join(f"\n  {name}: {value}" for name, value in self.notes.items())
-        return f"{text} (version {self.version}){waiting}{failed}{notes}"
+_OVERWRITE = "overwrite"  # record of an overwrite that is not finished
 
 
 def map_column(
@@ -127,9 +73,10 @@ def map_column(
     require_arguments(step, batch_rows, engine, progress)
     table = as_table(table)
     table.move_to(table.latest())
-    lineage = _checked(table, step, column)
+    _check(table, step, column)
+    lineage = lineage_of(table, step)
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
-    _keep_trained_rows(table, step)
+    keep_trained_rows(table, step)
     _settle(table, step, column, lineage, overwrite=overwrite)
     columns.require_same(table, table.dataset, column, inputs)
     job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
@@ -148,11 +95,8 @@ def map_column(
     )
 
 
-def _checked(table: Table, step: Step, column: str) -> Lineage:
+def _check(table: Table, step: Step, column: str) -> None:
     """Hold the request to the table before anything is written.
-
-    Returns:
-        What the column's lineage will be.
 
     Raises:
         UsageError: the column cannot have that name, or the step would overwrite one of its own inputs or the key.
@@ -164,48 +108,6 @@ def _checked(table: Table, step: Step, column: str) -> Lineage:
     step.check(table.schema)
     if column in step.reads or column == table.key:
         raise UsageError(f"map {step.name}: {column!r} cannot be written: the step reads it, or it is the table's key")
-    origins = {name: origin for name in step.reads if (origin := table.lineage(name)) is not None}
-    return Lineage(
-        step=step.name,
-        step_version=step.version,
-        parameters=dict(step.parameters),
-        model=step.model,
-        model_name=getattr(step, "model_name", None),
-        inputs=tuple(step.reads),
-        upstream={name: origin.fingerprint for name, origin in origins.items()},
-        trained_on=_all_trained_on(step, origins.values()),
-        table_version=table.version,
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        made_by=f"clipdata {clipdata.__version__}",
-    )
-
-
-def _trained_on(step: Step) -> tuple[TrainedRows, ...] | None:
-    """What the step's model was trained on; None when it has a model and does not say."""
-    said = getattr(step, "trained_on", None)
-    return tuple(said) if said is not None else None if step.model is not None else ()
-
-
-def _all_trained_on(step: Step, origins: Iterable[Lineage]) -> tuple[Mapping[str, Any], ...] | None:
-    """Records of the trainings of all models behind a column; None when one of them is not known."""
-    own = _trained_on(step)
-    if own is None:
-        return None
-    records: dict[str, Mapping[str, Any]] = {rows.digest: rows.to_record() for rows in own}
-    for origin in origins:
-        if origin.trained_on is None:
-            return None
-        records |= {str(record["digest"]): record for record in origin.trained_on}
-    return tuple(records[digest] for digest in sorted(records))
-
-
-def _keep_trained_rows(table: Table, step: Step) -> None:
-    """Store beside the table which rows the step's model was trained on, for whoever compares."""
-    if rows := _trained_on(step):
-        folder = StateFolder(table, FOLDER)
-        for record in rows:
-            if folder.read_bytes(f"{record.digest}.arrow") is None:
-                folder.write_bytes(f"{record.digest}.arrow", record.to_bytes())
 
 
 def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrite: bool) -> None:
@@ -227,7 +129,8 @@ def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrit
                 begun.write_json(_OVERWRITE, {})
             table.move_to(columns.add(table, field))
             removed = True
-            if columns.mark_of(table.schema.field(column)) != columns.mark_of(field):  # another writer was faster
+            made = table.schema.field(column) if column in table.schema.names else None
+            if made is None or columns.mark_of(made) != columns.mark_of(field):  # another writer was faster
                 begun.remove()
             continue
         present = table.lineage(column)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clipdata.comparison import Comparison
     from clipdata.encoder.model import Encoder
     from clipdata.lance_io.table import Table
-    from clipdata.mapping import Mapped
+    from clipdata.mapped import Mapped
     from clipdata.step_protocol import Step
     from clipdata.training.run import Run
 

@@ -1,8 +1,6 @@
-"""Comparing two columns: pairing, clusters, answers, groups, coverage, gates and the three views."""
+"""Comparing two columns: pairing, clusters, answers, groups and coverage."""
 
 from __future__ import annotations
-
-import json
 
 import lance
 import numpy as np
@@ -10,42 +8,13 @@ import pyarrow as pa
 import pytest
 
 from clipdata.answers import judge
-from clipdata.comparison import compare, json_schema
+from clipdata.comparison import compare
 from clipdata.comparison.codes import GroupCodes, hashes
-from clipdata.errors import GateFailedError, LineageMismatchError, SchemaError, UsageError
+from clipdata.errors import LineageMismatchError, SchemaError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage
 from clipdata.schema import key_field
-
-
-@pytest.fixture
-def save(tmp_path):
-    """Write columns as a table and open it."""
-
-    def write(name="contest", **columns):
-        fields = [key_field(n) if n == "id" else pa.field(n, pa.array(v).type) for n, v in columns.items()]
-        table = pa.table([pa.array(v) for v in columns.values()], schema=pa.schema(fields))
-        uri = str(tmp_path / f"{name}.lance")
-        lance.write_dataset(table, uri, mode="overwrite")
-        return open_table(uri)
-
-    return write
-
-
-def ids(count):
-    return [f"q{i:04}" for i in range(count)]
-
-
-def contest(save, num_images=60, questions=3, seed=0, **more):
-    """Questions about images: the after column is higher by 0.2 and both share an image effect."""
-    rng = np.random.default_rng(seed)
-    count = num_images * questions
-    shared_N = np.repeat(rng.normal(size=num_images), questions)
-    before_N = 0.4 + 0.05 * shared_N
-    after_N = before_N + 0.2 + 0.1 * shared_N + 0.02 * rng.normal(size=count)
-    path = [f"cartoons/{i // questions}.jpg" for i in range(count)]
-    columns = {"id": ids(count), "path": path, "before": before_N.tolist(), "after": after_N.tolist()}
-    return save(**columns, **more)
+from tests.comparisons import answered, contest, ids
 
 
 def test_difference_is_the_mean_of_the_paired_differences(save):
@@ -134,14 +103,6 @@ def test_where_selects_the_rows(save):
 
     assert comparison.mean.num_rows == 2
     assert comparison.difference == pytest.approx(3.0)
-
-
-RAGGED_BEFORE = [[0.7, 0.3], [0.2, 0.5, 0.3], [0.1, 0.9], [0.25] * 4, None, [0.6, 0.4]]
-RAGGED_AFTER = [[0.8, 0.2], [0.6, 0.3, 0.1], [0.8, 0.2], [0.1, 0.1, 0.7, 0.1], [0.5, 0.5], [0.6, 0.4]]
-
-
-def answered(save):
-    return save(id=ids(6), scores=RAGGED_BEFORE, tuned=RAGGED_AFTER, label_ind=[0, 0, 0, 2, 0, None])
 
 
 def test_score_lists_of_any_length_give_accuracy_and_its_two_by_two_table(save):
@@ -343,71 +304,6 @@ def test_without_a_split_it_says_that_training_is_not_known(save):
     assert "which rows were trained on is not known" in str(comparison)
 
 
-def test_gates_pass_the_comparison_on_or_name_every_bound_missed(save):
-    comparison = compare(contest(save), "before", "after")
-
-    assert comparison.gate(min_difference=0.1, fail_if="rows < 10") is comparison
-    with pytest.raises(GateFailedError, match="missed 2 of 3") as missed:
-        comparison.gate(min_difference=0.5, fail_if=["losses > 1000", "difference < 0.9"])
-    assert missed.value.exit_code == 7
-    with pytest.raises(GateFailedError):
-        comparison.gate(min_difference=comparison.difference - 1e-4, certain=True)
-
-
-def test_a_gate_on_a_figure_that_does_not_exist_here_fails(save):
-    comparison = compare(contest(save), "before", "after")
-
-    with pytest.raises(GateFailedError, match=r"has no accuracy\.difference"):
-        comparison.gate(min_accuracy_difference=-1.0)
-    with pytest.raises(UsageError, match=r"has no figure 'beauty'; it has .*mean\.difference"):
-        comparison.gate(fail_if="beauty < 1")
-    with pytest.raises(UsageError, match="cannot read the condition"):
-        comparison.gate(fail_if="difference is small")
-
-
-def check_schema(value, schema, where="$"):
-    """The few JSON Schema words that ours uses."""
-    if "anyOf" in schema:
-        assert any(accepts(value, option, where) for option in schema["anyOf"]), where
-        return
-    if "enum" in schema:
-        assert value in schema["enum"], where
-    if "const" in schema:
-        assert value == schema["const"], where
-    kinds = {"string": str, "integer": int, "number": int | float, "null": type(None), "array": list, "object": dict}
-    if "type" in schema:
-        assert isinstance(value, kinds[schema["type"]]), f"{where}: {value!r} is no {schema['type']}"
-    if schema.get("type") == "array":
-        for i, item in enumerate(value):
-            check_schema(item, schema["items"], f"{where}[{i}]")
-    if "properties" in schema:
-        assert set(value) == set(schema["properties"]) == set(schema["required"]), where
-        for name, inner in schema["properties"].items():
-            check_schema(value[name], inner, f"{where}.{name}")
-
-
-def accepts(value, schema, where):
-    try:
-        check_schema(value, schema, where)
-    except AssertionError:
-        return False
-    return True
-
-
-def test_json_follows_the_published_schema(save):
-    full = compare(
-        contest(save, category=["x", "y", None] * 60, split=["train"] * 180), "before", "after", by="category"
-    )
-    judged = compare(answered(save), "scores", "tuned")
-    single = compare(save(id=["a"], before=[0.1], after=[0.2]), "before", "after")
-
-    for comparison in (full, judged, single):
-        written = json.loads(comparison.to_json())
-        check_schema(written, json_schema())
-        assert written["schema_version"] == 1
-        assert written["mean"]["difference"] == comparison.difference
-
-
 def test_wrong_columns_are_named_before_anything_is_read(save):
     table = save(id=ids(2), before=[0.1, 0.2], caption=["a", "b"], scores=[[0.1], [0.2]])
 
@@ -450,16 +346,6 @@ def test_the_train_split_is_found_whatever_type_the_texts_are_held_in(save, kind
     table = save(id=ids(3), split=split, before=[0.0] * 3, after=[1.0, 2.0, 3.0])
 
     assert compare(table, "before", "after").trained.num_rows == 2
-
-
-def test_escape_codes_of_data_reach_no_terminal(save):
-    table = save(id=["a\x1b[31m", "b\u202e"], before=[0.0, 0.0], after=[-1.0, 1.0])
-
-    text = str(compare(table, "before", "after"))
-
-    assert "\x1b" not in text
-    assert "\u202e" not in text
-    assert "\\x1b[31m" in text
 
 
 def test_a_column_of_another_model_than_expected_is_refused(tmp_path):
@@ -591,35 +477,6 @@ def test_moved_rows_paired_by_times_come_back_by_offset(save):
     assert table.count_rows(comparison.worst_where()) == 1
 
 
-def test_a_notebook_shows_a_comparison_escaped(save):
-    table = contest(save, caption=["<script>"] * 180)
-
-    html = compare(table, "before", "after", by="path")._repr_html_()
-
-    assert "<table" in html
-    assert "better" in html
-    assert "95 % interval" in html
-    assert "<script>" not in html
-
-
-def test_the_name_of_a_model_stands_beside_its_digest(tmp_path):
-    def made_by(name, digest, called):
-        lineage = Lineage(step="true-prob", step_version="1", model=digest, model_name=called)
-        return pa.field(name, pa.float64(), metadata={METADATA_KEY: lineage.to_json()})
-
-    fields = [made_by("before", "a" * 64, "starter"), made_by("after", "b" * 64, None)]
-    uri = str(tmp_path / "named.lance")
-    lance.write_dataset(pa.table([[0.0, 0.0], [1.0, 2.0]], schema=pa.schema(fields)), uri)
-
-    comparison = compare(open_table(uri), "before", "after")
-
-    assert (comparison.before.model_name, comparison.after.model_name) == ("starter", None)
-    before, after = comparison.to_text().splitlines()[2:4]
-    assert "starter" in before
-    assert "aaaaaaaaaaaa" in before
-    assert "bbbbbbbbbbbb" in after
-
-
 def test_where_selects_the_same_rows_on_both_sides_of_two_tables(save):
     before = save("before", id=["d", "c", "b", "a"], v=[40.0, 30.0, 20.0, 10.0])
     table = save("after", id=list("abcd"), v=[11.0, 22.0, 33.0, 44.0], number=[0, 1, 0, 1])
@@ -628,11 +485,3 @@ def test_where_selects_the_same_rows_on_both_sides_of_two_tables(save):
 
     assert (comparison.mean.before, comparison.mean.after) == (30.0, 33.0)
     assert comparison.coverage.num_not_in_table == 0
-
-
-@pytest.mark.parametrize("condition", ["mean.difference < 1e-3.5", "difference <= inf", "difference < 1.2.3", "rows <"])
-def test_conditions_that_cannot_be_read_are_refused_in_one_line(save, condition):
-    comparison = compare(contest(save), "before", "after")
-
-    with pytest.raises(UsageError, match=r"cannot read the condition|is not a number"):
-        comparison.gate(fail_if=condition)

@@ -27,7 +27,7 @@ from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
 from clipdata.lance_io.pinned import readable
-from clipdata.lance_io.presence import count_missing, files_of, fixed_width, places_of
+from clipdata.lance_io.presence import count_missing, files_of, places_of, rows_that_fit
 from clipdata.lance_io.signatures import Signatures
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
@@ -80,25 +80,25 @@ class Filling:
     @property
     def condition(self) -> str:
         """SQL condition of the rows to compute: null so far, not failed before, and with every input there."""
-        return " AND ".join([f"`{self.column}` IS NULL", *self._computable])
+        return " AND ".join([f"`{self.column}` IS NULL", *self._computable.values()])
 
     @property
-    def _computable(self) -> list[str]:
-        """SQL terms of rows that can be computed, whether or not they have a value."""
+    def _computable(self) -> dict[str, str]:
+        """SQL terms of rows that can be computed, whether or not they have a value, by the column that each tests."""
         schema = self.table.schema
-        terms = [f"`{name}` IS NOT NULL" for name in self.inputs if not is_binary(schema.field(name).type)]
+        terms = {name: f"`{name}` IS NOT NULL" for name in self.inputs if not is_binary(schema.field(name).type)}
         reasons = reasons_of(schema, self.column)
         if reasons and not self.retry_failed:
-            terms.append(f"`{reasons}` IS NULL")
+            terms[reasons] = f"`{reasons}` IS NULL"
         return terms
 
     def pending(self, recorded: Sequence[Finished] = ()) -> list[tuple[int, int]]:
         """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
         ready = {finished.fragment_id for finished in recorded}
-        among = " AND ".join(self._computable) or None
+        among, reads = " AND ".join(self._computable.values()) or None, tuple(self._computable)
         with readable(self.table):
             counts = [
-                (fragment.fragment_id, count_missing(self.table, fragment, self.column, among=among))
+                (fragment.fragment_id, count_missing(self.table, fragment, self.column, among=among, reads=reads))
                 for fragment in self.table.dataset.get_fragments()
                 if fragment.fragment_id not in ready
             ]
@@ -113,7 +113,8 @@ class Filling:
                 found = count_missing(self.table, fragment, self.column)
                 missing += found
                 if found and reasons:
-                    found = count_missing(self.table, fragment, self.column, among=f"`{reasons}` IS NULL")
+                    among = f"`{reasons}` IS NULL"
+                    found = count_missing(self.table, fragment, self.column, among=among, reads=(reasons,))
                 unexplained += found
         return self.table.num_rows - missing, unexplained
 
@@ -198,7 +199,7 @@ class Filling:
                 columns=names,
                 filter=self.condition,
                 with_row_address=True,
-                batch_size=min(batch_rows, self._rows_that_fit(fragment)),
+                batch_size=min(batch_rows, rows_that_fit(self.table, fragment, self.inputs, BATCH_BYTES)),
                 batch_size_bytes=BATCH_BYTES,
                 batch_readahead=2,
                 io_buffer_size=4 * BATCH_BYTES,
@@ -214,17 +215,6 @@ class Filling:
                     places, batch = places[wanted], batch.filter(pa.array(wanted))
                 if len(places):
                     yield places, batch
-
-    def _rows_that_fit(self, fragment: Any) -> int:
-        """Rows of a fragment that a batch may hold, where their width is in the values: judged by the files' size.
-
-        Lance reads whole batches ahead before it cuts them to the bytes that were asked for.
-        """
-        schema = self.table.schema
-        names = [name for name in self.inputs if not fixed_width(schema.field(name).type)]
-        paths = files_of(self.table.dataset, fragment, names)
-        num_bytes = sum(file.file_size_bytes or 0 for file in fragment.metadata.files if file.path in paths)
-        return max(BATCH_BYTES * fragment.physical_rows // max(num_bytes, 1), 8) if num_bytes else BATCH_BYTES
 
     def finish(
         self, fragment_id: int, stored: Sequence[Checkpoint], held: Sequence[Part], tally: tuple[int, Mapping[str, int]]

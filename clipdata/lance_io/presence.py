@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MISSING = "clipdata.missing_places"
 NARROW_BYTES = 64
 _READ_BYTES = 16 << 20
+_READ_ROWS = 65_536
 _MOST_RUNS = 10_000
 
 
@@ -75,41 +76,48 @@ def fixed_width(kind: pa.DataType) -> int:
         return 0
 
 
-def count_missing(table: Table, fragment: Any, column: str, *, among: str | None = None) -> int:
+def rows_that_fit(table: Table, fragment: Any, names: Sequence[str], num_bytes: int) -> int:
+    """Rows of a fragment that a batch of so many bytes may hold, judged by the size of the files with wide columns.
+
+    Lance reads whole batches ahead before it cuts them to the bytes that were asked for, so that alone bounds nothing.
+    """
+    wide = [name for name in names if not 0 < fixed_width(table.schema.field(name).type) <= NARROW_BYTES]
+    paths = files_of(table.dataset, fragment, wide)
+    held = sum(file.file_size_bytes or 0 for file in fragment.metadata.files if file.path in paths)
+    return max(num_bytes * fragment.physical_rows // held, 8) if held else num_bytes
+
+
+def count_missing(
+    table: Table, fragment: Any, column: str, *, among: str | None = None, reads: Sequence[str] = ()
+) -> int:
     """Count the live rows of a fragment without a value in a column.
 
     Args:
         fragment: of the table's version.
         column: that may be wide.
         among: SQL condition of the rows that count; all by default.
+        reads: columns that the condition names.
     """
-    kind = table.schema.field(column).type
-    if not 0 < fixed_width(kind) <= NARROW_BYTES:
-        files = files_of(table.dataset, fragment, (column,))
-        if not files:
-            return fragment.count_rows(among)
+    files = files_of(table.dataset, fragment, (column,))
+    if not files:
+        return len(_places(table, fragment, among, reads)) if among else fragment.count_rows()
+    if not 0 < fixed_width(table.schema.field(column).type) <= NARROW_BYTES:
         said = _said_missing(table, files[0]) if len(files) == 1 else None
         if said is not None:
-            return said.count(_places(table, fragment, among)) if said else 0
-        terms = [f"`{column}` IS NULL", *([f"({among})"] if among else [])]
-        return _count(table, fragment, " AND ".join(terms))
-    return fragment.count_rows(f"`{column}` IS NULL" + (f" AND ({among})" if among else ""))
+            return said.count(_places(table, fragment, among, reads)) if said else 0
+    missing = f"`{column}` IS NULL" + (f" AND ({among})" if among else "")
+    return len(_places(table, fragment, missing, (column, *reads)))
 
 
-def _count(table: Table, fragment: Any, condition: str) -> int:
+def _places(table: Table, fragment: Any, condition: str | None, reads: Sequence[str]) -> np.ndarray:
+    """Places in the fragment, int64 [n], of the live rows that pass a condition on some columns."""
     with translated(table.uri, "counting rows of"):
         scanner = fragment.scanner(
-            columns=[], filter=condition, with_row_address=True, batch_size_bytes=_READ_BYTES, batch_size=256,
-            batch_readahead=2, io_buffer_size=4 * _READ_BYTES,
+            columns=[], filter=condition, with_row_address=True, batch_size_bytes=_READ_BYTES,
+            batch_size=min(rows_that_fit(table, fragment, reads, _READ_BYTES), _READ_ROWS), batch_readahead=2,
+            io_buffer_size=4 * _READ_BYTES,
         )  # fmt: skip
-        return sum(batch.num_rows for batch in scanner.to_batches())
-
-
-def _places(table: Table, fragment: Any, condition: str | None) -> np.ndarray:
-    """Places in the fragment, int64 [n], of the live rows that pass a condition."""
-    with translated(table.uri, "counting rows of"):
-        rows = fragment.scanner(columns=[], filter=condition, with_row_address=True).to_table()
-    return places_of(rows.column("_rowaddr"))
+        return places_of(scanner.to_table().column("_rowaddr"))
 
 
 def _said_missing(table: Table, file: str) -> Runs | None:
