@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LATENCY_S = 0.03
 CHILD = """
 import json, resource, sys, time
-import ingest, ingest.image_files, lance
+import ingest, ingest.pictures.image_files, lance
 from clipdata.storage import Storage
 source, into, anonymous, options, reference = json.loads(sys.argv[1])
 storage = Storage(anonymous, options)

@@ -26,9 +26,9 @@ from tests.pictures import encoded
 ROOT = Path(__file__).resolve().parents[1]
 FORMS = {
     "ours: list": """
-import ingest.image_files
+import ingest.pictures.image_files
 started = time.monotonic()
-num = len(list(ingest.image_files.ImageFiles(folder).items()))
+num = len(list(ingest.pictures.image_files.ImageFiles(folder).items()))
 """,
     "ours: list, read, decode, write": """
 import ingest, lance

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from ingest.download_rules import DownloadRules
-from ingest.entry import (
-    from_captions,
-    from_chain,
-    from_class_list,
-    from_images,
-    from_parquet,
-    from_shards,
-    from_urls,
-)
-from ingest.job import ingest
-from ingest.merging import Merged, merge, merge_report
-from ingest.outcome import Ingested
-from ingest.shard_export import Exported, export_shards
+from ingest.chains import from_chain
+from ingest.merging.merged_table import Merged, merge, merge_report
+from ingest.pictures.caption_files import from_captions
+from ingest.pictures.class_lists import from_class_list
+from ingest.pictures.embedded_images import from_parquet
+from ingest.pictures.image_files import from_images
+from ingest.shards.export import Exported, export_shards
+from ingest.shards.tar_shards import from_shards
+from ingest.updating.job import ingest
+from ingest.updating.outcome import Ingested
+from ingest.web.download_rules import DownloadRules
+from ingest.web.url_list import from_urls
 
 __all__ = [
     "DownloadRules",

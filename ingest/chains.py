@@ -10,6 +10,7 @@ the chain's own credentials. Three shapes are told apart:
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections import Counter as Tally
@@ -24,11 +25,12 @@ from clipdata import images
 from clipdata.errors import ImageRefused, SchemaError
 from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
-from clipdata.storage import redact
-from ingest.digests import canonical, digest
-from ingest.image_rows import image_record
-from ingest.job import batch_of
-from ingest.source import Item, Refuse, Reject
+from clipdata.storage import Storage, redact
+from ingest.pictures.image_rows import image_record
+from ingest.updating.digests import canonical, digest
+from ingest.updating.job import batch_of, ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, Refuse, Reject
 
 if TYPE_CHECKING:
     from datachain import DataChain
@@ -195,3 +197,17 @@ def _arrow_type(kind: Any, name: str) -> pa.DataType:
         f"signal {name!r} is {kind}, which has no column type; expected numbers, text, bytes, times, lists or models",
         hint="leave it out: chain.select_except(...)",
     )
+
+
+def from_chain(
+    chain: DataChain, *, into: str | os.PathLike[str], storage: Storage | None = None, **options: Any
+) -> Ingested:
+    """Take in the rows of a DataChain chain: its files as image rows, its other signals as columns.
+
+    Args:
+        chain: any chain, after its own filters, merges and maps; its files are read with its own credentials.
+        into: location of the table.
+        storage: how to reach the table.
+        options: of `ingest.updating.job.ingest`.
+    """
+    return ingest(ChainRows(chain), into, storage=storage, **options)

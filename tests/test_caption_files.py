@@ -7,9 +7,9 @@ import json
 import pytest
 
 from clipdata.errors import NotFoundError, UsageError
-from ingest.caption_files import CaptionFiles
-from ingest.caption_lists import read_captions
-from ingest.entry import from_captions
+from ingest import from_captions
+from ingest.pictures.caption_files import CaptionFiles
+from ingest.pictures.caption_formats import read_captions
 from tests.pictures import encoded, write_pictures
 
 TOKENS = """0000.jpg#0\tA dog, a cat and a "bird" .

@@ -8,9 +8,9 @@ import pytest
 
 import clipdata as cd
 from clipdata.errors import NotFoundError, UsageError
-from ingest.class_lists import ClassLists
-from ingest.entry import from_class_list
-from ingest.job import ingest
+from ingest import from_class_list
+from ingest.pictures.class_lists import ClassLists
+from ingest.updating.job import ingest
 from tests.pictures import encoded
 
 

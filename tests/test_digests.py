@@ -7,7 +7,7 @@ from collections import Counter as Tally
 import pyarrow as pa
 import pytest
 
-from ingest.digests import all_numbered, digest, numbered, row_digests
+from ingest.updating.digests import all_numbered, digest, numbered, row_digests
 
 
 def test_a_digest_depends_on_content_and_not_on_the_order_of_columns() -> None:

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from ingest.download_rules import DownloadRules, Refused, is_public, retry_after_s, says_opt_out, split_url
+from ingest.web.download_rules import DownloadRules, Refused, is_public, retry_after_s, says_opt_out, split_url
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import ingest
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import log
-from ingest.image_files import ImageFiles
-from ingest.rejects import rejects_uri
+from ingest.pictures.image_files import ImageFiles
+from ingest.updating.rejects import rejects_uri
 from tests.pictures import encoded, write_pictures
 
 
@@ -132,8 +132,8 @@ def test_more_refusals_than_allowed_raise_after_the_rest_is_written(tmp_path: Pa
 def test_a_killed_ingest_goes_on_with_the_units_that_were_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.image_files.BATCH_ROWS", 2)
-    monkeypatch.setattr("ingest.reading_ahead.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.pictures.image_files.BATCH_ROWS", 2)
+    monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_ROWS", 2)
     write_pictures(tmp_path / "in", 9)
     upsert, calls = rows.upsert, []
 

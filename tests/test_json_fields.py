@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from clipdata.errors import ImageRefused
-from ingest.json_fields import JsonColumns, dump, is_writable, load
-from ingest.shard_manifest import type_named
+from ingest.metadata.json_fields import JsonColumns, dump, is_writable, load
+from ingest.shards.manifest import type_named
 
 NOTHING: dict[str, object] = {}
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipdata.errors import NotFoundError, SchemaError, UsageError
-from ingest.list_files import ListFile
+from ingest.metadata.list_file import ListFile
 
 
 def written(folder: Path, name: str, content: bytes | str) -> Path:

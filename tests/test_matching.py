@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from clipdata.errors import SchemaError, UsageError
-from ingest.matching import Matches, match, names_of
+from ingest.merging.matching import Matches, match, names_of
 
 
 def joined(paths: list[str], image_keys: list[str], metadata_keys: list[str | None]) -> list[tuple[str, int]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.planning import DigestSet, Spool, missing, plan_rows
-from ingest.source import Item, Reject
+from ingest.updating.planning import DigestSet, Spool, missing, plan_rows
+from ingest.updating.source import Item, Reject
 
 
 def item(number: int, etag: str = "1") -> Item:
@@ -45,7 +45,7 @@ def test_a_digest_set_takes_few_bytes_a_text() -> None:
 
 @pytest.mark.parametrize("num", [0, 1, 4096, 4097, 30_000])
 def test_a_spool_gives_the_items_back_as_often_as_one_asks(num: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.planning.ITEMS_IN_MEMORY", 8192)
+    monkeypatch.setattr("ingest.updating.planning.ITEMS_IN_MEMORY", 8192)
     items = [item(number) for number in range(num)]
     spool = Spool()
     for one in items:
@@ -58,7 +58,7 @@ def test_a_spool_gives_the_items_back_as_often_as_one_asks(num: int, monkeypatch
 
 
 def test_items_that_cannot_be_written_down_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.planning.ITEMS_IN_MEMORY", 0)
+    monkeypatch.setattr("ingest.updating.planning.ITEMS_IN_MEMORY", 0)
     spool = Spool()
     for number in range(5000):
         spool.append(Alive(str(number), "1", 10, "/in"))

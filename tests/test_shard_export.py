@@ -15,10 +15,10 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import open_table
 from clipdata.schema import IMAGE_FIELDS, key_field
-from ingest.image_files import ImageFiles
-from ingest.job import ingest
-from ingest.shard_export import export_shards
-from ingest.tar_shards import TarShards
+from ingest.pictures.image_files import ImageFiles
+from ingest.shards.export import export_shards
+from ingest.shards.tar_shards import TarShards
+from ingest.updating.job import ingest
 from tests.pictures import encoded, write_pictures
 
 MADE = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.signed_urls import without_signature
+from ingest.web.signed_urls import without_signature
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from clipdata.errors import NotFoundError, SchemaError
-from ingest.entry import from_shards
-from ingest.job import ingest
-from ingest.shard_places import expand_braces
-from ingest.tar_shards import TarShards
+from ingest import from_shards
+from ingest.shards.places import expand_braces
+from ingest.shards.tar_shards import TarShards
+from ingest.updating.job import ingest
 from tests.cloud.fault_proxy import Fault
 from tests.pictures import encoded
 from tests.tars import member, picture, sample, write_shard

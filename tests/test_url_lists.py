@@ -16,12 +16,12 @@ from clipdata.errors import NotFoundError, SchemaError, UsageError
 from clipdata.images import decode
 from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
-from ingest import entry
-from ingest.download_rules import DownloadRules
-from ingest.job import Ingested, ingest
-from ingest.rejects import FLUSH_ROWS
-from ingest.source import Reject
-from ingest.url_lists import UrlList, fault_of_name
+from ingest import from_urls
+from ingest.updating.job import Ingested, ingest
+from ingest.updating.rejects import FLUSH_ROWS
+from ingest.updating.source import Reject
+from ingest.web.download_rules import DownloadRules
+from ingest.web.url_list import UrlList, fault_of_name
 from tests.hostile_server import JPEG, PUBLIC, Server, serve
 
 RULES = DownloadRules(private_networks=(f"{PUBLIC}/32",), deadline_s=2.0, num_retries=0)
@@ -245,8 +245,8 @@ def test_a_list_in_another_encoding_is_read_when_it_is_named(server, tmp_path):
     where.write_bytes(f"text,url,filename\n女童黄色连衣裙,{server.url('image/1.jpg')},黄.jpg\n".encode("gb18030"))
     options = {"into": tmp_path / "t.lance", "rules": RULES, "file_format": "csv"}
     with pytest.raises(UsageError, match=r"not utf-8[\s\S]*--encoding[\s\S]*gb18030"):
-        entry.from_urls(where, **options)
-    done = entry.from_urls(where, encoding="gb18030", **options)
+        from_urls(where, **options)
+    done = from_urls(where, encoding="gb18030", **options)
     assert [(row["path"], row["text"]) for row in rows_of(done)] == [("黄.jpg", "女童黄色连衣裙")]
 
 

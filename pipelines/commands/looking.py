@@ -118,7 +118,7 @@ def rejects(table: TableArgument, storage_option: StorageOptions = None, as_json
     """List what ingest and merge refused, with the reasons."""
     import clipdata as cd
     from clipdata.errors import NotFoundError
-    from ingest.rejects import rejects_uri
+    from ingest.updating.rejects import rejects_uri
 
     storage = storage_of(storage_option)
     opened = cd.open_table(table, storage=storage)

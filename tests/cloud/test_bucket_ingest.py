@@ -20,8 +20,8 @@ import ingest
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, TransientError
 from clipdata.objects.faults import PATIENCE
 from clipdata.storage import Storage
-from ingest.image_files import ImageFiles
-from ingest.rejects import rejects_uri
+from ingest.pictures.image_files import ImageFiles
+from ingest.updating.rejects import rejects_uri
 from tests.cloud.fault_proxy import REPOSITORY, Fault
 from tests.cloud.fixtures import Bucket
 from tests.cloud.objects import TEN_PERCENT, of_folder, put, put_pictures, remove
@@ -99,9 +99,9 @@ def test_nothing_is_lost_or_doubled_when_one_request_in_ten_fails(bucket: Bucket
 def test_a_killed_ingest_downloads_only_what_was_not_committed(bucket: Bucket, tmp_path: Path) -> None:
     pictures, table = put_pictures(bucket, "in", range(400)), tmp_path / "t.lance"
     script = (
-        "import ingest, ingest.image_files, ingest.reading_ahead as ahead, sys\n"
+        "import ingest, ingest.pictures.image_files, ingest.updating.reading_ahead as ahead, sys\n"
         "from clipdata.storage import Storage\n"
-        "ingest.image_files.BATCH_ROWS = ahead.UNIT_ROWS = 40\n"
+        "ingest.pictures.image_files.BATCH_ROWS = ahead.UNIT_ROWS = 40\n"
         f"ingest.from_images({bucket.url('in')!r}, into={str(table)!r},"
         f" storage=Storage({bucket.storage.anonymous}, {dict(bucket.storage.options)!r}))"
     )

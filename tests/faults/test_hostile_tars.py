@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.tar_blocks import ArchiveBroken
-from ingest.tar_members import TarLimits, read_members
-from ingest.tar_shards import TarShards
+from ingest.shards.blocks import ArchiveBroken
+from ingest.shards.members import TarLimits, read_members
+from ingest.shards.tar_shards import TarShards
 from tests.tars import END, header, member, pax, pax_record, picture, sample, write_shard
 
 GOOD = sample("good", 1, "still here")

@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from clipdata.images import ImageLimits
-from ingest.download_rules import REASONS, DownloadRules, Refused
-from ingest.downloading import download_all
-from ingest.fetching import Download
+from ingest.web.download_rules import REASONS, DownloadRules, Refused
+from ingest.web.downloading import download_all
+from ingest.web.fetching import Download
 from tests.hostile_server import JPEG, PUBLIC, Server, serve
 
 RULES = DownloadRules(
@@ -351,7 +351,7 @@ def test_a_fault_of_our_own_is_raised_and_not_counted_as_a_bad_image(server):
 
 
 def test_results_that_nobody_takes_do_not_pile_up(server, monkeypatch):
-    monkeypatch.setattr("ingest.downloading._HELD_BYTES", 5 * len(JPEG))
+    monkeypatch.setattr("ingest.web.downloading._HELD_BYTES", 5 * len(JPEG))
     urls = [(number, server.url(f"image/{number}.jpg")) for number in range(300)]
     rules = replace(RULES, num_in_flight=4, deadline_s=20.0)
     downloads = download_all(urls, rules, lambda _, download: download.data)

@@ -27,11 +27,11 @@ from clipdata.lance_io.rows import Written
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import align
 from clipdata.storage import Storage, redact
-from ingest.outcome import Ingested
-from ingest.planning import Plan, Spool, missing, plan_rows
-from ingest.reading_ahead import read_ahead, rows_of, units
-from ingest.rejects import Rejects
-from ingest.source import Item, Reject, Source
+from ingest.updating.outcome import Ingested
+from ingest.updating.planning import Plan, Spool, missing, plan_rows
+from ingest.updating.reading_ahead import read_ahead, rows_of, units
+from ingest.updating.rejects import Rejects
+from ingest.updating.source import Item, Reject, Source
 
 _SOURCE_ENTRY = "clipdata.source."
 
@@ -49,7 +49,7 @@ def ingest(
     """Bring a table up to date with a source.
 
     Args:
-        source: see `ingest.source.Source`.
+        source: see `ingest.updating.source.Source`.
         into: location of the table; made when it is not there.
         storage: how to reach it.
         retry_rejects: try again what was refused before and has not changed.

@@ -23,16 +23,17 @@ from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, wor
 from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
-from ingest.image_rows import image_record
-from ingest.job import batch_of
-from ingest.json_fields import LEFTOVER, JsonColumns, is_writable
-from ingest.shard_manifest import read_manifest
-from ingest.shard_places import find_shards
-from ingest.source import Item, Refuse, Reject
-from ingest.tar_blocks import ArchiveBroken, Readable, WholeStream
-from ingest.tar_members import TarLimits, read_members
-from ingest.tar_samples import CAPTION, Sample, caption_of, fields_of, group_samples
+from ingest.metadata.json_fields import LEFTOVER, JsonColumns, is_writable
+from ingest.pictures.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
+from ingest.pictures.image_rows import image_record
+from ingest.shards.blocks import ArchiveBroken, Readable, WholeStream
+from ingest.shards.manifest import read_manifest
+from ingest.shards.members import TarLimits, read_members
+from ingest.shards.places import find_shards
+from ingest.shards.samples import CAPTION, Sample, caption_of, fields_of, group_samples
+from ingest.updating.job import batch_of, ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, Refuse, Reject, source_storage
 
 INFERRED_FROM = 64
 IMAGE_MEMBERS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -269,3 +270,26 @@ def _moment(seconds: float) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (OverflowError, ValueError, OSError):
         return None
+
+
+def from_shards(
+    shards: str | os.PathLike[str] | Sequence[str],
+    *,
+    into: str | os.PathLike[str],
+    columns: pa.Schema | None = None,
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in WebDataset tar shards.
+
+    Args:
+        shards: a shard, a folder, a glob, a pattern such as `{00000..00099}.tar`, or several.
+        into: location of the table.
+        columns: JSON fields that become columns; by default those that keep one type.
+        anonymous: the source is public.
+        storage: how to reach both.
+        options: of `ingest.updating.job.ingest`.
+    """
+    source = TarShards(shards, columns=columns, storage=source_storage(storage, anonymous=anonymous))
+    return ingest(source, into, storage=storage, **options)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from clipdata.errors import ConfigError
-from ingest.tar_blocks import BLOCK, MAX_NAME, ArchiveBroken, Blocks, Readable, plain, printable
+from ingest.shards.blocks import BLOCK, MAX_NAME, ArchiveBroken, Blocks, Readable, plain, printable
 
 # Codes of refusal that only archives have; the others are those of `clipdata.images.REASONS`.
 ARCHIVE_REASONS: dict[str, str] = {

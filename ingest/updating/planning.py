@@ -16,8 +16,8 @@ from typing import IO
 import numpy as np
 
 from clipdata.storage import redact
-from ingest.digests import digest_bytes
-from ingest.source import Item, Refuse, Reject
+from ingest.updating.digests import digest_bytes
+from ingest.updating.source import Item, Refuse, Reject
 
 _ITEMS_AT_ONCE = 4096
 # Some hundred bytes each.

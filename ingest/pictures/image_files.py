@@ -23,10 +23,11 @@ from clipdata.objects.stamps import UNKNOWN, Stamp
 from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.folder_walk import FolderWalk, read_file
-from ingest.image_rows import HEADER_BYTES, image_record, reference_record
-from ingest.job import batch_of
-from ingest.source import Item, Refuse, Reject
+from ingest.pictures.folder_walk import FolderWalk, read_file
+from ingest.pictures.image_rows import HEADER_BYTES, image_record, reference_record
+from ingest.updating.job import batch_of, ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, Refuse, Reject, source_storage
 
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
@@ -241,3 +242,29 @@ class _UnreadError(Exception):
     def __init__(self, unread: Unread) -> None:
         super().__init__(unread.detail)
         self.unread = unread
+
+
+def from_images(
+    images: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    reference: bool = False,
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in the images under a folder or a bucket's prefix.
+
+    Args:
+        images: folder or URL, searched with everything inside it.
+        into: location of the table.
+        reference: leave the bytes where they are: `image` stays null, and is read from `uri` whenever it is needed,
+            with the storage that the table is opened with.
+        anonymous: the source is public; the table is reached with `storage` as it is.
+        storage: how to reach both.
+        options: of `ingest.updating.job.ingest` (`retry_rejects`, `max_rejects`, `progress`).
+    """
+    source = ImageFiles(images, reference=reference, storage=source_storage(storage, anonymous=anonymous))
+    if reference and not is_remote(into):  # the table's handle is what reads the images later
+        storage = source.storage
+    return ingest(source, into, storage=storage, parameters={"reference": reference}, **options)

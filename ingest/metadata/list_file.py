@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from clipdata.errors import CredentialsError, ImageRefused, NotFoundError, SchemaError, UsageError
 from clipdata.storage import Storage, absolute, redact
-from ingest import delimited_text, json_fields
+from ingest.metadata import delimited_text, json_fields
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _DELIMITERS = {"csv": ",", "tsv": "\t"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clipdata.errors import NotFoundError
 from clipdata.objects.stamps import Stamp
-from ingest.source import Reject
+from ingest.updating.source import Reject
 
 
 class FolderWalk:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipdata.errors import ImageRefused
-from ingest.json_fields import load
-from ingest.tar_members import Member, RefuseMember
+from ingest.metadata.json_fields import load
+from ingest.shards.members import Member, RefuseMember
 
 CAPTION = "caption"
 

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.schema import key_field, require_columns
 from clipdata.storage import Storage, absolute, is_remote, redact, scheme
-from ingest.digests import numbered, row_digests
-from ingest.list_files import ListFile
-from ingest.source import Item, Refuse, Reject
+from ingest.metadata.list_file import ListFile
+from ingest.updating.digests import numbered, row_digests
+from ingest.updating.source import Item, Refuse, Reject
 
 ROW_KEY = "row_key"
 BATCH_ROWS = 1024

@@ -15,7 +15,7 @@ import pyarrow as pa
 from clipdata.errors import TransientError
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from clipdata.prefetch import pushed
-from ingest.source import Item, Refuse, Reject, Source
+from ingest.updating.source import Item, Refuse, Reject, Source
 
 AHEAD_BYTES = 64 << 20
 UNIT_ROWS = ROWS_PER_FRAGMENT

@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from clipdata.storage import Storage
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -73,3 +75,9 @@ class Source(Protocol):
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read items into bounded batches, in order; an item that cannot be used goes to `refuse`, and never raises."""
         ...
+
+
+def source_storage(storage: Storage | None, *, anonymous: bool) -> Storage:
+    """Settings for the source: the table's own, without credentials when it is public."""
+    given = storage or Storage()
+    return Storage(anonymous=anonymous or given.anonymous, options=given.options)

@@ -7,7 +7,7 @@ from typing import Any
 
 from clipdata import images
 from clipdata.errors import ImageRefused
-from ingest.source import Item
+from ingest.updating.source import Item
 
 HEADER_BYTES = 64 << 10
 _MAY_NEED_THE_REST = frozenset({"truncated", "corrupt"})

@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 from clipdata.cores import num_cores
 from clipdata.errors import ImageRefused
-from ingest.download_rules import DownloadRules, Refused
-from ingest.fetching import Download, Fetcher
+from ingest.web.download_rules import DownloadRules, Refused
+from ingest.web.fetching import Download, Fetcher
 
 _HELD_BYTES = 128 << 20
 # Decoding is what costs most. Each may hold one decoded image, so there are not more on a large machine.

@@ -26,8 +26,8 @@ from clipdata.objects.removing import remove
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.schema import require_columns
 from clipdata.storage import Storage, absolute, is_remote, join, redact
-from ingest.json_fields import dump, is_writable
-from ingest.shard_manifest import NAME, SIZES, Manifest, load_manifest
+from ingest.metadata.json_fields import dump, is_writable
+from ingest.shards.manifest import NAME, SIZES, Manifest, load_manifest
 
 ROWS_PER_SHARD = 1000
 _CHUNK_ROWS = 64

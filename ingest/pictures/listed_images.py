@@ -17,8 +17,8 @@ from clipdata.errors import NotFoundError, UsageError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, redact
-from ingest.image_files import BATCH_BYTES, ImageFiles
-from ingest.source import Item, Refuse, Reject
+from ingest.pictures.image_files import BATCH_BYTES, ImageFiles
+from ingest.updating.source import Item, Refuse, Reject
 
 MAX_LIST_BYTES = 1 << 30
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError, UsageError
-from ingest.digests import digest
+from ingest.updating.digests import digest
 
 EXAMPLES = 5
 _NAMED_AT_ONCE = 65_536

@@ -12,7 +12,7 @@ from clipdata.errors import NotFoundError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
 from clipdata.storage import Storage, is_remote, redact, scheme
-from ingest.source import Item
+from ingest.updating.source import Item
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _BRACES = re.compile(r"\{([^{}]*)\}")

@@ -21,12 +21,13 @@ from clipdata.errors import SchemaError
 from clipdata.images import IMAGE_SUFFIXES
 from clipdata.schema import IMAGE_FIELDS, image_schema, require_columns
 from clipdata.storage import Storage, redact
-from ingest.download_rules import DownloadRules, Refused
-from ingest.image_rows import image_record
-from ingest.job import batch_of
-from ingest.list_files import ListFile, Row
-from ingest.signed_urls import without_signature
-from ingest.source import Item, Refuse, Reject
+from ingest.metadata.list_file import ListFile, Row
+from ingest.pictures.image_rows import image_record
+from ingest.updating.job import batch_of, ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, Refuse, Reject
+from ingest.web.download_rules import DownloadRules, Refused
+from ingest.web.signed_urls import without_signature
 
 CAPTION = "text"
 BATCH_ROWS = 256
@@ -104,8 +105,8 @@ class UrlList:
 
         Within a batch the rows are in the order of the list.
         """
-        from ingest.downloading import download_all  # aiohttp takes a while to load
-        from ingest.fetching import Download
+        from ingest.web.downloading import download_all  # aiohttp takes a while to load
+        from ingest.web.fetching import Download
 
         def record(numbered: tuple[int, Item], download: Download) -> dict[str, Any]:
             item = numbered[1]
@@ -228,3 +229,43 @@ def _find(names: Sequence[str], *wanted: str) -> str | None:
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def from_urls(
+    urls: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    url: str | None = None,
+    caption: str | None = None,
+    filename: str | None = None,
+    rules: DownloadRules | None = None,
+    file_format: str | None = None,
+    encoding: str = "utf-8",
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Download the images that a list of URLs names.
+
+    Args:
+        urls: CSV, TSV, JSONL or parquet file with a row for each image.
+        into: location of the table.
+        url: column of the URLs.
+        caption: column of the captions.
+        filename: column of the file names, which become the keys.
+        rules: what a download may cost, and where it may lead.
+        file_format: "csv", "tsv", "jsonl" or "parquet", where the suffix does not say.
+        encoding: of a text file, such as "gb18030".
+        storage: how to reach the list and the table.
+        options: of `ingest.updating.job.ingest`.
+    """
+    source = UrlList(
+        urls,
+        url=url,
+        caption=caption,
+        filename=filename,
+        rules=rules,
+        file_format=file_format,
+        encoding=encoding,
+        storage=storage,
+    )
+    return ingest(source, into, storage=storage, **options)

@@ -15,8 +15,10 @@ import pyarrow as pa
 from clipdata import images
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.storage import Storage, absolute, join, redact
-from ingest.listed_images import ListedImages, listed, read_names, refused
-from ingest.source import Item
+from ingest.pictures.listed_images import ListedImages, listed, read_names, refused
+from ingest.updating.job import ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, source_storage
 
 # Which of two files of one stem is meant: the document's own suffix first.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -166,3 +168,27 @@ def _by_name(files: list[Item]) -> dict[str, Item]:
     for item in sorted(files, key=rank):
         named.setdefault(item.key[: -len(Path(item.key).suffix)], item)
     return named
+
+
+def from_class_list(
+    images: str | os.PathLike[str],
+    lists: Mapping[str, str] | str | os.PathLike[str] | None = None,
+    *,
+    into: str | os.PathLike[str],
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in images in class folders, with the lists that split them.
+
+    Args:
+        images: folder of the class folders.
+        lists: folder of `train.txt`, `val.txt`, `test.txt`, or a list's location by split; None takes every image.
+        into: location of the table.
+        anonymous: the source is public.
+        storage: how to reach both.
+        options: of `ingest.updating.job.ingest`.
+    """
+    source = ClassLists(images, lists, storage=source_storage(storage, anonymous=anonymous))
+    named = {split: redact(where) for split, where in source.lists.items()}
+    return ingest(source, into, storage=storage, parameters={"lists": named}, **options)

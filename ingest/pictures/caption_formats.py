@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from clipdata.errors import UsageError
 from clipdata.storage import Storage, redact
-from ingest.delimited_text import Record, records
-from ingest.listed_images import read_text
+from ingest.metadata.delimited_text import Record, records
+from ingest.pictures.listed_images import read_text
 
 IMAGE_NAMES = ("image", "image_name", "file_name", "filename", "filepath", "file", "path")
 CAPTION_NAMES = ("caption", "title", "text", "comment", "raw")

@@ -25,12 +25,12 @@ from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
-from ingest.digests import all_numbered, row_digests
-from ingest.matching import match, names_of
-from ingest.parquet_files import ROW_KEY
-from ingest.reading_ahead import UNIT_BYTES, UNIT_ROWS
-from ingest.rejects import Rejects
-from ingest.source import Reject
+from ingest.merging.matching import match, names_of
+from ingest.metadata.metadata_files import ROW_KEY
+from ingest.updating.digests import all_numbered, row_digests
+from ingest.updating.reading_ahead import UNIT_BYTES, UNIT_ROWS
+from ingest.updating.rejects import Rejects
+from ingest.updating.source import Reject
 
 KEY = "id"
 # Metadata up to this size is kept in memory; of more, the rows are read when they are written.

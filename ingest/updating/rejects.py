@@ -12,7 +12,7 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, exists, open_table
 from clipdata.schema import key_field
 from clipdata.storage import redact
-from ingest.source import Reject
+from ingest.updating.source import Reject
 
 FLUSH_ROWS = 4096
 FLUSH_S = 20.0

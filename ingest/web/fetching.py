@@ -29,7 +29,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from clipdata import retries
-from ingest.download_rules import DownloadRules, Refused, retry_after_s, says_opt_out, split_url
+from ingest.web.download_rules import DownloadRules, Refused, retry_after_s, says_opt_out, split_url
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429})

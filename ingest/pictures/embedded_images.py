@@ -18,10 +18,11 @@ from clipdata.errors import ImageRefused, SchemaError
 from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, redact
-from ingest.image_rows import image_record
-from ingest.job import batch_of
-from ingest.parquet_files import ROW_KEY, ParquetFiles
-from ingest.source import Item, Refuse, Reject
+from ingest.metadata.metadata_files import ROW_KEY, ParquetFiles
+from ingest.pictures.image_rows import image_record
+from ingest.updating.job import batch_of, ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, Refuse, Reject, source_storage
 
 THREADS = 4
 
@@ -114,3 +115,33 @@ def _holds_images(kind: pa.DataType) -> bool:
     fields = {kind.field(place).name: kind.field(place).type for place in range(kind.num_fields)}
     is_bytes = "bytes" in fields and (pa.types.is_binary(fields["bytes"]) or pa.types.is_large_binary(fields["bytes"]))
     return is_bytes and set(fields) == {"bytes", "path"}
+
+
+def from_parquet(
+    parquet: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    required: str | None = "filename",
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in the rows of parquet, CSV, TSV or JSONL files.
+
+    Files that hold the images themselves (a column `{bytes, path}`, as Hugging Face `datasets` writes it) become image
+    rows with the other columns; all others metadata rows.
+
+    Args:
+        parquet: a file, a folder or a glob.
+        into: location of the table.
+        required: column without which a metadata row is refused.
+        anonymous: the source is public.
+        storage: how to reach both.
+        options: of `ingest.updating.job.ingest`.
+    """
+    reached = source_storage(storage, anonymous=anonymous)
+    plain = ParquetFiles(parquet, required=None, storage=reached).schema()
+    if image_column(plain) is not None:
+        return ingest(EmbeddedImages(parquet, storage=reached), into, storage=storage, **options)
+    source = ParquetFiles(parquet, required=required, storage=reached)
+    return ingest(source, into, storage=storage, parameters={"required": required}, **options)

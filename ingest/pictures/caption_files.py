@@ -13,9 +13,11 @@ import pyarrow as pa
 from clipdata import images
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.storage import Storage, absolute, redact
-from ingest.caption_lists import Captioned, read_captions
-from ingest.listed_images import ListedImages, listed, read_names, refused
-from ingest.source import Item
+from ingest.pictures.caption_formats import Captioned, read_captions
+from ingest.pictures.listed_images import ListedImages, listed, read_names, refused
+from ingest.updating.job import ingest
+from ingest.updating.outcome import Ingested
+from ingest.updating.source import Item, source_storage
 
 
 class CaptionFiles(ListedImages):
@@ -26,7 +28,7 @@ class CaptionFiles(ListedImages):
 
     Args:
         root: folder of the images.
-        captions: file of captions; see `ingest.caption_lists`.
+        captions: file of captions; see `ingest.pictures.caption_formats`.
         rows: "image" or "caption": what a row is.
         file_format: "flickr", "csv" or "coco"; by default what the file looks like.
         splits: for each split a file that lists the names of its images, such as `Flickr_8k.trainImages.txt`.
@@ -132,3 +134,34 @@ class CaptionFiles(ListedImages):
         if twice:
             self._counts["images in two splits, kept in the first"] = f"{len(twice):,} (such as {twice[0]})"
         return splits
+
+
+def from_captions(
+    images: str | os.PathLike[str],
+    captions: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    rows: Literal["image", "caption"] = "image",
+    file_format: str | None = None,
+    splits: Mapping[str, str] | None = None,
+    anonymous: bool = False,
+    storage: Storage | None = None,
+    **options: Any,
+) -> Ingested:
+    """Take in images with captions from a Flickr8k, COCO or CSV file.
+
+    Args:
+        images: folder of the images.
+        captions: file of captions.
+        into: location of the table.
+        rows: one row an "image" with a list of captions, or one row a "caption".
+        file_format: "flickr", "csv" or "coco"; by default what the file looks like.
+        splits: for each split a file of image names.
+        anonymous: the source is public.
+        storage: how to reach all.
+        options: of `ingest.updating.job.ingest`.
+    """
+    reached = source_storage(storage, anonymous=anonymous)
+    source = CaptionFiles(images, captions, rows=rows, file_format=file_format, splits=splits, storage=reached)
+    parameters = {"captions": redact(source.captions), "rows": rows}
+    return ingest(source, into, storage=storage, parameters=parameters, **options)

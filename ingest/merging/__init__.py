@@ -1,0 +1,1 @@
+"""Merging: a table of pictures and a table of metadata become the one that is trained and scored on."""

@@ -1,0 +1,1 @@
+"""WebDataset tar shards, in and out."""

@@ -1,0 +1,1 @@
+"""Lists of URLs: what may be downloaded, how, and what became of each."""
