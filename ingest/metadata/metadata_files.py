@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipdata.errors import NotFoundError, SchemaError
+from clipdata.errors import NotFoundError, SchemaError, UsageError
 from clipdata.schema import key_field, require_columns
 from clipdata.storage import Storage, absolute, is_remote, redact, scheme
 from ingest.metadata.list_file import ListFile
 from ingest.updating.digests import numbered, row_digests
-from ingest.updating.source import Item, Refuse, Reject
+from ingest.updating.source import BrokenFile, Item, Refuse, Reject
 
 ROW_KEY = "row_key"
 BATCH_ROWS = 1024
@@ -40,7 +40,7 @@ class ParquetFiles:
     """
 
     kind = "parquet"
-    grain: Literal["row", "file"] = "file"
+    grain: Literal["file"] = "file"
     key = ROW_KEY
 
     def __init__(
@@ -81,22 +81,30 @@ class ParquetFiles:
             raise SchemaError(f"{redact(self.origin)} has columns {reserved}, names that this table keeps for itself")
         return pa.schema([key_field(ROW_KEY), *merged.values(), pa.field("source", pa.string())])
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What shapes and refuses rows."""
+        return {"required": self.required}
+
+    def covers(self, where: str) -> bool:
+        """Whether a file there would be listed."""
+        return where == self.origin or where.startswith(f"{self.origin.rstrip('/')}/")
+
     def notes(self) -> dict[str, Any]:
         """Columns that some files lack."""
         return self._notes
 
-    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read files batch by batch."""
+    def read_file(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """Read one file batch by batch."""
         schema = self.schema()
-        for item in items:
-            equal_rows: Tally[bytes] = Tally()
-            first = 0
-            try:
-                for batch in self._batches(item, refuse):
-                    yield from self._rows(batch, item, schema, first, equal_rows, refuse)
-                    first += batch.num_rows
-            except pa.ArrowException as error:
-                refuse(Reject(item.key, item.etag, "corrupt", f"after {first:,} rows: {error}"))
+        equal_rows: Tally[bytes] = Tally()
+        first = 0
+        try:
+            for batch in self._batches(item, refuse):
+                yield from self._rows(batch, item, schema, first, equal_rows, refuse)
+                first += batch.num_rows
+        except (pa.ArrowException, UsageError) as error:
+            raise BrokenFile("corrupt", f"after {first:,} rows: {error}") from error
 
     def _batches(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """The rows of one file, as they stand there."""

@@ -7,7 +7,7 @@ name the struct gives.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,9 +20,10 @@ from clipdata.schema import image_schema
 from clipdata.storage import Storage, redact
 from ingest.metadata.metadata_files import ROW_KEY, ParquetFiles
 from ingest.pictures.image_rows import image_record
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batches_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
-from ingest.updating.source import Item, Refuse, Reject, source_storage
+from ingest.updating.source import BrokenFile, Item, Refuse, Reject, source_storage
 
 THREADS = 4
 
@@ -68,25 +69,19 @@ class EmbeddedImages(ParquetFiles):
         self._names = {c.name: f"meta_{c.name}" if c.name in taken else c.name for c in others}
         return image_schema([column.with_name(self._names[column.name]) for column in others])
 
-    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+    def read_file(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Check the images of each batch in threads."""
         schema = self.schema()
+        first = 0
         with ThreadPoolExecutor(THREADS, thread_name_prefix="clipdata-check") as pool:
-            for item in items:
-                first = 0
-                try:
-                    for batch in self._batches(item, refuse):
-                        rows = [(item, first + place, row) for place, row in enumerate(batch.to_pylist())]
-                        outcomes = list(map_ordered(self._record, rows, pool=pool, max_items=2 * THREADS))
-                        for outcome in outcomes:
-                            if isinstance(outcome, Reject):
-                                refuse(outcome)
-                        records = [outcome for outcome in outcomes if not isinstance(outcome, Reject)]
-                        if records:
-                            yield batch_of(records, schema)
-                        first += batch.num_rows
-                except pa.ArrowException as error:
-                    refuse(Reject(item.key, item.etag, "corrupt", f"after {first:,} rows: {error}"))
+            try:
+                for batch in self._batches(item, refuse):
+                    rows = [(item, first + place, row) for place, row in enumerate(batch.to_pylist())]
+                    outcomes = list(map_ordered(self._record, rows, pool=pool, max_items=2 * THREADS))
+                    yield from batches_of(outcomes, schema, refuse)
+                    first += batch.num_rows
+            except pa.ArrowException as error:
+                raise BrokenFile("corrupt", f"after {first:,} rows: {error}") from error
 
     def _record(self, numbered: tuple[Item, int, dict[str, Any]]) -> dict[str, Any] | Reject:
         """The row of one image: its bytes are here, so that its etag is the content's own digest."""
