@@ -70,7 +70,7 @@ def _captioned(place: Path, number: int) -> None:
     while not (root.parent / "captions.csv").exists() and root.parent.name != "in" and root.parent != root:
         root = root.parent
     lines = root.parent / "captions.csv"
-    names = [line for line in (lines.read_text().splitlines() if lines.exists() else ["image,caption"])]
+    names = lines.read_text().splitlines() if lines.exists() else ["image,caption"]
     entry = f"{place.relative_to(root.parent).as_posix()},caption of {place.stem}"
     if entry not in names:
         names.append(entry)
@@ -116,7 +116,7 @@ def _captions(folder: Path, into: Path, **options: Any) -> Ingested:
 CASES = (
     Case("images", ".png", _image, lambda f, t, **o: ingest.from_images(f, into=t, **o), 1, True, {"reference": True}),
     Case("class-list", ".png", _image, lambda f, t, **o: ingest.from_class_list(f, into=t, **o), 1),
-    Case("captions", ".png", _captioned, _captions, 1, True, {"rows": "caption"}),
+    Case("captions", ".png", _captioned, _captions, 1),
     Case(
         "csv",
         ".csv",
