@@ -31,7 +31,7 @@ from ingest.updating.outcome import Ingested
 from ingest.updating.planning import Plan, Spool, missing, plan_rows
 from ingest.updating.reading_ahead import read_ahead, rows_of, units
 from ingest.updating.rejects import Rejects
-from ingest.updating.source import Item, Reject, Source
+from ingest.updating.source import BrokenFile, Item, Reject, Source
 
 _SOURCE_ENTRY = "clipdata.source."
 
@@ -180,12 +180,16 @@ class _Job:
         """Take in one file: its rows by key, then the removal of rows that it no longer holds."""
         kept: list[pa.ChunkedArray] = []
         changed = "etag" if "etag" in self.schema.names else None
-        with closing(read_ahead(self.source, [item])) as entries:
-            for unit in units(rows_of(entries, self._refuse, lambda _: None)):
-                distinct = self._distinct(_with_source(unit, item.where))
-                kept.append(distinct.column(self.source.key))
-                self.written += rows.upsert(self.table, distinct, changed=changed)
-                self.rejects.flush()
+        try:
+            with closing(read_ahead(self.source, [item])) as entries:
+                for unit in units(rows_of(entries, self._refuse, lambda _: None)):
+                    distinct = self._distinct(_with_source(unit, item.where))
+                    kept.append(distinct.column(self.source.key))
+                    self.written += rows.upsert(self.table, distinct, changed=changed)
+                    self.rejects.flush()
+        except BrokenFile as broken:
+            self._refuse(Reject(item.key, "" if broken.passing else item.etag, broken.reason, broken.detail))
+            return
         self.table.move_to(self.table.latest())
         quoted = item.where.replace("'", "''")
         present = self.table.to_table([self.source.key], where=f"source = '{quoted}'").column(0)

@@ -40,6 +40,11 @@ def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_
     """
 
     def produce(put: Callable[[Entry], None]) -> None:
+        if hasattr(source, "read_file"):
+            for item in items:
+                for batch in source.read_file(item, put):
+                    put(batch)
+            return
         for batch in source.read(items, put):
             put(batch)
 
