@@ -31,7 +31,7 @@ from ingest.updating.outcome import Ingested
 from ingest.updating.planning import Plan, Spool, missing, plan_rows
 from ingest.updating.reading_ahead import read_ahead, rows_of, units
 from ingest.updating.rejects import Rejects
-from ingest.updating.source import Item, Reject, Source
+from ingest.updating.source import BrokenFile, Item, Reject, Source
 
 _SOURCE_ENTRY = "clipdata.source."
 
@@ -140,11 +140,15 @@ class _Job:
         """Compare the listing with the files the table remembers."""
         remembered, present = self._remembered(), set()
         plan = Plan()
+        refused = {} if self.retry_rejects else self.rejects.known()
         for item in self.items:
             plan.listed += 1
             present.add(item.where)
             if remembered.get(item.where, {}).get("etag") == item.etag and not self.retry_rejects:
                 plan.unchanged += 1
+                self.rejects.forgive([item.key], except_for=set())  # it was broken, and is again what it was
+            elif item.etag and refused.get(item.key) == item.etag:
+                plan.refused_before += 1
             else:
                 plan.todo.append(item)
         origin = self.source.origin.rstrip("/").split("*")[0]
@@ -173,7 +177,10 @@ class _Job:
 
     def _write_files(self, todo: Spool, counter: Counter) -> None:
         for item in todo:
-            self._write_file(item)
+            try:
+                self._write_file(item)
+            except BrokenFile as error:
+                self._refuse(Reject(item.key, "" if error.passing else item.etag, error.reason, error.detail))
             counter.advance()
 
     def _write_file(self, item: Item) -> None:
@@ -186,6 +193,8 @@ class _Job:
                 kept.append(distinct.column(self.source.key))
                 self.written += rows.upsert(self.table, distinct, changed=changed)
                 self.rejects.flush()
+        known = [key for key in self.rejects.known() if key == item.key or key.startswith(f"{item.key}/")]
+        self.rejects.forgive(known, except_for=self.rejects.refused_now)
         self.table.move_to(self.table.latest())
         quoted = item.where.replace("'", "''")
         present = self.table.to_table([self.source.key], where=f"source = '{quoted}'").column(0)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from clipdata.errors import TransientError
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from clipdata.prefetch import pushed
-from ingest.updating.source import Item, Refuse, Reject, Source
+from ingest.updating.source import BrokenFile, Item, Refuse, Reject, Source
 
 AHEAD_BYTES = 64 << 20
 UNIT_ROWS = ROWS_PER_FRAGMENT
@@ -40,6 +40,11 @@ def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_
     """
 
     def produce(put: Callable[[Entry], None]) -> None:
+        if hasattr(source, "read_file"):
+            for item in items:
+                for batch in source.read_file(item, put):
+                    put(batch)
+            return
         for batch in source.read(items, put):
             put(batch)
 
@@ -73,7 +78,7 @@ def units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             if num_rows >= UNIT_ROWS or size >= UNIT_BYTES or time.monotonic() - last_s > UNIT_S:
                 yield pa.Table.from_batches(gathered)
                 gathered, size, num_rows, last_s = [], 0, 0, time.monotonic()
-    except TransientError:
+    except (TransientError, BrokenFile):
         if num_rows:
             yield pa.Table.from_batches(gathered)
         raise
