@@ -40,13 +40,15 @@ class Manifest:
         request: table, version, clause, columns and sizes asked for; equal requests write equal shards.
         columns: schema of the fields in the JSON of each sample.
         shards: name of each finished shard → what it holds.
-        complete: whether all shards are there.
+        complete: whether all shards are there, and no other.
+        replaces: names of files of a former export that are to go, as long as they may be there.
     """
 
     request: Mapping[str, Any]
     columns: pa.Schema
     shards: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     complete: bool = False
+    replaces: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Text of `clipdata.json`."""
@@ -56,6 +58,7 @@ class Manifest:
             "columns": {column.name: str(column.type) for column in self.columns},
             "shards": {name: dict(counts) for name, counts in self.shards.items()},
             "complete": self.complete,
+            **({"replaces": list(self.replaces)} if self.replaces else {}),
         }
         return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
@@ -71,7 +74,10 @@ class Manifest:
             raise ValueError(f"expected schema_version {SCHEMA_VERSION}")
         try:
             columns = pa.schema([(name, type_named(text)) for name, text in record["columns"].items()])
-            return cls(record["request"], columns, record["shards"], bool(record["complete"]))
+            replaces = tuple(record.get("replaces", ()))
+            if any("/" in name or "\\" in name for name in (*record["shards"], *replaces)):
+                raise ValueError("a shard's name leads out of the folder")
+            return cls(record["request"], columns, record["shards"], bool(record["complete"]), replaces)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a field is missing or damaged: {error}") from error
 
