@@ -11,6 +11,7 @@ from ingest.pictures.image_files import from_images
 from ingest.shards.export import export_shards
 from ingest.shards.outcome import Exported
 from ingest.shards.tar_shards import from_shards
+from ingest.tables import from_lance
 from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.web.download_rules import DownloadRules
@@ -26,6 +27,7 @@ __all__ = [
     "from_chain",
     "from_class_list",
     "from_images",
+    "from_lance",
     "from_parquet",
     "from_shards",
     "from_urls",
