@@ -30,7 +30,7 @@ class ImageHeader:
     """What a file says of itself.
 
     Args:
-        format: "jpeg", "png", "webp", "gif", "bmp" or "tiff".
+        format: "jpeg", "png", "webp", "gif", "bmp", "tiff", "avif" or "heic".
         width: pixels, as displayed (after the EXIF orientation).
         height: pixels, as displayed.
     """
@@ -40,7 +40,7 @@ class ImageHeader:
     height: int
 
 
-Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout
+Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout | pillow.PillowLayout
 
 
 def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
@@ -99,27 +99,26 @@ def _as_bytes(data: bytes | memoryview, limits: ImageLimits) -> bytes:
     return data if isinstance(data, bytes) else bytes(data)
 
 
-def _probe(data: bytes, limits: ImageLimits) -> tuple[ImageHeader, Layout | None]:
+def _probe(data: bytes, limits: ImageLimits) -> tuple[ImageHeader, Layout]:
     image_format = sniff_format(data)
     if image_format is None:
         raise ImageRefused(*name_of_other(data))
-    layout: Layout | None = None
+    layout: Layout
     if image_format == "jpeg":
         layout = jpeg.read_layout(data)
     elif image_format == "png":
         layout = png.read_layout(data)
     elif image_format == "webp":
         layout = webp.read_layout(data)
-    if layout is None:
-        width, height = pillow.open_header(data, image_format, limits.max_pixels).size
     else:
-        width, height = shown_size(layout.width, layout.height, layout.orientation)
+        layout = pillow.read_layout(data, image_format, limits.max_pixels)
+    width, height = shown_size(layout.width, layout.height, layout.orientation)
     limits.hold(width, height)
     return ImageHeader(image_format, width, height), layout
 
 
 def _decode(
-    data: bytes, header: ImageHeader, layout: Layout | None, limits: ImageLimits, *, upright: bool = True
+    data: bytes, header: ImageHeader, layout: Layout, limits: ImageLimits, *, upright: bool = True
 ) -> np.ndarray:
     if isinstance(layout, jpeg.JpegLayout):
         stored_HWC = _decode_jpeg(data, layout, limits)
@@ -133,11 +132,10 @@ def _decode(
     else:
         pixels_HWC = pillow.read_pixels(data, header.format, limits.max_pixels)
         stored_HWC = _on_white(pixels_HWC, swap=False) if pixels_HWC.shape[2] == 4 else pixels_HWC
-    orientation = 1 if layout is None else layout.orientation
     height, width = stored_HWC.shape[:2]
-    if shown_size(width, height, orientation) != (header.width, header.height):
+    if shown_size(width, height, layout.orientation) != (header.width, header.height):
         raise ImageRefused("corrupt", f"decoded to {width} x {height}, the header says otherwise: {header}")
-    return turn(stored_HWC, orientation) if upright else stored_HWC
+    return turn(stored_HWC, layout.orientation) if upright else stored_HWC
 
 
 def _decode_jpeg(data: bytes, layout: jpeg.JpegLayout, limits: ImageLimits) -> np.ndarray:

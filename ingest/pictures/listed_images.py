@@ -17,7 +17,8 @@ from clipdata.errors import NotFoundError, UsageError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, redact
-from ingest.pictures.image_files import BATCH_BYTES, ImageFiles
+from ingest.pictures.image_files import ImageFiles
+from ingest.pictures.image_reading import BATCH_BYTES
 from ingest.updating.source import Item, Refuse, Reject
 
 MAX_LIST_BYTES = 1 << 30

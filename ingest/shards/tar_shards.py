@@ -24,7 +24,7 @@ from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata.json_fields import LEFTOVER, JsonColumns, is_writable
-from ingest.pictures.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
+from ingest.pictures.image_reading import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
 from ingest.pictures.image_rows import image_record
 from ingest.shards.blocks import ArchiveBroken, Readable, WholeStream
 from ingest.shards.manifest import read_manifest
