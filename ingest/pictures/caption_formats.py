@@ -130,11 +130,11 @@ class CaptionFile:
             start = stream.read(_START_CHARS)
             first = next((line for line in start.splitlines() if line.strip()), "")
             if first.lstrip().startswith(("{", "[")):
-                if _is_object(first) and not ({"images", "annotations"} & json.loads(first).keys()):
+                if not _is_object(first) or {"images", "annotations"} & json.loads(first).keys():
+                    return self._kind_of_json()
+                if self._columns_of(list(json.loads(first))) is not None:
                     return "jsonl"
-                return self._kind_of_json()
-            name, tab, _ = first.partition("\t")
-            if tab and _NUMBERED.fullmatch(name.strip()):
+            if _numbered(first) is not None:
                 return "flickr"
             if self._header(first) is not None or _pair(first) is not None:
                 return "table"
@@ -157,17 +157,12 @@ class CaptionFile:
         for number, line in enumerate(lines(stream, self.where), start=1):
             if not line.strip():
                 continue
-            name, tab, caption = line.partition("\t")
-            if not tab:
-                name, tab, caption = line.partition(" ")
-            found = _NUMBERED.fullmatch(name.strip())
-            if not tab or found is None:
-                yield Captioned.fault_at(
-                    f"line {number}", f"expected image#k, a tab and a caption, found {line[:80]!r}"
-                )
+            if (found := _numbered(line)) is None:
+                fault = f"expected image#k, a tab and a caption, found {line[:80]!r}"
+                yield Captioned.fault_at(f"line {number}", fault)
             else:
-                count = int(found["number"])
-                yield Captioned(found["image"].strip(), count, caption, place=f"line {number}", order=count)
+                image, count, caption = found
+                yield Captioned(image, count, caption, place=f"line {number}", order=count)
 
     def _json_lines(self, stream: TextIO) -> Iterator[Captioned]:
         for number, line in enumerate(lines(stream, self.where), start=1):
@@ -244,6 +239,13 @@ class CaptionFile:
         if image not in names or not captions or not set(captions) <= set(names):
             return None
         return str(image), captions
+
+
+def _numbered(line: str) -> tuple[str, int, str] | None:
+    """Image, number and caption of a line; a space is enough between them where there is no tab."""
+    name, found, caption = line.partition("\t") if "\t" in line else line.partition(" ")
+    told = _NUMBERED.fullmatch(name.strip())
+    return (told["image"].strip(), int(told["number"]), caption) if found and told else None
 
 
 def _several(names: list[str]) -> list[str]:

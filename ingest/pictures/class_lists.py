@@ -234,13 +234,8 @@ class _Found:
 
 def _split_folders(files: NameIndex) -> frozenset[str]:
     """Folders at the top that are splits, not classes: all are called so, or two of them and more."""
-    deep: dict[str, bool] = {}
-    for item in files:
-        top, slash, rest = item.key.partition("/")
-        if slash:
-            deep[top] = deep.get(top, False) or "/" in rest
-    named = {top for top, has_folders in deep.items() if has_folders and top.lower() in SPLIT_NAMES}
-    return frozenset(named if len(named) > 1 or named == set(deep) else ())
+    named = {top for top, has_folders in files.folders.items() if has_folders and top.lower() in SPLIT_NAMES}
+    return frozenset(named if len(named) > 1 or named == files.folders.keys() else ())
 
 
 def _class_of(path: str, splits: frozenset[str]) -> tuple[str, str | None]:

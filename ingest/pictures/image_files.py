@@ -134,7 +134,7 @@ class ImageFiles:
             assert first.refusal is not None, "only refused ones are left"
             raise NotFoundError(
                 f"{where} holds no image itself, but {len(found):,} links that lead out of it ({first.key}: "
-                f"{first.refusal.detail})",
+                f"{first.refusal.detail.partition(';')[0]})",
                 hint="--follow-links (follow_links=True) takes what links point to",
             )
         others = "; ".join(f"{words}: {kinds}" for words, kinds in self._left_out.notes().items())

@@ -76,9 +76,13 @@ class NameIndex:
         self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.found_so: Tally[str] = Tally()
         self.first = ""
+        self.folders: dict[str, bool] = {}  # at the top, and whether there are folders in them
         for file in files:
             self.first = self.first or file.key
             self._files.append(file)
+            top, slash, rest = file.key.partition("/")
+            if slash:
+                self.folders[top] = self.folders.get(top, False) or "/" in rest
 
     def __len__(self) -> int:
         return len(self._files)
@@ -124,10 +128,10 @@ class NameIndex:
         """Sorted digests of a spelling of all files, and their numbers; made when it is first needed."""
         if form not in self._tables:
             spell = self._forms[form][0]
-            digests = np.fromiter((_digest(spell(file.key)) for file in self), np.uint64, len(self))
-            ranks = np.fromiter((_rank(file.key) for file in self), np.uint8, len(self))
-            order = np.lexsort((ranks, digests))
-            self._tables[form] = digests[order], order
+            kind = np.dtype([("digest", np.uint64), ("rank", np.uint8)])
+            told = np.fromiter(((_digest(spell(file.key)), _rank(file.key)) for file in self), kind, len(self))
+            order = np.lexsort((told["rank"], told["digest"]))
+            self._tables[form] = told["digest"][order], order
         return self._tables[form]
 
 
