@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -155,7 +154,7 @@ class ImageFiles:
 
     def _etag_mark(self, key: str) -> str:
         """What beside a file's content decides what becomes of it."""
-        missing = images.reader_missing_for(PurePosixPath(key).suffix)
+        missing = images.reader_missing_for(os.path.splitext(key)[1])
         return (";reference" if self.reference else "") + (f";no {missing} reader" if missing else "")
 
     def _files(self) -> Iterator[tuple[str, Stamp | Refusal]]:

@@ -5,9 +5,9 @@ It knows files, objects and image rows; nothing of how they were found.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any, TypeAlias, cast
 
 from clipdata import images
@@ -136,8 +136,9 @@ class ImageReading:
 
     def _record(self, item: ImageItem, read: Read) -> dict[str, Any]:
         """The row of an image."""
-        found, data = read(self._first_bytes(item))
-        if _is_doubtful(item):
+        doubtful = _is_doubtful(item)
+        found, data = read(HEADER_BYTES if self.reference or doubtful else None)
+        if doubtful:
             hold_readable(item.key, data)
             self._hold_size(found)
             found, data = (found, data) if self.reference else read(None)
@@ -172,7 +173,7 @@ class _UnreadError(Exception):
 
 def _is_doubtful(item: Item) -> bool:
     """Whether the name says that no reader here takes it, so that its first bytes are looked at alone."""
-    return PurePosixPath(item.key).suffix.lower() in images.OTHER_SUFFIXES
+    return os.path.splitext(item.key)[1].lower() in images.OTHER_SUFFIXES
 
 
 def _chunks(items: Iterable[ImageItem]) -> Iterator[list[ImageItem]]:

@@ -5,9 +5,9 @@ Names are all it looks at, the same ones in a folder and in a bucket; it opens n
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Tally
 from collections.abc import Collection
-from pathlib import PurePosixPath
 from typing import Any
 
 SHOWN = 5
@@ -53,11 +53,11 @@ class LeftOut:
 
     def takes(self, path: str) -> bool:
         """As `wants`; a file that is not is counted."""
-        if kind := next(filter(None, map(no_data, path.split("/"))), ""):
-            self.no_data[kind] += 1
+        if not self.is_data(path):
+            self.no_data[next(filter(None, map(no_data, path.split("/"))))] += 1
             return False
         if not self._has_suffix(path):
-            suffix = PurePosixPath(path).suffix.lower()
+            suffix = os.path.splitext(path)[1].lower()
             self.others[suffix] += 1
             if not suffix and len(self.without_suffix) < _EXAMPLES:
                 self.without_suffix.append(path)
@@ -70,7 +70,7 @@ class LeftOut:
         return {words: counted(tally) for words, tally in counts.items() if tally}
 
     def _has_suffix(self, path: str) -> bool:
-        suffix = PurePosixPath(path).suffix.lower()
+        suffix = os.path.splitext(path)[1].lower()
         return suffix in self.suffixes or (self.suffixless and not suffix)
 
 
