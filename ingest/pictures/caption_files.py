@@ -98,6 +98,7 @@ class CaptionFiles(ListedImages):
             **super().options,
             "captions": redact(self.captions),
             "rows": self.rows,
+            "file_format": self._file.wanted,
             "image_column": columns.image,
             "caption_columns": list(columns.captions),
             "splits": {split: redact(where) for split, where in self.splits.items()},

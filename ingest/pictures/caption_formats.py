@@ -88,8 +88,8 @@ class CaptionFile:
     ) -> None:
         self.where, self.encoding, self.storage = where, encoding, storage or Storage()
         self.columns = columns or CaptionColumns()
-        self._wanted = _ALIASES.get(file_format or "", file_format)
-        if self._wanted is not None and self._wanted not in FORMATS:
+        self.wanted = _ALIASES.get(file_format or "", file_format)
+        if self.wanted is not None and self.wanted not in FORMATS:
             raise self._unknown(f"file_format={file_format!r} is no format of captions")
         self._format: str | None = None
 
@@ -97,7 +97,7 @@ class CaptionFile:
     def format(self) -> str:
         """What the file is; it is looked at once."""
         if self._format is None:
-            self._format = self._wanted or self._looks_like()
+            self._format = self.wanted or self._looks_like()
         return self._format
 
     @property

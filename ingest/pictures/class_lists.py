@@ -81,7 +81,8 @@ class ClassLists(ListedImages):
     @property
     def options(self) -> Mapping[str, Any]:
         """What shapes or refuses rows."""
-        return {**super().options, "lists": {split: redact(where) for split, where in self.lists.items()}}
+        lists = {split: redact(where) for split, where in self.lists.items()}
+        return {**super().options, "lists": lists, "encoding": self.encoding}
 
     def notes(self) -> dict[str, Any]:
         """Files in no list, and entries listed more than once."""

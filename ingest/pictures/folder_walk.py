@@ -169,7 +169,7 @@ def read_file(path: str, stop: int | None = None) -> tuple[bytes, Stamp]:
 
 def printable(name: str) -> str:
     """A file's name as text, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def said(error: OSError) -> str:
