@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Sequence
 
-from ingest.updating.planning import DigestSet
+from ingest.updating.digest_set import DigestSet
 
 
 class EqualRows:

@@ -58,7 +58,7 @@ class MetadataFiles:
         storage: Storage | None = None,
     ) -> None:
         self.files = where if isinstance(where, RowFiles) else RowFiles(where, text=text, storage=storage)
-        self.origin = self.files.origin
+        self.origin, self.storage = self.files.origin, self.files.storage
         self.required = required
         self.lists = ListColumns(lists)
         self._merged: Together | None = None
