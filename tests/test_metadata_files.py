@@ -361,7 +361,8 @@ def test_every_arrow_type_goes_in_comes_out_and_is_read_by_a_step(tmp_path: Path
     }
     pq.write_table(pa.table({"filename": ["a.jpg", "b.jpg"], **columns}), tmp_path / "m.parquet")
     done = ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "t.lance")
-    again = ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "t.lance", retry_rejects=True)
+    os.utime(tmp_path / "m.parquet", (1, 1))  # read again, and found to say the same
+    again = ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "t.lance")
     assert (again.read, again.table.num_rows, again.written) == (1, 2, Written())
     listed = ", ".join(f'"{name}"' for name in columns)
     stored = done.table.query(f"select {listed} from dataset order by filename")
