@@ -24,7 +24,7 @@ from ingest.web.download_rules import DownloadRules
 from ingest.web.url_list import UrlList, fault_of_name
 from tests.hostile_server import JPEG, PUBLIC, Server, serve
 
-RULES = DownloadRules(private_networks=(f"{PUBLIC}/32",), deadline_s=2.0, num_retries=0)
+RULES = DownloadRules(allow_private=(PUBLIC,), deadline_s=2.0, num_retries=0)
 
 
 @pytest.fixture

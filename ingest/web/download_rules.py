@@ -9,11 +9,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, quote, urlsplit
 
 from clipdata.errors import ConfigError
 from clipdata.images import ImageLimits
+from ingest.web.addresses import AllowedHosts
 
 REASONS: dict[str, str] = {
     "http_404": "the server answered with this status (any other number likewise)",
@@ -36,9 +38,8 @@ REASONS: dict[str, str] = {
 _MAX_URL_CHARS = 8192
 # Characters that stay as they are: everything RFC 3986 allows, and the percent sign of what is already escaped.
 _KEPT = "%/:@!$&'()*+,;=~-._"
+_EVERYWHERE = ("0.0.0.0/0", "::/0")
 _OPT_OUTS = frozenset({"noai", "noimageai"})
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Refused(Exception):  # noqa: N818 - it says what happened to one URL, and never leaves this package
@@ -73,8 +74,8 @@ class DownloadRules:
         max_wait_s: longest wait that a server may ask for (Retry-After); beyond it the URL is refused.
         max_redirects: hops followed.
         max_bytes: of a body, counted as it arrives.
-        allow_private: let URLs lead to private addresses: the local network, this machine, cloud metadata.
-        private_networks: private networks that URLs may lead to, such as "10.1.0.0/16".
+        allow_private: hosts inside private networks that URLs may lead to: names ("intranet.example"), addresses and
+            networks ("10.1.0.0/16"). Every other one stays refused, whoever redirects to it. True allows them all.
         ignore_opt_out: take images whose server says `noai` or `noimageai`.
         user_agent: the name this client gives.
         images: limits of the image itself.
@@ -93,8 +94,7 @@ class DownloadRules:
     max_wait_s: float = 60.0
     max_redirects: int = 5
     max_bytes: int = 16 << 20
-    allow_private: bool = False
-    private_networks: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] | bool = ()
     ignore_opt_out: bool = False
     user_agent: str = "clipdata/0.1"
     images: ImageLimits = field(default_factory=ImageLimits)
@@ -108,45 +108,36 @@ class DownloadRules:
         problems += [
             f"{name} is {getattr(self, name)}; expected 0 or more" for name in other if getattr(self, name) < 0
         ]
-        for network in self.private_networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                problems.append(f"private_networks holds {network!r}: {error}; expected such as '10.1.0.0/16'")
+        problems += self._problems_of_hosts()
         if problems:
             raise ConfigError(problems, what="download rules")
 
-    def allows(self, address: str) -> bool:
+    def _problems_of_hosts(self) -> list[str]:
+        if isinstance(self.allow_private, str):
+            return [f"allow_private is {self.allow_private!r}; expected several hosts: ({self.allow_private!r},)"]
+        try:
+            self._allowed_hosts  # noqa: B018 - reading it checks it
+        except ValueError as error:
+            return [f"allow_private: {error}"]
+        return []
+
+    @cached_property
+    def _allowed_hosts(self) -> AllowedHosts:
+        if isinstance(self.allow_private, bool):
+            return AllowedHosts.of(_EVERYWHERE if self.allow_private else ())
+        return AllowedHosts.of(self.allow_private)
+
+    def allows(self, address: str, host: str = "") -> bool:
         """Whether a connection to this address may be made.
 
         Args:
             address: as the resolver or a URL gives it, in standard form.
+            host: the name that led to it, in ASCII.
 
         Raises:
             ValueError: it is no address.
         """
-        parsed = ipaddress.ip_address(address)
-        if self.allow_private or is_public(parsed):
-            return True
-        inner = embedded_address(parsed) or parsed
-        return any(inner in ipaddress.ip_network(network) for network in self.private_networks)
-
-
-def embedded_address(address: Address) -> ipaddress.IPv4Address | None:
-    """Find the IPv4 address that an IPv6 one leads to through translation or a tunnel."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet, and so to nobody this machine trusts."""
-    inner = embedded_address(address)
-    if inner is not None:
-        return is_public(inner)
-    return address.is_global and not address.is_multicast
+        return self._allowed_hosts.has(ipaddress.ip_address(address), host)
 
 
 def split_url(text: str) -> SplitResult:

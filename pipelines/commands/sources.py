@@ -123,8 +123,9 @@ def urls(
     retries: Annotated[int | None, typer.Option(min=0, help="Further tries after a passing fault; 2.")] = None,
     max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest download; 16777216.")] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Allow addresses of private networks and this machine.")
-    ] = False,
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Let URLs lead to this private host, address or network; repeat for several."),
+    ] = None,
     ignore_opt_out: Annotated[
         bool, typer.Option("--ignore-opt-out", help="Take images whose owners opted out of AI training.")
     ] = False,
@@ -153,7 +154,7 @@ def urls(
         url=url,
         caption=caption,
         filename=filename,
-        rules=ingest.DownloadRules(allow_private=allow_private, ignore_opt_out=ignore_opt_out, **given),
+        rules=ingest.DownloadRules(allow_private=tuple(allow_private or ()), ignore_opt_out=ignore_opt_out, **given),
         file_format=file_format,
         encoding=encoding,
         storage=storage_of(storage_option),
