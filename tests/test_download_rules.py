@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.web.download_rules import DownloadRules, Refused, retry_after_s, says_opt_out, split_url
+from ingest.web.download_rules import Refused, retry_after_s, says_opt_out, split_url
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from clipdata.errors import UsageError
-from clipdata.storage import OPTION_WORDS, SECRET_WORDS, Storage, absolute, is_remote, join, redact, scheme
+from clipdata.redaction import redact
+from clipdata.storage import OPTION_WORDS, SECRET_WORDS, Storage, absolute, is_remote, join, scheme
 
 SECRET = "hunter2-do-not-show"
 ALL_WORDS = {word: SECRET if word in SECRET_WORDS else "value" for word in OPTION_WORDS}

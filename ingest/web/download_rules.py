@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from urllib.parse import SplitResult, quote, urlsplit
 
 from clipdata.errors import ConfigError

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError
 from clipdata.images import IMAGE_SUFFIXES
+from clipdata.redaction import redact
 from clipdata.schema import IMAGE_FIELDS, image_schema, require_columns
-from clipdata.storage import Storage, redact
+from clipdata.storage import Storage
 from ingest.metadata.list_file import ListFile, Row
 from ingest.pictures.image_rows import image_record
 from ingest.updating.job import batch_of, ingest

@@ -124,7 +124,9 @@ def urls(
     max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest download; 16777216.")] = None,
     allow_private: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="Let URLs lead to this private host, address or network; repeat for several."),
+        typer.Option(
+            metavar="HOST", help="A private host, address or network that URLs may lead to; repeat for several."
+        ),
     ] = None,
     ignore_opt_out: Annotated[
         bool, typer.Option("--ignore-opt-out", help="Take images whose owners opted out of AI training.")
