@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from clipdata.errors import ConfigError
@@ -35,6 +36,7 @@ REASONS: dict[str, str] = {
     "bad_row": "the row of the list cannot be read",
 }
 
+_PASSING = frozenset({"timeout", "dns", "connection", "tls", "truncated"})
 _MAX_URL_CHARS = 8192
 # Characters that stay as they are: everything RFC 3986 allows, and the percent sign of what is already escaped.
 _KEPT = "%/:@!$&'()*+,;=~-._"
@@ -57,6 +59,15 @@ class Refused(Exception):  # noqa: N818 - it says what happened to one URL, and 
         self.detail = detail
         self.again = again
         self.wait_s = wait_s
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the cause may be gone another day, so that the next run asks again.
+
+        A network that is down refuses every URL of a list, and must not be remembered. What the server answered (gone,
+        forbidden), what came (no image, too large) and where it leads stay as they are.
+        """
+        return self.again or self.reason in _PASSING
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,16 @@ class DownloadRules:
         problems += self._problems_of_hosts()
         if problems:
             raise ConfigError(problems, what="download rules")
+
+    @property
+    def that_refuse(self) -> dict[str, Any]:
+        """The rules by which a URL is refused for good, as JSON values: with others it is worth another try.
+
+        Those of time and patience are not among them: what they refuse is tried again by every run.
+        """
+        names = ("max_bytes", "max_redirects", "ignore_opt_out", "user_agent")
+        hosts = self.allow_private if isinstance(self.allow_private, bool) else sorted(self.allow_private)
+        return {name: getattr(self, name) for name in names} | {"allow_private": hosts, "images": asdict(self.images)}
 
     def _problems_of_hosts(self) -> list[str]:
         if isinstance(self.allow_private, str):

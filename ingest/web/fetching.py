@@ -234,11 +234,16 @@ class Fetcher:
         """Read the body, counting; what the server says of its length does not matter."""
         inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
         body = bytearray()
+        num_received = 0
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            num_received += len(chunk)
             room = self.rules.max_bytes + 1 - len(body)
             body += inflate.decompress(chunk, room) if inflate else chunk
-            if len(body) > self.rules.max_bytes:
+            # A packed body may also be endless without ever growing.
+            if len(body) > self.rules.max_bytes or num_received > self.rules.max_bytes + _CHUNK_BYTES:
                 raise Refused("too_large", f"more than {self._limit} bytes")
+            if inflate and inflate.eof:
+                break  # what follows is nothing, and would be kept
         if inflate and not inflate.eof:
             raise Refused("truncated", "the compressed body ends early", again=True)
         return bytes(body)

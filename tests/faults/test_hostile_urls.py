@@ -6,6 +6,7 @@ import resource
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -394,6 +395,19 @@ def test_floods_and_bombs_take_no_more_memory_than_the_limit(server):
     for path in ("flood", "bomb", "huge"):
         assert reason_of(server.url(path)) == "too_large"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_KiB < 40_000
+
+
+@pytest.mark.parametrize("path", ["bomb", "bombs", "flood", "padded", "hollow"])
+def test_what_is_packed_is_unpacked_no_further_than_the_limit(server, path):
+    """What is held is counted, and not what the process once held: a limit that is gone shows in any order of tests."""
+    tracemalloc.start()
+    try:
+        outcome = fetch(server.url(path), replace(RULES, deadline_s=5.0))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome == JPEG if path == "padded" else outcome.reason == "too_large"
+    assert peak_bytes < 12 << 20
 
 
 def test_rules_that_make_no_sense_are_all_named():
