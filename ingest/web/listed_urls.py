@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -23,6 +24,8 @@ from ingest.web.signed_urls import without_signature
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 1024
 _SHOWN_CHARS = 300
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ENCODER = json.JSONEncoder(sort_keys=True, default=repr)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def fault_of_name(name: str) -> str:
     parts = name.replace("\\", "/").split("/")
     if not name.strip():
         return "it is empty"
-    if any(character < " " or character == "\x7f" for character in name):
+    if _CONTROL.search(name):
         return "it holds control characters"
     if not parts[0] or (len(name) > 1 and name[1] == ":" and name[0].isalpha()):
         return "it is an absolute path"
@@ -139,5 +142,4 @@ def _name_of(url: str) -> str:
 
 
 def _digest(value: Sequence[str | Mapping[str, Any]]) -> str:
-    text = json.dumps(value, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:32]

@@ -12,6 +12,8 @@ from clipdata.redaction import SIGNATURES, parameter_name
 def without_signature(url: str) -> str:
     """Take a signature out of a URL: what is left names the image. A URL that is not signed stays as it is."""
     address, question, query = url.partition("?")
+    if not query:
+        return url
     query, fragment_mark, fragment = query.partition("#")
     parameters = query.split("&")
     names = [parameter_name(parameter.partition("=")[0]) for parameter in parameters]
