@@ -73,7 +73,7 @@ def listed_url(row: Row, columns: ListColumns, masked: Callable[[str], None]) ->
 
 def named_again(item: ListedUrl) -> ListedUrl:
     """A further row of a name, which must not take the place of the first one."""
-    return _refused(item, "duplicate_key", f"row {item.row} names {_printable(item.key)} again; the first row counts")
+    return _refused(item, "duplicate_key", f"{_printable(item.key)} is the name of an earlier row, which counts")
 
 
 def reject_of(item: Item, refusal: Refused) -> Reject:

@@ -116,6 +116,10 @@ def urls(
     filename: Annotated[str | None, typer.Option(help="Column of the file names; filename by default.")] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="csv, tsv, jsonl or parquet.")] = None,
     encoding: Annotated[str, typer.Option(help="Of a text file, such as gb18030.")] = "utf-8",
+    delimiter: Annotated[str | None, typer.Option(help="Of a text file, such as ';'.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of the columns of a file without a header: caption,url.")
+    ] = None,
     in_flight: Annotated[int | None, typer.Option(min=1, help="Requests at once; 64 by default.")] = None,
     per_host: Annotated[int | None, typer.Option(min=1, help="Requests at once to one host; 8.")] = None,
     delay: Annotated[float | None, typer.Option(min=0, help="Seconds between requests to one host; 0.")] = None,
@@ -159,6 +163,8 @@ def urls(
         rules=ingest.DownloadRules(allow_private=tuple(allow_private or ()), ignore_opt_out=ignore_opt_out, **given),
         file_format=file_format,
         encoding=encoding,
+        delimiter=delimiter,
+        columns=tuple(columns.split(",")) if columns else (),
         storage=storage_of(storage_option),
         retry_rejects=retry_rejects,
         max_rejects=max_rejects,
