@@ -27,8 +27,9 @@ from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
 from clipdata.storage import Storage, redact
 from ingest.pictures.image_rows import image_record
+from ingest.updating.batches import batch_of
 from ingest.updating.digests import canonical, digest
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject
 
@@ -64,7 +65,7 @@ class ChainRows:
     """
 
     kind = "chain"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
 
     def __init__(self, chain: DataChain, *, limits: images.ImageLimits | None = None) -> None:
         self.chain = chain
@@ -76,6 +77,16 @@ class ChainRows:
         self.key = "path" if self.file or self.is_image_rows else ROW_KEY
         is_named = chain.name and not self.is_image_rows  # a table's own rows come back as they are
         self.owner = f"datachain dataset {chain.name}" if is_named else None  # of any version
+        self.place: Literal["uri", "source"] = "source" if is_named else "uri"
+        self.options: dict[str, Any] = {}
+
+    def covers(self, where: str) -> bool:
+        """Whether a row that came from there is the chain's."""
+        return self.owner is None or where == self.owner
+
+    def notes(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
     def schema(self) -> pa.Schema:
         """Image rows with the other signals, or metadata rows."""

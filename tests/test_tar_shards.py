@@ -20,7 +20,9 @@ from tests.tars import member, picture, sample, write_shard
 
 def rows_of(where, **options):
     source, rejects = TarShards(where, **options), []
-    rows = [row for batch in source.read(list(source.items()), rejects.append) for row in batch.to_pylist()]
+    rows = [
+        row for item in source.items() for batch in source.read_file(item, rejects.append) for row in batch.to_pylist()
+    ]
     return rows, rejects, source
 
 

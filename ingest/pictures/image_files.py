@@ -25,7 +25,8 @@ from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.pictures.folder_walk import FolderWalk, read_file
 from ingest.pictures.image_rows import HEADER_BYTES, image_record, reference_record
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batch_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject, source_storage
 
@@ -69,8 +70,10 @@ class ImageFiles:
     """
 
     kind = "images"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
     key = "path"
+    place: Literal["uri", "source"] = "uri"
+    owner: str | None = None
 
     def __init__(
         self,
@@ -86,6 +89,15 @@ class ImageFiles:
         self.reference = reference
         self._ignored: Tally[str] = Tally()
         self._unlistable: list[Reject] = []
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What shapes and refuses rows."""
+        return {"reference": self.reference, "limits": repr(self.limits)}
+
+    def covers(self, where: str) -> bool:
+        """Whether a file there is under the root."""
+        return where.startswith(f"{self.origin.rstrip('/')}/")
 
     def schema(self) -> pa.Schema:
         """The contract's image row."""
@@ -104,7 +116,8 @@ class ImageFiles:
         root = f"{self.origin.rstrip('/')}/"
         for where, stamp in self._files():
             num_images += 1
-            yield ImageItem(where.removeprefix(root), stamp.etag, stamp.size, where, {"mtime": stamp.mtime}, stamp)
+            etag = f"{stamp.etag};reference" if self.reference else stamp.etag
+            yield ImageItem(where.removeprefix(root), etag, stamp.size, where, {"mtime": stamp.mtime}, stamp)
         if not num_images and not self._unlistable:
             others = f"; it holds {self._ignored.total():,} other files" if self._ignored else ""
             suffixes = ", ".join(sorted(images.IMAGE_SUFFIXES))
@@ -172,9 +185,9 @@ class ImageFiles:
         except ImageRefused as error:
             return Reject(item.key, item.etag, error.reason, error.detail)
         except FileNotFoundError:
-            return Reject(item.key, item.etag, "missing", "it was listed, and gone when it was to be read")
+            return Reject(item.key, "", "missing", "it was listed, and gone when it was to be read")
         except OSError as error:
-            return Reject(item.key, item.etag, "unreadable", redact(str(error)))
+            return Reject(item.key, "", "unreadable", redact(str(error)))
 
     def _read_remote(self, items: Iterable[Item], refuse: Refuse) -> Iterator[Outcome]:
         reader = ObjectReader(self.storage)

@@ -68,7 +68,7 @@ def find_shards(patterns: Sequence[str], storage: Storage) -> list[Item]:
         names = _told_apart([place.where for place in distinct])
     items = []
     for name, place in zip(names, distinct, strict=True):
-        stamp = place.stamp or Stamp("missing")
+        stamp = place.stamp or Stamp()
         items.append(Item(name, stamp.etag, stamp.size, place.where))
     return sorted(items, key=lambda item: item.key)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -24,16 +24,17 @@ from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata.json_fields import LEFTOVER, JsonColumns, is_writable
-from ingest.pictures.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
+from ingest.pictures.image_files import CHECK_THREADS
 from ingest.pictures.image_rows import image_record
 from ingest.shards.blocks import ArchiveBroken, Readable, WholeStream
 from ingest.shards.manifest import read_manifest
 from ingest.shards.members import TarLimits, read_members
 from ingest.shards.places import find_shards
 from ingest.shards.samples import CAPTION, Sample, caption_of, fields_of, group_samples
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batches_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
-from ingest.updating.source import Item, Refuse, Reject, source_storage
+from ingest.updating.source import BrokenFile, Item, Refuse, Reject, source_storage
 
 INFERRED_FROM = 64
 IMAGE_MEMBERS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -59,7 +60,7 @@ class TarShards:
     """
 
     kind = "shards"
-    grain: Literal["row", "file"] = "file"
+    grain: Literal["file"] = "file"
     key = "path"
 
     def __init__(
@@ -103,23 +104,28 @@ class TarShards:
             self._shards = find_shards(self.patterns, self.storage)
         return iter(self._shards)
 
-    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read shards from front to back, decoding several samples at a time."""
-        schema = self.schema()
-        for item in items:
-            records: list[dict[str, Any]] = []
-            size = 0
-            for outcome in self._outcomes(item, refuse):
-                if isinstance(outcome, Reject):
-                    refuse(outcome)
-                    continue
-                records.append(outcome)
-                size += outcome["bytes"]
-                if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                    yield batch_of(records, schema)
-                    records, size = [], 0
-            if records:
-                yield batch_of(records, schema)
+    @property
+    def options(self) -> dict[str, Any]:
+        """What shapes and refuses rows."""
+        return {"columns": str(self._given), "limits": repr(self.limits)}
+
+    def covers(self, where: str) -> bool:
+        """Whether a shard there would be listed."""
+        return any(where.startswith(pattern.split("*")[0].split("{")[0]) for pattern in self.patterns)
+
+    def read_file(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """Read a shard from front to back, decoding several samples at a time."""
+        broken: list[Reject] = []
+
+        def told(reject: Reject) -> None:
+            if reject.key == item.key:
+                broken.append(reject)
+            else:
+                refuse(reject)
+
+        yield from batches_of(self._outcomes(item, told), self.schema(), told)
+        if broken:
+            raise BrokenFile(broken[0].reason, broken[0].detail)
 
     def _outcomes(self, item: Item, refuse: Refuse) -> Iterator[dict[str, Any] | Reject]:
         """A row or a reject for each sample of a shard; one more reject when the shard is broken.

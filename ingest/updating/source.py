@@ -103,11 +103,13 @@ class RowSource(_Listed, Protocol):
     """A source whose items are one row each.
 
     Attributes:
-        place: column that says where a row came from: "uri", or "source" (which the job fills with the origin).
+        place: column that says where a row came from: "uri", or "source", which the job fills with `owner`.
+        owner: what the column `source` says of this source's rows; None where `place` is "uri".
     """
 
     grain: Literal["row"]
     place: Literal["uri", "source"]
+    owner: str | None
 
     def covers(self, where: str) -> bool:
         """Whether a row that came from there is one of this source."""
@@ -119,9 +121,14 @@ class RowSource(_Listed, Protocol):
 
 
 class FileSource(_Listed, Protocol):
-    """A source whose items are files of many rows. Rows of image files carry an etag of their whole content."""
+    """A source whose items are files of many rows. Image rows carry an etag of their whole content.
+
+    Attributes:
+        storage: how to reach the files.
+    """
 
     grain: Literal["file"]
+    storage: Storage
 
     def covers(self, where: str) -> bool:
         """Whether a file that was there is one that this source would list."""

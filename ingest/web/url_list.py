@@ -21,9 +21,10 @@ from clipdata.schema import image_schema
 from clipdata.storage import Storage
 from ingest.metadata.list_file import ListFile
 from ingest.pictures.image_rows import image_record
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batch_of
+from ingest.updating.digest_set import DigestSet
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
-from ingest.updating.planning import DigestSet
 from ingest.updating.source import Item, Refuse, Reject
 from ingest.web.download_rules import DownloadRules, Refused
 from ingest.web.list_columns import choose_columns
@@ -80,15 +81,20 @@ class UrlList:
         columns: Sequence[str] = (),
         storage: Storage | None = None,
     ) -> None:
-        layout = {"delimiter": delimiter, "columns": tuple(columns)}
-        given: dict[str, Any] = {name: value for name, value in layout.items() if value}
-        self.list = ListFile(where, file_format=file_format, encoding=encoding, storage=storage, **given)
+        self.list = ListFile(
+            where, file_format=file_format, encoding=encoding, delimiter=delimiter, columns=columns, storage=storage
+        )
         self.origin = redact(self.list.where)
         self.owner: str | None = self.origin
         self.rules = rules or DownloadRules()
         self._columns = choose_columns(self.list.fields(), url, caption, filename, where=self.origin)
         self._schema = image_schema(self._columns.extra)
-        self._options = {"encoding": encoding, **layout, "rules": self.rules.that_refuse}
+        self._options = {
+            "encoding": encoding,
+            "delimiter": delimiter,
+            "columns": list(columns),
+            "rules": self.rules.that_refuse,
+        }
         self._masked: Tally[str] = Tally()
 
     @property
