@@ -21,7 +21,8 @@ from clipdata.errors import (
     TransientError,
     UsageError,
 )
-from clipdata.storage import is_remote, redact
+from clipdata.redaction import redact
+from clipdata.storage import is_remote
 
 T = TypeVar("T")
 Kind = Literal["inside", "full", "denied", "transient", "query", "file_gone", "missing", "other"]

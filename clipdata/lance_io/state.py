@@ -18,7 +18,8 @@ import pyarrow as pa
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.lance_io.table import Table
 from clipdata.objects.removing import remove
-from clipdata.storage import join, redact
+from clipdata.redaction import redact
+from clipdata.storage import join
 
 
 class StateFolder:

@@ -12,8 +12,9 @@ from typing import Literal
 
 from clipdata import hints
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError, TransientError
+from clipdata.redaction import redact
 from clipdata.retries import Policy
-from clipdata.storage import SECRET_WORDS, Storage, redact
+from clipdata.storage import SECRET_WORDS, Storage
 
 Verdict = Literal["missing", "denied", "again", "hopeless"]
 

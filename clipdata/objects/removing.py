@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from clipdata import retries
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on
-from clipdata.storage import Storage, redact
+from clipdata.redaction import redact
+from clipdata.storage import Storage
 
 
 def remove(storage: Storage, uri: str, *, recursive: bool = False) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from clipdata.errors import UsageError
-from clipdata.storage import Storage, redact
+from clipdata.redaction import redact
+from clipdata.storage import Storage
 from ingest.metadata.delimited_text import Record, records
 from ingest.pictures.listed_images import read_text
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.objects.faults import as_clipdata_error
+from clipdata.redaction import redact
 from clipdata.schema import image_schema
-from clipdata.storage import Storage, absolute, redact
+from clipdata.storage import Storage, absolute
 from ingest.pictures.image_files import BATCH_BYTES, ImageFiles
 from ingest.updating.source import Item, Refuse, Reject
 

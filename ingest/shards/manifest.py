@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import StorageError
-from clipdata.storage import Storage, join, redact
+from clipdata.redaction import redact
+from clipdata.storage import Storage, join
 
 NAME = "clipdata.json"
 SIZES = "sizes.json"

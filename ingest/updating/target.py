@@ -17,7 +17,8 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Counter
-from clipdata.storage import Storage, absolute, redact
+from clipdata.redaction import redact
+from clipdata.storage import Storage, absolute
 from ingest.updating.admission import Admission
 from ingest.updating.digests import canonical, digest
 from ingest.updating.rejects import Rejects
