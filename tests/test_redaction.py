@@ -28,8 +28,8 @@ NAMES = """
 STAY = """
     w h q id name width height format quality crop fit v ver lang page size url src keyword keywords monkey turkey
     design signal signed assignee insight author authority authors accessible accessories level max_tokens tokens
-    tokenizer token_type token_count session_length sessions auth_type access_level passenger passes compass bypass passive side
-    sidebar sidecar aside inside outside cookies secretary password_reset key_count keys keyboard primary_key sort_key
+    tokenizer token_type token_count session_length sessions auth_type access_level passenger passes compass bypass passive
+    side sidebar sidecar aside inside outside cookies secretary password_reset key_count keys keyboard primary_key sort_key
     cache_key policy_type hash digest etag date expires se sp sv sr st ip mac code state user username account
     account_name signature_version hmacs jwts bearers sigma signs credit access_date x-oss-process ex is hm
 """
