@@ -28,9 +28,10 @@ NAMES = """
 STAY = """
     w h q id name width height format quality crop fit v ver lang page size url src keyword keywords monkey turkey
     design signal signed assignee insight author authority authors accessible accessories level max_tokens tokens
-    tokenizer token_type token_count session_length sessions auth_type access_level passenger passes compass bypass passive
-    side sidebar sidecar aside inside outside cookies secretary password_reset key_count keys keyboard primary_key sort_key
-    cache_key policy_type hash digest etag date expires se sp sv sr st ip mac code state user username account
+    tokenizer token_type token_count session_length sessions auth_type access_level passenger passes compass bypass
+    passive side sidebar sidecar aside inside outside cookies secretary password_reset key_count keys keyboard
+    primary_key sort_key cache_key policy_type hash digest etag date expires se sp sv sr st ip mac code state user
+    username account
     account_name signature_version hmacs jwts bearers sigma signs credit access_date x-oss-process ex is hm
 """
 
@@ -212,9 +213,9 @@ def test_masking_a_masked_text_changes_nothing(text):
 def test_hostile_text_takes_time_in_proportion_to_its_length(piece):
     def seconds(num: int) -> float:
         text = piece * (num // len(piece))
-        started_s = time.perf_counter()
+        started_s = time.thread_time()  # other processes may keep this one waiting
         redact(text)
-        return time.perf_counter() - started_s
+        return time.thread_time() - started_s
 
-    short_s = min(seconds(10_000) for _ in range(3))
-    assert min(seconds(100_000) for _ in range(2)) < 30 * short_s + 0.02
+    short_s = min(seconds(5_000) for _ in range(3))
+    assert min(seconds(50_000) for _ in range(3)) < 40 * short_s + 0.02
