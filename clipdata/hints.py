@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 
-from clipdata.redaction import redact
+from clipdata.storage import redact
 
 AGAIN = "run the same command again; it continues where it stopped"
 CREDENTIALS = "pass --anonymous for a public bucket, or set the credentials your cloud's own tools read"

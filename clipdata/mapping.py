@@ -27,9 +27,9 @@ from clipdata.lineage import Lineage
 from clipdata.mapped import Mapped
 from clipdata.origin import keep_trained_rows, lineage_of
 from clipdata.progress import Progress, Silent
-from clipdata.redaction import redact
 from clipdata.schema import image_column, is_binary
 from clipdata.step_protocol import Step, check_types, require_arguments
+from clipdata.storage import redact
 
 MAX_BATCH_ROWS = 4096
 IMAGE_BATCH_ROWS = 256

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import CredentialsError, UsageError
-from clipdata.redaction import redact
+from clipdata.redaction import redact as redact
 
 if TYPE_CHECKING:
     import fsspec

@@ -24,9 +24,8 @@ import pyarrow as pa
 from clipdata import images
 from clipdata.errors import ImageRefused, SchemaError
 from clipdata.prefetch import map_ordered
-from clipdata.redaction import redact
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 from ingest.pictures.image_rows import image_record
 from ingest.updating.batches import batch_of
 from ingest.updating.digests import canonical, digest

@@ -22,8 +22,7 @@ from clipdata.answers import judge
 from clipdata.errors import LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute, is_remote, join
+from clipdata.storage import Storage, absolute, is_remote, join, redact
 
 if TYPE_CHECKING:
     from clipdata.comparison import Comparison

@@ -14,7 +14,7 @@ import typer
 
 import clipdata
 from clipdata.errors import ClipdataError, StorageError
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from pipelines.commands import curating, ingesting, looking, running, sources
 
 app = typer.Typer(

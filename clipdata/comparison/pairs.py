@@ -21,8 +21,8 @@ from clipdata.comparison.records import Coverage, Trained
 from clipdata.comparison.request import Request
 from clipdata.comparison.seen_rows import SeenRows, find_seen
 from clipdata.errors import UsageError
-from clipdata.redaction import redact
 from clipdata.statistics import FloatArray, IntArray, dense_codes
+from clipdata.storage import redact
 
 BATCH_ROWS = 65_536
 

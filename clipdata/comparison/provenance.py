@@ -15,8 +15,8 @@ from clipdata.answers import is_number
 from clipdata.errors import LineageMismatchError
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
-from clipdata.redaction import redact
 from clipdata.schema import is_binary, is_list
+from clipdata.storage import redact
 
 _PICK = "Pick"
 

@@ -11,8 +11,8 @@ from clipdata.comparison.codes import alike, is_nameable
 from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.records import Side
 from clipdata.errors import LineageMismatchError, SchemaError, UsageError
-from clipdata.redaction import redact
 from clipdata.schema import is_list, is_text
+from clipdata.storage import redact
 
 if TYPE_CHECKING:
     from clipdata.lance_io.table import Table

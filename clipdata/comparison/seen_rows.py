@@ -19,7 +19,7 @@ from clipdata.comparison.request import Request
 from clipdata.errors import ClipdataError
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table, open_table
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from clipdata.trained_rows import (
     FOLDER,
     TrainedRows,

@@ -20,8 +20,8 @@ from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.presence import field_ids
 from clipdata.lance_io.table import Table, open_table
 from clipdata.lineage import METADATA_KEY, Lineage
-from clipdata.redaction import redact
 from clipdata.schema import error_column
+from clipdata.storage import redact
 
 if TYPE_CHECKING:
     import lance

@@ -21,8 +21,7 @@ from clipdata.errors import (
     TransientError,
     UsageError,
 )
-from clipdata.redaction import redact
-from clipdata.storage import is_remote
+from clipdata.storage import is_remote, redact
 
 T = TypeVar("T")
 Kind = Literal["inside", "full", "denied", "transient", "query", "file_gone", "missing", "other"]

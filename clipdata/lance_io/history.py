@@ -12,8 +12,7 @@ from typing import Any
 
 from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.table import Table, open_table
-from clipdata.redaction import redact
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 
 PREFIX = "clipdata."
 

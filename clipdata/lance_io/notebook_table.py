@@ -13,8 +13,8 @@ import pyarrow as pa
 from clipdata.arguments import check_count
 from clipdata.errors import ClipdataError, UsageError
 from clipdata.notebook import html_table
-from clipdata.redaction import redact
 from clipdata.schema import is_binary
+from clipdata.storage import redact
 
 if TYPE_CHECKING:
     import pandas as pd

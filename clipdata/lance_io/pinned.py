@@ -9,7 +9,7 @@ from clipdata import hints
 from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.table import Table, open_table
-from clipdata.redaction import redact
+from clipdata.storage import redact
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.table import Table, _open_dataset, open_table
-from clipdata.redaction import redact
 from clipdata.schema import align, key_of
-from clipdata.storage import Storage, absolute
+from clipdata.storage import Storage, absolute, redact
 
 # A fragment is the unit of backfill, of resuming and of conflicts between writers.
 ROWS_PER_FRAGMENT = 16_384

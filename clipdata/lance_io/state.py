@@ -18,8 +18,7 @@ import pyarrow as pa
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.lance_io.table import Table
 from clipdata.objects.removing import remove
-from clipdata.redaction import redact
-from clipdata.storage import join
+from clipdata.storage import join, redact
 
 
 class StateFolder:

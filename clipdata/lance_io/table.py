@@ -17,8 +17,7 @@ from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lineage import Lineage
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute, is_remote
+from clipdata.storage import Storage, absolute, is_remote, redact
 
 if TYPE_CHECKING:
     import lance

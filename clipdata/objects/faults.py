@@ -12,9 +12,8 @@ from typing import Literal
 
 from clipdata import hints
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError, TransientError
-from clipdata.redaction import redact
 from clipdata.retries import Policy
-from clipdata.storage import SECRET_WORDS, Storage
+from clipdata.storage import SECRET_WORDS, Storage, redact
 
 Verdict = Literal["missing", "denied", "again", "hopeless"]
 

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from clipdata import retries
 from clipdata.objects.faults import PATIENCE, as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute, scheme
+from clipdata.storage import Storage, absolute, redact, scheme
 
 T = TypeVar("T")
 PAGE_OBJECTS = 1000  # the most that both stores give

@@ -19,8 +19,7 @@ from clipdata import hints, retries
 from clipdata.errors import TransientError
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.objects.stamps import UNKNOWN, Stamp, stamp_of
-from clipdata.redaction import redact
-from clipdata.storage import Storage, is_remote
+from clipdata.storage import Storage, is_remote, redact
 
 NUM_IN_FLIGHT = 64
 HELD_BYTES = 64 << 20

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from clipdata import retries
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on
-from clipdata.redaction import redact
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 
 
 def remove(storage: Storage, uri: str, *, recursive: bool = False) -> None:

@@ -19,8 +19,8 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from clipdata.errors import ImageRefused, SchemaError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import columns_needed
-from clipdata.redaction import redact
 from clipdata.schema import image_column
+from clipdata.storage import redact
 from clipdata.stream import columns as kinds
 from clipdata.stream.decode import ImageDecoder
 from clipdata.stream.fetch import Fetched, Slot

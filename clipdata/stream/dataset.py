@@ -51,7 +51,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from clipdata.arguments import check_condition, check_count, check_offsets
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
 from clipdata.stream.plan import (

@@ -18,7 +18,7 @@ from clipdata.encoder import Encoder, split
 from clipdata.errors import LineageMismatchError, SchemaError
 from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from clipdata.stream.columns import distinct_texts, is_image
 from clipdata.training.config import TrainConfig
 from clipdata.training.optimisers import part_of

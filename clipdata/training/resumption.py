@@ -17,7 +17,7 @@ from clipdata.encoder import Encoder
 from clipdata.errors import CredentialsError, StorageError, TransientError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import check_images

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.data_files import Places
 from clipdata.lance_io.table import Table
-from clipdata.redaction import redact
 from clipdata.schema import error_column, image_column
+from clipdata.storage import redact
 from clipdata.stream.assembly import fill_command
 from clipdata.stream.columns import is_texts
 from clipdata.trained_rows import (

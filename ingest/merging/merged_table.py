@@ -23,9 +23,8 @@ from clipdata.lance_io.history import Properties
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT, Written
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
-from clipdata.redaction import redact
 from clipdata.schema import key_field
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 from ingest.merging.matching import match, names_of
 from ingest.metadata.metadata_files import ROW_KEY
 from ingest.updating.batches import UNIT_BYTES, UNIT_ROWS

@@ -18,8 +18,7 @@ from fsspec.utils import glob_translate
 from clipdata.errors import NotFoundError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.stamps import stamp_of
-from clipdata.redaction import redact
-from clipdata.storage import Storage, is_remote, scheme
+from clipdata.storage import Storage, is_remote, redact, scheme
 from ingest.metadata.formats import PARQUET_MAGIC, format_of
 from ingest.updating.source import Item
 

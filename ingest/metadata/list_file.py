@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from clipdata.errors import CredentialsError, ImageRefused, NotFoundError, UsageError
 from clipdata.incoming import normalised
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute
+from clipdata.storage import Storage, absolute, redact
 from ingest.metadata import delimited_text, json_fields
 from ingest.metadata.delimited_text import Record
 from ingest.metadata.formats import FORMATS, FileFault, Unpacked, format_of, known_suffixes, packing_of

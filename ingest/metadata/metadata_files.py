@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.incoming import Incoming, Together, together
-from clipdata.redaction import redact
 from clipdata.schema import is_text, key_field, require_columns
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 from ingest.metadata.equal_rows import EqualRows
 from ingest.metadata.list_file import TextOptions
 from ingest.metadata.listed_texts import ListColumns

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 
 from clipdata.errors import CredentialsError, NotFoundError
 from clipdata.objects.faults import as_clipdata_error, verdict_on
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute, is_remote
+from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata import class_names
 from ingest.metadata.data_files import DataFiles, counted, starts_as_parquet
 from ingest.metadata.formats import FileFault, format_of

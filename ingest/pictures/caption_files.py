@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from clipdata import images
 from clipdata.errors import NotFoundError, UsageError
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute
+from clipdata.storage import Storage, absolute, redact
 from ingest.pictures.caption_formats import Captioned, read_captions
 from ingest.pictures.listed_images import ListedImages, listed, read_names, refused
 from ingest.updating.job import ingest

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from clipdata.errors import UsageError
-from clipdata.redaction import redact
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 from ingest.metadata.delimited_text import Record, records
 from ingest.pictures.listed_images import read_text
 

@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from clipdata import images
 from clipdata.errors import NotFoundError, UsageError
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute, join
+from clipdata.storage import Storage, absolute, join, redact
 from ingest.pictures.listed_images import ListedImages, listed, read_names, refused
 from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested

@@ -14,8 +14,8 @@ import pyarrow as pa
 from clipdata import images
 from clipdata.errors import SchemaError
 from clipdata.plain_types import plain_type
-from clipdata.redaction import redact
 from clipdata.schema import is_binary
+from clipdata.storage import redact
 from ingest.metadata.row_files import RowFiles
 from ingest.updating.source import BrokenFile
 

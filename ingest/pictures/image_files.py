@@ -21,9 +21,8 @@ from clipdata.objects.listing import list_objects
 from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
 from clipdata.objects.stamps import UNKNOWN, Stamp
 from clipdata.prefetch import map_ordered
-from clipdata.redaction import redact
 from clipdata.schema import image_schema
-from clipdata.storage import Storage, absolute, is_remote
+from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.pictures.folder_walk import FolderWalk, read_file
 from ingest.pictures.image_rows import HEADER_BYTES, image_record, reference_record
 from ingest.updating.batches import batch_of

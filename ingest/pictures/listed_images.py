@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.objects.faults import as_clipdata_error
-from clipdata.redaction import redact
 from clipdata.schema import image_schema
-from clipdata.storage import Storage, absolute
+from clipdata.storage import Storage, absolute, redact
 from ingest.pictures.image_files import BATCH_BYTES, ImageFiles
 from ingest.updating.source import Item, Refuse, Reject
 

@@ -24,9 +24,8 @@ from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
 from clipdata.objects.removing import remove
 from clipdata.progress import Counter, Progress, Silent
-from clipdata.redaction import redact
 from clipdata.schema import require_columns
-from clipdata.storage import Storage, absolute, is_remote, join
+from clipdata.storage import Storage, absolute, is_remote, join, redact
 from ingest.metadata.json_fields import dump, is_writable
 from ingest.shards.manifest import NAME, SIZES, Manifest, load_manifest
 

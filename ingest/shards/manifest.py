@@ -15,8 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import StorageError
-from clipdata.redaction import redact
-from clipdata.storage import Storage, join
+from clipdata.storage import Storage, join, redact
 
 NAME = "clipdata.json"
 SIZES = "sizes.json"

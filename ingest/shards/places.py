@@ -11,8 +11,7 @@ from typing import Any
 from clipdata.errors import NotFoundError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
-from clipdata.redaction import redact
-from clipdata.storage import Storage, is_remote, scheme
+from clipdata.storage import Storage, is_remote, redact, scheme
 from ingest.updating.source import Item
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")

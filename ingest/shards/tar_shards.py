@@ -21,9 +21,8 @@ from clipdata import images, retries
 from clipdata.errors import ImageRefused, SchemaError
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
-from clipdata.redaction import redact
 from clipdata.schema import IMAGE_FIELDS, image_schema
-from clipdata.storage import Storage, absolute, is_remote
+from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata.json_fields import LEFTOVER, JsonColumns, is_writable
 from ingest.pictures.image_files import CHECK_THREADS
 from ingest.pictures.image_rows import image_record

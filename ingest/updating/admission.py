@@ -12,8 +12,8 @@ from clipdata.errors import SchemaError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
-from clipdata.redaction import redact
 from clipdata.schema import is_text, key_of
+from clipdata.storage import redact
 
 
 class Admission:

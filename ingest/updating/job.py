@@ -19,8 +19,7 @@ from clipdata.errors import TransientError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties, properties_of
 from clipdata.progress import Progress, Silent
-from clipdata.redaction import redact
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 from ingest.updating.outcome import Ingested
 from ingest.updating.planning import FilePlan, Plan
 from ingest.updating.rows_of_files import RowsOfFiles

@@ -9,7 +9,7 @@ from typing import Any
 from clipdata.errors import UsageError
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table
-from clipdata.redaction import redact
+from clipdata.storage import redact
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from ingest.updating.digest_set import DigestSet, KnownRows
 from ingest.updating.rejects import Rejects
 from ingest.updating.source import Item, Refuse, Reject

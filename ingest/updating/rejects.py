@@ -16,9 +16,8 @@ import pyarrow as pa
 
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import exists, open_table
-from clipdata.redaction import redact
 from clipdata.schema import key_field
-from clipdata.storage import Storage
+from clipdata.storage import Storage, redact
 from ingest.updating.digest_set import DigestSet
 from ingest.updating.digests import digest
 from ingest.updating.source import Reject

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from clipdata.errors import TransientError
 from clipdata.progress import Counter
-from clipdata.redaction import redact
+from clipdata.storage import redact
 from ingest.updating.batches import Unit
 from ingest.updating.digest_set import DigestSet, KnownRows
 from ingest.updating.digests import digest

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from clipdata.errors import TransientError
 from clipdata.lance_io.table import Table
 from clipdata.progress import Counter
-from clipdata.redaction import redact
 from clipdata.schema import image_column
+from clipdata.storage import redact
 from ingest.updating.batches import units
 from ingest.updating.digest_set import NOWHERE, KnownRow, KnownRows
 from ingest.updating.planning import Plan, find_missing, plan_rows

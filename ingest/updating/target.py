@@ -17,8 +17,7 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Counter
-from clipdata.redaction import redact
-from clipdata.storage import Storage, absolute
+from clipdata.storage import Storage, absolute, redact
 from ingest.updating.admission import Admission
 from ingest.updating.digests import canonical, digest
 from ingest.updating.rejects import Rejects
