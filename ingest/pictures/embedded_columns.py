@@ -103,6 +103,11 @@ def picture_columns(files: RowFiles) -> Mapping[str, pa.DataType]:
     return found
 
 
+def image_struct(schema: pa.Schema) -> str | None:
+    """Name of the first column of structs that hold pictures, or None."""
+    return next((column.name for column in schema if _is_picture(column.type)), None)
+
+
 def pictures_of(column: pa.Array) -> Iterator[Picture]:
     """The pictures of a column, in order; a row without any gives one that has neither bytes nor a path."""
     if not pa.types.is_list(column.type):

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipdata.errors import TransientError
+from clipdata.errors import ClipdataError, TransientError
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from clipdata.schema import align
-from ingest.updating.source import Refuse, Reject
+from ingest.updating.source import BrokenFile, Refuse, Reject
 
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
@@ -37,7 +37,7 @@ def batches_of(
     """Gather records into batches, bounded by rows and by bytes of their images; refusals go to `refuse`.
 
     Raises:
-        TransientError: of `outcomes`, after the rows that came before it.
+        BrokenFile, ClipdataError: of `outcomes`, after the rows that came before it.
     """
     records: list[Mapping[str, Any]] = []
     size = 0
@@ -51,7 +51,7 @@ def batches_of(
             if len(records) >= max_rows or size >= max_bytes:
                 yield batch_of(records, schema)
                 records, size = [], 0
-    except TransientError:
+    except (BrokenFile, ClipdataError):
         if records:
             yield batch_of(records, schema)
         raise

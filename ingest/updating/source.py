@@ -100,16 +100,19 @@ class _Listed(Protocol):
 
 
 class RowSource(_Listed, Protocol):
-    """A source whose items are one row each.
-
-    Attributes:
-        place: column that says where a row came from: "uri", or "source", which the job fills with `owner`.
-        owner: what the column `source` says of this source's rows; None where `place` is "uri".
-    """
+    """A source whose items are one row each."""
 
     grain: Literal["row"]
-    place: Literal["uri", "source"]
-    owner: str | None
+
+    @property
+    def place(self) -> Literal["uri", "source"]:
+        """Column that says where a row came from: "uri", or "source", which the job fills with `owner`."""
+        ...
+
+    @property
+    def owner(self) -> str | None:
+        """What the column `source` says of this source's rows; None where `place` is "uri"."""
+        ...
 
     def covers(self, where: str) -> bool:
         """Whether a row that came from there is one of this source."""
@@ -121,14 +124,14 @@ class RowSource(_Listed, Protocol):
 
 
 class FileSource(_Listed, Protocol):
-    """A source whose items are files of many rows. Image rows carry an etag of their whole content.
-
-    Attributes:
-        storage: how to reach the files.
-    """
+    """A source whose items are files of many rows. Image rows carry an etag of their whole content."""
 
     grain: Literal["file"]
-    storage: Storage
+
+    @property
+    def storage(self) -> Storage:
+        """How to reach the files."""
+        ...
 
     def covers(self, where: str) -> bool:
         """Whether a file that was there is one that this source would list."""
