@@ -34,6 +34,7 @@ REASONS: dict[str, str] = {
     "opt_out": "the server asks not to use the image for machine learning (X-Robots-Tag)",
     "bad_filename": "the file name is empty or leads out of its folder",
     "bad_row": "the row of the list cannot be read",
+    "duplicate_key": "an earlier row of the list has the same file name, or the same URL where there are no names",
 }
 
 _PASSING = frozenset({"timeout", "dns", "connection", "tls", "truncated"})
