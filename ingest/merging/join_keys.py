@@ -7,7 +7,6 @@ Arrow, and nothing of tables or of who joins what.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,12 +81,7 @@ def has_suffix(texts: pa.Array) -> pa.Array:
 
 def is_inside(one: str, other: str) -> bool:
     """Tell whether two names are one path, of which one of them leaves out the first folders."""
-    one, other = _without_suffix(one), _without_suffix(other)
     return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
-
-
-def _without_suffix(name: str) -> str:
-    return re.sub(_SUFFIX, "", name)
 
 
 def _whole_as_integers(texts: pa.Array) -> pa.Array:
