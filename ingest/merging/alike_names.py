@@ -82,7 +82,9 @@ def find_alike(names: pa.Array, batches: Iterable[pa.Array], taken: np.ndarray) 
             rivals = of_image[min(images)] if rule.is_guess else {name}
             if len(images) > 1 or len(rivals) > 1:
                 if name == min(rivals):
-                    found.doubts.append(Doubt(tuple(spelled[n] for n in sorted(rivals)), tuple(sorted(images)), rule.name))
+                    found.doubts.append(
+                        Doubt(tuple(spelled[n] for n in sorted(rivals)), tuple(sorted(images)), rule.name)
+                    )
                 continue
             (image,) = images
             found.images[spelled[name]] = image

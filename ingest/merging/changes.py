@@ -100,7 +100,9 @@ def _packed(keys: pa.Array) -> np.ndarray:
     texts = keys.to_pylist()
     is_ours = pc.all(pc.match_substring_regex(keys, "^[0-9a-f]{32}$")).as_py()
     if is_ours is False:
-        plain = [bytes.fromhex(text) if _is_hex(text) else digests_of_texts(pa.array([text])).tobytes() for text in texts]
+        plain = [
+            bytes.fromhex(text) if _is_hex(text) else digests_of_texts(pa.array([text])).tobytes() for text in texts
+        ]
         return np.frombuffer(b"".join(plain), np.uint8).reshape(-1, DIGEST_BYTES)
     return np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(-1, DIGEST_BYTES)
 

@@ -33,9 +33,7 @@ class ColumnNames:
         return {name: new for name, new in self.images.items() if name != new}
 
 
-def named(
-    images: Iterable[str], metadata: Iterable[str], *, kept: Collection[str], before: ColumnNames
-) -> ColumnNames:
+def named(images: Iterable[str], metadata: Iterable[str], *, kept: Collection[str], before: ColumnNames) -> ColumnNames:
     """Name the columns of both sides.
 
     Args:
@@ -47,7 +45,9 @@ def named(
     taken = {name.casefold() for name in (KEY, *kept)}
     given = {name.casefold() for name in (*before.images.values(), *before.metadata.values())}
     pictures = _side(images, _OF_IMAGES, before.images, taken, given)
-    facts = _side(metadata, _OF_METADATA, before.metadata, taken | {ETAG} | {n.casefold() for n in pictures.values()}, given)
+    facts = _side(
+        metadata, _OF_METADATA, before.metadata, taken | {ETAG} | {n.casefold() for n in pictures.values()}, given
+    )
     return ColumnNames(pictures, facts)
 
 

@@ -58,7 +58,7 @@ def take(table: Table, places: np.ndarray, columns: Sequence[str]) -> pa.Table:
     """
     apart = [name for name in columns if is_blob(table.schema.field(name))]
     plain = [name for name in columns if name not in apart]
-    read = {name: values for name, values in _take_plain(table, places, plain).items()}
+    read = _take_plain(table, places, plain)
     for name in apart:
         read[name] = pa.array(_blobs(table, places, name), pa.large_binary())
     return pa.table([read[name] for name in columns], names=list(columns))

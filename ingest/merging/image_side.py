@@ -126,7 +126,9 @@ class ImageSide:
 
     def _scan(self) -> Iterator[pa.RecordBatch]:
         if not self.has_etags:
-            yield from self.table.scan(list(dict.fromkeys([*self.columns, self.on, self.identity])), batch_rows=_IMAGE_ROWS)
+            yield from self.table.scan(
+                list(dict.fromkeys([*self.columns, self.on, self.identity])), batch_rows=_IMAGE_ROWS
+            )
             return
         wanted = [self.on, self.identity, ETAG, *(["bytes"] if "bytes" in self.columns else [])]
         yield from self.table.scan(list(dict.fromkeys(wanted)), batch_rows=_SMALL_ROWS)
@@ -175,7 +177,9 @@ def _image_column(table: Table) -> str:
     found = [column.name for column in table.schema if foreign_columns.is_image_like(column)]
     if len(found) == 1 or "image" in found:
         return "image" if "image" in found else found[0]
-    said = f"columns {', '.join(map(repr, found))} may all be" if found else f"none of {', '.join(table.schema.names)} is"
+    said = (
+        f"columns {', '.join(map(repr, found))} may all be" if found else f"none of {', '.join(table.schema.names)} is"
+    )
     raise SchemaError(
         f"merge: {redact(table.uri)}: {said} the column of images",
         hint="call the column of image bytes 'image'; the first table is the one of images",
@@ -220,6 +224,6 @@ def hexadecimal(digests: np.ndarray) -> pa.Array:
     packed = digests.tobytes().hex()
     width = 2 * digests.shape[1]
     offsets = np.arange(0, len(packed) + width, width, dtype=np.int64)
-    return pa.LargeStringArray.from_buffers(
-        len(digests), pa.py_buffer(offsets), pa.py_buffer(packed.encode())
-    ).cast(pa.string())
+    return pa.LargeStringArray.from_buffers(len(digests), pa.py_buffer(offsets), pa.py_buffer(packed.encode())).cast(
+        pa.string()
+    )

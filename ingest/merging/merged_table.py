@@ -4,8 +4,8 @@ One output row for each metadata row, sorted so that the rows of one image are n
 an image instead, with lists. The key of a merged row is a digest of the image's path and the metadata row; so merging
 again after either side changed writes the new and changed rows only, and what was derived from the others stays.
 
-The table remembers its pair. Rows go only when the same two tables no longer give them; what would remove more than that
-is refused until it is asked for. Of two merges at once, the one of the newer sides decides what the table holds.
+The table remembers its pair. Rows go only when the same two tables no longer give them; what would remove more than
+that is refused until it is asked for. Of two merges at once, the one of the newer sides decides what the table holds.
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ class _Merge:
     def _round(self, present: Table | None) -> Merged | None:
         """Plan and write; None when it is to be done again."""
         before = remembered(present) if present is not None else None
+        if present is not None and before is not None and before.group != self.asked.group and not self.asked.yes:
+            self._refuse_other_grouping(present)
         plan = Plan(
             self.images,
             self.metadata,
@@ -216,6 +218,16 @@ class _Merge:
             raise SchemaError(f"{redact(table.uri)} exists and {found}; merged rows are keyed by {KEY!r}")
         self.first_version = self.first_version or table.version
         return table
+
+    def _refuse_other_grouping(self, present: Table) -> None:
+        """Refuse lists in a table of values, or values in one of lists, as long as it has rows."""
+        if num_rows := present.num_rows:
+            now = "one row an image" if self.asked.group else "one row a metadata row"
+            raise UsageError(
+                f"{redact(present.uri)}: {num_rows:,} of {num_rows:,} rows would be removed: "
+                f"it was merged in another way, and is now to have {now}",
+                hint="merge into another table: --into",
+            )
 
     def _pair(self, plan: Plan, before: Pair | None) -> Pair:
         """What the table is to remember; names that an earlier merge gave stay given."""
@@ -274,7 +286,8 @@ class _Merge:
         if not changes.any:
             return
         self._check(table, claim)
-        claim.pair.remember(table)
+        if claim.pair.remember(table) is not None and not self.asked.yes:
+            raise _SupersededError
         with self.progress.task("merge", len(changes.wanted)) as counter:
             for unit in plan.units(changes.wanted):
                 built = plan.build(unit)
@@ -300,11 +313,11 @@ class _Merge:
             return
         if claim.pair.difference_from(now) is not None:
             raise UsageError(
-                f"{redact(table.uri)}: meanwhile another merge writes to it ({now.images.uri} with {now.metadata.uri}); "
+                f"{redact(table.uri)}: meanwhile {now.images.uri} and {now.metadata.uri} are merged into it; "
                 "nothing more is written",
                 hint="merge one pair into one table",
             )
-        if claim.pair.is_older_than(now):
+        if claim.pair.is_older_than(now) and not self.asked.yes:
             raise _SupersededError
         if now.is_older_than(claim.pair):  # it wrote down its name after this one had, and must not go on
             claim.pair.remember(table)

@@ -1,4 +1,7 @@
-"""The metadata of a merge: digests of its rows and keys in memory, the rest too while it is small, else read when needed."""
+"""The metadata of a merge: a digest of each row and of its key, and the columns that are carried.
+
+Small metadata is kept in memory; of more, the rows are read when they are written.
+"""
 
 from __future__ import annotations
 

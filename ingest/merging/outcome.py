@@ -124,7 +124,7 @@ class Merged:
             lines.append(f"  images without metadata: {told}")
         if joined.alike:
             ways = ", ".join(f"{count:,} by {word}" for word, count in joined.alike.items())
-            pairs = ", ".join(f"{ascii(name)} is {ascii(image)}" for name, image, _ in joined.alike_examples[:3])
+            pairs = ", ".join(f"{name!a} is {image!a}" for name, image, _ in joined.alike_examples[:3])
             lines.append(f"  joined although not equal: {sum(joined.alike.values()):,} ({ways}): {pairs}")
         lines += [f"  metadata column {old!r} is {new!r} here" for old, new in self.renamed.items()]
         lines += [f"  image column {old!r} is {new!r} here" for old, new in self.renamed_images.items()]

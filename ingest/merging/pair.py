@@ -90,10 +90,22 @@ class Pair:
         """Whether one of the sides has moved on for the other merge."""
         return self.images.version < other.images.version or self.metadata.version < other.metadata.version
 
-    def remember(self, table: Table) -> None:
-        """Write it into the merged table's metadata, unless it says so already."""
-        if remembered(table.latest()) != self:
-            rows.set_table_metadata(table, {ENTRY: json.dumps(asdict(self))})
+    def remember(self, table: Table) -> Pair | None:
+        """Write it into the merged table's metadata, unless it says so already.
+
+        Returns:
+            What another merge wrote there in the same moment, if that is of newer sides; it is there again.
+        """
+        seen = table.latest()
+        if remembered(seen) == self:
+            return None
+        rows.set_table_metadata(table, {ENTRY: json.dumps(asdict(self))})
+        for version in range(seen.version + 1, table.latest().version):
+            other = remembered(table.pinned(version))
+            if other is not None and other != remembered(seen) and self.is_older_than(other):
+                rows.set_table_metadata(table, {ENTRY: json.dumps(asdict(other))})
+                return other
+        return None
 
 
 def remembered(table: Table) -> Pair | None:

@@ -128,8 +128,7 @@ class Plan:
         read = self.images.take(distinct, self.images.columns)
         rows = pa.array(which)
         columns = {
-            new: _cast(read[own].take(rows), self.schema.field(new).type, new)
-            for own, new in self.names.images.items()
+            new: _cast(read[own].take(rows), self.schema.field(new).type, new) for own, new in self.names.images.items()
         }
         if not self.images.has_etags:
             columns[ETAG] = etags_of(read, self.images).take(rows)
@@ -187,7 +186,8 @@ class Plan:
             key = self.metadata.keys_at(np.arange(len(self.metadata.keys)) == row)[0].as_py()
             examples += f"\n  {key}: {', '.join(self.images.called(places[:3]))}"
         raise UsageError(
-            f"{len(found.ambiguous):,} values of {self.on!r} that the metadata names belong to several images:{examples}",
+            f"{len(found.ambiguous):,} values of {self.on!r} that the metadata names belong to several images:"
+            f"{examples}",
             hint="merge on a column that is unique among the images: --on path (the metadata must have it too)",
         )
 
@@ -198,7 +198,7 @@ class Plan:
             meant = " or ".join(map(ascii, images))
             examples += f"\n  {' and '.join(map(ascii, names))}: {meant} ({doubt.rule})"
         raise UsageError(
-            f"{len(doubts):,} names of the metadata are not those of an image, and which is meant is not sure:{examples}",
+            f"{len(doubts):,} names of the metadata are like those of images, and which is meant is not sure:{examples}",
             hint="write in the metadata what the images are called, or merge on another column: --on, --metadata-on",
         )
 

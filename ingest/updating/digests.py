@@ -1,9 +1,9 @@
 """Digests of rows: the same content gives the same digest, on every machine. Equal rows are told apart by numbers.
 
-Content is what a row says, not how it is stored: neither the order of columns nor the width of a type (int32 and int64,
-float and double, string and large_string, list and large_list, a dictionary, another unit of time) counts, a number that
-is whole is the same as an integer or as a float, and a null is as if its column were not there. So a new column that is
-null everywhere changes no digest. `canonical_texts` says it all; a row is digested as one text, whatever its batch.
+Content is what a row says, not how it is stored. Neither the order of columns counts nor the width of a type (int32 and
+int64, float and double, string and large_string, list and large_list, a dictionary, another unit of time); a whole number
+is the same as an integer or as a float; and a null is as if its column were not there. So a new column that is null
+everywhere changes no digest. `canonical_texts` says it all; a row is digested as one text, whatever its batch.
 """
 
 from __future__ import annotations
@@ -184,9 +184,7 @@ def _float_texts(values: pa.Array) -> pa.Array:
     is_whole = np.isfinite(plain) & (np.abs(plain) < _WHOLE_BELOW) & (np.trunc(plain) == plain)
     whole = np.where(is_whole, plain, 0.0).astype(np.int64)
     bits = np.where(np.isnan(plain), np.nan, plain).view(np.int64)
-    texts = pc.if_else(
-        pa.array(is_whole), _lettered(b"i", pa.array(whole)), _lettered(b"f", pa.array(bits))
-    )
+    texts = pc.if_else(pa.array(is_whole), _lettered(b"i", pa.array(whole)), _lettered(b"f", pa.array(bits)))
     return pc.if_else(numbers.is_valid(), texts, pa.scalar(None, _TEXT))
 
 
