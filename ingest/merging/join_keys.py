@@ -90,7 +90,7 @@ def _whole_as_integers(texts: pa.Array) -> pa.Array:
 
 def _unix_slashes(texts: pa.Array) -> pa.Array:
     slashes = pc.replace_substring(texts, "\\", "/")
-    return pc.replace_substring_regex(pc.replace_substring_regex(slashes, r"/(\./)*/*", "/"), r"^(\./|/)+", "")
+    return pc.replace_substring_regex(pc.replace_substring_regex(slashes, r"/(\.?/)+", "/"), r"^(\./|/)+", "")
 
 
 def _lower_suffix(texts: pa.Array) -> pa.Array:
