@@ -121,7 +121,7 @@ def test_which_column_is_the_image_must_be_sure(tmp_path: Path) -> None:
     lance.write_dataset(pa.table(columns), tmp_path / "two.lance")
     with pytest.raises(SchemaError, match="columns 'left', 'right' may all be the column of images"):
         ingest.merge(tmp_path / "two.lance", metadata, into=tmp_path / "c.lance", on="image_id")
-    with pytest.raises(SchemaError, match="none of image_id is the column of images(.|\n)*the first table"):
+    with pytest.raises(SchemaError, match=r"none of image_id is the column of images(.|\n)*the first table"):
         ingest.merge(metadata, metadata, into=tmp_path / "c.lance", on="image_id")
 
 

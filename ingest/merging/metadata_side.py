@@ -13,7 +13,7 @@ import pyarrow as pa
 from clipdata.lance_io.table import Table
 from ingest.merging import foreign_columns
 from ingest.merging.join_keys import key_texts
-from ingest.updating.digests import digests_of_rows, digests_of_texts, numbers_among_equal
+from ingest.updating.digests import DIGEST_BYTES, digests_of_rows, digests_of_texts, numbers_among_equal
 
 # Metadata up to this size is kept in memory; of more, the rows are read when they are written.
 HELD_BYTES = 256 << 20
@@ -56,25 +56,24 @@ class MetadataSide:
 
     def load(self) -> None:
         """Read what is kept of every row."""
-        digests, keys, naming = [], [], []
+        num_rows = self.table.num_rows
+        self.digests, self.keys = (np.empty((num_rows, DIGEST_BYTES), np.uint8) for _ in range(2))
+        self.naming = np.empty(num_rows, np.bool_)
         held: list[pa.RecordBatch] = []
-        held_bytes = 0
+        first = held_bytes = 0
         wide = any(foreign_columns.is_image_like(self.table.schema.field(name)) for name in self.columns)
         for batch in self.table.scan(self.columns, batch_rows=_WIDE_ROWS if wide else _DIGESTED_ROWS):
-            digests.append(digests_of_rows(batch))
+            here = slice(first, first := first + batch.num_rows)
             texts = self._texts(batch.column(self.key))
-            keys.append(digests_of_texts(texts))
-            naming.append(texts.is_valid().to_numpy(zero_copy_only=False))
+            self.digests[here], self.keys[here] = digests_of_rows(batch), digests_of_texts(texts)
+            self.naming[here] = texts.is_valid()
             held_bytes += batch.nbytes
             if held_bytes <= HELD_BYTES:
                 held.append(batch)
             else:
                 held.clear()
-        empty = np.empty((0, 16), np.uint8)
-        self.digests, self.keys = (np.concatenate(parts) if parts else empty for parts in (digests, keys))
-        self.naming = np.concatenate(naming) if naming else np.empty(0, np.bool_)
         self.numbers = numbers_among_equal(self.digests)
-        if held and held_bytes <= HELD_BYTES:
+        if held:
             self._held = pa.Table.from_batches(held).combine_chunks()
 
     def take(self, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:

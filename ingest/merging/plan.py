@@ -198,7 +198,8 @@ class Plan:
             meant = " or ".join(map(ascii, images))
             examples += f"\n  {' and '.join(map(ascii, names))}: {meant} ({doubt.rule})"
         raise UsageError(
-            f"{len(doubts):,} names of the metadata are like those of images, and which is meant is not sure:{examples}",
+            f"{len(doubts):,} names of the metadata are like those of images, and which is meant is not sure:"
+            f"{examples}",
             hint="write in the metadata what the images are called, or merge on another column: --on, --metadata-on",
         )
 
