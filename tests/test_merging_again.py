@@ -392,7 +392,16 @@ def test_merges_of_one_pair_at_once_leave_each_row_once(sides: Path) -> None:
 def test_a_side_is_not_merged_into(sides: Path, into: str) -> None:
     before = versions(sides)
 
-    with pytest.raises(SchemaError, match="merged rows are keyed by 'id'"):
+    with pytest.raises(UsageError, match="would be merged into itself"):
         merged(sides, into=sides / into)
+    with pytest.raises(SchemaError, match="merged rows are keyed by 'id'"):
+        ingest.merge(sides / "images.lance", sides / "images.lance", into=sides / "meta.lance")
 
     assert versions(sides) == before
+
+
+def test_a_merged_table_is_not_merged_into_itself(sides: Path) -> None:
+    merged(sides)
+
+    with pytest.raises(UsageError, match="would be merged into itself"):
+        ingest.merge(sides / "contest.lance", sides / "meta.lance", into=sides / "contest.lance")

@@ -24,15 +24,20 @@ class Changes:
 
     Args:
         wanted: int64, outputs that are new or whose content changed.
-        num_new: how many of them are new.
+        is_new: bool, which of all outputs the table does not have yet.
         gone: int64, positions of the rows that the two sides no longer give, in the table as it was read.
         num_present: rows of that table.
     """
 
     wanted: np.ndarray
-    num_new: int
+    is_new: np.ndarray
     gone: np.ndarray
     num_present: int
+
+    @property
+    def num_new(self) -> int:
+        """How many rows are new."""
+        return int(self.is_new.sum())
 
     @property
     def any(self) -> bool:
@@ -40,16 +45,13 @@ class Changes:
         return bool(len(self.wanted) or len(self.gone))
 
 
-def changes_of(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> tuple[Changes, np.ndarray]:
+def changes_of(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> Changes:
     """Compare the rows that a table has with those it is to have.
 
     Args:
         present: pinned; None for a table that is not there yet.
         keys: uint8 [N, 16], no two of them equal.
         etags: uint8 [N, 16], digests of their etags.
-
-    Returns:
-        The changes, and bool [N] which of the rows are new.
     """
     present_keys, present_etags = _read(present)
     places = positions_in(present_keys, keys)
@@ -59,7 +61,7 @@ def changes_of(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> tu
     is_gone = np.ones(len(present_keys), np.bool_)
     is_gone[places[~is_new]] = False
     wanted = np.flatnonzero(~is_same)
-    return Changes(wanted, int(is_new.sum()), np.flatnonzero(is_gone), len(present_keys)), is_new
+    return Changes(wanted, is_new, np.flatnonzero(is_gone), len(present_keys))
 
 
 def num_without_successor(present: Table, changes: Changes, column: str, identities: np.ndarray) -> int:

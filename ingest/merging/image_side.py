@@ -88,8 +88,7 @@ class ImageSide:
         self.keys, self.etags = (np.empty((num_rows, DIGEST_BYTES), np.uint8) for _ in range(2))
         self.identities = self.keys if self.identity == self.on else np.empty_like(self.keys)
         self.sizes, named = np.empty(num_rows, np.int64), np.empty(num_rows, np.bool_)
-        called: list[pa.Array] = []
-        first = 0
+        first, last, is_in_order = 0, None, True
         for batch in self._scan():
             here = slice(first, first := first + batch.num_rows)
             texts = key_texts(batch.column(self.on), where=f"the images' {self.on!r}")
@@ -97,10 +96,10 @@ class ImageSide:
             if self.identity != self.on:
                 texts = key_texts(batch.column(self.identity), where=f"the images' {self.identity!r}")
                 self.identities[here] = digests_of_texts(texts)
-            called.append(texts)
+            is_in_order, last = is_in_order and _is_in_order(texts, last), texts[-1:]
             self.etags[here], self.sizes[here] = self._etags(batch), self._sizes(batch)
         self.named = None if named.all() else named
-        self.rank = _rank(called)
+        self.rank = None if is_in_order else _rank(self._called())
         if self.identity != self.table.key:
             self.identities = _told_apart(self.identities)
 
@@ -127,6 +126,11 @@ class ImageSide:
         if self.image in values:
             values[self.image] = foreign_columns.image_bytes(values[self.image])
         return values
+
+    def _called(self) -> pa.ChunkedArray:
+        """What all images are called."""
+        batches = self.table.scan([self.identity], batch_rows=_SMALL_ROWS)
+        return pa.chunked_array([key_texts(batch.column(0), where=self.identity) for batch in batches])
 
     def _texts_at(self, places: Sequence[int] | np.ndarray, column: str) -> list[str]:
         read = self.table.take(np.asarray(places, np.int64), [column])
@@ -201,11 +205,14 @@ def _is_carried(column: pa.Field, key: str | None) -> bool:
     return not any(name in (column.metadata or {}) for name in DERIVED)
 
 
-def _rank(spelled: list[pa.Array]) -> np.ndarray | None:
-    """Place of each text in their order, or None where they come in it."""
-    texts = pa.chunked_array(spelled, pa.large_string())
-    if len(texts) < 2 or pc.all(pc.less_equal(texts[:-1], texts[1:])).as_py():
-        return None
+def _is_in_order(texts: pa.Array, last: pa.Array | None) -> bool:
+    """Whether texts come in their order, after the last of those before them."""
+    joined = texts if last is None else pa.concat_arrays([last, texts])
+    return pc.all(pc.less_equal(joined[:-1], joined[1:])).as_py() is not False
+
+
+def _rank(texts: pa.ChunkedArray) -> np.ndarray:
+    """Place of each text in their order."""
     order = pc.sort_indices(texts).to_numpy()
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
