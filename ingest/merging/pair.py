@@ -116,5 +116,5 @@ def remembered(table: Table) -> Pair | None:
 
 def _pair(stored: Mapping[str, Any]) -> Pair:
     names = ColumnNames(**stored["names"])
-    sides = {word: Side(**stored[word]) for word in ("images", "metadata")}
-    return Pair(**sides, names=names, **{word: stored[word] for word in ("on", "metadata_on", "group")})
+    images, metadata = Side(**stored["images"]), Side(**stored["metadata"])
+    return Pair(images, metadata, stored["on"], stored["metadata_on"], stored["group"], names)
