@@ -103,10 +103,15 @@ class ImageSide:
         if self.identity != self.table.key:
             self.identities = _told_apart(self.identities)
 
+    def forget_keys(self) -> None:
+        """Give back the memory of what only the matching needs."""
+        self.keys = self.keys[:0].copy()
+        self.rank = None
+
     def key_batches(self) -> Iterator[pa.Array]:
         """What the images are joined on, as texts, in the order of the table."""
         rows = max(
-            4 * _SMALL_ROWS, len(self.keys) // 16
+            4 * _SMALL_ROWS, len(self.sizes) // 16
         )  # who looks names up in a batch makes an index of them each time
         for batch in self.table.scan([self.on], batch_rows=rows):
             yield key_texts(batch.column(0), where=self.on)

@@ -76,6 +76,10 @@ class MetadataSide:
         if held:
             self._held = pa.Table.from_batches(held).combine_chunks()
 
+    def forget_keys(self) -> None:
+        """Give back the memory of what only the matching needs."""
+        self.keys, self.digests, self.numbers = self.keys[:0].copy(), self.digests[:0].copy(), self.numbers[:0].copy()
+
     def take(self, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Columns of rows at positions, by their own names.
 

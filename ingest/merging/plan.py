@@ -93,6 +93,8 @@ class Plan:
             self.keys = keys_of(self.matches, images.identities, metadata.digests, metadata.numbers)
             self.etags = images.etags[self.matches.images]
         self.joined = self._joined(found.images, alike, unmatched)
+        images.forget_keys()
+        metadata.forget_keys()
         return unmatched
 
     def units(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
@@ -152,7 +154,7 @@ class Plan:
         if not is_left.any():
             return Alike(), pa.array([], pa.large_string())
         left = self.metadata.keys_at(is_left)
-        taken = np.zeros(len(self.images.keys), np.bool_)
+        taken = np.zeros(len(self.images.sizes), np.bool_)
         taken[images[~is_left]] = True
         found = find_alike(left.drop_null().unique(), self.images.key_batches(), taken)
         if found.doubts:
@@ -165,7 +167,7 @@ class Plan:
         return found, left.filter(pa.array(positions < 0))
 
     def _joined(self, images: np.ndarray, alike: Alike, unmatched: pa.Array) -> Joined:
-        with_metadata = np.zeros(len(self.images.keys), np.bool_)
+        with_metadata = np.zeros(len(self.images.sizes), np.bool_)
         with_metadata[self.matches.images] = True
         without = np.flatnonzero(~with_metadata)
         examples = alike.examples
