@@ -202,6 +202,20 @@ def test_other_files_are_counted_by_kind_and_what_systems_leave_behind_is_no_dat
         list(TarShards(folder).items())
 
 
+def test_links_into_a_cache_are_read_and_tell_when_the_file_behind_them_changes(tmp_path):
+    blob = write_shard(tmp_path / "blobs" / "0a1b2c", [sample("x", 1)])
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "0.tar").symlink_to(blob)
+    (tmp_path / "snapshot" / "more").symlink_to(tmp_path / "blobs")
+    first = from_shards(tmp_path / "snapshot", into=tmp_path / "t.lance")
+    os.utime(blob, (1, 1))
+
+    again = from_shards(tmp_path / "snapshot", into=tmp_path / "t.lance")
+
+    assert (first.written.inserted, again.read, again.table.num_rows) == (1, 1, 1)
+    assert first.notes == {"other files, left out": "1 (1 link to a folder)"}
+
+
 def test_ranges_count_down_and_in_steps_and_have_an_end(tmp_path):
     assert list(expand_braces("{10..08}.tar")) == ["10.tar", "09.tar", "08.tar"]
     assert list(expand_braces("{00..10..5}")) == ["00", "05", "10"]
