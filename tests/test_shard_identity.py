@@ -137,6 +137,17 @@ def test_a_changed_caption_or_field_is_a_changed_row(tmp_path):
     assert from_shards(shard, into=tmp_path / "t.lance").written.updated == 2
 
 
+def test_a_field_keeps_the_type_that_the_table_has_whatever_later_shards_hold(tmp_path):
+    shard = write_shard(tmp_path / "in" / "0.tar", [sample("a", 1, "x", {"likes": 3})])
+    from_shards(shard, into=tmp_path / "t.lance")
+    write_shard(tmp_path / "in" / "1.tar", [sample("b", 2, "y", {"likes": 0.5}), sample("c", 3, "z", {"likes": 4})])
+
+    done = from_shards(tmp_path / "in" / "1.tar", into=tmp_path / "t.lance")
+
+    rows = done.table.to_table(["path", "likes", "json"]).sort_by("path").to_pylist()
+    assert [(row["likes"], row["json"]) for row in rows] == [(3, None), (None, '{"likes":0.5}'), (4, None)]
+
+
 def test_a_shard_listed_with_others_keeps_the_key_it_has(tmp_path):
     one = write_shard(tmp_path / "a" / "0.tar", [sample("x", 1)])
     two = write_shard(tmp_path / "b" / "0.tar", [sample("x", 2)])
