@@ -31,8 +31,9 @@ from clipdata.storage import Storage
 from ingest.chain_signals import arrow_type, bare, is_file, is_origin, plain_value
 from ingest.pictures.image_rows import image_record
 from ingest.sorted_rows import SortedRows
+from ingest.updating.batches import BATCH_BYTES, batches_of
 from ingest.updating.digests import canonical, digest
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from datachain import DataChain
 
 ROW_KEY = "row_key"
-BATCH_ROWS = 256
-BATCH_BYTES = 32 << 20
 THREADS = 16
 _STATED = ("filename", "uri", "mtime", "etag")  # of image rows that bring their own
 Record = dict[str, Any]
@@ -114,25 +113,13 @@ class ChainRows:
 
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read the files of the rows, many at a time, in order."""
-        schema = self.schema()
-        records: list[Record] = []
-        size = 0
         first, second = tee(items)
         contents = self._rows.contents(item.extra["number"] for item in second)
         rows = ((item, pickle.loads(content)) for item, content in zip(first, contents, strict=True))  # noqa: S301 - ours
-        for outcome in map_ordered(
+        outcomes = map_ordered(
             self._record, rows, num_threads=THREADS, cost=lambda row: row[1]["size"], max_cost=BATCH_BYTES
-        ):
-            if isinstance(outcome, Reject):
-                refuse(outcome)
-                continue
-            records.append(outcome)
-            size += len(outcome.get("image") or b"")
-            if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                yield batch_of(records, schema)
-                records, size = [], 0
-        if records:
-            yield batch_of(records, schema)
+        )
+        yield from batches_of(outcomes, self.schema(), refuse)
 
     def _file_signal(self, stated: str | None) -> str | None:
         files = [name for name, kind in self.signals.items() if is_file(kind)]

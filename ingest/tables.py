@@ -26,11 +26,12 @@ from clipdata.objects.references import References, columns_needed
 from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_column, image_schema, is_binary, is_text, key_field
 from clipdata.storage import Storage, absolute, redact
-from ingest.pictures.embedded_images import image_column as image_struct
+from ingest.pictures.embedded_columns import image_struct
 from ingest.pictures.image_rows import image_record
 from ingest.table_keys import usual_key
+from ingest.updating.batches import batch_of
 from ingest.updating.digests import digest
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject, source_storage
 
@@ -81,7 +82,7 @@ class LanceRows:
         if image is not None and not (is_binary(table.schema.field(image).type) or image == image_struct(table.schema)):
             raise SchemaError(f"column {image!r} is {table.schema.field(image).type}; expected bytes of images")
         self.origin = table.uri
-        self.owner = f"lance table {redact(table.uri)}"
+        self.owner: str | None = f"lance table {redact(table.uri)}"
         self.key = "path" if self.image else ROW_KEY
         self._signatures: dict[int, str] = {}
         self._rows_at_once = 4
@@ -129,7 +130,7 @@ class LanceRows:
                 own = f"row-{row_id}" if self._has_row_ids else f"{fragment:06d}/{place:08d}"
                 key = own if value is None or value == "" else str(value)
                 etag = f"{self._signature(fragment)}:{place}"
-                yield Item(key, etag, None, self.owner, {"offset": offset, "lacks_key": known_by and key is own})
+                yield Item(key, etag, None, self.owner or "", {"offset": offset, "lacks_key": known_by and key is own})
 
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read rows some at a time, and check their images in threads."""

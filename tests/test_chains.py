@@ -40,7 +40,7 @@ def test_the_files_of_a_chain_become_image_rows_and_its_signals_columns(tmp_path
 def test_a_chain_of_more_files_than_are_planned_in_memory_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.updating.planning.ITEMS_IN_MEMORY", 0)
+    monkeypatch.setattr("ingest.updating.spool.ITEMS_IN_MEMORY", 0)
     monkeypatch.setattr("ingest.updating.planning._ITEMS_AT_ONCE", 1)
     write_pictures(tmp_path / "in", 3)
     assert ingest.from_chain(chain_of(tmp_path / "in"), into=tmp_path / "t.lance").written.inserted == 3

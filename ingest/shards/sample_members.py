@@ -15,7 +15,7 @@ from clipdata.lance_io.table import Table
 from clipdata.schema import image_column, is_binary
 from clipdata.storage import redact
 from ingest.metadata.json_fields import dump, is_writable
-from ingest.pictures.embedded_images import image_column as image_struct
+from ingest.pictures.embedded_columns import image_struct
 
 COUNTED = ("samples", "without_caption", "other_formats", "without_image", "not_an_image")
 _OF_THE_IMAGE = ("format", "uri", "bytes")

@@ -26,14 +26,15 @@ from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata.json_fields import JsonColumns, is_writable
-from ingest.pictures.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
+from ingest.pictures.image_reading import CHECK_THREADS
 from ingest.shards.blocks import ArchiveBroken, Readable, WholeStream
 from ingest.shards.manifest import Exports
 from ingest.shards.members import TarLimits, read_members
 from ingest.shards.places import Found, Places, said
 from ingest.shards.sample_rows import IMAGE_MEMBERS, READ_MEMBERS, TAKEN, image_row, row_of
 from ingest.shards.samples import CAPTION, Sample, group_samples
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batches_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import BrokenFile, Item, Refuse, Reject, source_storage
 
@@ -132,30 +133,7 @@ class TarShards:
             TransientError: the store failed again and again; the shard may be good.
             CredentialsError: the store lets the shard be listed and not read.
         """
-        schema = self.schema()
-        records: list[dict[str, Any]] = []
-        size = 0
-        fault: BrokenFile | ClipdataError | None = None
-        outcomes = self._outcomes(item, refuse)
-        while True:
-            try:
-                outcome = next(outcomes, None)
-            except (BrokenFile, ClipdataError) as error:
-                fault, outcome = error, None
-            if outcome is None:
-                break
-            if isinstance(outcome, Reject):
-                refuse(outcome)
-                continue
-            records.append(outcome)
-            size += outcome["bytes"]
-            if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                yield batch_of(records, schema)
-                records, size = [], 0
-        if records:
-            yield batch_of(records, schema)
-        if fault is not None:
-            raise fault
+        yield from batches_of(self._outcomes(item, refuse), self.schema(), refuse)
 
     def _outcomes(self, item: Item, refuse: Refuse) -> Iterator[dict[str, Any] | Reject]:
         """A row or a reject for each sample of a shard."""

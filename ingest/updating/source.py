@@ -100,14 +100,19 @@ class _Listed(Protocol):
 
 
 class RowSource(_Listed, Protocol):
-    """A source whose items are one row each.
-
-    Attributes:
-        place: column that says where a row came from: "uri", or "source" (which the job fills with the origin).
-    """
+    """A source whose items are one row each."""
 
     grain: Literal["row"]
-    place: Literal["uri", "source"]
+
+    @property
+    def place(self) -> Literal["uri", "source"]:
+        """Column that says where a row came from: "uri", or "source", which the job fills with `owner`."""
+        ...
+
+    @property
+    def owner(self) -> str | None:
+        """What the column `source` says of this source's rows; None where `place` is "uri"."""
+        ...
 
     def covers(self, where: str) -> bool:
         """Whether a row that came from there is one of this source."""
@@ -119,9 +124,14 @@ class RowSource(_Listed, Protocol):
 
 
 class FileSource(_Listed, Protocol):
-    """A source whose items are files of many rows. Rows of image files carry an etag of their whole content."""
+    """A source whose items are files of many rows. Image rows carry an etag of their whole content."""
 
     grain: Literal["file"]
+
+    @property
+    def storage(self) -> Storage:
+        """How to reach the files."""
+        ...
 
     def covers(self, where: str) -> bool:
         """Whether a file that was there is one that this source would list."""

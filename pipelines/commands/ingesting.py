@@ -34,6 +34,10 @@ def images(
         bool,
         typer.Option("--reference", help="Leave the bytes where they are, and read them whenever they are needed."),
     ] = False,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
+    ] = False,
+    suffixless: Annotated[bool, typer.Option("--suffixless", help="Look at files without a suffix, too.")] = False,
     anonymous: Anonymous = False,
     storage_option: StorageOptions = None,
     retry_rejects: RetryRejects = False,
@@ -41,7 +45,7 @@ def images(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take in image files: JPEG, PNG, WebP, GIF, BMP, TIFF."""
+    """Take in image files: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, and HEIC with an extra."""
     import ingest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -49,6 +53,8 @@ def images(
         where,
         into=into,
         reference=reference,
+        follow_links=follow_links,
+        suffixless=suffixless,
         anonymous=anonymous,
         storage=storage_of(storage_option),
         retry_rejects=retry_rejects,

@@ -27,6 +27,10 @@ from pipelines.terminal import Terminal
 sources = typer.Typer()
 verbs = typer.Typer()
 
+TextEncoding = Annotated[str, typer.Option("--encoding", help="Of the lists and captions: gb18030, big5, utf-16 …")]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
+]
 ImagesArgument = Annotated[str, typer.Argument(help="Folder, or URL of a bucket's prefix.")]
 
 
@@ -40,6 +44,11 @@ def class_list(
     lists: Annotated[
         str | None, typer.Option(help="Folder of train.txt, val.txt, test.txt; every image without it.")
     ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="name=FILE: the list of a split by another name; repeatable.")
+    ] = None,
+    encoding: TextEncoding = "utf-8",
+    follow_links: FollowLinks = False,
     anonymous: Anonymous = False,
     storage_option: StorageOptions = None,
     retry_rejects: RetryRejects = False,
@@ -49,12 +58,15 @@ def class_list(
 ) -> None:
     """Take in images in class folders, with the lists that split them: columns label, class_name, split."""
     import ingest
+    from pipelines.named_steps import parse_pairs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     done = ingest.from_class_list(
         where,
-        lists,
+        parse_pairs(split) if split else lists,
         into=into,
+        encoding=encoding,
+        follow_links=follow_links,
         anonymous=anonymous,
         storage=storage_of(storage_option),
         retry_rejects=retry_rejects,
@@ -69,15 +81,24 @@ def class_list(
 )
 def captions(
     where: ImagesArgument,
-    file: Annotated[str, typer.Argument(help="Captions: Flickr8k's image#k<TAB>text, COCO's JSON, or CSV.")],
+    file: Annotated[
+        str, typer.Argument(help="Captions: Flickr's image#k<TAB>text, COCO's or Karpathy's JSON, tables.")
+    ],
     into: Into,
     rows: Annotated[str, typer.Option(help="One row an image with a list, or one row a caption.")] = "image",
     file_format: Annotated[
-        str | None, typer.Option("--format", help="flickr, coco or csv, where the file does not show it.")
+        str | None,
+        typer.Option("--format", help="flickr, csv, jsonl, coco or karpathy, where the file does not show it."),
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Column of a table with the image's name.")] = None,
+    caption_column: Annotated[
+        list[str] | None, typer.Option(help="Column of a table with captions; repeatable.")
     ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="name=FILE that lists the images of a split; repeatable.")
     ] = None,
+    encoding: TextEncoding = "utf-8",
+    follow_links: FollowLinks = False,
     anonymous: Anonymous = False,
     storage_option: StorageOptions = None,
     retry_rejects: RetryRejects = False,
@@ -98,6 +119,10 @@ def captions(
         rows=wanted if rows in ("image", "caption") else rows,  # type: ignore[arg-type]
         file_format=file_format,
         splits=parse_pairs(split or []) or None,
+        image_column=image_column,
+        caption_columns=caption_column or (),
+        encoding=encoding,
+        follow_links=follow_links,
         anonymous=anonymous,
         storage=storage_of(storage_option),
         retry_rejects=retry_rejects,
