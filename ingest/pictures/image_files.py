@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -49,7 +49,7 @@ class ImageFiles:
 
     kind = "images"
     grain: Literal["row"] = "row"
-    place: ClassVar[Literal["uri"]] = "uri"
+    place: Literal["uri", "source"] = "uri"
     key = "path"
 
     def __init__(
