@@ -103,7 +103,7 @@ class NameIndex:
             open_ = np.flatnonzero(found == NO_FILE)
             if not len(open_):
                 break
-            found[open_] = self._look_up(place, [spell(names[number]) for number in open_])
+            found[open_] = self._look_up(place, [spell(names[number]) for number in open_.tolist()])
             if said:
                 self.found_so[said] += int((found[open_] >= 0).sum())
         return found
