@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
-from pipelines.cli import main
+from pipelines.cli.app import main
 from tests.pictures import write_pictures
 from tests.tables import number_table
 from tests.tiny_models import tiny_encoder
@@ -266,7 +266,7 @@ def test_importing_the_package_loads_neither_torch_nor_lance() -> None:
 
 def test_help_loads_nothing_heavy_and_names_every_verb() -> None:
     code = (
-        "import sys\nfrom pipelines.cli import main\nmain(['--help'])\n"
+        "import sys\nfrom pipelines.cli.app import main\nmain(['--help'])\n"
         "print([m for m in ('torch', 'lance', 'open_clip', 'pyarrow', 'datachain') if m in sys.modules])"
     )
     printed = fresh_python(code)

@@ -9,7 +9,7 @@ import pytest
 
 import clipdata as cd
 from ingest import DownloadRules
-from pipelines.cli import main
+from pipelines.cli.app import main
 from tests.pictures import write_pictures
 
 

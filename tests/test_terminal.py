@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipelines.terminal import Terminal, columns
+from pipelines.cli.terminal import Terminal, columns
 
 
 def test_results_go_to_stdout_and_all_else_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

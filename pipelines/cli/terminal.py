@@ -27,8 +27,12 @@ class Terminal:
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
-        self.as_json, self.quiet = as_json, quiet
+        self.configure(as_json=as_json, quiet=quiet)
         self._bars = ProgressBar()
+
+    def configure(self, *, as_json: bool, quiet: bool) -> None:
+        """Take what the person asked for, once it is read."""
+        self.as_json, self.quiet = as_json, quiet
 
     def result(self, text: str, data: Mapping[str, Any]) -> None:
         """Print what the command found or did."""

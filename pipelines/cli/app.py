@@ -15,7 +15,48 @@ import typer
 import clipdata
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.storage import redact
-from pipelines.commands import curating, ingesting, looking, running, sources
+from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.export import export
+from pipelines.cli.commands.ingest_captions import ingest_captions
+from pipelines.cli.commands.ingest_class_list import ingest_class_list
+from pipelines.cli.commands.ingest_images import ingest_images
+from pipelines.cli.commands.ingest_parquet import ingest_parquet
+from pipelines.cli.commands.ingest_shards import ingest_shards
+from pipelines.cli.commands.ingest_urls import ingest_urls
+from pipelines.cli.commands.log import log
+from pipelines.cli.commands.map import map_
+from pipelines.cli.commands.merge import merge
+from pipelines.cli.commands.query import query
+from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.run_caption_contest import run_caption_contest
+from pipelines.cli.commands.show import show
+from pipelines.cli.commands.train import train
+from pipelines.cli.terminal import Terminal
+
+VERBS = (
+    run_caption_contest,
+    ingest_images,
+    ingest_parquet,
+    ingest_class_list,
+    ingest_captions,
+    ingest_urls,
+    ingest_shards,
+    merge,
+    map_,
+    train,
+    compare,
+    show,
+    log,
+    query,
+    rejects,
+    export,
+)
+"""Every verb there is, in the order of the help."""
+
+_GROUPS = {
+    "run": "Run a whole pipeline, or what of it is still to be done.",
+    "ingest": "Bring a table up to date with images or metadata.",
+}
 
 app = typer.Typer(
     name="clipdata",
@@ -27,11 +68,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ingesting.app.registered_commands.extend(sources.sources.registered_commands)
-app.add_typer(running.app, name="run")
-app.add_typer(ingesting.app, name="ingest")
-for group in (ingesting.verbs, curating.verbs, looking.verbs, sources.verbs):
-    app.registered_commands.extend(group.registered_commands)
+for _name, _help in _GROUPS.items():
+    _group = typer.Typer(help=_help, no_args_is_help=True, rich_markup_mode=None)
+    _group.callback()(lambda: None)  # so that its verbs keep their names, also while there is only one
+    app.add_typer(_group, name=_name)
+    for _verb in VERBS:
+        if _verb.words.startswith(f"{_name} "):
+            _verb.add_to(_group)
+for _verb in VERBS:
+    if " " not in _verb.words:
+        _verb.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments)
+        app(args=arguments, obj=Terminal())
     except SystemExit as finished:
         return finished.code if isinstance(finished.code, int) else 0
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,26 +28,14 @@ STEPS = {
 }
 
 
-def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
-    """Read `key=value` words.
-
-    Raises:
-        UsageError: a word has no "=".
-    """
-    broken = [pair for pair in pairs if "=" not in pair]
-    if broken:
-        raise UsageError(f"{broken[0]!r} has no value; expected key=value")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
 def build_step(
-    name: str, pairs: Sequence[str], *, model: str | None, device: str | None, say: Callable[[str], None]
+    name: str, given: Mapping[str, str], *, model: str | None, device: str | None, say: Callable[[str], None]
 ) -> Step:
-    """Make a step from its name and `key=value` parameters.
+    """Make a step from its name and its parameters as texts.
 
     Args:
         name: of `STEPS`, or `FILE.py:function` for a function marked with `clipdata.step`.
-        pairs: parameters.
+        given: parameters.
         model: for the steps that need one.
         device: for the model.
         say: told what is loaded.
@@ -65,7 +53,7 @@ def build_step(
 
     class_name, takes_model = STEPS[name]
     step_class: Callable[..., Step] = getattr(cd.steps, class_name)
-    parameters = _converted(step_class, parse_pairs(pairs), name)
+    parameters = _converted(step_class, given, name)
     if not takes_model:
         return step_class(**parameters)
     if model is None:
@@ -90,7 +78,7 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
-def _converted(step_class: Callable[..., Step], given: dict[str, str], name: str) -> dict[str, Any]:
+def _converted(step_class: Callable[..., Step], given: Mapping[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
     signature = inspect.signature(step_class)
     known = {n: p for n, p in signature.parameters.items() if n != "encoder"}

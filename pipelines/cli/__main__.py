@@ -1,0 +1,5 @@
+"""`python -m pipelines.cli`, the same as `clipdata`."""
+
+from pipelines.cli.app import entry
+
+entry()

@@ -1,0 +1,40 @@
+"""`clipdata export`: rows as tar shards."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import TableArgument, VersionOptions, Where
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+
+@verb("export", examples=['clipdata export pairs.lance --out shards/ --where "clip_score > 0.28"'])
+def export(
+    terminal: Terminal,
+    table: TableArgument,
+    *,
+    out: Annotated[str, typer.Option("--out", help="Folder or URL for the shards.")],
+    where: Where = None,
+    rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 1000,
+    caption: Annotated[str | None, typer.Option(help="Column for the txt; caption or captions by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another export in that folder.")] = False,
+    store: VersionOptions,
+) -> None:
+    """Write rows as WebDataset tar shards, which open_clip streams and `ingest shards` takes in again."""
+    import ingest
+
+    done = ingest.export_shards(
+        store.open(table),
+        out,
+        where=where,
+        rows_per_shard=rows_per_shard,
+        caption=caption,
+        overwrite=overwrite,
+        storage=store.storage,
+        progress=terminal,
+    )
+    terminal.result(str(done), asdict(done))

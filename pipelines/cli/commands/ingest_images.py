@@ -1,0 +1,29 @@
+"""`clipdata ingest images`: image files of a folder or bucket."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import ImagesArgument, SourceOptions
+from pipelines.cli.reports import report_ingest
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+
+@verb("ingest images", examples=["clipdata ingest images photos/ --into images.lance"])
+def ingest_images(
+    terminal: Terminal,
+    where: ImagesArgument,
+    *,
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="Leave the bytes where they are, and read them whenever they are needed."),
+    ] = False,
+    shared: SourceOptions,
+) -> None:
+    """Take in image files: JPEG, PNG, WebP, GIF, BMP, TIFF."""
+    import ingest
+
+    report_ingest(terminal, ingest.from_images(where, reference=reference, **shared.arguments(terminal)))

@@ -1,0 +1,50 @@
+"""`clipdata map`: a column of what a step makes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import Device, Overwrite, StorageOptions, TableArgument, parse_pairs
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+
+@verb(
+    "map",
+    examples=[
+        "clipdata map contest.lance choice-scores scores --model starter",
+        "clipdata map contest.lance label-index label_ind -p label=label",
+        "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
+        "clipdata map contest.lance my_steps.py:sharpness sharpness",
+    ],
+)
+def map_(
+    terminal: Terminal,
+    table: TableArgument,
+    step: Annotated[str, typer.Argument(help="A step's name, or FILE.py:function for your own.")],
+    column: Annotated[str, typer.Argument(help="Column to fill.")],
+    *,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model of the steps that need one.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="key=value of the step; repeatable.")
+    ] = None,
+    overwrite: Overwrite = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
+    device: Device = None,
+    store: StorageOptions,
+) -> None:
+    """Fill a column with what a step makes of each row, where it is null.
+
+    Steps: choice-scores, pair-score, image-trunk, image-embedding, text-embedding (these take --model), label-index,
+    pick, and any function of yours marked with @clipdata.step.
+    """
+    import clipdata as cd
+    from pipelines.cli.named_steps import build_step
+
+    opened = cd.open_table(table, storage=store.storage)
+    built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say)
+    done = cd.map_column(opened, built, column, overwrite=overwrite, retry_failed=retry_failed, progress=terminal)
+    terminal.result(str(done), done.to_dict())
+    terminal.hint(f"clipdata show {table}")

@@ -1,0 +1,110 @@
+"""What a verb of the command line is: a function whose signature holds its arguments and options.
+
+    @verb("ingest images", examples=["clipdata ingest images photos/ --into images.lance"])
+    def ingest_images(terminal: Terminal, where: Annotated[str, typer.Argument()], *, shared: IngestOptions) -> None: …
+
+A parameter of the type `Terminal` is where the verb writes. One whose type is a dataclass stands for the options that are
+its fields, so that verbs share options by naming the set. Every verb takes `--json`, `--quiet` and `--json-schema`. This
+module knows typer, and no particular verb.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from pipelines.cli.terminal import Terminal
+
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON object.")]
+_ANYWAY = {"quiet": _Quiet, "as_json": _AsJson}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Args:
+        words: as they are typed, "ingest images".
+        function: does it; its docstring is the verb's help.
+        examples: commands that end the help.
+        more_help: makes another part of the help when it is asked for, so that nothing is imported before.
+    """
+
+    words: str
+    function: Callable[..., None]
+    examples: Sequence[str]
+    more_help: Callable[[], str] | None = None
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Make it a command of an app, under the last of its words."""
+        verb = self
+
+        class Command(TyperCommand):
+            def format_epilog(self, ctx: Any, formatter: Any) -> None:
+                formatter.write(verb.epilog())
+
+        app.command(name=self.words.split()[-1], cls=Command)(self._callback())
+
+    def epilog(self) -> str:
+        """What comes after the options in the verb's help, as it stands."""
+        more = f"\n{self.more_help().rstrip()}\n" if self.more_help else ""
+        title = "Example" if len(self.examples) == 1 else "Examples"
+        return more + f"\n{title}:\n" + "".join(f"  {command}\n" for command in self.examples)
+
+    def _callback(self) -> Callable[..., None]:
+        """The function with every option in its own signature, as typer wants it."""
+        function = self.function
+        hints = get_type_hints(function, include_extras=True)
+        hints.pop("return", None)
+        sets = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+        own = {
+            name: _parameter(name, hints[name], parameter.default)
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name not in sets and hints[name] is not Terminal
+        }
+        fields = {name: _fields(kind) for name, kind in sets.items()}
+        anyway = {name: _parameter(name, kind, False) for name, kind in _ANYWAY.items()}
+        everything = own | {name: one for options in fields.values() for name, one in options.items()} | anyway
+        for_terminal = next(name for name, kind in hints.items() if kind is Terminal)
+
+        def callback(context: typer.Context, **given: Any) -> None:
+            terminal: Terminal = context.obj
+            terminal.configure(**{name: given.pop(name) for name in _ANYWAY})
+            gathered = {n: kind(**{f: given.pop(f) for f in fields[n]}) for n, kind in sets.items()}
+            function(**{for_terminal: terminal}, **given, **gathered)
+
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        callback.__signature__ = inspect.Signature([context, *everything.values()])  # type: ignore[attr-defined]
+        callback.__annotations__ = {"context": typer.Context} | {n: one.annotation for n, one in everything.items()}
+        callback.__doc__ = function.__doc__
+        return callback
+
+
+def verb(
+    words: str, *, examples: Sequence[str], more_help: Callable[[], str] | None = None
+) -> Callable[[Callable[..., None]], Verb]:
+    """Make a verb of a function; see `Verb`."""
+    return lambda function: Verb(words, function, examples, more_help)
+
+
+def _fields(options: type) -> Mapping[str, inspect.Parameter]:
+    """The fields of a set of options, as parameters."""
+    hints = get_type_hints(options, include_extras=True)
+    return {one.name: _parameter(one.name, hints[one.name], one.default) for one in dataclasses.fields(options)}
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    absent = default in (inspect.Parameter.empty, dataclasses.MISSING)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if absent else default,
+        annotation=kind,
+    )
