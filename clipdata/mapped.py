@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clipdata.errors import TooManyRejectsError
 from clipdata.notebook import html_facts
 
 
@@ -37,6 +38,30 @@ class Mapped:
     def num_failed(self) -> int:
         """Rows that stayed null."""
         return sum(self.failed.values())
+
+    def hold(self, *, max_failed: int | float | None = None) -> Mapped:
+        """Hold the map to a bound on its failures; returns itself when it is met.
+
+        Args:
+            max_failed: most rows that may fail, as a whole number, or as a share of those computed, from 0.0 to 1.0.
+                None bears all failures, unless no row of the table has a value then.
+
+        Raises:
+            TooManyRejectsError: more rows failed. What was computed is committed all the same.
+        """
+        if max_failed is None:
+            broken = self.num_failed > 0 and self.num_failed == self.computed and not self.kept
+            bound = "no row has a value"
+        else:
+            most = max_failed * self.computed if isinstance(max_failed, float) else max_failed
+            broken, bound = self.num_failed > most, f"more than the {max_failed:,} allowed"
+        if broken:
+            reasons = "; ".join(f"{count:,} × {reason}" for reason, count in self.failed.items())
+            raise TooManyRejectsError(
+                f"{self.num_failed:,} of {self.computed:,} rows failed in {self.column}, {bound}: {reasons}",
+                hint=f"column {self.column}__error says why, row by row",
+            )
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""

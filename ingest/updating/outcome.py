@@ -44,6 +44,11 @@ class Ingested:
         """Rows refused in this run."""
         return sum(self.refused.values())
 
+    @property
+    def usable(self) -> bool:
+        """Whether something came of it: False where items were listed and refused, and the table holds none of them."""
+        return bool(self.table.num_rows) or not self.listed or not (self.refused or self.refused_before)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {

@@ -1,19 +1,19 @@
 """The command line: `clipdata VERB …`. Each verb does what the function of the same name does.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused,
-7 a comparison gate failed, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused or
+none usable, 7 a comparison gate failed, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
+from typing import Any
 
 import typer
 
 import clipdata
-from clipdata.errors import ClipdataError, StorageError
+from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.storage import redact
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.export import export
@@ -31,7 +31,8 @@ from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.train import train
-from pipelines.cli.terminal import Terminal
+from pipelines.cli.schemas import print_schemas
+from pipelines.cli.terminal import Terminal, close_stdout
 
 VERBS = (
     run_caption_contest,
@@ -53,6 +54,9 @@ VERBS = (
 )
 """Every verb there is, in the order of the help."""
 
+INTERRUPTED = 130
+# Of typer's own errors only some have public names; their common class is among the parents of one that has.
+_WRONG_WORDS = next(parent for parent in typer.BadParameter.__mro__ if parent.__name__ == "ClickException")
 _GROUPS = {
     "run": "Run a whole pipeline, or what of it is still to be done.",
     "ingest": "Bring a table up to date with images or metadata.",
@@ -61,8 +65,8 @@ _GROUPS = {
 app = typer.Typer(
     name="clipdata",
     help="Curate image-text data and fine-tune CLIP models on one versioned Lance table.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused, "
-    "7 gate failed.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused "
+    "or none usable, 7 gate failed, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -95,34 +99,55 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else arguments
+    terminal = Terminal(as_json="--json" in given)
     try:
-        app(args=arguments, obj=Terminal())
-    except SystemExit as finished:
-        return finished.code if isinstance(finished.code, int) else 0
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
-        return 130
+        code = _run(given, terminal)
+        terminal.close()
+    except BrokenPipeError:  # as in `clipdata log … | head`: whoever reads has read enough
+        close_stdout()
+        return 0
+    return code
+
+
+def _run(arguments: list[str], terminal: Terminal) -> int:
+    """Do what was asked; whatever ends it otherwise becomes an exit code and an error in the words of the terminal."""
+    try:
+        return _call(arguments, terminal)
+    except (KeyboardInterrupt, typer.Abort):
+        return terminal.fail("interrupted", INTERRUPTED, "interrupted", "the same command goes on where it stopped")
+    except BrokenPipeError:
+        raise
     except ClipdataError as error:
-        return _report(error, as_json="--json" in arguments)
+        return terminal.fail(error.name, error.exit_code, error.message, error.hint)
+    except _WRONG_WORDS as error:
+        return _refuse(error, terminal)
     except OSError as error:
-        return _report(StorageError(redact(str(error))), as_json="--json" in arguments)
+        return terminal.fail(StorageError.name, StorageError.exit_code, redact(str(error)))
     except Exception:  # a fault of ours: the user can send the traceback, and loses nothing
-        sys.stderr.write(
-            f"{redact(traceback.format_exc())}\nThis is a fault in clipdata; please report the lines above.\n"
-        )
-        return 1
-    return 0
+        found = redact(traceback.format_exc())
+        return terminal.fail("internal", 1, f"{found}\nThis is a fault in clipdata; please report the lines above.")
 
 
-def _report(error: ClipdataError, *, as_json: bool) -> int:
-    if as_json:
-        fields = {"name": error.name, "code": error.exit_code, "message": error.message, "hint": error.hint}
-        sys.stdout.write(json.dumps({"schema_version": 1, "error": fields}, ensure_ascii=False) + "\n")
-    sys.stderr.write(f"error: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"  hint: {error.hint}\n")
-    return error.exit_code
+def _call(arguments: list[str], terminal: Terminal) -> int:
+    if "--json-schema" in arguments:
+        print_schemas([word for word in arguments if not word.startswith("-")], VERBS)
+        return 0
+    ended = app(args=arguments, prog_name="clipdata", standalone_mode=False, obj=terminal)
+    if ended == INTERRUPTED:
+        raise KeyboardInterrupt
+    return ended if isinstance(ended, int) else 0
+
+
+def _refuse(error: Any, terminal: Terminal) -> int:
+    """Tell what is wrong with the words that were typed; a group without a verb shows its help."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "clipdata"
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{message}\n")
+        message = "no command is given"
+    return terminal.fail(UsageError.name, UsageError.exit_code, message, f"{path} --help")
 
 
 def entry() -> None:

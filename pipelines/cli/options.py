@@ -1,4 +1,4 @@
-"""The options that verbs share, with the same words everywhere: as types, and as sets that a verb names in its signature.
+"""The options that verbs share, with the same words everywhere: as types, and as sets that a verb's signature names.
 
 A new option of all verbs of a kind is one field here. It knows the words of the command line, and no verb.
 """
@@ -30,6 +30,7 @@ Model = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="key=value of the training config; repeatable.")
 ]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most rows to show.")]
 _StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", "-O", help="key=value for the store (endpoint, region, profile, …); repeatable."),
@@ -114,6 +115,19 @@ class SourceOptions(IngestOptions):
     anonymous: _AnonymousSource = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableLayout:
+    """How a verb shows rows to a person."""
+
+    full: Annotated[bool, typer.Option("--full", help="Cut nothing, however wide the rows get.")] = False
+    vertical: Annotated[bool, typer.Option("--vertical", help="A line for every value instead of a row.")] = False
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Names written one after the other, with commas between."""
+    return [name.strip() for name in text.split(",")] if text is not None else None
+
+
 def parse_pairs(pairs: Sequence[str] | None) -> dict[str, str]:
     """Read `key=value` words, of whatever option.
 
@@ -125,6 +139,23 @@ def parse_pairs(pairs: Sequence[str] | None) -> dict[str, str]:
     if broken:
         raise UsageError(f"{broken[0]!r} has no value; expected key=value")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def count_or_share(text: str | None, option: str) -> int | float | None:
+    """A number of rows, or a share of them written with a point.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        found: int | float = int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        found = -1
+    if not 0 <= found < float("inf") or (isinstance(found, float) and found > 1):
+        raise UsageError(f"{option} is {text!r}; expected a number of rows such as 100, or a share such as 0.1")
+    return found
 
 
 def version_of(text: str) -> int | str:

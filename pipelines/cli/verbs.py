@@ -1,29 +1,32 @@
 """What a verb of the command line is: a function whose signature holds its arguments and options.
 
-    @verb("ingest images", examples=["clipdata ingest images photos/ --into images.lance"])
+    @verb("ingest images", found=INGESTED, examples=["clipdata ingest images photos/ --into images.lance"])
     def ingest_images(terminal: Terminal, where: Annotated[str, typer.Argument()], *, shared: IngestOptions) -> None: …
 
-A parameter of the type `Terminal` is where the verb writes. One whose type is a dataclass stands for the options that are
-its fields, so that verbs share options by naming the set. Every verb takes `--json`, `--quiet` and `--json-schema`. This
-module knows typer, and no particular verb.
+A parameter of the type `Terminal` is where the verb writes. One whose type is a dataclass stands for the options that
+are its fields, so that verbs share options by naming the set. Every verb takes `--json`, `--quiet` and `--json-schema`.
+This module knows typer, and no particular verb.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from clipdata.storage import is_remote, redact
+from pipelines.cli.json_output import Schema
 from pipelines.cli.terminal import Terminal
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON object.")]
-_ANYWAY = {"quiet": _Quiet, "as_json": _AsJson}
+_JsonSchema = Annotated[bool, typer.Option("--json-schema", help="Print the schema of what --json prints, and end.")]
+_ANYWAY = {"quiet": _Quiet, "as_json": _AsJson, "json_schema": _JsonSchema}
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class Verb:
     Args:
         words: as they are typed, "ingest images".
         function: does it; its docstring is the verb's help.
+        found: record of what it finds, as JSON schema; a function where something has to be imported for it.
         examples: commands that end the help.
         more_help: makes another part of the help when it is asked for, so that nothing is imported before.
     """
 
     words: str
     function: Callable[..., None]
+    found: Schema | Callable[[], Schema]
     examples: Sequence[str]
     more_help: Callable[[], str] | None = None
 
@@ -76,7 +81,9 @@ class Verb:
 
         def callback(context: typer.Context, **given: Any) -> None:
             terminal: Terminal = context.obj
-            terminal.configure(**{name: given.pop(name) for name in _ANYWAY})
+            del given["json_schema"]  # answered before the words are read, so that it needs no arguments beside it
+            terminal.configure(as_json=given.pop("as_json"), quiet=given.pop("quiet"))
+            terminal.wait(_first_wait(given.values()))
             gathered = {n: kind(**{f: given.pop(f) for f in fields[n]}) for n, kind in sets.items()}
             function(**{for_terminal: terminal}, **given, **gathered)
 
@@ -88,10 +95,20 @@ class Verb:
 
 
 def verb(
-    words: str, *, examples: Sequence[str], more_help: Callable[[], str] | None = None
+    words: str,
+    *,
+    found: Schema | Callable[[], Schema],
+    examples: Sequence[str],
+    more_help: Callable[[], str] | None = None,
 ) -> Callable[[Callable[..., None]], Verb]:
     """Make a verb of a function; see `Verb`."""
-    return lambda function: Verb(words, function, examples, more_help)
+    return lambda function: Verb(words, function, found, examples, more_help)
+
+
+def _first_wait(values: Iterable[Any]) -> str:
+    """What the first second of a verb goes into, where it takes one."""
+    remote = [value for value in values if isinstance(value, str) and is_remote(value)]
+    return f"connecting to {redact(remote[0])} …" if remote else "starting …"
 
 
 def _fields(options: type) -> Mapping[str, inspect.Parameter]:

@@ -6,13 +6,21 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.json_output import Schema
 from pipelines.cli.options import ReadOptions, TableArgument, Where
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
+def _compared() -> Schema:
+    from clipdata.comparison import json_schema
+
+    return json_schema()
+
+
 @verb(
     "compare",
+    found=_compared,
     examples=["clipdata compare contest.lance label_prob label_prob_fine_tune --where \"split = 'test'\""],
 )
 def compare(

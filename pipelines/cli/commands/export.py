@@ -7,12 +7,27 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import TableArgument, VersionOptions, Where
+from clipdata.errors import TooManyRejectsError
+from pipelines.cli.json_output import TEXT, WHOLE, listed, record
+from pipelines.cli.options import TableArgument, VersionOptions, Where, names_in
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
+EXPORTED = record(
+    out=TEXT,
+    num_shards=WHOLE,
+    num_new_shards=WHOLE,
+    num_samples=WHOLE,
+    num_bytes=WHOLE,
+    num_without_caption=WHOLE,
+    num_other_formats=WHOLE,
+    num_without_image=WHOLE,
+    columns=listed(TEXT),
+    left_out=listed(TEXT),
+)
 
-@verb("export", examples=['clipdata export pairs.lance --out shards/ --where "clip_score > 0.28"'])
+
+@verb("export", found=EXPORTED, examples=['clipdata export pairs.lance --out shards/ --where "clip_score > 0.28"'])
 def export(
     terminal: Terminal,
     table: TableArgument,
@@ -20,6 +35,9 @@ def export(
     out: Annotated[str, typer.Option("--out", help="Folder or URL for the shards.")],
     where: Where = None,
     rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 1000,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns for the JSON, such as a,b; all that JSON can hold by default.")
+    ] = None,
     caption: Annotated[str | None, typer.Option(help="Column for the txt; caption or captions by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another export in that folder.")] = False,
     store: VersionOptions,
@@ -32,9 +50,12 @@ def export(
         out,
         where=where,
         rows_per_shard=rows_per_shard,
+        columns=names_in(columns),
         caption=caption,
         overwrite=overwrite,
         storage=store.storage,
         progress=terminal,
     )
     terminal.result(str(done), asdict(done))
+    if not done.num_samples:
+        raise TooManyRejectsError("no sample was written: no row of the table has a picture and meets the condition")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import ImagesArgument, SourceOptions, parse_pairs
-from pipelines.cli.reports import report_ingest
+from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -22,6 +22,7 @@ class Rows(StrEnum):
 
 @verb(
     "ingest captions",
+    found=INGESTED,
     examples=["clipdata ingest captions Flickr8k/Images Flickr8k/captions.txt --into flickr.lance"],
 )
 def ingest_captions(
@@ -49,4 +50,4 @@ def ingest_captions(
         splits=parse_pairs(split) or None,
         **shared.arguments(terminal),
     )
-    report_ingest(terminal, done)
+    report_ingest(terminal, done, shared.into)

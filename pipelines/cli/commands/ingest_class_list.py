@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import ImagesArgument, SourceOptions
-from pipelines.cli.reports import report_ingest
+from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
 @verb(
     "ingest class-list",
+    found=INGESTED,
     examples=["clipdata ingest class-list food/images --lists food/meta --into food.lance"],
 )
 def ingest_class_list(
@@ -28,4 +29,4 @@ def ingest_class_list(
     """Take in images in class folders, with the lists that split them: columns label, class_name, split."""
     import ingest
 
-    report_ingest(terminal, ingest.from_class_list(where, lists, **shared.arguments(terminal)))
+    report_ingest(terminal, ingest.from_class_list(where, lists, **shared.arguments(terminal)), shared.into)

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import ImagesArgument, SourceOptions
-from pipelines.cli.reports import report_ingest
+from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
-@verb("ingest images", examples=["clipdata ingest images photos/ --into images.lance"])
+@verb("ingest images", found=INGESTED, examples=["clipdata ingest images photos/ --into images.lance"])
 def ingest_images(
     terminal: Terminal,
     where: ImagesArgument,
@@ -26,4 +26,4 @@ def ingest_images(
     """Take in image files: JPEG, PNG, WebP, GIF, BMP, TIFF."""
     import ingest
 
-    report_ingest(terminal, ingest.from_images(where, reference=reference, **shared.arguments(terminal)))
+    report_ingest(terminal, ingest.from_images(where, reference=reference, **shared.arguments(terminal)), shared.into)

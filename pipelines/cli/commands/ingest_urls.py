@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import IngestOptions
-from pipelines.cli.reports import report_ingest
+from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
-@verb("ingest urls", examples=["clipdata ingest urls pairs.csv --into pairs.lance"])
+@verb("ingest urls", found=INGESTED, examples=["clipdata ingest urls pairs.csv --into pairs.lance"])
 def ingest_urls(
     terminal: Terminal,
     file: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or parquet with a row for each image.")],
@@ -59,4 +59,4 @@ def ingest_urls(
         encoding=encoding,
         **shared.arguments(terminal),
     )
-    report_ingest(terminal, done)
+    report_ingest(terminal, done, shared.into)

@@ -6,13 +6,20 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Device, Overwrite, StorageOptions, TableArgument, parse_pairs
+from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, counts, record
+from pipelines.cli.next_command import next_command
+from pipelines.cli.options import Device, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
+
+MAPPED = record(
+    column=TEXT, computed=WHOLE, failed=counts(), kept=WHOLE, waiting=WHOLE, version=WHOLE, seconds=NUMBER, notes=OBJECT
+)
 
 
 @verb(
     "map",
+    found=MAPPED,
     examples=[
         "clipdata map contest.lance choice-scores scores --model starter",
         "clipdata map contest.lance label-index label_ind -p label=label",
@@ -32,6 +39,10 @@ def map_(
     ] = None,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
+    max_failed: Annotated[
+        str | None,
+        typer.Option("--max-failed", help="Exit with 6 when more rows fail: a number, or a share such as 0.1; all."),
+    ] = None,
     device: Device = None,
     store: StorageOptions,
 ) -> None:
@@ -43,8 +54,10 @@ def map_(
     import clipdata as cd
     from pipelines.cli.named_steps import build_step
 
+    bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
     built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say)
     done = cd.map_column(opened, built, column, overwrite=overwrite, retry_failed=retry_failed, progress=terminal)
     terminal.result(str(done), done.to_dict())
-    terminal.hint(f"clipdata show {table}")
+    done.hold(max_failed=bound)
+    terminal.hint(next_command(opened, table))

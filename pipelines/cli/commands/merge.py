@@ -6,12 +6,28 @@ from typing import Annotated
 
 import typer
 
+from clipdata import hints
+from clipdata.errors import TooManyRejectsError
+from pipelines.cli.json_output import NUMBER, TEXT, WHOLE, listed, record
+from pipelines.cli.next_command import next_command
 from pipelines.cli.options import Into, StorageOptions
+from pipelines.cli.reports import WRITTEN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
+MERGED = record(
+    table=TEXT,
+    version=WHOLE,
+    rows=WHOLE,
+    **WRITTEN,
+    unmatched_metadata=listed(TEXT),
+    unmatched_images=listed(TEXT),
+    renamed={"type": "object", "additionalProperties": TEXT},
+    seconds=NUMBER,
+)
 
-@verb("merge", examples=["clipdata merge images.lance meta.lance --into contest.lance"])
+
+@verb("merge", found=MERGED, examples=["clipdata merge images.lance meta.lance --into contest.lance"])
 def merge(
     terminal: Terminal,
     images: Annotated[str, typer.Argument(help="Table of images.")],
@@ -37,4 +53,10 @@ def merge(
         progress=terminal,
     )
     terminal.result(str(done), done.to_dict())
-    terminal.hint(f"clipdata map {into} choice-scores scores --model starter")
+    if not done.num_rows:
+        raise TooManyRejectsError(
+            f"no row was merged: no metadata row names a picture by {on!r}",
+            hint=f"clipdata rejects {hints.typed(into)} lists what found no partner; name other columns with --on and "
+            "--metadata-on",
+        )
+    terminal.hint(next_command(done.table, into))

@@ -6,13 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.options import TableArgument, VersionOptions
-from pipelines.cli.terminal import Terminal, columns
+from pipelines.cli.json_output import ANYTHING, TEXT, WHOLE, listed, record
+from pipelines.cli.options import Limit, TableArgument, TableLayout, VersionOptions
+from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
+
+QUERIED = record(
+    table=TEXT, version=WHOLE, columns=listed(TEXT), rows=listed({"type": "object", "additionalProperties": ANYTHING})
+)
 
 
 @verb(
     "query",
+    found=QUERIED,
     examples=['clipdata query contest.lance "SELECT label, avg(label_prob) FROM dataset GROUP BY label"'],
 )
 def query(
@@ -20,23 +26,27 @@ def query(
     table: TableArgument,
     sql: Annotated[str, typer.Argument(help="SELECT statement; the table is called dataset.")],
     *,
+    limit: Limit = None,
+    layout: TableLayout,
     store: VersionOptions,
 ) -> None:
     """Answer a SQL SELECT on a table."""
     opened = store.open(table)
     found = opened.query(sql)
-    records = [{name: _cell(value) for name, value in record.items()} for record in found.to_pylist()]
-    lines = [[_text(value) for value in record.values()] for record in records]
-    text = columns(lines, header=found.schema.names) if found.num_columns else "no rows"
-    terminal.result(text, {"table": opened.uri, "version": opened.version, "rows": records})
-
-
-def _cell(value: Any) -> Any:
-    return f"<{len(value):,} bytes>" if isinstance(value, bytes) else value
+    names, num_found = found.schema.names, found.num_rows
+    found = found.slice(0, limit) if limit is not None else found
+    values = [column.to_pylist() for column in found.columns]
+    lines = [[_text(value) for value in row] for row in zip(*values, strict=True)]
+    text = terminal.table(lines, names, full=layout.full, vertical=layout.vertical) if lines else "no rows"
+    if len(lines) < num_found:
+        text += f"\n… and {num_found - len(lines):,} more"
+    records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    terminal.result(text, {"table": opened.uri, "version": opened.version, "columns": names, "rows": records})
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = "" if value is None else str(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    return "" if value is None else str(value)

@@ -6,13 +6,23 @@ from typing import Annotated
 
 import typer
 
+from clipdata import hints
+from pipelines.cli.json_output import FLAG, TEXT, WHOLE, Schema, record
 from pipelines.cli.options import Device, Model, Settings, SourceStorageOptions, parse_pairs
+from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
+def _found() -> Schema:
+    from clipdata.comparison import json_schema
+
+    return record(table=TEXT, version=WHOLE, run=RUN, comparison=json_schema(), changed=FLAG)
+
+
 @verb(
     "run caption-contest",
+    found=_found,
     examples=[
         "clipdata run caption-contest",
         "clipdata run caption-contest --images DIR_OR_URL --metadata FILE.parquet --model ViT-B-32/openai --out work/",
@@ -60,4 +70,4 @@ def run_caption_contest(
     if not result.changed:
         terminal.say("nothing changed since the last run: the figures are those of the tables as they are")
     terminal.result(str(result.comparison), result.to_dict())
-    terminal.hint(f"clipdata log {result.table.uri}")
+    terminal.hint(hints.log(result.table.uri))

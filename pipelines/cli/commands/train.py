@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.next_command import after_training
 from pipelines.cli.options import Device, Model, Settings, StorageOptions, TableArgument, Where, parse_pairs
+from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
 @verb(
     "train",
+    found=RUN,
     examples=["clipdata train contest.lance --model starter --out runs/contest --where \"split = 'train'\""],
 )
 def train(
@@ -37,4 +40,4 @@ def train(
     encoder = cd.load_encoder(model, device=device)
     run = cd.train(opened, encoder, config, out=out, where=where, overwrite=overwrite, progress=terminal)
     terminal.result(str(run), run.to_dict())
-    terminal.hint(f"clipdata map {table} choice-scores scores_fine_tune --model {out}")
+    terminal.hint(after_training(opened, table, out, config.image_trunk))
