@@ -2,7 +2,8 @@
 
     clipdata.map_column(table, step, "scores", progress=clipdata.progress_bar())
 
-Everything goes to stderr. It knows how work is shown, and nothing of what the work is.
+Everything goes to stderr, and no text from data gives the terminal an order. It knows how work is shown, and nothing of
+what the work is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clipdata.progress import Counter, Progress
+from clipdata.printable import printable
+from clipdata.progress import Counter, Progress, pace
 
 if TYPE_CHECKING:
     import rich.progress
@@ -41,6 +43,7 @@ class ProgressBar:
     @contextmanager
     def task(self, label: str, total: int | None, unit: str = "rows") -> Iterator[Counter]:
         """Show how a piece of work goes, until the block ends."""
+        label = printable(label)
         if total == 0:
             yield _Lines(label, total, unit, silent=True)
         elif _can_draw():
@@ -56,6 +59,7 @@ class ProgressBar:
 
     def say(self, text: str) -> None:
         """Write a line, above the bars that are drawn."""
+        text = printable(text, keep="\n")
         with self._lock:
             if self._drawn is not None:
                 self._drawn.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -120,9 +124,9 @@ class _Lines:
     def _write(self) -> None:
         self.written = self.done
         of = f" of {self.total:,}" if self.total is not None else ""
-        rate = self.done / max(1e-9, time.monotonic() - self.started)
+        rate = pace(self.done, self.unit, time.monotonic() - self.started)
         refused = f", {self.refused.total():,} refused" if self.refused else ""
-        sys.stderr.write(f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.0f}/s{refused}\n")
+        sys.stderr.write(f"{self.label}: {self.done:,}{of} {self.unit}, {rate}{refused}\n")
         sys.stderr.flush()
 
 
@@ -147,7 +151,9 @@ def _display() -> rich.progress.Progress:
     class Rate(ProgressColumn):
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+            if not speed:
+                return Text("starting …" if not task.completed else "")
+            return Text(pace(speed, task.fields["unit"], 1.0))
 
     return Progress(
         TextColumn("{task.description}", markup=False),  # a column may be called [red]

@@ -8,6 +8,7 @@ from typing import Any
 
 from clipdata.errors import TooManyRejectsError
 from clipdata.notebook import html_facts
+from clipdata.progress import pace
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Mapped:
         version: of the table that holds the result.
         seconds: wall time.
         notes: facts the step counted (`step.notes()`), such as captions cut to the context length.
+        failed_before: rows that stay null since an earlier run, in which the step failed on them.
     """
 
     column: str
@@ -33,11 +35,17 @@ class Mapped:
     version: int
     seconds: float
     notes: Mapping[str, Any] = field(default_factory=dict)
+    failed_before: int = 0
 
     @property
     def num_failed(self) -> int:
         """Rows that stayed null."""
         return sum(self.failed.values())
+
+    @property
+    def num_filled(self) -> int:
+        """Rows of the table that have a value."""
+        return self.kept + self.computed - self.num_failed
 
     def hold(self, *, max_failed: int | float | None = None) -> Mapped:
         """Hold the map to a bound on its failures; returns itself when it is met.
@@ -50,18 +58,24 @@ class Mapped:
             TooManyRejectsError: more rows failed. What was computed is committed all the same.
         """
         if max_failed is None:
-            broken = self.num_failed > 0 and self.num_failed == self.computed and not self.kept
-            bound = "no row has a value"
+            without = self.num_failed + self.failed_before + self.waiting
+            broken, bound = bool(without) and not self.num_filled, "no row of the table has a value"
         else:
             most = max_failed * self.computed if isinstance(max_failed, float) else max_failed
             broken, bound = self.num_failed > most, f"more than the {max_failed:,} allowed"
         if broken:
-            reasons = "; ".join(f"{count:,} × {reason}" for reason, count in self.failed.items())
+            reasons = "".join(f"; {count:,} × {reason}" for reason, count in self.failed.items())
             raise TooManyRejectsError(
-                f"{self.num_failed:,} of {self.computed:,} rows failed in {self.column}, {bound}: {reasons}",
-                hint=f"column {self.column}__error says why, row by row",
+                f"{self.column}: {self.num_failed:,} of {self.computed:,} rows failed, {bound}{reasons}",
+                hint=self._why(),
             )
         return self
+
+    def _why(self) -> str:
+        if self.waiting and not self.num_failed and not self.failed_before:
+            return "all rows wait for an input that is null: fill that column first"
+        again = "" if self.num_failed else "; --retry-failed (retry_failed=True) tries them again"
+        return f"the column {self.column}__error says why, row by row{again}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -75,10 +89,11 @@ class Mapped:
     def __str__(self) -> str:
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
-            kept = f"{self.kept:,} rows have their value{waiting}"
+            failed = f", on {self.failed_before:,} the step failed before" if self.failed_before else ""
+            kept = f"{self.kept:,} rows have their value{waiting}{failed}"
             return f"{self.column}: nothing to compute, {kept} (version {self.version})"
-        rate = self.computed / self.seconds if self.seconds else 0.0
-        text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
+        rate = pace(self.computed, "rows", self.seconds)
+        text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate}"
         waiting = f"\n  {self.waiting:,} rows wait for an input that is null" if self.waiting else ""
         failed = "".join(f"\n  no value for {count:,} rows: {reason}" for reason, count in self.failed.items())
         notes = "".join(f"\n  {name}: {value}" for name, value in self.notes.items())

@@ -44,8 +44,8 @@ def test_progress_is_a_line_now_and_then_with_rate_and_refusals(
             counter.refuse("truncated", 25)
 
     assert capsys.readouterr().err.splitlines() == [
-        "ingest images: 1,800 of 4,000 items, 150/s, 25 refused",
-        "ingest images: 3,600 of 4,000 items, 150/s, 75 refused",
+        "ingest images: 1,800 of 4,000 items, 150 items/s, 25 refused",
+        "ingest images: 3,600 of 4,000 items, 150 items/s, 75 refused",
     ]
 
 
@@ -62,7 +62,7 @@ def test_the_last_line_says_where_it_ended_and_is_not_said_twice(
         counter.advance(50)
 
     said = capsys.readouterr().err.splitlines()
-    assert said == ["map: 60 of 100 rows, 5/s", "map: 100 of 100 rows, 8/s", "map: 50 of 50 rows, 5/s"]
+    assert said == ["map: 60 of 100 rows, 5 rows/s", "map: 100 of 100 rows, 8 rows/s", "map: 50 of 50 rows, 5 rows/s"]
 
 
 def test_work_that_is_done_at_once_needs_no_line(

@@ -116,6 +116,7 @@ def _value(text: str, kind: str) -> Any:
 def _own_step(name: str) -> Step:
     """Load a function of the user's own file."""
     from clipdata.steps.functions import FunctionStep
+    from clipdata.steps.own_errors import place_of, told
 
     file, _, function = name.rpartition(":")
     path = Path(file)
@@ -127,10 +128,12 @@ def _own_step(name: str) -> Step:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except ClipdataError:
-        raise
+    except ClipdataError as error:
+        raise UsageError(f"{file}{place_of(error)}: {error.message}", hint=error.hint) from error
+    except SystemExit as asked:
+        raise UsageError(f"{file} asks to end the program when it is read{place_of(asked)}") from asked
     except Exception as error:  # whatever the user's own file does when it is read
-        raise UsageError(f"{file} cannot be read as a module: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{file} cannot be read as a module: {told(error)}") from error
     found = getattr(module, function, None)
     if not isinstance(found, FunctionStep):
         steps = [n for n, value in vars(module).items() if isinstance(value, FunctionStep)]

@@ -10,8 +10,8 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any, TextIO
 
 from clipdata.bars import ProgressBar
@@ -33,6 +33,7 @@ class Terminal:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self._bars = ProgressBar()
+        self._stdout = sys.stdout
         self._found: dict[str, Any] = {}
         self._waiting: threading.Timer | None = None
         self.configure(as_json=as_json, quiet=quiet)
@@ -41,10 +42,21 @@ class Terminal:
         """Take what the person asked for, once it is read."""
         self.as_json, self.quiet = as_json, quiet
 
-    def wait(self, what: str) -> None:
-        """Say what is waited for, unless something else is to be told within a second."""
+    @contextmanager
+    def only_results(self) -> Iterator[None]:
+        """Keep stdout for the one JSON object, also from what a step of somebody's own prints."""
+        with redirect_stdout(sys.stderr) if self.as_json else nullcontext():
+            yield
+
+    def wait(self, place: str | None) -> None:
+        """Say what is waited for, unless something else is to be told within a second.
+
+        Args:
+            place: that is reached through a network, if there is one.
+        """
         self._has_news()
-        if not self.quiet:
+        what = f"connecting to {place} …" if place else "starting …"
+        if not self.quiet and (place or sys.stderr.isatty()):
             self._waiting = threading.Timer(_PATIENCE_S, self._bars.say, [what])
             self._waiting.daemon = True
             self._waiting.start()
@@ -54,7 +66,7 @@ class Terminal:
         self._has_news()
         self._found |= {**data, "next": None}
         if not self.as_json:
-            _write(sys.stdout, f"{text}\n")
+            _write(self._stdout, f"{text}\n")
 
     def say(self, text: str) -> None:
         """Tell a fact on the way."""
@@ -84,9 +96,9 @@ class Terminal:
         """Print what is printed last: the JSON object, when one was asked for."""
         self._has_news()
         if self.as_json and self._found:
-            ascii_only = "utf" not in (sys.stdout.encoding or "utf").lower()
+            ascii_only = "utf" not in (self._stdout.encoding or "utf").lower()
             text = encode({"schema_version": SCHEMA_VERSION, **self._found}, ascii_only=ascii_only)
-            _write(sys.stdout, f"{text}\n")
+            _write(self._stdout, f"{text}\n")
 
     def table(
         self, rows: Sequence[Sequence[str]], header: Sequence[str], *, full: bool = False, vertical: bool = False

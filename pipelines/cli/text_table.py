@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from clipdata.printable import printable
 
 _GAP = 2
+_READABLE = 12
 _NARROWEST = 6  # columns that cannot have so much are no columns any more
 
 
@@ -52,19 +53,21 @@ def _cut(text: str, width: int) -> str:
 
 
 def _fit(widths: Sequence[int], available: int) -> list[int] | None:
-    """Widths that fit: short columns keep theirs, the long ones share what is left. None where there are too many."""
+    """Widths that fit: short columns keep theirs, the longest ones are cut. None where there are too many."""
     room = available - _GAP * (len(widths) - 1)
     if sum(widths) <= room:
         return list(widths)
-    left, fitted = room, list(widths)
-    by_width = sorted(range(len(widths)), key=lambda place: widths[place])
-    for done, place in enumerate(by_width):
-        share = left // (len(widths) - done)
-        if widths[place] > share and share < _NARROWEST:
-            return None
-        fitted[place] = min(widths[place], share)
-        left -= fitted[place]
-    return fitted
+    for least in (_READABLE, _NARROWEST):
+        fitted = [min(width, least) for width in widths]
+        left = room - sum(fitted)
+        if left < 0:
+            continue
+        for place in sorted(range(len(widths)), key=lambda place: widths[place]):
+            more = min(widths[place] - fitted[place], left)
+            fitted[place] += more
+            left -= more
+        return fitted
+    return None
 
 
 def _vertical(rows: Sequence[Sequence[str]], names: Sequence[str], layout: Layout) -> str:

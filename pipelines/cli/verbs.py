@@ -83,9 +83,10 @@ class Verb:
             terminal: Terminal = context.obj
             del given["json_schema"]  # answered before the words are read, so that it needs no arguments beside it
             terminal.configure(as_json=given.pop("as_json"), quiet=given.pop("quiet"))
-            terminal.wait(_first_wait(given.values()))
+            terminal.wait(_remote(given.values()))
             gathered = {n: kind(**{f: given.pop(f) for f in fields[n]}) for n, kind in sets.items()}
-            function(**{for_terminal: terminal}, **given, **gathered)
+            with terminal.only_results():
+                function(**{for_terminal: terminal}, **given, **gathered)
 
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         callback.__signature__ = inspect.Signature([context, *everything.values()])  # type: ignore[attr-defined]
@@ -105,10 +106,9 @@ def verb(
     return lambda function: Verb(words, function, found, examples, more_help)
 
 
-def _first_wait(values: Iterable[Any]) -> str:
-    """What the first second of a verb goes into, where it takes one."""
-    remote = [value for value in values if isinstance(value, str) and is_remote(value)]
-    return f"connecting to {redact(remote[0])} …" if remote else "starting …"
+def _remote(values: Iterable[Any]) -> str | None:
+    """The first place among a verb's arguments that is reached through a network."""
+    return next((redact(value) for value in values if isinstance(value, str) and is_remote(value)), None)
 
 
 def _fields(options: type) -> Mapping[str, inspect.Parameter]:

@@ -90,7 +90,7 @@ def log(
     entries = cd.log(table, storage=store.storage)
     lines = [Line(entry, 1, entry.tags) for entry in entries] if every else folded(entries)
     lines = lines[-limit:] if limit is not None else lines
-    header = ["version", "when (UTC)", "verb", "rows", "touched", "tags and parameters"]
+    header = ["version", "when (UTC)", "verb", "rows", "touched", "parameters"]
     cells = [line.cells() for line in lines]
     text = terminal.table(cells, header, full=layout.full, vertical=layout.vertical)
     terminal.result(text, {"table": table, "versions": [line.to_dict() for line in lines]})
@@ -100,7 +100,7 @@ def folded(entries: Sequence[Version]) -> list[Line]:
     """One line for each verb, and for commits in a row of one kind that no verb closed.
 
     A verb says in its last commit which version was the newest before it began; what came between and says nothing of
-    itself was made on its way.
+    itself was made on its way, and so was the table, when it is the first verb of all.
     """
     lines: list[Line] = []
     gathered: list[Version] = []  # commits that say nothing of themselves, since the last one that does
@@ -109,7 +109,7 @@ def folded(entries: Sequence[Version]) -> list[Line]:
             gathered.append(entry)
             continue
         since = entry.properties.first_version
-        own = [one for one in gathered if since is not None and one.version > since]
+        own = [one for one in gathered if since is not None and (one.version > since or one is entries[0])]
         others = [one for one in gathered if one not in own]
         lines += [*_runs(others), _line([*own, entry])]
         gathered = []

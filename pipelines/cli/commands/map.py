@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.field_help import steps_help
 from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, counts, record
 from pipelines.cli.next_command import next_command
 from pipelines.cli.options import Device, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
@@ -13,15 +14,26 @@ from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 MAPPED = record(
-    column=TEXT, computed=WHOLE, failed=counts(), kept=WHOLE, waiting=WHOLE, version=WHOLE, seconds=NUMBER, notes=OBJECT
+    column=TEXT,
+    computed=WHOLE,
+    failed=counts(),
+    kept=WHOLE,
+    waiting=WHOLE,
+    version=WHOLE,
+    seconds=NUMBER,
+    notes=OBJECT,
+    failed_before=WHOLE,
 )
 
 
 @verb(
     "map",
     found=MAPPED,
+    more_help=steps_help,
     examples=[
-        "clipdata map contest.lance choice-scores scores --model starter",
+        "clipdata map contest.lance image-trunk image_trunk --model starter",
+        "clipdata map contest.lance choice-scores scores --model starter -p trunk=image_trunk",
+        "clipdata map contest.lance pair-score pair_score --model starter -p text=caption",
         "clipdata map contest.lance label-index label_ind -p label=label",
         "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
@@ -46,11 +58,7 @@ def map_(
     device: Device = None,
     store: StorageOptions,
 ) -> None:
-    """Fill a column with what a step makes of each row, where it is null.
-
-    Steps: choice-scores, pair-score, image-trunk, image-embedding, text-embedding (these take --model), label-index,
-    pick, and any function of yours marked with @clipdata.step.
-    """
+    """Fill a column with what a step makes of each row, where it is null."""
     import clipdata as cd
     from pipelines.cli.named_steps import build_step
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.field_help import config_help
 from pipelines.cli.next_command import after_training
 from pipelines.cli.options import Device, Model, Settings, StorageOptions, TableArgument, Where, parse_pairs
 from pipelines.cli.reports import RUN
@@ -16,7 +17,11 @@ from pipelines.cli.verbs import verb
 @verb(
     "train",
     found=RUN,
-    examples=["clipdata train contest.lance --model starter --out runs/contest --where \"split = 'train'\""],
+    more_help=config_help,
+    examples=[
+        "clipdata train contest.lance --model starter --out runs/contest --set image_trunk=image_trunk "
+        "--where \"split = 'train'\"",
+    ],
 )
 def train(
     terminal: Terminal,
