@@ -12,7 +12,8 @@ def pace(num: float, unit: str, seconds: float) -> str:
     if num <= 0 or seconds <= 0:
         return f"no {unit} yet"
     if num >= seconds:
-        return f"{num / seconds:,.0f} {unit}/s"
+        rate = num / seconds
+        return f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s"
     return f"{seconds / num:,.1f} s/{unit.removesuffix('s')}"
 
 

@@ -62,7 +62,11 @@ def test_the_last_line_says_where_it_ended_and_is_not_said_twice(
         counter.advance(50)
 
     said = capsys.readouterr().err.splitlines()
-    assert said == ["map: 60 of 100 rows, 5 rows/s", "map: 100 of 100 rows, 8 rows/s", "map: 50 of 50 rows, 5 rows/s"]
+    assert said == [
+        "map: 60 of 100 rows, 5.5 rows/s",
+        "map: 100 of 100 rows, 7.7 rows/s",
+        "map: 50 of 50 rows, 4.5 rows/s",
+    ]
 
 
 def test_work_that_is_done_at_once_needs_no_line(

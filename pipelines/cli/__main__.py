@@ -1,5 +1,7 @@
 """`python -m pipelines.cli`, the same as `clipdata`."""
 
-from pipelines.cli.app import entry
+import sys
 
-entry()
+from pipelines.cli.app import main
+
+sys.exit(main())

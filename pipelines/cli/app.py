@@ -14,6 +14,7 @@ import typer
 
 import clipdata
 from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.export import export
@@ -130,6 +131,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
 
 
 def _call(arguments: list[str], terminal: Terminal) -> int:
+    require_own("ingest")
     if "--json-schema" in arguments:
         print_schemas([word for word in arguments if not word.startswith("-")], VERBS)
         return 0
@@ -148,8 +150,3 @@ def _refuse(error: Any, terminal: Terminal) -> int:
         sys.stderr.write(f"{message}\n")
         message = "no command is given"
     return terminal.fail(UsageError.name, UsageError.exit_code, message, f"{path} --help")
-
-
-def entry() -> None:
-    """Console script."""
-    sys.exit(main())

@@ -43,7 +43,7 @@ def config_help() -> str:
     recipe = recipes.caption_contest()
     blocks = ["Fields of the training config, for --set:"]
     for field in dataclasses.fields(TrainConfig):
-        told = f"{settings.describe(kinds[field.name])}; {_shown(field.default)}"
+        told = f"{settings.describe(kinds[field.name])}; default {_shown(field.default)}"
         own = getattr(recipe, field.name)
         if own != field.default:
             told += f", in the recipe caption_contest {_shown(own)}"
@@ -66,7 +66,7 @@ def steps_help() -> str:
             if parameter.name == "encoder":
                 continue
             needed = parameter.default is inspect.Parameter.empty
-            default = "must be given" if needed else _shown(parameter.default)
+            default = "must be given" if needed else f"default {_shown(parameter.default)}"
             blocks.append(_entry(f"  -p {parameter.name}=…  ({default})", meanings.get(parameter.name, ""), indent=8))
     own = "a function of your own, marked with @clipdata.step; see the README"
     return "\n".join([*blocks, _entry("FILE.py:function", own)])
