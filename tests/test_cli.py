@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
-from pipelines.cli.app import main
+from pipelines.cli.app import VERBS, main
+from pipelines.cli.json_output import schema_of
+from tests.json_schemas import check_schema
 from tests.pictures import write_pictures
 from tests.tables import number_table
 from tests.tiny_models import tiny_encoder
@@ -50,6 +52,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return code, out, err
 
 
+def checked(verb: str, out: str) -> dict:
+    """What a verb printed, held to the schema that the verb gives."""
+    schema = next(schema_of(one.words, one.found) for one in VERBS if verb.startswith(one.words))
+    printed = json.loads(out, parse_constant=lambda word: pytest.fail(f"{verb} printed {word}"))
+    check_schema(printed, schema)
+    return printed
+
+
 def test_every_verb_alone_from_pictures_to_comparison(
     contest: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,11 +79,12 @@ def test_every_verb_alone_from_pictures_to_comparison(
         ["log", table],
         ["query", table, "SELECT count(*) AS n FROM dataset"],
         ["rejects", table],
+        ["export", table, "--out", contest / "shards", "--caption", "label"],
     ]
     for arguments in steps:
         code, out, err = run(capsys, *arguments, "--json")
         assert code == 0, (arguments, err)
-        assert json.loads(out)["schema_version"] == 1, arguments
+        checked(" ".join(map(str, arguments)), out)
     assert cd.open_table(table).count_rows("label_prob_2 IS NOT NULL") == 24
 
 
@@ -91,6 +102,7 @@ def test_the_whole_contest_in_one_command_and_again_with_nothing_to_do(
     assert code == 0
     assert again == out
     assert "nothing changed" in err
+    assert checked("run caption-contest", run(capsys, *command, "--json")[1])["changed"] is False
     assert cd.open_table(contest / "work" / "contest.lance").version == version
 
 
