@@ -71,7 +71,7 @@ def test_every_verb_alone_from_pictures_to_comparison(
         ["map", table, "choice-scores", "scores", "--model", model],
         ["map", table, "label-index", "label_ind", "-p", "choices=caption_choices"],
         ["map", table, "pick", "label_prob", "-p", "values=scores", "-p", "index=label_ind"],
-        ["train", table, "--model", model, "--out", contest / "run", "--where", "split = 'train'", "-s", "epochs=1"],
+        ["train", table, "--model", model, "--out", contest / "run", "--where", "split = 'train'", "-s", "steps=2"],
         ["map", table, "choice-scores", "scores_2", "--model", contest / "run"],
         ["map", table, "pick", "label_prob_2", "-p", "values=scores_2", "-p", "index=label_ind"],
         ["compare", table, "label_prob", "label_prob_2", "--where", "split = 'test'"],
@@ -92,7 +92,7 @@ def test_the_whole_contest_in_one_command_and_again_with_nothing_to_do(
     contest: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
-    command += ["--model", model, "--out", contest / "work", "--set", "epochs=2"]
+    command += ["--model", model, "--out", contest / "work", "--set", "steps=2"]
     code, out, err = run(capsys, *command)
     assert code == 0, err
     assert "label_prob → label_prob_fine_tune" in out
@@ -111,7 +111,7 @@ def test_the_contest_trains_blocks_of_the_towers_from_the_pictures(
 ) -> None:
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
     code, _, err = run(
-        capsys, *command, "--model", model, "--out", contest / "work", "-s", "epochs=1", "-s", "train=last_blocks"
+        capsys, *command, "--model", model, "--out", contest / "work", "-s", "steps=2", "-s", "train=last_blocks"
     )
     assert code == 0, err
     assert "image_trunk" not in cd.open_table(contest / "work" / "contest.lance").schema.names
@@ -123,7 +123,7 @@ def test_a_split_is_made_when_there_is_none_and_keeps_pictures_and_captions_toge
     plain = pq.read_table(contest / "meta.parquet").drop_columns(["split"])
     pq.write_table(plain, contest / "meta.parquet")
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
-    code, _, err = run(capsys, *command, "--model", model, "--out", contest / "work", "-s", "epochs=1")
+    code, _, err = run(capsys, *command, "--model", model, "--out", contest / "work", "-s", "steps=2")
     assert code == 0, err
     assert "the metadata has no split" in err
     rows = cd.open_table(contest / "work" / "contest.lance").to_table(["path", "split"]).to_pylist()
