@@ -51,22 +51,23 @@ class Mapped:
         """Hold the map to a bound on its failures; returns itself when it is met.
 
         Args:
-            max_failed: most rows that may fail, as a whole number, or as a share of those computed, from 0.0 to 1.0.
-                None bears all failures, unless no row of the table has a value then.
+            max_failed: most rows without a value because the step failed, in this run or before: a whole number, or a
+                share, from 0.0 to 1.0, of the rows that were tried. None bears all, unless no row has a value.
 
         Raises:
             TooManyRejectsError: more rows failed. What was computed is committed all the same.
         """
+        num_failed = self.num_failed + self.failed_before
+        num_tried = self.num_filled + num_failed
         if max_failed is None:
-            without = self.num_failed + self.failed_before + self.waiting
-            broken, bound = bool(without) and not self.num_filled, "no row of the table has a value"
+            broken, bound = bool(num_failed + self.waiting) and not self.num_filled, "no row of the table has a value"
         else:
-            most = max_failed * self.computed if isinstance(max_failed, float) else max_failed
-            broken, bound = self.num_failed > most, f"more than the {max_failed:,} allowed"
+            most = max_failed * num_tried if isinstance(max_failed, float) else max_failed
+            broken, bound = num_failed > most, f"more than the {max_failed:,} allowed"
         if broken:
             reasons = "".join(f"; {count:,} × {reason}" for reason, count in self.failed.items())
             raise TooManyRejectsError(
-                f"{self.column}: {self.num_failed:,} of {self.computed:,} rows failed, {bound}{reasons}",
+                f"{self.column}: {num_failed:,} of {num_tried:,} rows failed, {bound}{reasons}",
                 hint=self._why(),
             )
         return self

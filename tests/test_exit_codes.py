@@ -141,7 +141,7 @@ def test_a_step_that_breaks_is_the_persons_error_with_its_line(
         ("import sys\n\nsys.exit(3)\n", "asks to end the program when it is read (own.py, line 3)"),
         (
             "import clipdata as cd\n\n\n@cd.step\ndef f(x):\n    return 1\n",
-            "own.py (own.py, line 4): step f does not say",
+            "own.py (own.py, line 4): step f does",
         ),
         ("def f(:\n", "(own.py, line 1)"),
     ],
@@ -185,4 +185,4 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
 
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stderr.replace("next: ", "")[:5]) in ((0, ""), (0, "clipd"))
+    assert (done.returncode, "rror" in done.stderr) == (0, False)

@@ -33,7 +33,7 @@ from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.train import train
 from pipelines.cli.schemas import print_schemas
-from pipelines.cli.terminal import Terminal, close_stdout
+from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
 VERBS = (
     run_caption_contest,
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = _run(given, terminal)
         terminal.close()
-    except BrokenPipeError:  # as in `clipdata log … | head`: whoever reads has read enough
+    except ReaderGoneError:  # it has read enough
         close_stdout()
         return 0
     return code
@@ -117,7 +117,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         return _call(arguments, terminal)
     except (KeyboardInterrupt, typer.Abort):
         return terminal.fail("interrupted", INTERRUPTED, "interrupted", "the same command goes on where it stopped")
-    except BrokenPipeError:
+    except ReaderGoneError:
         raise
     except ClipdataError as error:
         return terminal.fail(error.name, error.exit_code, error.message, error.hint)

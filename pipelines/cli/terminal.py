@@ -23,6 +23,10 @@ from pipelines.cli.text_table import Layout, lay_out
 _PATIENCE_S = 1.0  # whoever waits longer is told what for
 
 
+class ReaderGoneError(Exception):
+    """Whoever read what is written has gone, as in `clipdata log … | head`."""
+
+
 class Terminal:
     """Where a command writes.
 
@@ -121,15 +125,18 @@ def _write(stream: TextIO, text: str) -> None:
     """Write text that may hold data, whatever the stream can show.
 
     Raises:
-        BrokenPipeError: whoever read it has gone.
+        ReaderGoneError: whoever read it has gone.
     """
     shown = printable(text, keep="\n\t")
     try:
-        stream.write(shown)
-    except UnicodeEncodeError:
-        encoding = stream.encoding or "ascii"
-        stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
+        try:
+            stream.write(shown)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
 
 
 def close_stdout() -> None:
