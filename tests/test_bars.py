@@ -12,6 +12,7 @@ import pytest
 
 import clipdata as cd
 from clipdata.bars import progress_bar
+from clipdata.progress import pace
 from tests.tables import number_table
 
 
@@ -97,6 +98,35 @@ def test_at_a_terminal_works_inside_another_and_names_are_shown_as_they_are(monk
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     for words in ("map [red]", "10/10", "5/5", "2 refused", "[bold]x.jpg"):
         assert words in shown
+
+
+def test_at_a_terminal_the_bar_is_there_before_the_first_of_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = TerminalScreen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+
+    with progress_bar().task("map \x1b]0;title\x07scores", 10, "images") as counter:
+        shown = screen.getvalue()
+        counter.refuse("truncated \x1b[31m")
+
+    assert "starting …" in shown
+    assert "0/10" in shown
+    assert "\x1b]0;" not in screen.getvalue()
+    assert "map \\x1b]0;title\\x07scores" in shown
+
+
+@pytest.mark.parametrize(
+    ("num", "seconds", "said"),
+    [
+        (12_000, 10, "1,200 images/s"),
+        (10, 4, "2.5 images/s"),
+        (10, 42, "4.2 s/image"),
+        (1, 90, "90.0 s/image"),
+        (0, 5, "no images yet"),
+    ],
+)
+def test_slow_work_is_told_in_seconds_for_each(num: int, seconds: float, said: str) -> None:
+    assert pace(num, "images", seconds) == said
 
 
 def test_a_verb_takes_the_public_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
 
@@ -44,6 +44,11 @@ def build_step(
         UsageError: the name or a parameter is unknown, or a model is missing.
     """
     if ":" in name:
+        if given or model:
+            raise UsageError(
+                f"{name} is a function of your own, which takes no {'-p' if given else '--model'}",
+                hint="write the values into the file: clipdata.step(functools.partial(function, key=value), …)",
+            )
         return _own_step(name)
     if name not in STEPS:
         near = difflib.get_close_matches(name, STEPS, n=2)
@@ -52,9 +57,11 @@ def build_step(
     import clipdata as cd
 
     class_name, takes_model = STEPS[name]
-    step_class: Callable[..., Step] = getattr(cd.steps, class_name)
+    step_class: type[Step] = getattr(cd.steps, class_name)
     parameters = _converted(step_class, given, name)
     if not takes_model:
+        if model:
+            raise UsageError(f"step {name} takes no model", hint="leave --model out")
         return step_class(**parameters)
     if model is None:
         raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
@@ -78,39 +85,27 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
-def _converted(step_class: Callable[..., Step], given: Mapping[str, str], name: str) -> dict[str, Any]:
+def _converted(step_class: type[Step], given: Mapping[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
+    from clipdata.training import settings
+
     signature = inspect.signature(step_class)
     known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
     problems = [f"{key!r} is unknown; known: {', '.join(known)}" for key in given if key not in known]
     missing = [n for n, p in known.items() if p.default is inspect.Parameter.empty and n not in given]
     problems += [f"{key!r} is missing: -p {key}=…" for key in missing]
     values: dict[str, Any] = {}
+    kinds = get_type_hints(step_class.__init__, localns={"Encoder": Any})  # which is imported for type checkers alone
     for key, text in given.items():
         if key not in known:
             continue
-        kind = str(known[key].annotation)
         try:
-            values[key] = _value(text, kind)
+            values[key] = settings.from_text(text, kinds[key])
         except ValueError:
-            problems.append(f"{key}={text!r} is no {kind}")
+            problems.append(f"{key} is {text!r}; expected {settings.describe(kinds[key])}")
     if problems:
         raise ConfigError(problems, what=f"step {name}")
     return values
-
-
-def _value(text: str, kind: str) -> Any:
-    if "bool" in kind:
-        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise ValueError(text)
-        return text.lower() in ("true", "yes", "1")
-    if "float" in kind:
-        return float(text)
-    if "int" in kind:
-        return int(text)
-    if "Sequence" in kind:
-        return [part.strip() for part in text.split(",")]
-    return text
 
 
 def _own_step(name: str) -> Step:

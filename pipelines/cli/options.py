@@ -132,13 +132,18 @@ def parse_pairs(pairs: Sequence[str] | None) -> dict[str, str]:
     """Read `key=value` words, of whatever option.
 
     Raises:
-        UsageError: a word has no "=".
+        UsageError: a word has no "=", or a key is given twice.
     """
     pairs = pairs or []
     broken = [pair for pair in pairs if "=" not in pair]
     if broken:
         raise UsageError(f"{broken[0]!r} has no value; expected key=value")
-    return dict(pair.split("=", 1) for pair in pairs)
+    read: dict[str, str] = {}
+    for key, value in (pair.split("=", 1) for pair in pairs):
+        if key in read:
+            raise UsageError(f"{key!r} is given twice, as {read[key]!r} and {value!r}; expected it once")
+        read[key] = value
+    return read
 
 
 def count_or_share(text: str | None, option: str) -> int | float | None:

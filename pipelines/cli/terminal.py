@@ -18,7 +18,6 @@ from clipdata.bars import ProgressBar
 from clipdata.printable import printable
 from clipdata.progress import Counter, Silent
 from pipelines.cli.json_output import SCHEMA_VERSION, encode
-from pipelines.cli.text_table import Layout, lay_out
 
 _PATIENCE_S = 1.0  # whoever waits longer is told what for
 
@@ -108,6 +107,8 @@ class Terminal:
         self, rows: Sequence[Sequence[str]], header: Sequence[str], *, full: bool = False, vertical: bool = False
     ) -> str:
         """Rows as text that fits this terminal; see `Layout`."""
+        from pipelines.cli.text_table import Layout, lay_out
+
         return lay_out(rows, header, Layout(width=_width(), full=full, vertical=vertical))
 
     def _has_news(self) -> None:

@@ -68,7 +68,7 @@ class Verb:
         function = self.function
         hints = get_type_hints(function, include_extras=True)
         hints.pop("return", None)
-        sets = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+        sets: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
         own = {
             name: _parameter(name, hints[name], parameter.default)
             for name, parameter in inspect.signature(function).parameters.items()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipdata.storage import redact
 from pipelines.cli.json_output import OBJECT, TEXT, WHOLE, counts, listed, record
 from pipelines.cli.options import Limit, ReadOptions, TableArgument, TableLayout
 from pipelines.cli.terminal import Terminal
@@ -93,7 +94,7 @@ def log(
     header = ["version", "when (UTC)", "verb", "rows", "touched", "parameters"]
     cells = [line.cells() for line in lines]
     text = terminal.table(cells, header, full=layout.full, vertical=layout.vertical)
-    terminal.result(text, {"table": table, "versions": [line.to_dict() for line in lines]})
+    terminal.result(text, {"table": redact(table), "versions": [line.to_dict() for line in lines]})
 
 
 def folded(entries: Sequence[Version]) -> list[Line]:
