@@ -34,7 +34,7 @@ def check_column_name(name: str, schema: pa.Schema | None = None) -> None:
     Raises:
         UsageError: says what is wrong with the name, and one that would do.
     """
-    problem = _problem_of(name)
+    problem = problem_of(name)
     if problem is None and schema is not None and name in schema.names:
         problem = "is the table's key, which identifies its rows" if name == key_of(schema) else None
     elif problem is None and schema is not None:
@@ -65,7 +65,8 @@ def quoted(name: str) -> str:
     return f"`{name}`"
 
 
-def _problem_of(name: object) -> str | None:
+def problem_of(name: object) -> str | None:
+    """What is wrong with a name, whatever columns stand beside it; None when a column may have it."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}; expected text"
     if not name.strip():

@@ -24,7 +24,7 @@ from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
 from clipdata.schema import require_columns
 from clipdata.storage import Storage, absolute, is_remote, join, redact
-from ingest.metadata.metadata_files import ParquetFiles
+from ingest.metadata.metadata_files import MetadataFiles
 from ingest.updating.source import source_storage
 from pipelines.stages import first_value, require_both_splits
 
@@ -172,7 +172,7 @@ class _Pipeline:
         given = self.settings
         metadata = _sources(given)[1]
         reached = source_storage(given.storage, anonymous=given.anonymous)
-        columns = ParquetFiles(metadata, required=None, storage=reached).schema()
+        columns = MetadataFiles(metadata, required=None, storage=reached).schema()
         hint = "name the columns: --filename, --choices, --label"
         needed = [given.filename, given.choices, given.label]
         require_columns(columns, needed, verb="caption-contest", where=redact(metadata), hint=hint)

@@ -16,7 +16,7 @@ from pipelines.cli.app import VERBS, app, main
 # Arguments of Python that the command line has in other words, or can have in none.
 ELSEWHERE = {
     "table", "progress", "storage", "step", "column", "encoder", "config",  # objects, made from words
-    "batch_rows", "engine",  # how the work is done, not what comes of it
+    "batch_rows", "engine", "version",  # how the work is done, not what comes of it
     "resume",  # False only refuses what --overwrite discards
     "table_before", "models",  # --table-before, --version-before; --model-before, --model-after
     "where", "images", "parquet", "captions", "urls", "shards", "lists", "out", "options", "rules", "num_rows_shown",
@@ -28,6 +28,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "ingest class-list": ingest.from_class_list,
     "ingest captions": ingest.from_captions,
     "ingest urls": ingest.from_urls,
+    "ingest shards": ingest.from_shards,
+    "ingest lance": ingest.from_lance,
     "merge": ingest.merge_report,
     "export": ingest.export_shards,
     "map": cd.map_column,

@@ -14,6 +14,7 @@ from clipdata import schema as schemas
 from clipdata.arguments import check_condition, check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
+from clipdata.lance_io import blobs
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lineage import Lineage
@@ -166,7 +167,7 @@ class Table(NotebookTable):
         self._check_readable(columns)
         self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
         with translated(self.uri, "reading"):
-            return self.dataset.take(check_offsets(offsets, self.num_rows, "take"), columns=list(columns))
+            return blobs.take(self.dataset, check_offsets(offsets, self.num_rows, "take"), columns)
 
     def require(self, columns: Sequence[str], *, verb: str, hint: str | None = None) -> None:
         """Check that columns exist; see `clipdata.schema.require_columns`."""

@@ -27,8 +27,8 @@ from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
 from ingest.merging.matching import match, names_of
 from ingest.metadata.metadata_files import ROW_KEY
+from ingest.updating.batches import UNIT_BYTES, UNIT_ROWS
 from ingest.updating.digests import all_numbered, row_digests
-from ingest.updating.reading_ahead import UNIT_BYTES, UNIT_ROWS
 from ingest.updating.rejects import Rejects
 from ingest.updating.source import Reject
 
@@ -142,11 +142,11 @@ def merge_report(
     first_version = table.version
     table.move_to(rows.add_columns(table, list(plan.schema)[1:]))
     written = _write(table, plan, progress or Silent())
-    rejects = Rejects(table)
+    rejects = Rejects(table.uri, table.storage)
     unmatched_metadata = [str(key) for key in plan.matches.unmatched_metadata.to_pylist()]
     for key, count in Tally(unmatched_metadata).items():
-        rejects.add(Reject(f"metadata:{key}", "", "no_image", f"{count} metadata rows name {on} {key!r}"))
-    rejects.flush()
+        rejects.add(Reject(f"metadata:{key}", "", "no_image", f"{count} metadata rows name {on} {key!r}"), "merge")
+    rejects.settle(lambda _, scope: scope != "merge")
     table.move_to(table.latest())
     if written.any:
         counts = {"inserted": written.inserted, "updated": written.updated, "deleted": written.deleted}

@@ -23,7 +23,8 @@ from clipdata.schema import IMAGE_FIELDS, image_schema, require_columns
 from clipdata.storage import Storage, redact
 from ingest.metadata.list_file import ListFile, Row
 from ingest.pictures.image_rows import image_record
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batch_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject
 from ingest.web.download_rules import DownloadRules, Refused
@@ -66,7 +67,7 @@ class UrlList:
     """
 
     kind = "urls"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
     key = "path"
 
     def __init__(
@@ -82,7 +83,9 @@ class UrlList:
         storage: Storage | None = None,
     ) -> None:
         self.list = ListFile(where, file_format=file_format, encoding=encoding, storage=storage)
-        self.origin = self.owner = redact(self.list.where)
+        self.origin = redact(self.list.where)
+        self.owner: str | None = self.origin
+        self.place: Literal["uri", "source"] = "source"
         self.rules = rules or DownloadRules()
         fields = {column.name: column.type for column in self.list.fields()}
         self._url, self._caption, self._filename = self._choose_columns(
@@ -94,6 +97,19 @@ class UrlList:
     def schema(self) -> pa.Schema:
         """The contract's image row, and the list's own columns."""
         return image_schema(self._extra)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What refuses rows."""
+        return {"rules": repr(self.rules)}
+
+    def covers(self, where: str) -> bool:
+        """Whether a row that came from there is of this list."""
+        return where == self.owner
+
+    def notes(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
     def items(self) -> Iterator[Item]:
         """Rows of the list, in its order."""

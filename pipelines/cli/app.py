@@ -21,6 +21,7 @@ from pipelines.cli.commands.export import export
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
 from pipelines.cli.commands.ingest_images import ingest_images
+from pipelines.cli.commands.ingest_lance import ingest_lance
 from pipelines.cli.commands.ingest_parquet import ingest_parquet
 from pipelines.cli.commands.ingest_shards import ingest_shards
 from pipelines.cli.commands.ingest_urls import ingest_urls
@@ -43,6 +44,7 @@ VERBS = (
     ingest_captions,
     ingest_urls,
     ingest_shards,
+    ingest_lance,
     merge,
     map_,
     train,

@@ -30,6 +30,11 @@ Model = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="key=value of the training config; repeatable.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
+]
+Encoding = Annotated[str, typer.Option(help="Of text files, such as gb18030, big5, utf-16.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most rows to show.")]
 _StorageOption = Annotated[
     list[str] | None,
@@ -95,16 +100,23 @@ class IngestOptions(StorageOptions):
     """Options of every `ingest …`. Each but the storage is an argument of the same name of the function behind."""
 
     into: Into
+    prefix: Annotated[str, typer.Option(help="Folder to put before every key, where another source has them.")] = ""
+    limit: Annotated[int | None, typer.Option(min=1, help="Take in the first so many only.")] = None
+    sample: Annotated[int | None, typer.Option(min=1, help="Take in so many only, the same ones every time.")] = None
+    seed: Annotated[int, typer.Option(help="Another seed samples others.")] = 0
+    dry_run: DryRun = False
     retry_rejects: Annotated[
         bool, typer.Option("--retry-rejects", help="Try again what was refused and has not changed.")
     ] = False
     max_rejects: Annotated[
-        int | None, typer.Option("--max-rejects", min=0, help="Exit with 6 when more rows are refused.")
+        str | None,
+        typer.Option("--max-rejects", help="Exit with 6 when more are refused: a number, or a share such as 0.1."),
     ] = None
 
     def arguments(self, terminal: Terminal) -> dict[str, Any]:
         """As the functions of `ingest` take them."""
         given = {name: value for name, value in vars(self).items() if name != "storage_option"}
+        given["max_rejects"] = count_or_share(self.max_rejects, "--max-rejects")
         return given | {"storage": self.storage, "progress": terminal}
 
 

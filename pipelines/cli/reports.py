@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clipdata import hints
 from clipdata.errors import TooManyRejectsError
-from pipelines.cli.json_output import ANYTHING, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, record
+from pipelines.cli.json_output import ANYTHING, FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.next_command import next_command
 from pipelines.cli.terminal import Terminal
 
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 WRITTEN = {"inserted": WHOLE, "updated": WHOLE, "deleted": WHOLE}
 INGESTED = record(
     table=TEXT,
-    version=WHOLE,
+    version=maybe(WHOLE),
     rows=WHOLE,
     listed=WHOLE,
     unchanged=WHOLE,
     read=WHOLE,
+    read_bytes=WHOLE,
     **WRITTEN,
     refused=counts(),
     refused_before=WHOLE,
+    num_vanished=WHOLE,
     vanished=listed(TEXT),
     notes=OBJECT,
+    dry_run=FLAG,
     seconds=NUMBER,
 )
 RUN = record(
@@ -56,6 +59,8 @@ def report_ingest(terminal: Terminal, done: Ingested, into: str) -> None:
             f"nothing that was read could be used: the table has no row of this source, of {done.listed:,} listed",
             hint=f"clipdata rejects {hints.typed(into)} lists the reasons",
         )
+    if done.dry_run:
+        return
     if done.num_refused:
         terminal.hint(f"clipdata rejects {hints.typed(into)}")
     else:

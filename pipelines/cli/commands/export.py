@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from clipdata.errors import TooManyRejectsError
-from pipelines.cli.json_output import TEXT, WHOLE, listed, record
-from pipelines.cli.options import TableArgument, VersionOptions, Where, names_in
+from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, record
+from pipelines.cli.options import DryRun, TableArgument, VersionOptions, Where, names_in
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -22,8 +22,10 @@ EXPORTED = record(
     num_without_caption=WHOLE,
     num_other_formats=WHOLE,
     num_without_image=WHOLE,
+    num_not_an_image=WHOLE,
     columns=listed(TEXT),
     left_out=listed(TEXT),
+    is_dry=FLAG,
 )
 
 
@@ -40,6 +42,7 @@ def export(
     ] = None,
     caption: Annotated[str | None, typer.Option(help="Column for the txt; caption or captions by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another export in that folder.")] = False,
+    dry_run: DryRun = False,
     store: VersionOptions,
 ) -> None:
     """Write rows as WebDataset tar shards, which open_clip streams and `ingest shards` takes in again."""
@@ -53,6 +56,7 @@ def export(
         columns=names_in(columns),
         caption=caption,
         overwrite=overwrite,
+        dry_run=dry_run,
         storage=store.storage,
         progress=terminal,
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import ImagesArgument, SourceOptions
+from pipelines.cli.options import FollowLinks, ImagesArgument, SourceOptions
 from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -21,9 +21,14 @@ def ingest_images(
         bool,
         typer.Option("--reference", help="Leave the bytes where they are, and read them whenever they are needed."),
     ] = False,
+    follow_links: FollowLinks = False,
+    suffixless: Annotated[bool, typer.Option("--suffixless", help="Look at files without a suffix, too.")] = False,
     shared: SourceOptions,
 ) -> None:
-    """Take in image files: JPEG, PNG, WebP, GIF, BMP, TIFF."""
+    """Take in image files: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, and HEIC with an extra."""
     import ingest
 
-    report_ingest(terminal, ingest.from_images(where, reference=reference, **shared.arguments(terminal)), shared.into)
+    done = ingest.from_images(
+        where, reference=reference, follow_links=follow_links, suffixless=suffixless, **shared.arguments(terminal)
+    )
+    report_ingest(terminal, done, shared.into)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipdata.errors import NotFoundError, SchemaError, UsageError
+from clipdata.errors import NotFoundError, UsageError
 from ingest.metadata.list_file import ListFile
 
 
@@ -84,9 +84,8 @@ def test_rows_with_too_few_or_too_many_fields_are_faults(tmp_path):
     assert [row.fault for row in rows] == ["1 fields; the header has 2", "", "3 fields; the header has 2"]
 
 
-def test_columns_of_one_name_are_an_error(tmp_path):
-    with pytest.raises(SchemaError, match="url more than once"):
-        ListFile(written(tmp_path, "a.csv", "url,text,url\n")).fields()
+def test_columns_of_one_name_are_told_apart(tmp_path):
+    assert values_of(written(tmp_path, "a.csv", "url,text,url\n1,2,3\n")) == [{"url": "1", "text": "2", "url_2": "3"}]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b'"unclosed'])
@@ -95,10 +94,22 @@ def test_a_file_without_a_header_is_an_error(tmp_path, content):
         ListFile(written(tmp_path, "a.csv", content)).fields()
 
 
-@pytest.mark.parametrize(("encoding", "text"), [("latin-1", "café"), ("gb18030", "连衣裙"), ("utf-16", "連衣裙")])
-def test_another_encoding_is_an_error_until_it_is_named(tmp_path, encoding, text):
+@pytest.mark.parametrize(
+    ("encoding", "guessed", "text"),
+    [
+        ("latin-1", "cp1252", "café"),
+        ("gb18030", "gb18030", "连衣裙"),
+        ("gbk", "gb18030", "猫在沙发上睡觉"),
+        ("big5", "big5", "貓在沙發上睡覺"),
+        ("shift_jis", "shift_jis", "ソファで眠る猫のいる部屋"),
+        ("euc-kr", "euc-kr", "소파에서 자는 고양이"),
+        ("utf-16", "utf-16", "連衣裙"),
+        ("utf-16-le", "utf-16-le", "plain"),
+    ],
+)
+def test_another_encoding_is_an_error_that_names_it_until_it_is_named(tmp_path, encoding, guessed, text):
     where = written(tmp_path, "a.csv", f"text,url\n{text},u\n".encode(encoding))
-    with pytest.raises(UsageError, match=r"not utf-8-sig text[\s\S]*encoding="):
+    with pytest.raises(UsageError, match=rf"not utf-8 text[\s\S]*--encoding {guessed}"):
         values_of(where)
     assert values_of(where, encoding=encoding) == [{"text": text, "url": "u"}]
 
