@@ -7,16 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
-def pace(num: float, unit: str, seconds: float) -> str:
-    """How fast work goes, as people say it: `1,200 rows/s`, and of slow work `4.2 s/row`."""
-    if num <= 0 or seconds <= 0:
-        return f"no {unit} yet"
-    if num >= seconds:
-        rate = num / seconds
-        return f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s"
-    return f"{seconds / num:,.1f} s/{unit.removesuffix('s')}"
-
-
 class Counter(Protocol):
     """Counts one piece of long work."""
 
