@@ -59,7 +59,9 @@ VERBS = (
 
 INTERRUPTED = 130
 # Of typer's own errors only some have public names; their common class is among the parents of one that has.
-_WRONG_WORDS = next(parent for parent in typer.BadParameter.__mro__ if parent.__name__ == "ClickException")
+_WRONG_WORDS: type[Exception] = next(
+    parent for parent in typer.BadParameter.__mro__ if parent.__name__ == "ClickException"
+)
 _GROUPS = {
     "run": "Run a whole pipeline, or what of it is still to be done.",
     "ingest": "Bring a table up to date with images or metadata.",

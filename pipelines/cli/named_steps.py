@@ -57,16 +57,18 @@ def build_step(
     import clipdata as cd
 
     class_name, takes_model = STEPS[name]
-    step_class: type[Step] = getattr(cd.steps, class_name)
+    step_class: Any = getattr(cd.steps, class_name)
     parameters = _converted(step_class, given, name)
     if not takes_model:
         if model:
             raise UsageError(f"step {name} takes no model", hint="leave --model out")
-        return step_class(**parameters)
+        plain: Step = step_class(**parameters)
+        return plain
     if model is None:
         raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
     say(f"loading {model}")
-    return step_class(cd.load_encoder(model, device=device), **parameters)
+    built: Step = step_class(cd.load_encoder(model, device=device), **parameters)
+    return built
 
 
 def recipe_named(name: str) -> Callable[[], TrainConfig]:
@@ -85,7 +87,7 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
-def _converted(step_class: type[Step], given: Mapping[str, str], name: str) -> dict[str, Any]:
+def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
     from clipdata.training import settings
 

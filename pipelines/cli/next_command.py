@@ -130,4 +130,4 @@ class _Columns:
 
         kind = self.schema.field(name).type
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        return is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+        return bool(is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)))
