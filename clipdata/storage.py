@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import CredentialsError, UsageError
+from clipdata.redaction import redact as redact
 
 if TYPE_CHECKING:
     import fsspec
@@ -44,13 +45,6 @@ _S3_CONNECTIONS = 64
 _CANONICAL = {"gcs": "gs", "s3a": "s3"}  # spellings that Lance and DataChain do not know
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_URL_USERINFO = re.compile(r"(://)[^/\s]+@")
-_URL_SECRET_QUERY = re.compile(
-    r"(?i)((?:[?&;]|%3f|%26)"  # the last two are those of a URL inside a URL
-    r"(?:sig|auth|jwt|hmac|policy|q-ak|[\w-]*(?:signature|token|key|secret|password|credential|accesskeyid|accessid)"
-    r"|x-(?:amz|goog|oss|cos)-(?!process)[\w-]*)(?:=|%3d))(?:(?!%26)[^&\s])+"
-)
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s,'\"]+")
 
 
 def scheme(uri: str | os.PathLike[str]) -> str:
@@ -76,11 +70,6 @@ def absolute(uri: str | os.PathLike[str]) -> str:
         written, _, rest = text.partition("://")
         return f"{_CANONICAL.get(written.lower(), written.lower())}://{rest}".rstrip("/")
     return str(Path(text.removeprefix("file://")).expanduser().absolute())
-
-
-def redact(text: str) -> str:
-    """Mask credentials inside URLs and headers: user info, signatures, tokens."""
-    return _BEARER.sub(r"\1***", _URL_SECRET_QUERY.sub(r"\1***", _URL_USERINFO.sub(r"\1***@", text)))
 
 
 @dataclass(frozen=True, repr=False)

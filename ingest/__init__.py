@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ingest.chains import from_chain
-from ingest.merging.merged_table import Merged, merge, merge_report
+from ingest.merging.merged_table import merge, merge_report
+from ingest.merging.outcome import Merged
 from ingest.pictures.caption_files import from_captions
 from ingest.pictures.class_lists import from_class_list
 from ingest.pictures.embedded_images import from_parquet

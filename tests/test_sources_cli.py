@@ -69,7 +69,8 @@ def test_urls_of_this_machine_are_refused_unless_allowed(tmp_path: Path, capsys:
 def test_urls_take_an_encoding_and_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list.csv").write_bytes("text,url\n黄色连衣裙,http://127.0.0.2:9/x.jpg\n".encode("gb18030"))
     limits = ["--per-host", 1, "--delay", 0.5, "--deadline", 2, "--max-bytes", 1000, "--retries", 0, "--in-flight", 3]
-    command = ["ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance", "--allow-private", *limits]
+    limits += ["--allow-private", "127.0.0.2"]
+    command = ["ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance", *limits]
     found = done(capsys, *command, "--encoding", "gb18030", expected=6)
     assert found["refused"] == {"connection": 1}
     assert main([str(word) for word in command]) == 2

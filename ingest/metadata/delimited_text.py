@@ -74,17 +74,18 @@ def blocks(stream: TextBlocks, delimiter: str, names: Sequence[str]) -> Iterator
     Raises:
         FileFault: see `records`.
     """
-    while block := stream.block() or stream.readline():
-        if isinstance(block, str):  # a line that is longer than a block
-            raise _endless(stream.num_lines)
-        stop = _regular_part(block, delimiter)
+    while True:
+        block = stream.block()
+        if not block and stream.is_done:
+            return
+        stop = _regular_part(block, delimiter) if block else 0  # a line may be longer than a block
         batch = _parsed(block[:stop], delimiter, names) if stop else None
         if batch is not None:
             stream.skip(stop, block.count(b"\n", 0, stop) + (not block[:stop].endswith(b"\n")))
             if batch.num_rows:
                 yield batch
             continue
-        yield from _slowly(stream, len(block), delimiter, names)
+        yield from _slowly(stream, max(len(block), 1), delimiter, names)
 
 
 def _slowly(

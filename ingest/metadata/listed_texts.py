@@ -27,21 +27,29 @@ def list_in(text: str) -> list[str] | None:
     text = text.strip()
     if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))) or len(text) > _MAX_CHARS:
         return None
-    if _NUMPY_TEXTS.fullmatch(text):  # Python takes texts side by side for one
-        return [str(ast.literal_eval(one)) for one in re.findall(_ONE, text, re.DOTALL)]
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, _numpy_texts, ast.literal_eval):
         try:
-            found = read(text)
+            return _as_texts(read(text), text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        return _as_texts(found)
     return text[1:-1].split() if _NUMPY_NUMBERS.fullmatch(text) else None
 
 
-def _as_texts(found: Any) -> list[str] | None:
+def _numpy_texts(text: str) -> list[str]:
+    """Texts side by side, which Python would take for one."""
+    if not _NUMPY_TEXTS.fullmatch(text):
+        raise ValueError("no array of texts")
+    return [ast.literal_eval(one) for one in re.findall(_ONE, text, re.DOTALL)]
+
+
+def _as_texts(found: Any, text: str) -> list[str] | None:
     if not isinstance(found, list | tuple) or any(isinstance(one, list | tuple | dict | set) for one in found):
         return None
-    return [one if isinstance(one, str) else json.dumps(one) for one in found if one is not None]
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in found if one is not None]
+    is_unicode = not any("\ud800" <= letter <= "\udfff" for one in texts for letter in one)
+    # Two texts side by side are one to Python; where there are others too, nobody knows what was meant.
+    each_once = len(re.findall(_ONE, text, re.DOTALL)) == sum(isinstance(one, str) for one in found)
+    return texts if is_unicode and each_once else None
 
 
 class ListColumns:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipdata.errors import CredentialsError, NotFoundError
@@ -23,6 +24,7 @@ from ingest.updating.source import BrokenFile, Item, Refuse, Reject
 
 BATCH_BYTES = 16 << 20
 MAX_BATCH_ROWS = 4096
+_LONG_BYTES = 64 << 10
 _BUFFER_BYTES = 1 << 20  # of one column; without it a whole row group would be held
 
 
@@ -102,9 +104,17 @@ class RowFiles:
             names = class_names.of(self._schema_again(item))
             fs, path = self.storage.filesystem(item.where)
             with fs.open(path, "rb") as opened:
-                file = pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES)
-                for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
-                    yield class_names.added(batch, names)
+                about = pq.read_metadata(opened)
+                file = pq.ParquetFile(
+                    opened,
+                    metadata=about,
+                    buffer_size=_BUFFER_BYTES,
+                    read_dictionary=_repeating(about),
+                    page_checksum_verification=True,
+                )
+                for batch in file.iter_batches(batch_size=_rows_at_once(about)):
+                    for part in _unfolding(batch):
+                        yield class_names.added(part, names)
             return
         for found in rows.batches():
             if isinstance(found, Row):
@@ -173,6 +183,39 @@ def _what_of(error: OSError, before: str) -> tuple[str, str]:
     """A local file that cannot be read; Arrow tells damaged pages as OSErrors without a number."""
     reason = "unreadable" if error.errno is not None else "corrupt"
     return reason, f"{before}{redact(' '.join(str(error).split())[:300])}"
+
+
+def _repeating(about: pq.FileMetaData) -> list[str]:
+    """Columns of texts or bytes that store a long value once, however many rows have it: read as they are stored."""
+    found: dict[str, None] = {}
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            long = column.total_uncompressed_size > _LONG_BYTES
+            if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page and long:
+                found[column.path_in_schema] = None
+    return list(found)
+
+
+def _unfolding(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Parts of a batch that stay bounded when every row has its own copy of a value that is stored once."""
+    row_bytes = sum(_longest(column) for column in batch.columns)
+    at_once = max(BATCH_BYTES // max(row_bytes, 1), 1)
+    for start in range(0, batch.num_rows, at_once):
+        yield batch.slice(start, at_once)
+
+
+def _longest(values: pa.Array) -> int:
+    """The most bytes that a row's values of a dictionary may take; 0 where there is none."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0) if len(values.dictionary) else 0
+    if pa.types.is_struct(kind):
+        return sum(_longest(values.field(place)) for place in range(kind.num_fields))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _longest(values.values) * int(pc.max(pc.list_value_length(values)).as_py() or 0)
+    return 0
 
 
 def _rows_at_once(about: pq.FileMetaData) -> int:

@@ -14,7 +14,7 @@ from ingest.metadata.formats import FileFault
 
 MAX_LINE_CHARS = 1_000_000
 BLOCK_BYTES = 1 << 20
-_RAW_BYTES = 1 << 18
+RAW_BYTES = 1 << 18
 
 
 class Readable(Protocol):
@@ -68,6 +68,11 @@ class TextBlocks:
             return self._buffer[self._at :]
         return self._buffer[self._at : self._buffer.rfind(b"\n") + 1]
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the text is at its end."""
+        return self._ended and self._at == len(self._buffer)
+
     def skip(self, num_bytes: int, num_lines: int) -> None:
         """Go on behind bytes that `block` gave."""
         self._at += num_bytes
@@ -102,7 +107,7 @@ class TextBlocks:
     def _fill(self) -> bool:
         if self._ended:
             return False
-        raw = self._stream.read(_RAW_BYTES)
+        raw = self._stream.read(RAW_BYTES)
         try:
             if self._encoding == "utf-8-sig" and has_zeros(raw):
                 raise UnicodeDecodeError("utf-8", raw, 0, 1, "every second byte is zero")

@@ -137,8 +137,8 @@ def _found_delimiter(lines: Sequence[str], own: str, num_columns: int) -> str:
         return [len(record.values) for record in read if record.values is not None]
 
     found = {delimiter: counts(delimiter) for delimiter in dict.fromkeys((own, *DELIMITERS))}
-    if num_columns:
-        return max(found, key=lambda delimiter: found[delimiter].count(num_columns))
     if found[own] and found[own][0] > 1:
         return own
+    if num_columns:
+        return max(found, key=lambda delimiter: found[delimiter].count(num_columns))
     return max(found, key=lambda delimiter: len(found[delimiter]) if found[delimiter][:1] > [1] else 0)

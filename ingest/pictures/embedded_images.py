@@ -32,6 +32,7 @@ from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject, source_storage
 
 THREADS = 4
+_OWN = frozenset({*image_schema().names, "source"})
 
 
 class EmbeddedImages(MetadataFiles):
@@ -49,7 +50,6 @@ class EmbeddedImages(MetadataFiles):
 
     kind = "embedded images"
     key = "path"
-    taken = frozenset({*image_schema().names, "source"})
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class EmbeddedImages(MetadataFiles):
         super().__init__(where, required=None, storage=storage)
         self.limits = limits or images.ImageLimits()
         self._chosen = choose_column(self.files, image)
+        self.taken = _OWN - {self._chosen.name}
         self._image_schema: pa.Schema | None = None
         self._extras: dict[str, str] = {}
 
@@ -76,7 +77,7 @@ class EmbeddedImages(MetadataFiles):
             columns = self.merged().schema
             others = [column for column in columns if column.name != self._column]
             extras = extra_fields(columns.field(self._column).type)
-            taken = {*self.taken, *columns.names}
+            taken = {*_OWN, *columns.names}
             names = plain_names([(f"{self._column}_{field.name}", 0) for field in extras], taken=taken)
             self._extras = {new: field.name for new, field in zip(names.values(), extras, strict=True)}
             others += [field.with_name(new) for new, field in zip(names.values(), extras, strict=True)]
@@ -135,7 +136,7 @@ class EmbeddedImages(MetadataFiles):
         for field in self.schema():
             if field.name in said or field.name in extras:
                 arrays.append(said.get(field.name, extras.get(field.name)))
-            elif field.name in self.taken:
+            elif field.name in _OWN:
                 arrays.append(pa.array([record.get(field.name) for record in records], field.type))
             else:
                 arrays.append(widened.column(field.name).take(taken))
@@ -150,7 +151,8 @@ class EmbeddedImages(MetadataFiles):
             data = picture.data or read_beside(item.where, picture.path, self.files.storage, self.limits.max_bytes)
             record = image_record(Item(key, item.etag, len(data), item.where), data, self.limits)
         except ImageRefused as error:
-            return Reject(key, "" if error.reason == "missing" else item.etag, error.reason, error.detail)
+            is_elsewhere = picture.data is None and bool(picture.path)  # where it may appear without a change here
+            return Reject(key, "" if is_elsewhere else item.etag, error.reason, error.detail)
         return {**record, "filename": name or f"{place}.{record['format']}"}
 
     @property

@@ -2,13 +2,14 @@
 
 A file has many spellings: a suffix left out, `.JPG` for `.jpg`, an accent written as one sign or two, backslashes.
 Where exactly one file is left it is meant, and how it was found is counted; where several are, the name is ambiguous.
-Names of millions of files are kept as digests, 8 bytes each, and the files themselves on disk.
+Names of millions of files are kept as digests, 8 bytes each (folders 40), and the files themselves on disk.
 """
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
+from array import array
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
@@ -20,6 +21,7 @@ from ingest.pictures.image_reading import ImageItem
 from ingest.updating.spool import Spool
 
 NO_FILE, SEVERAL = -1, -2
+_DEPTH = 5  # of folders that are told apart
 # Which of two files of one stem is meant: the likelier suffix first.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -67,7 +69,8 @@ class NameIndex:
 
     Args:
         files: in the order in which they are numbered.
-        by_name: a name's last part is enough where no file has the whole of it.
+        by_name: a name's last part is enough where no file has the whole of it, and the folders of the two agree as
+            far as both say them.
     """
 
     def __init__(self, files: Iterable[ImageItem], *, by_name: bool) -> None:
@@ -77,12 +80,16 @@ class NameIndex:
         self.found_so: Tally[str] = Tally()
         self.first = ""
         self.folders: dict[str, bool] = {}  # at the top, and whether there are folders in them
+        parents = array("Q")
         for file in files:
             self.first = self.first or file.key
             self._files.append(file)
+            parents.extend(_ends_of(file.key))
             top, slash, rest = file.key.partition("/")
             if slash:
                 self.folders[top] = self.folders.get(top, False) or "/" in rest
+
+        self._parents = np.frombuffer(parents, np.uint64).reshape(-1, _DEPTH)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -103,10 +110,19 @@ class NameIndex:
             open_: list[int] = np.flatnonzero(found == NO_FILE).tolist()
             if not open_:
                 break
-            found[open_] = self._look_up(place, [spell(names[number]) for number in open_])
+            numbers = self._look_up(place, [spell(names[number]) for number in open_])
+            found[open_] = self._agreeing(numbers, [names[number] for number in open_])
             if said:
                 self.found_so[said] += int((found[open_] >= 0).sum())
         return found
+
+    def _agreeing(self, numbers: np.ndarray, names: list[str]) -> np.ndarray:
+        """Without the files that lie in other folders than the names say: `test/1.jpg` is not `train/1.jpg`."""
+        for place in np.flatnonzero(numbers >= 0):
+            said, has = _ends_of(names[place]), self._parents[numbers[place]].tolist()
+            if said[0] and has[0] and said[0] not in has and has[0] not in said:
+                numbers[place] = NO_FILE
+        return numbers
 
     def notes(self) -> dict[str, str]:
         """Names that were found in another way than as they are."""
@@ -133,6 +149,14 @@ class NameIndex:
             order = np.lexsort((told["rank"], told["digest"]))
             self._tables[form] = told["digest"][order], order
         return self._tables[form]
+
+
+def _ends_of(path: str) -> tuple[int, ...]:
+    """Digests of the folders of a path: of all, then of the last ones; 0 where there are no more."""
+    folders = _loose(path).split("/")[:-1]
+    ends = ["/".join(folders[start:]) for start in range(len(folders))]
+    digests = [_digest(end) for end in [*ends[:1], *reversed(ends[1:])]][:_DEPTH]
+    return (*digests, *(0 for _ in range(_DEPTH - len(digests))))
 
 
 def _rank(path: str) -> int:

@@ -27,12 +27,7 @@ def batch_of(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Reco
 
 
 def batches_of(
-    outcomes: Iterable[Mapping[str, Any] | Reject],
-    schema: pa.Schema,
-    refuse: Refuse,
-    *,
-    max_rows: int = BATCH_ROWS,
-    max_bytes: int = BATCH_BYTES,
+    outcomes: Iterable[Mapping[str, Any] | Reject], schema: pa.Schema, refuse: Refuse
 ) -> Iterator[pa.RecordBatch]:
     """Gather records into batches, bounded by rows and by bytes of their images; refusals go to `refuse`.
 
@@ -48,7 +43,7 @@ def batches_of(
                 continue
             records.append(outcome)
             size += len(outcome.get("image") or b"")
-            if len(records) >= max_rows or size >= max_bytes:
+            if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
                 yield batch_of(records, schema)
                 records, size = [], 0
     except (BrokenFile, ClipdataError):

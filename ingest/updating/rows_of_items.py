@@ -46,7 +46,9 @@ class RowsOfItems:
     def __init__(self, target: Target, source: RowSource, scope: str, sampling: Sampling) -> None:
         self.target, self.source, self.scope, self.sampling = target, source, scope, sampling
         self._start: Table | None = None if target.table is None else target.table.pinned()
-        self._known = KnownRows(self._rows_there(), self._is_own)
+        # Where no column says it, nobody can tell sources apart: a key is then a digest of what the row says.
+        self._tells_place = self._start is not None and source.place in self._start.schema.names
+        self._known = KnownRows(self._rows_there(), self._is_own if self._tells_place else lambda _: True)
 
     def plan(self, items: Iterator[Item], *, retry_rejects: bool) -> Plan:
         """Compare the listing with the rows."""
@@ -57,7 +59,7 @@ class RowsOfItems:
             None if retry_rejects else self.target.rejects,
             self._refuse,
         )
-        if self.sampling.is_whole:
+        if self.sampling.is_whole and self._tells_place:
             find_missing(plan, ((keys, places) for keys, _, places in self._rows_there()), self._is_own)
         return plan
 
@@ -89,7 +91,7 @@ class RowsOfItems:
         if self._start is None:
             return
         names = self._start.schema.names
-        place = str(self.source.place) if self.source.place in names else None
+        place = str(self.source.place) if self._tells_place else None
         columns = [self.target.key, *(name for name in ("etag", place) if name is not None and name in names)]
         for batch in self._start.scan(columns, batch_rows=_SCANNED_ROWS):
             nothing = [None] * batch.num_rows
@@ -117,7 +119,7 @@ class RowsOfItems:
         fresh = unit.take(pa.array(there))
         columns = [name for name in unit.schema.names if name in self._start.schema.names]
         image = image_column(unit.schema)
-        place = [str(self.source.place)] if self.source.place in self._start.schema.names else []
+        place = [str(self.source.place)] if self._tells_place else []
         wanted = list(dict.fromkeys([*(name for name in columns if name != image), *place]))
         old = self._start.take(row.places[there], wanted)
         aside = _OF_THE_FILE | ({"uri"} if self.source.place == "uri" else set())

@@ -101,7 +101,7 @@ def test_a_killed_ingest_downloads_only_what_was_not_committed(bucket: Bucket, t
     script = (
         "import ingest, ingest.pictures.image_files, ingest.updating.batches as batches, sys\n"
         "from clipdata.storage import Storage\n"
-        "ingest.pictures.image_files.BATCH_ROWS = batches.UNIT_ROWS = 40\n"
+        "batches.BATCH_ROWS = batches.UNIT_ROWS = 40\n"
         f"ingest.from_images({bucket.url('in')!r}, into={str(table)!r},"
         f" storage=Storage({bucket.storage.anonymous}, {dict(bucket.storage.options)!r}))"
     )

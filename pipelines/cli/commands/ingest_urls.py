@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import IngestOptions
+from pipelines.cli.options import Encoding, IngestOptions, names_in
 from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -21,7 +21,11 @@ def ingest_urls(
     caption: Annotated[str | None, typer.Option(help="Column of the captions; text or caption by default.")] = None,
     filename: Annotated[str | None, typer.Option(help="Column of the file names; filename by default.")] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="csv, tsv, jsonl or parquet.")] = None,
-    encoding: Annotated[str, typer.Option(help="Of a text file, such as gb18030.")] = "utf-8",
+    encoding: Encoding = "utf-8",
+    delimiter: Annotated[str | None, typer.Option(help="Of a text file, such as ';'.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of the columns of a file without a header: caption,url.")
+    ] = None,
     in_flight: Annotated[int | None, typer.Option(min=1, help="Requests at once; 64 by default.")] = None,
     per_host: Annotated[int | None, typer.Option(min=1, help="Requests at once to one host; 8.")] = None,
     delay: Annotated[float | None, typer.Option(min=0, help="Seconds between requests to one host; 0.")] = None,
@@ -29,8 +33,11 @@ def ingest_urls(
     retries: Annotated[int | None, typer.Option(min=0, help="Further tries after a passing fault; 2.")] = None,
     max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest download; 16777216.")] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Allow addresses of private networks and this machine.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            metavar="HOST", help="A private host, address or network that URLs may lead to; repeat for several."
+        ),
+    ] = None,
     ignore_opt_out: Annotated[
         bool, typer.Option("--ignore-opt-out", help="Take images whose owners opted out of AI training.")
     ] = False,
@@ -48,7 +55,7 @@ def ingest_urls(
         "max_bytes": max_bytes,
     }
     given = {name: limit for name, limit in limits.items() if limit is not None}
-    rules = ingest.DownloadRules(allow_private=allow_private, ignore_opt_out=ignore_opt_out, **given)  # type: ignore[arg-type]
+    rules = ingest.DownloadRules(allow_private=tuple(allow_private or ()), ignore_opt_out=ignore_opt_out, **given)  # type: ignore[arg-type]
     done = ingest.from_urls(
         file,
         url=url,
@@ -57,6 +64,8 @@ def ingest_urls(
         rules=rules,
         file_format=file_format,
         encoding=encoding,
+        delimiter=delimiter,
+        columns=names_in(columns) or (),
         **shared.arguments(terminal),
     )
     report_ingest(terminal, done, shared.into)
