@@ -73,6 +73,7 @@ def map_column(
     require_arguments(step, batch_rows, engine, progress)
     table = as_table(table)
     table.move_to(table.latest())
+    first_version = table.version
     _check(table, step, column)
     lineage = lineage_of(table, step)
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
@@ -80,9 +81,11 @@ def map_column(
     _settle(table, step, column, lineage, overwrite=overwrite)
     columns.require_same(table, table.dataset, column, inputs)
     job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
+    job.first_version = first_version
     job.run(retry_failed=retry_failed)
     computed, failed = job.counts()
     filled, waiting = job.tally()
+    failed_before = table.num_rows - filled - waiting - sum(failed.values())
     return Mapped(
         column=column,
         computed=computed,
@@ -92,6 +95,7 @@ def map_column(
         version=table.version,
         seconds=time.monotonic() - started,
         notes=job.notes,
+        failed_before=max(failed_before, 0),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
 
@@ -28,26 +28,14 @@ STEPS = {
 }
 
 
-def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
-    """Read `key=value` words.
-
-    Raises:
-        UsageError: a word has no "=".
-    """
-    broken = [pair for pair in pairs if "=" not in pair]
-    if broken:
-        raise UsageError(f"{broken[0]!r} has no value; expected key=value")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
 def build_step(
-    name: str, pairs: Sequence[str], *, model: str | None, device: str | None, say: Callable[[str], None]
+    name: str, given: Mapping[str, str], *, model: str | None, device: str | None, say: Callable[[str], None]
 ) -> Step:
-    """Make a step from its name and `key=value` parameters.
+    """Make a step from its name and its parameters as texts.
 
     Args:
         name: of `STEPS`, or `FILE.py:function` for a function marked with `clipdata.step`.
-        pairs: parameters.
+        given: parameters.
         model: for the steps that need one.
         device: for the model.
         say: told what is loaded.
@@ -56,6 +44,11 @@ def build_step(
         UsageError: the name or a parameter is unknown, or a model is missing.
     """
     if ":" in name:
+        if given or model:
+            raise UsageError(
+                f"{name} is a function of your own, which takes no {'-p' if given else '--model'}",
+                hint="write the values into the file: clipdata.step(functools.partial(function, key=value), …)",
+            )
         return _own_step(name)
     if name not in STEPS:
         near = difflib.get_close_matches(name, STEPS, n=2)
@@ -64,14 +57,18 @@ def build_step(
     import clipdata as cd
 
     class_name, takes_model = STEPS[name]
-    step_class: Callable[..., Step] = getattr(cd.steps, class_name)
-    parameters = _converted(step_class, parse_pairs(pairs), name)
+    step_class: Any = getattr(cd.steps, class_name)
+    parameters = _converted(step_class, given, name)
     if not takes_model:
-        return step_class(**parameters)
+        if model:
+            raise UsageError(f"step {name} takes no model", hint="leave --model out")
+        plain: Step = step_class(**parameters)
+        return plain
     if model is None:
         raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
     say(f"loading {model}")
-    return step_class(cd.load_encoder(model, device=device), **parameters)
+    built: Step = step_class(cd.load_encoder(model, device=device), **parameters)
+    return built
 
 
 def recipe_named(name: str) -> Callable[[], TrainConfig]:
@@ -90,44 +87,33 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
-def _converted(step_class: Callable[..., Step], given: dict[str, str], name: str) -> dict[str, Any]:
+def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
+    from clipdata.training import settings
+
     signature = inspect.signature(step_class)
     known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
     problems = [f"{key!r} is unknown; known: {', '.join(known)}" for key in given if key not in known]
     missing = [n for n, p in known.items() if p.default is inspect.Parameter.empty and n not in given]
     problems += [f"{key!r} is missing: -p {key}=…" for key in missing]
     values: dict[str, Any] = {}
+    kinds = get_type_hints(step_class.__init__, localns={"Encoder": Any})  # which is imported for type checkers alone
     for key, text in given.items():
         if key not in known:
             continue
-        kind = str(known[key].annotation)
         try:
-            values[key] = _value(text, kind)
+            values[key] = settings.from_text(text, kinds[key])
         except ValueError:
-            problems.append(f"{key}={text!r} is no {kind}")
+            problems.append(f"{key} is {text!r}; expected {settings.describe(kinds[key])}")
     if problems:
         raise ConfigError(problems, what=f"step {name}")
     return values
 
 
-def _value(text: str, kind: str) -> Any:
-    if "bool" in kind:
-        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise ValueError(text)
-        return text.lower() in ("true", "yes", "1")
-    if "float" in kind:
-        return float(text)
-    if "int" in kind:
-        return int(text)
-    if "Sequence" in kind:
-        return [part.strip() for part in text.split(",")]
-    return text
-
-
 def _own_step(name: str) -> Step:
     """Load a function of the user's own file."""
     from clipdata.steps.functions import FunctionStep
+    from clipdata.steps.own_errors import place_of, told
 
     file, _, function = name.rpartition(":")
     path = Path(file)
@@ -139,10 +125,12 @@ def _own_step(name: str) -> Step:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except ClipdataError:
-        raise
+    except ClipdataError as error:
+        raise UsageError(f"{file}{place_of(error)}: {error.message}", hint=error.hint) from error
+    except SystemExit as asked:
+        raise UsageError(f"{file} asks to end the program when it is read{place_of(asked)}") from asked
     except Exception as error:  # whatever the user's own file does when it is read
-        raise UsageError(f"{file} cannot be read as a module: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{file} cannot be read as a module: {told(error)}") from error
     found = getattr(module, function, None)
     if not isinstance(found, FunctionStep):
         steps = [n for n, value in vars(module).items() if isinstance(value, FunctionStep)]

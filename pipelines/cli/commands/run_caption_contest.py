@@ -1,4 +1,4 @@
-"""`clipdata run …`: whole pipelines."""
+"""`clipdata run caption-contest`: the whole contest, or what of it is still to be done."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ from typing import Annotated
 
 import typer
 
-from pipelines.options import Anonymous, AsJson, Device, Model, Quiet, Settings, StorageOptions, examples, storage_of
-from pipelines.terminal import Terminal
-
-app = typer.Typer(help="Run a whole pipeline, or what of it is still to be done.", no_args_is_help=True)
-
-
-@app.callback()
-def _pipelines() -> None:
-    """Keep the pipeline's name part of the command, also while there is one pipeline only."""
+from clipdata import hints
+from pipelines.cli.json_output import FLAG, TEXT, WHOLE, Schema, record
+from pipelines.cli.options import Device, Model, Settings, SourceStorageOptions, parse_pairs
+from pipelines.cli.reports import RUN
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
 
 
-@app.command(
-    name="caption-contest",
-    epilog=examples(
+def _found() -> Schema:
+    from clipdata.comparison import json_schema
+
+    return record(table=TEXT, version=WHOLE, run=RUN, comparison=json_schema(), changed=FLAG)
+
+
+@verb(
+    "run caption-contest",
+    found=_found,
+    examples=[
         "clipdata run caption-contest",
         "clipdata run caption-contest --images DIR_OR_URL --metadata FILE.parquet --model ViT-B-32/openai --out work/",
-    ),
+    ],
 )
-def caption_contest(
+def run_caption_contest(
+    terminal: Terminal,
+    *,
     images: Annotated[str | None, typer.Option(help="Pictures; the built-in sample by default.")] = None,
     metadata: Annotated[str | None, typer.Option(help="Parquet file with the questions.")] = None,
     model: Model = "starter",
@@ -37,19 +43,14 @@ def caption_contest(
     ] = "label",
     test_share: Annotated[float, typer.Option(help="Share to hold out when there is no split column.")] = 0.2,
     settings: Settings = None,
-    anonymous: Anonymous = False,
-    storage_option: StorageOptions = None,
     device: Device = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    store: SourceStorageOptions,
 ) -> None:
     """Score captions, fine-tune on the right ones, score again, and compare on held-out pictures."""
-    from pipelines.caption_contest import ContestSettings, run_caption_contest
-    from pipelines.named_steps import parse_pairs
+    from pipelines import caption_contest as contest
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    result = run_caption_contest(
-        ContestSettings(
+    result = contest.run_caption_contest(
+        contest.ContestSettings(
             images=images,
             metadata=metadata,
             model=model,
@@ -59,9 +60,9 @@ def caption_contest(
             choices=choices,
             label=label,
             test_share=test_share,
-            training=parse_pairs(settings or []),
-            anonymous=anonymous,
-            storage=storage_of(storage_option),
+            training=parse_pairs(settings),
+            anonymous=store.anonymous,
+            storage=store.storage,
             device=device,
         ),
         terminal,
@@ -69,4 +70,4 @@ def caption_contest(
     if not result.changed:
         terminal.say("nothing changed since the last run: the figures are those of the tables as they are")
     terminal.result(str(result.comparison), result.to_dict())
-    terminal.hint(f"clipdata log {result.table.uri}")
+    terminal.hint(hints.log(result.table.uri))
