@@ -16,6 +16,7 @@ from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
+from clipdata.lance_io.querying import ANSWER_BYTES, answer, check_query
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
 
@@ -215,15 +216,22 @@ class Table(NotebookTable):
         with translated(self.uri, "tagging"):
             with_retries(attempt)
 
-    def query(self, sql: str) -> pa.Table:
-        """Answer a SQL SELECT; the table is called `dataset`.
+    def query(self, sql: str, *, limit: int | None = None, max_bytes: int = ANSWER_BYTES) -> pa.Table:
+        """Answer one SQL SELECT (or WITH … SELECT); the table is called `dataset`, and nothing else is reached.
+
+        Args:
+            sql: the statement.
+            limit: stop reading the answer after this many rows.
+            max_bytes: most that the answer may take in memory.
 
         Raises:
+            UsageError: it is another statement, several, or its answer is too large to hold.
             SchemaError: the statement is not valid for this table.
         """
+        check_query(sql, limit, max_bytes)
         self._check_readable([])
         with translated(self.uri, "querying", said=[sql]):
-            return self.dataset.sql(sql).build().to_stream_reader().read_all()
+            return answer(self.dataset, sql, limit, max_bytes)
 
     def _hides_rows(self) -> bool:
         return not HIDDEN_COLUMNS.isdisjoint(self.schema.names)
