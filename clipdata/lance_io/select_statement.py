@@ -112,13 +112,11 @@ def _take_word(word: str, before: list[str], after: str, levels: list[_Level]) -
         raise _refusal("INTO writes its rows somewhere")
     if word in _WRITES and before[-1:] in (["("], [")"]) and after not in (")", ",", "."):
         raise _refusal(f"{word} writes")
-    if word in ("SELECT", "FROM") and level.is_empty or word == "SELECT":
+    if (word in ("SELECT", "FROM") and level.is_empty) or word == "SELECT":
         level.is_query = True
     if word in _AFTER_FROM or (word == "WITH" and level.is_empty):
         level.in_from = level.table_comes = False
-    elif word == "FROM" and level.is_query and not _is_distinct_from(before):
-        level.in_from = level.table_comes = True
-    elif word == "JOIN":
+    elif (word == "FROM" and level.is_query and not _is_distinct_from(before)) or word == "JOIN":
         level.in_from = level.table_comes = True
 
 
