@@ -16,6 +16,7 @@ import pyarrow as pa
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.history import Properties, commit
+from clipdata.lance_io.place import check_place
 from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.schema import align, key_of
 from clipdata.storage import Storage, absolute, redact
@@ -49,6 +50,7 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
 
     Raises:
         SchemaError: the schema declares no key, or the table that exists has another key.
+        UsageError: there is no table, but something else: a file, or a folder of other files.
     """
     import lance
 
@@ -60,6 +62,7 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
     def attempt() -> Table:
         with suppress(NotFoundError):
             return open_table(location, storage=settings)
+        check_place(location, settings)
         try:
             # Not `write_dataset(mode="create")`: of two at once, the second may overwrite the first and its rows.
             made = lance.LanceDataset.commit(
