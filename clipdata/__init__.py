@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from clipdata import telemetry
+
 __version__ = "0.1.0"
 
 # Public name → where it lives ("module:name", or a module).
@@ -40,6 +42,8 @@ _PUBLIC = {
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
+
+telemetry.turn_off()
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@
     jpeg.py png.py webp.py   headers and wholeness of the three formats that OpenCV decodes
     pillow.py       the rest, which Pillow decodes
     pixels.py       probe, decode, check
+    hushed.py       what decoders would say on the terminal
     batches.py      the images of a batch of rows: each distinct one decoded once, in threads
 
 All but batches.py are pure functions of the bytes they are given, safe in threads, and leave the interpreter lock to
