@@ -15,12 +15,15 @@
     ├── StepError                     1   a map step broke its contract
     └── ImageRefused                  1   one image cannot be used (jobs count it; it does not stop them)
 
-An error says what was found and what was expected; `hint` says what to type next. This module knows nothing else.
+An error says what was found and what was expected; `hint` says what to type next. Neither gives a terminal an order,
+whatever it quotes. This module knows nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from clipdata.printable import printable
 
 
 class ClipdataError(Exception):
@@ -35,9 +38,9 @@ class ClipdataError(Exception):
     name = "failed"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message, keep="\n")  # it quotes data, and ends on terminals and in logs
+        self.hint = printable(hint, keep="\n") if hint is not None else None
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clipdata.notebook import html_facts
+from clipdata.printable import printable
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,16 @@ class Mapped:
         return html_facts({**facts, **reasons, **self.notes}, title=f"map {self.column}")
 
     def __str__(self) -> str:
+        return "\n".join(map(printable, self._lines()))
+
+    def _lines(self) -> list[str]:
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
             kept = f"{self.kept:,} rows have their value{waiting}"
-            return f"{self.column}: nothing to compute, {kept} (version {self.version})"
+            return [f"{self.column}: nothing to compute, {kept} (version {self.version})"]
         rate = self.computed / self.seconds if self.seconds else 0.0
         text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
-        waiting = f"\n  {self.waiting:,} rows wait for an input that is null" if self.waiting else ""
-        failed = "".join(f"\n  no value for {count:,} rows: {reason}" for reason, count in self.failed.items())
-        notes = "".join(f"\n  {name}: {value}" for name, value in self.notes.items())
-        return f"{text} (version {self.version}){waiting}{failed}{notes}"
+        lines = [f"{text} (version {self.version})"]
+        lines += [f"  {self.waiting:,} rows wait for an input that is null"] if self.waiting else []
+        lines += [f"  no value for {count:,} rows: {reason}" for reason, count in self.failed.items()]
+        return lines + [f"  {name}: {value}" for name, value in self.notes.items()]
