@@ -164,7 +164,12 @@ def _properties_at(table: Table, version: int) -> Properties | None:
     return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
 
 
-def log(table: Table | str | os.PathLike[str], *, all: bool = False, storage: Storage | None = None) -> list[Version]:
+def log(
+    table: Table | str | os.PathLike[str],
+    *,
+    all: bool = False,  # noqa: A002 - the command line's word
+    storage: Storage | None = None,
+) -> list[Version]:
     """What was done to a table, oldest first: an entry for each call of a verb, and for each commit of other tools.
 
     Args:
