@@ -26,6 +26,8 @@ _PUBLIC = {
     "Stream": "clipdata.stream.dataset:Stream",
     "Table": "clipdata.lance_io.table:Table",
     "TrainConfig": "clipdata.training.config:TrainConfig",
+    "Cleaned": "clipdata.lance_io.cleaning:Cleaned",
+    "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
     "load_encoder": "clipdata.encoder.loading:load_encoder",
     "log": "clipdata.lance_io.history:log",
