@@ -7,6 +7,7 @@
     ├── NotFoundError                 3   a table, file, folder, version or model does not exist
     ├── CredentialsError              4   the store refused the keys, or found none
     ├── TransientError                5   the store or the network failed; the same command may work later
+    │   └── NoAnswerError                 nobody answered at all, for as long as one waits
     ├── ConcurrentChangeError         5   another writer changed what this one worked on; nothing false was written
     ├── TooManyRejectsError           6   more rows were refused than the limit allows
     ├── GateFailedError               7   a comparison missed the bound it was asked to hold
@@ -89,6 +90,10 @@ class TransientError(ClipdataError, ConnectionError):
 
     exit_code = 5
     name = "transient"
+
+
+class NoAnswerError(TransientError):
+    """A store gave no answer for as long as one waits for it, so nothing in this process asks it again."""
 
 
 class ConcurrentChangeError(ClipdataError):

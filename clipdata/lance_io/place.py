@@ -67,10 +67,10 @@ def _names_in_folder(folder: str) -> Iterator[str]:
 
 
 def _names_in_bucket(location: str, storage: Storage) -> Iterator[str]:
+    yield from (url[len(location) + 1 :] for url, _ in list_objects(storage, location))
     fs, path = storage.filesystem(location)
     if "/" in path and fs.isfile(path):
         yield path.rpartition("/")[2]
-    yield from (url[len(location) + 1 :] for url, _ in list_objects(storage, location))
 
 
 def _may_stay(name: str) -> bool:

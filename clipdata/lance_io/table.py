@@ -18,6 +18,7 @@ from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, check_query
 from clipdata.lineage import Lineage
+from clipdata.objects.answering import answered
 from clipdata.storage import Storage, absolute, is_remote, redact
 
 if TYPE_CHECKING:
@@ -313,14 +314,17 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
     def attempt() -> lance.LanceDataset:
         return lance.dataset(uri, version=version, storage_options=storage.lance_options(uri) or None)
 
+    def opened() -> lance.LanceDataset:
+        return answered(lambda: with_retries(attempt), storage, uri, "opening")
+
     if version is not None:
         try:
             with translated(uri, "opening"):
-                return with_retries(attempt)
+                return opened()
         except NotFoundError as error:
             newest = _open_dataset(uri, None, storage).version
             what, number = ("tag", ", a number") if isinstance(version, str) else ("version", "")
             found = f"there is no {what} {version!r} of {redact(uri)}; the newest is version {newest}{number}"
             raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
-        return with_retries(attempt)
+        return opened()
