@@ -1,8 +1,10 @@
 """The same training on a GPU: autocast, the gradient scaler, and going on."""
 
+import numpy as np
 import pytest
 import torch
 
+from clipdata import map_column, steps
 from clipdata.encoder import export, load_encoder
 from clipdata.training import checkpoints
 from clipdata.training.config import TrainConfig
@@ -50,3 +52,17 @@ def test_workers_feed_a_gpu(tmp_path, encoder, num_workers):
     run = train(table, encoder, TrainConfig(epochs=2, batch_size=8, num_workers=num_workers), out=tmp_path / "run")
 
     assert len(run.metrics) == 10
+
+
+def test_scores_and_embeddings_of_a_gpu_are_those_of_a_processor(tmp_path, encoder):
+    table = contest_table(tmp_path, 40)
+    on_processor = load_encoder(tmp_path / "model", device="cpu")
+    for name, made in (("gpu", encoder), ("cpu", on_processor)):
+        map_column(table, steps.ChoiceScores(made), f"scores_{name}")
+        map_column(table, steps.ImageTrunk(made), f"trunk_{name}")
+
+    found = table.latest().to_table(["scores_gpu", "scores_cpu", "trunk_gpu", "trunk_cpu"])
+
+    for name in ("scores", "trunk"):
+        gpu, cpu = (np.array(found.column(f"{name}_{device}").to_pylist()) for device in ("gpu", "cpu"))
+        np.testing.assert_allclose(gpu, cpu, atol=1e-4)
