@@ -12,11 +12,12 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from clipdata.answering import answered, guard
 from clipdata.errors import CredentialsError, UsageError
 from clipdata.redaction import redact as redact
 
@@ -44,6 +45,7 @@ _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "az": "az", "abfs"
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _S3_CONNECTIONS = 64
 _CANONICAL = {"gcs": "gs", "s3a": "s3"}  # spellings that Lance and DataChain do not know
+T = TypeVar("T")
 CONNECT_TIMEOUT_S = 30.0
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -122,16 +124,23 @@ class Storage:
         """The same settings without `anonymous`: what a table is written with when only its source is public."""
         return Storage(anonymous=self.anonymous and "endpoint" in self.options, options=self.options)
 
-    @property
-    def connect_timeout_s(self) -> float:
-        """How long to wait for the first answer of a store."""
-        return _seconds(self.options.get("connect_timeout", "")) or CONNECT_TIMEOUT_S
+    def answered(self, ask: Callable[[], T], uri: str, doing: str) -> T:
+        """Make a first request: a local one just so, one to a store no longer than `connect_timeout` allows.
 
-    def endpoint_of(self, uri: str | os.PathLike[str]) -> str:
-        """The service that a location is on, for people."""
+        Args:
+            ask: the request.
+            uri: of what is asked for.
+            doing: what is done, as in "opening gs://bucket/table".
+
+        Raises:
+            NoAnswerError: no answer came in time; it names the endpoint and what to check.
+        """
+        if not is_remote(uri):
+            return ask()
         account = self.options.get("account_name", "the account")
         usual = {"gs": "https://storage.googleapis.com", "s3": "Amazon S3", "az": f"{account}.blob.core.windows.net"}
-        return redact(self.options.get("endpoint") or usual.get(scheme(uri), os.fspath(uri)))
+        place = redact(self.options.get("endpoint") or usual.get(scheme(uri), uri))
+        return answered(ask, doing, place, _seconds(self.options.get("connect_timeout", "")) or CONNECT_TIMEOUT_S)
 
     def passthrough(self, library: str) -> dict[str, str]:
         """Keys meant for one library only, without their prefix."""
@@ -162,7 +171,10 @@ class Storage:
                 text.partition("://")[0] if is_remote(text) else "file"
             )
             keywords = kind_of_fs._get_kwargs_from_urls(text) | keywords | self.passthrough("fsspec")
-            return kind_of_fs(**keywords), kind_of_fs._strip_protocol(text)
+            filesystem = kind_of_fs(**keywords)
+            if kind in ("gs", "s3", "az"):
+                guard(filesystem, lambda ask: self.answered(ask, text, f"reaching {redact(text)}"))
+            return filesystem, kind_of_fs._strip_protocol(text)
         except (ImportError, ValueError) as error:
             extra = {"gs": "gcs", "s3": "s3", "az": "azure"}.get(kind)
             hint = f"pip install 'clipdata[{extra}]'" if extra else "use a local path, gs://, s3:// or az://"

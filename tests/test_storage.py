@@ -16,7 +16,12 @@ from clipdata.storage import OPTION_WORDS, SECRET_WORDS, Storage, absolute, is_r
 
 SECRET = "hunter2-do-not-show"
 ALL_WORDS = {word: SECRET if word in SECRET_WORDS else "value" for word in OPTION_WORDS}
-ALL_WORDS |= {"endpoint": f"http://user:{SECRET}@127.0.0.1:9/", "timeout": "30s", "fsspec.password": SECRET}
+ALL_WORDS |= {
+    "endpoint": f"http://user:{SECRET}@127.0.0.1:9/",
+    "timeout": "30s",
+    "connect_timeout": "30s",
+    "fsspec.password": SECRET,
+}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ tried = []
 WATCHED = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen")
 
 def watch(event, given):
+    if "ldconfig" in repr(given):  # how ctypes finds a library
+        return
     if event in WATCHED and not (event == "socket.connect" and given[0].family == socket.AF_UNIX):
         tried.append(f"{event} {given!r}")
 

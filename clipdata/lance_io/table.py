@@ -19,7 +19,6 @@ from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, check_query
 from clipdata.lineage import Lineage
-from clipdata.objects.answering import answered
 from clipdata.storage import Storage, absolute, is_remote, redact
 
 if TYPE_CHECKING:
@@ -316,7 +315,7 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
         return lance.dataset(uri, version=version, storage_options=storage.lance_options(uri) or None)
 
     def opened() -> lance.LanceDataset:
-        return answered(lambda: with_retries(attempt), storage, uri, "opening")
+        return storage.answered(lambda: with_retries(attempt), uri, f"opening {redact(uri)}")
 
     if version is not None:
         try:

@@ -74,6 +74,8 @@ def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> Cli
     Args:
         doing: what was being done to what, as in "listing gs://bucket/images".
     """
+    if isinstance(error, ClipdataError):
+        return error
     verdict, said = verdict_on(error), words_of(error, storage)
     if verdict == "missing":
         return NotFoundError(f"{doing}: there is nothing ({said})", hint="check the bucket's name and the path")

@@ -31,6 +31,7 @@ for ask in (
     lambda: open_table(place, storage=storage),
     lambda: create_table(place, pa.schema([key_field("path")]), storage=storage),
     lambda: next(list_objects(storage, place)),
+    lambda: storage.filesystem(f"{place}/meta.parquet")[0].open("bucket/images/meta.parquet").read(),
 ):
     try:
         ask()
@@ -63,19 +64,23 @@ def test_a_store_that_does_not_answer_is_given_up_in_time(scheme: str, accepts: 
         run = [sys.executable, "-c", ASK, scheme, endpoint, "300ms"]
         done = subprocess.run(run, capture_output=True, text=True, timeout=100, check=False)
 
-    place = f"{scheme}://bucket/images"
-    silence = f"{place}: {endpoint} gave no answer in 0.3 s"
-    assert done.stdout.splitlines() == [f"5 opening {silence}", f"5 opening {silence}", f"5 listing {silence}"]
+    place, silence = f"{scheme}://bucket/images", f"{endpoint} gave no answer in 0.3 s"
+    assert done.stdout.splitlines() == [
+        f"5 opening {place}: {silence}",
+        f"5 opening {place}: {silence}",
+        f"5 reaching {place}: {silence}",
+        f"5 reaching {place}: {silence}",
+    ]
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_who_waits_is_told_for_whom(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clipdata.objects import answering
+    from clipdata import answering
     from clipdata.storage import Storage
 
     monkeypatch.setattr(answering, "SAID_AFTER_S", 0.01)
     storage = Storage(anonymous=True, options={"endpoint": "http://127.0.0.1:9"})
 
-    assert answering.answered(lambda: time.sleep(0.1) or "answer", storage, "gs://bucket/x", "opening") == "answer"
+    assert storage.answered(lambda: time.sleep(0.1) or "answer", "gs://bucket/x", "opening") == "answer"
 
     assert caplog.messages == ["connecting to http://127.0.0.1:9 … (giving up after 30 s)"]
