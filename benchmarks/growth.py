@@ -10,6 +10,7 @@ that are given by default, a million images are merged with a million rows.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import multiprocessing
 import os
@@ -33,6 +34,8 @@ PROMISED_PEAK_MIB = 1.5e9 / 2**20
 VERBS = {
     "ingest images": "ingest.from_images('img', into='i.lance')",
     "ingest parquet": "ingest.from_parquet('meta.parquet', into='m.lance')",
+    "ingest csv": "ingest.from_parquet('meta.csv', into='s.lance', lists=['caption_choices'])",
+    "ingest csv again": "ingest.from_parquet('meta.csv', into='s.lance', lists=['caption_choices'])",
     "merge": "ingest.merge('i.lance', 'm.lance', into='c.lance')",
     "map": "cd.map_column(cd.open_table('c.lance'), cd.steps.LabelIndex('label'), 'label_ind')",
     "ingest images again": "ingest.from_images('img', into='i.lance')",
@@ -61,7 +64,7 @@ class Cost:
 
 
 def make_input(folder: Path, num_images: int, num_rows: int) -> None:
-    """Images in folders of a thousand, and a parquet file of questions about them, in no order."""
+    """Images in folders of a thousand, and questions about them in no order, as parquet and as CSV."""
     chance = np.random.default_rng(0)
     names = [f"p{number:07d}.jpg" for number in range(num_images)]
     for number, name in enumerate(names):
@@ -76,6 +79,8 @@ def make_input(folder: Path, num_images: int, num_rows: int) -> None:
         "label": ["ABCDE"[row % 5] for row in range(num_rows)],
     }
     pq.write_table(pa.table(columns), folder / "meta.parquet")
+    with (folder / "meta.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
     make_sides(folder, num_rows)
 
 

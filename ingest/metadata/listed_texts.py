@@ -27,6 +27,10 @@ def list_in(text: str) -> list[str] | None:
     text = text.strip()
     if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))) or len(text) > _MAX_CHARS:
         return None
+    if text.startswith("['") and text.endswith("']") and '"' not in text and "\\" not in text:
+        parts = text[2:-2].split("', '")  # as Python writes most of them
+        if not any("'" in part for part in parts):
+            return parts
     for read in (json.loads, _numpy_texts, ast.literal_eval):
         try:
             return _as_texts(read(text), text)
