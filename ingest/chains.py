@@ -70,9 +70,8 @@ class ChainRows:
         kinds = {name: bare(kind) for name, kind in self.signals.items()}
         self.is_image_rows = self.file is None and kinds.get("path") is str and kinds.get("image") is bytes
         self.key = "path" if self.file or self.is_image_rows else ROW_KEY
-        is_named = chain.name and not self.is_image_rows  # a table's own rows come back as they are
-        self.owner = f"datachain dataset {chain.name}" if is_named else None  # of any version
-        self.place: Literal["uri", "source"] = "source" if is_named else "uri"
+        self.owner = self._owner()
+        self.place: Literal["uri", "source"] = "source" if self.owner else "uri"
         self._columns = self._choose_columns()
         self._roots: set[str] = set()
         self._catalog: Any = None
@@ -131,6 +130,15 @@ class ChainRows:
                 hint=f'say which are the images: from_chain(chain, file="{files[0]}", …)',
             )
         return stated or ("file" if "file" in files else files[0] if files else None)
+
+    def _owner(self) -> str | None:
+        """What rows say of where they came from, whatever the dataset's version; None where each has a place.
+
+        Rows that are known by what they say are the same whichever chain says it, so those need no name.
+        """
+        if self.chain.name and not self.is_image_rows:  # a table's own rows come back as they are
+            return f"datachain dataset {self.chain.name}"
+        return "datachain chain" if self.key == ROW_KEY else None
 
     def _choose_columns(self) -> dict[str, str]:
         """Signal → column, for the signals that become columns of their own."""

@@ -28,14 +28,14 @@ from clipdata.schema import IMAGE_FIELDS, image_column, image_schema, is_binary,
 from clipdata.storage import Storage, absolute, redact
 from ingest.pictures.embedded_columns import image_struct
 from ingest.pictures.image_rows import image_record
+from ingest.table_keys import usual_key
 from ingest.updating.batches import batch_of
-from ingest.updating.digests import digest, digest_bytes
+from ingest.updating.digests import digest
 from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject, source_storage
 
 ROW_KEY = "row_key"
-USUAL_KEYS = ("image_id", "path", "filename", "file_name", "id", "key", "uid", "sample_id", "url")
 _FILE_NAMES = ("filename", "file_name")
 _OUR_OWN = frozenset({*(column.name for column in IMAGE_FIELDS), ROW_KEY, "source"})
 _TAKEN_OVER = {"filename": pa.string(), "uri": pa.string(), "mtime": pa.timestamp("us", "UTC")}
@@ -260,24 +260,7 @@ class LanceRows:
     @cached_property
     def _known_by(self) -> str | None:
         """The column that identifies rows."""
-        stated = self._asked["key"] or self.table.key
-        if stated:
-            return str(stated)
-        return next((name for name in USUAL_KEYS if name in self.table.schema.names and self._is_key(name)), None)
-
-    def _is_key(self, column: str) -> bool:
-        """Whether a column has a value in every row, another one in each."""
-        kind = self.table.schema.field(column).type
-        if not (is_text(kind) or pa.types.is_integer(kind)):
-            return False
-        short: list[np.ndarray] = []
-        for batch in self.table.scan([column], where=self.where, batch_rows=65_536):
-            values = batch.column(0).to_pylist()
-            if any(value is None or value == "" for value in values):
-                return False
-            packed = b"".join(digest_bytes(str(value))[:8] for value in values)
-            short.append(np.frombuffer(packed, np.uint64))
-        return len(np.unique(np.concatenate(short))) == sum(map(len, short)) if short else True
+        return self._asked["key"] or self.table.key or usual_key(self.table, self.where)
 
     def _signature(self, fragment: int) -> str:
         """Names the files in which the values of a fragment's rows stand."""

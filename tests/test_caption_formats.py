@@ -127,6 +127,15 @@ def test_the_hint_of_a_wrong_encoding_names_an_option_that_exists(folder: Path) 
         take_in(folder, folder / "c.csv", encoding="klingon")
 
 
+def test_what_cannot_be_read_in_the_folder_is_refused_for_what_it_is(folder: Path) -> None:
+    (folder / "c.csv").write_text("image,caption\n0000.jpg,a\n0001.jpg,b\n")
+    (folder / "in" / "x").symlink_to("x")
+    (folder / "in" / "0001.jpg").unlink()
+    (folder / "in" / "0001.jpg").symlink_to("gone.jpg")
+
+    assert take_in(folder, folder / "c.csv").refused == {"broken_link": 2}
+
+
 def test_two_captions_of_one_number_are_two_rows(folder: Path) -> None:
     (folder / "c.txt").write_text("0000.jpg#0\tone\n0000.jpg#0\tanother\n0000.jpg#1\tthird\n0001.jpg#0\tx\n")
 

@@ -237,6 +237,15 @@ def test_entries_in_another_spelling_join_where_one_file_is_left_and_it_is_said(
     assert done.notes["names in another spelling (accents, case of the suffix), matched"] == "2"
 
 
+def test_what_cannot_be_read_in_the_folder_is_refused_for_what_it_is(food):
+    (food / "images" / "x").symlink_to("x")
+    (food / "images" / "apple_pie" / "3.png").unlink()
+    (food / "images" / "apple_pie" / "3.png").symlink_to("gone.png")
+
+    assert take_in(food).refused == {"broken_link": 2}
+    assert ingest(ClassLists(food / "images"), food / "u.lance").refused == {"broken_link": 2}
+
+
 def test_lists_in_another_encoding_are_read(tmp_path):
     write_images(tmp_path / "in", "苹果/1.jpg")
     (tmp_path / "train.txt").write_bytes("苹果/1\n".encode("gb18030"))

@@ -154,6 +154,23 @@ def test_files_without_a_suffix_are_counted_and_the_option_that_takes_them_is_na
     assert more.refused == {"not_an_image": 1}
 
 
+def test_metadata_beside_images_is_told_with_commands_that_work(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in" / "train", 2)
+    lines = [json.dumps({"file_name": f"000{number}.jpg", "text": f"say {number}"}) for number in range(2)]
+    (tmp_path / "in" / "train" / "metadata.jsonl").write_text("\n".join(lines))
+    folder = tmp_path / "in" / "train"
+
+    done = ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance")
+    images = ingest.from_images(folder, into=tmp_path / "images.lance").table
+    meta = ingest.from_parquet(folder / "metadata.jsonl", required="file_name", into=tmp_path / "meta.lance").table
+    both = ingest.merge(images.uri, meta.uri, on="path", metadata_on="file_name", into=tmp_path / "both.lance")
+
+    told = done.notes["columns of the images lie beside them"]
+    assert f"ingest parquet {folder}/metadata.jsonl --required file_name" in told
+    assert f"ingest images {folder} --into" in told
+    assert sorted(both.to_table(["text"])["text"].to_pylist()) == ["say 0", "say 1"]
+
+
 def test_links_that_lead_nowhere_or_round_in_a_circle_are_refused_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     write_pictures(folder, 1)

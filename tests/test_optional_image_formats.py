@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, features
 
 import ingest
-from clipdata.images import ImageRefused, check, decode, pillow, probe, sniff_format
+from clipdata.images import ImageLimits, ImageRefused, check, decode, pillow, probe, sniff_format
+from clipdata.images.avif import coded_sizes
 from clipdata.images.orientation import turn
 from tests.hostile_images import encode, smooth_picture
 
@@ -88,6 +89,30 @@ def test_damaged_and_bomb_like_avif_files_are_refused(data: bytes, reason: str) 
     with pytest.raises(ImageRefused) as refused:
         check(data)
     assert refused.value.reason in (reason, "corrupt")
+
+
+@needs_avif
+@pytest.mark.parametrize("options", [{}, {"speed": 10}, {"quality": 100, "subsampling": "4:4:4"}])
+def test_the_size_coded_in_an_avif_is_found(options: dict[str, object]) -> None:
+    assert next(coded_sizes(avif(smooth_picture(300, 200), **options))) == (300, 200)
+
+
+@needs_avif
+def test_an_avif_whose_pixels_are_far_more_than_its_header_claims_is_refused() -> None:
+    bomb = claiming(avif(Image.new("RGB", (2000, 1500))), 64, 48)
+
+    assert len(bomb) < 2000
+    with pytest.raises(ImageRefused) as refused:
+        check(bomb, ImageLimits(max_pixels=1_000_000))
+    assert refused.value.reason == "too_many_pixels"
+
+
+@needs_avif
+def test_an_avif_cut_anywhere_ends_in_a_refusal() -> None:
+    whole = avif()
+    for keep in range(0, len(whole) - 1, 97):
+        with pytest.raises(ImageRefused):
+            check(whole[:keep])
 
 
 @needs_avif

@@ -137,6 +137,17 @@ def test_a_changed_caption_or_field_is_a_changed_row(tmp_path):
     assert from_shards(shard, into=tmp_path / "t.lance").written.updated == 2
 
 
+def test_a_field_keeps_the_type_that_the_table_has_whatever_later_shards_hold(tmp_path):
+    shard = write_shard(tmp_path / "in" / "0.tar", [sample("a", 1, "x", {"likes": 3})])
+    from_shards(shard, into=tmp_path / "t.lance")
+    write_shard(tmp_path / "in" / "1.tar", [sample("b", 2, "y", {"likes": 0.5}), sample("c", 3, "z", {"likes": 4})])
+
+    done = from_shards(tmp_path / "in" / "1.tar", into=tmp_path / "t.lance")
+
+    rows = done.table.to_table(["path", "likes", "json"]).sort_by("path").to_pylist()
+    assert [(row["likes"], row["json"]) for row in rows] == [(3, None), (None, '{"likes":0.5}'), (4, None)]
+
+
 def test_a_shard_listed_with_others_keeps_the_key_it_has(tmp_path):
     one = write_shard(tmp_path / "a" / "0.tar", [sample("x", 1)])
     two = write_shard(tmp_path / "b" / "0.tar", [sample("x", 2)])
@@ -200,6 +211,20 @@ def test_other_files_are_counted_by_kind_and_what_systems_leave_behind_is_no_dat
     (folder / "0.tar").unlink()
     with pytest.raises(NotFoundError, match=r"found 5 \(2 \.tar\.xz"):
         list(TarShards(folder).items())
+
+
+def test_links_into_a_cache_are_read_and_tell_when_the_file_behind_them_changes(tmp_path):
+    blob = write_shard(tmp_path / "blobs" / "0a1b2c", [sample("x", 1)])
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "0.tar").symlink_to(blob)
+    (tmp_path / "snapshot" / "more").symlink_to(tmp_path / "blobs")
+    first = from_shards(tmp_path / "snapshot", into=tmp_path / "t.lance")
+    os.utime(blob, (1, 1))
+
+    again = from_shards(tmp_path / "snapshot", into=tmp_path / "t.lance")
+
+    assert (first.written.inserted, again.read, again.table.num_rows) == (1, 1, 1)
+    assert first.notes == {"other files, left out": "1 (1 link to a folder)"}
 
 
 def test_ranges_count_down_and_in_steps_and_have_an_end(tmp_path):

@@ -4,6 +4,7 @@
     formats.py      what a file is, by its first bytes
     orientation.py  which way up a picture is shown
     jpeg.py png.py webp.py   headers and wholeness of the three formats that OpenCV decodes
+    avif.py         how large the pictures coded in an AVIF claim to be
     pillow.py       the rest, which Pillow decodes, AVIF and HEIC where their readers are installed
     pixels.py       probe, decode, check
     batches.py      the images of a batch of rows: each distinct one decoded once, in threads

@@ -20,6 +20,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, TiffImag
 from PIL import features as pillow_features
 
 from clipdata.errors import ImageRefused
+from clipdata.images.avif import coded_sizes
 from clipdata.images.formats import RAW
 from clipdata.images.orientation import UPRIGHT
 
@@ -100,6 +101,8 @@ def open_header(data: bytes, image_format: str, max_pixels: int) -> Image.Image:
     reader = reader_of(image_format)
     if reader is None:
         raise ImageRefused("unsupported_format", _OPTIONAL[image_format])
+    if image_format == "avif":
+        _hold_coded(data, max_pixels)
     try:
         picture: Image.Image = reader(io.BytesIO(data))
     except Image.DecompressionBombError as error:
@@ -113,6 +116,13 @@ def open_header(data: bytes, image_format: str, max_pixels: int) -> Image.Image:
         if _DNG_VERSION in tags or (tags.get(_SUBFILE_TYPE) == _REDUCED and _SUB_FILES in tags):
             raise ImageRefused("unsupported_format", str(RAW))
     return picture
+
+
+def _hold_coded(data: bytes, max_pixels: int) -> None:
+    """A tiny AVIF may hold a picture far larger than it claims; the decoder makes room for that one."""
+    for width, height in coded_sizes(data):
+        if width * height > max_pixels:
+            raise ImageRefused("too_many_pixels", f"coded as {width} x {height} pixels; the limit is {max_pixels:,}")
 
 
 def _hold_tile(width: object, length: object, max_pixels: int) -> None:

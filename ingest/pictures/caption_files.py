@@ -150,6 +150,9 @@ class CaptionFiles(ListedImages):
         number, group = next(groups, (-1, []))
         num_alone, first_alone = 0, ""
         for place, file in enumerate(index):
+            if place != number and file.refusal is not None:
+                yield refused(file.key, file.refusal.reason, file.refusal.detail)
+                continue
             if place != number:
                 num_alone, first_alone = num_alone + 1, first_alone or file.key
                 continue

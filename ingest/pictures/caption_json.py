@@ -75,8 +75,7 @@ def coco(stream: TextIO, again: Callable[[], AbstractContextManager[TextIO]], wh
             if name is None or not isinstance(caption, str):
                 yield Captioned.fault_at(place, "it names no image of the file, or has no caption")
             else:
-                number = annotation["id"] if _is_order(annotation.get("id")) else 0
-                yield Captioned(name, AS_THEY_COME, caption, place=place, order=number)
+                yield Captioned(name, AS_THEY_COME, caption, place=place, order=_order(annotation.get("id")))
 
 
 def _items(stream: TextIO, where: str) -> Iterator[tuple[str, Any]]:
@@ -95,9 +94,9 @@ def _not_of(where: str, found: str) -> UsageError:
     )
 
 
-def _is_order(identity: Any) -> bool:
+def _order(identity: Any) -> int:
     """COCO numbers its annotations through all images; their order is that of an image's captions."""
-    return isinstance(identity, int) and 0 <= identity < 1 << 62
+    return identity if isinstance(identity, int) and 0 <= identity < 1 << 62 else 0
 
 
 def _split(told: Any) -> str:

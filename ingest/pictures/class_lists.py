@@ -98,7 +98,9 @@ class ClassLists(ListedImages):
             return
         for item in index:
             class_name, split = _class_of(item.key, splits)
-            if class_name:
+            if item.refusal is not None:
+                yield refused(item.key, item.refusal.reason, item.refusal.detail)
+            elif class_name:
                 yield listed(item, item.key, _columns(class_name, split))
             else:
                 yield refused(item.key, "no_class", "the image is in no class folder")
@@ -112,6 +114,9 @@ class ClassLists(ListedImages):
         if not found.num_taken:
             raise self._nothing_in_common(found, index.first)
         for place, item in enumerate(index):
+            if item.refusal is not None:
+                yield refused(item.key, item.refusal.reason, item.refusal.detail)
+                continue
             if not (said := found.split_of(place)):
                 found.unlisted.add(item.key)
                 continue

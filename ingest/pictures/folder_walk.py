@@ -71,27 +71,26 @@ class FolderWalk:
             if entry is None:
                 waiting.pop()
                 continue
-            found = self._look(entry, {folder.identity for folder in waiting})
+            found = self._look(entry, waiting)
             if isinstance(found, _Folder):
                 waiting.append(found)
             elif found is not None:
                 yield entry.path, found
 
-    def _look(self, entry: os.DirEntry[str], above: set[tuple[int, int]]) -> _Folder | Stamp | Refusal | None:
+    def _look(self, entry: os.DirEntry[str], above: list[_Folder]) -> _Folder | Stamp | Refusal | None:
         """A folder, a file, why it cannot be read; None for what is left out."""
         try:
             if entry.is_symlink():
                 return self._link(entry, above)
             if entry.is_dir(follow_symlinks=False):
-                folder = _Folder(entry.path)
-                return None if folder.identity in above else folder
+                return _below(above, entry.path)
             return self._file(entry)
         except OSError as error:
             if not self._left_out.is_data(self._inside(entry)):
                 return None
             return Refusal("missing" if isinstance(error, FileNotFoundError) else "unreadable", said(error))
 
-    def _link(self, entry: os.DirEntry[str], above: set[tuple[int, int]]) -> _Folder | Stamp | Refusal | None:
+    def _link(self, entry: os.DirEntry[str], above: list[_Folder]) -> _Folder | Stamp | Refusal | None:
         if not self._left_out.is_data(self._inside(entry)):
             return self._file(entry)
         try:
@@ -112,8 +111,7 @@ class FolderWalk:
             return Refusal("link_outside", f"it points to {printable(real)}; {FOLLOW}")
         if not is_folder:
             return self._file(entry)
-        folder = _Folder(entry.path)
-        return None if folder.identity in above else folder
+        return _below(above, entry.path)
 
     def _file(self, entry: os.DirEntry[str]) -> Stamp | Refusal | None:
         if not self._left_out.takes(self._inside(entry)):
@@ -139,6 +137,12 @@ class _Folder:
         self.identity = (about.st_dev, about.st_ino)
         with os.scandir(path) as entries:
             self.entries = iter(sorted(entries, key=lambda entry: os.fsencode(entry.name)))
+
+
+def _below(above: list[_Folder], path: str) -> _Folder | None:
+    """A folder to go into; None for one that we are in already, by whatever links."""
+    folder = _Folder(path)
+    return None if any(folder.identity == other.identity for other in above) else folder
 
 
 FOLLOW = "--follow-links (follow_links=True) takes what such links point to"

@@ -21,7 +21,7 @@ from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, join, redact
 from ingest.pictures.folder_walk import FolderWalk, Refusal, printable
 from ingest.pictures.image_reading import ImageItem, ImageReading
-from ingest.pictures.left_out import LeftOut
+from ingest.pictures.left_out import SHOWN, LeftOut
 from ingest.updating.batches import batches_of
 from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
@@ -96,6 +96,10 @@ class ImageFiles:
             found["pictures without a suffix, left out"] = (
                 f"{len(pictures):,} of the first {len(self._left_out.without_suffix):,} files without one (such as "
                 f"{pictures[0]}): --suffixless (suffixless=True) looks at them too"
+            )
+        if self._left_out.about_images:
+            found["columns of the images lie beside them"] = "; ".join(
+                _how_to_join(join(redact(self.origin), path)) for path in self._left_out.about_images[:SHOWN]
             )
         return found
 
@@ -185,6 +189,14 @@ class ImageFiles:
 
     def _nothing_left_out(self) -> LeftOut:
         return LeftOut(images.IMAGE_SUFFIXES | images.OTHER_SUFFIXES.keys(), suffixless=self.suffixless)
+
+
+def _how_to_join(metadata: str) -> str:
+    """Commands that give images what a file beside them says of each, by its path from where the file is."""
+    folder = metadata.rpartition("/")[0]
+    read = f"clipdata ingest parquet {metadata} --required file_name --into meta.lance"
+    merged = "clipdata merge images.lance meta.lance --on path --metadata-on file_name --into both.lance"
+    return f"{read}; clipdata ingest images {folder} --into images.lance; {merged}"
 
 
 def from_images(

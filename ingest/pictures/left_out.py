@@ -17,6 +17,8 @@ _FOLDERS = frozenset(
     | {"_temporary", "_spark_metadata"}
 )
 _FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "_success"})
+# Hugging Face's folders of images keep what is known of them so.
+_ABOUT_IMAGES = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
 _APPLE = "._*"  # AppleDouble: what a Mac keeps of a file beside it, under the file's own suffix
 
 
@@ -42,6 +44,7 @@ class LeftOut:
         self.no_data: Tally[str] = Tally()
         self.others: Tally[str] = Tally()
         self.without_suffix: list[str] = []  # paths of the first of them
+        self.about_images: list[str] = []  # paths of the first files that say something of the images beside them
 
     def wants(self, path: str) -> bool:
         """Whether a file is looked at, by its path inside the folder; it is not counted."""
@@ -59,6 +62,8 @@ class LeftOut:
         if not self._has_suffix(path):
             suffix = os.path.splitext(path)[1].lower()
             self.others[suffix] += 1
+            if path.rpartition("/")[2].lower() in _ABOUT_IMAGES and len(self.about_images) < _EXAMPLES:
+                self.about_images.append(path)
             if not suffix and len(self.without_suffix) < _EXAMPLES:
                 self.without_suffix.append(path)
             return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -17,6 +18,7 @@ from clipdata.errors import NotFoundError, UsageError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
 from clipdata.storage import Storage, is_remote, redact, scheme
+from ingest.pictures.folder_walk import stamp_of_file
 from ingest.updating.source import Item
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".lz4")
@@ -195,7 +197,7 @@ class _Pattern:
         if self.is_folder:
             yield from self._shards(fs.find(self.path, detail=True), self.path, left_out)
             return
-        listed: dict[str, dict[str, Stamp]] = {}
+        listed: dict[str, dict[str, Mapping[str, Any]]] = {}
         for path in [self.path] if self.is_literal else expand_braces(self.path):
             if not self.is_literal and _WILD.search(path):
                 yield from self._shards(fs.glob(path, detail=True), self.base.removeprefix(self.prefix), left_out)
@@ -203,15 +205,25 @@ class _Pattern:
             folder = path.rpartition("/")[0]
             if folder not in listed:
                 listed[folder] = _list(fs, folder)  # one request for a thousand shards of a range
-            yield f"{self.prefix}{path}", listed[folder].get(path)
+            about = listed[folder].get(path)
+            yield f"{self.prefix}{path}", None if about is None else self._stamp(path, about)
+
+    def _stamp(self, path: str, about: Mapping[str, Any]) -> Stamp:
+        """What a listing says of a file; of a local link, what is said of the file it leads to."""
+        if not self.prefix:
+            with suppress(OSError):
+                return stamp_of_file(os.stat(path))
+        return stamp_of(about)
 
     def _shards(self, found: dict[str, Any], base: str, left_out: Tally[str]) -> Iterator[tuple[str, Stamp]]:
         for path, about in sorted(found.items()):
             if about["type"] == "directory":
                 continue
             end = _end_of(path.removeprefix(base).lstrip("/"))
-            if end is None:
-                yield f"{self.prefix}{path}", stamp_of(about)
+            if not self.prefix and about.get("islink") and os.path.isdir(path):
+                left_out["link to a folder"] += 1
+            elif end is None:
+                yield f"{self.prefix}{path}", self._stamp(path, about)
             elif end:
                 left_out[end] += 1
 
@@ -243,9 +255,9 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _list(fs: Any, folder: str) -> dict[str, Stamp]:
+def _list(fs: Any, folder: str) -> dict[str, Mapping[str, Any]]:
     try:
-        return {about["name"]: stamp_of(about) for about in fs.ls(folder, detail=True) if about["type"] != "directory"}
+        return {about["name"]: about for about in fs.ls(folder, detail=True) if about["type"] != "directory"}
     except (FileNotFoundError, NotADirectoryError):
         return {}
 

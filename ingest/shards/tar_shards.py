@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from clipdata import images, retries
 from clipdata.errors import ClipdataError, ImageRefused, SchemaError
+from clipdata.lance_io.table import exists, open_table
+from clipdata.lineage import Lineage
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
@@ -51,6 +53,8 @@ class TarShards:
         tar_limits: of one archive.
         columns: json fields that become columns, with their types; by default the export's own record beside the
             shards, else what the first samples have.
+        known: columns that are there already. A field of such a name keeps that type; a value that does not fit stays
+            in `json`.
 
     Raises:
         NotFoundError: there is no shard there.
@@ -68,6 +72,7 @@ class TarShards:
         limits: images.ImageLimits | None = None,
         tar_limits: TarLimits | None = None,
         columns: pa.Schema | None = None,
+        known: pa.Schema | None = None,
     ) -> None:
         named = [where] if isinstance(where, str | os.PathLike) else list(where)
         self.storage = storage or Storage()
@@ -80,6 +85,7 @@ class TarShards:
             listed = ", ".join(unreadable)
             raise SchemaError(f"JSON has no values for {listed}; expected text, numbers, times, or lists of them")
         self._given = columns
+        self._known = {column.name: column.type for column in known or () if is_writable(column.type)}
         self._schema: pa.Schema | None = None
         self._columns: JsonColumns | None = None
         self._found: Found | None = None
@@ -179,7 +185,9 @@ class TarShards:
 
     def _json_columns(self) -> JsonColumns:
         if self._columns is None:
-            self._columns = self._choose_columns()
+            found = self._choose_columns()
+            types = {name: self._known.get(name, kind) for name, kind in found.types.items()}
+            self._columns = found if self._given is not None else replace(found, types=types)
         return self._columns
 
     def _choose_columns(self) -> JsonColumns:
@@ -250,5 +258,13 @@ def from_shards(
         storage: how to reach both.
         options: of `ingest.updating.job.ingest`.
     """
-    source = TarShards(shards, columns=columns, storage=source_storage(storage, anonymous=anonymous))
+    reached = source_storage(storage, anonymous=anonymous)
+    source = TarShards(shards, columns=columns, known=_columns_of(into, storage), storage=reached)
     return ingest(source, into, storage=storage, **options)
+
+
+def _columns_of(into: str | os.PathLike[str], storage: Storage | None) -> pa.Schema | None:
+    """The columns of the table that is there, but those that a step made."""
+    if not exists(into, storage=storage):
+        return None
+    return pa.schema([column for column in open_table(into, storage=storage).schema if Lineage.of(column) is None])
