@@ -120,7 +120,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     try:
         return _call(arguments, terminal)
     except (KeyboardInterrupt, typer.Abort):
-        return terminal.fail("interrupted", INTERRUPTED, "interrupted", "the same command goes on where it stopped")
+        return terminal.fail("interrupted", INTERRUPTED, "the same command goes on where it stopped")
     except ReaderGoneError:
         raise
     except ClipdataError as error:
