@@ -21,7 +21,7 @@ from clipdata.lance_io.history import Properties
 from clipdata.lance_io.parts import Finished
 from clipdata.lance_io.presence import fixed_width
 from clipdata.lance_io.replacement import commit_finished
-from clipdata.lance_io.state import StateFolder
+from clipdata.lance_io.state import StateFolder, map_folder
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
 from clipdata.mapped import Mapped
@@ -170,12 +170,8 @@ def _mismatch(column: str, present: Lineage | None, wanted: Lineage, *, meanwhil
     )
 
 
-def _state_name(column: str, mark: str) -> str:
-    return f"map/{column}-{mark[:16]}"
-
-
 def _state(table: Table, column: str, mark: str) -> StateFolder:
-    return StateFolder(table, _state_name(column, mark))
+    return StateFolder(table, map_folder(column, mark))
 
 
 class _Job:
@@ -254,7 +250,7 @@ class _Job:
             ConcurrentChangeError: the column or an input is not the one of the start any more.
         """
         columns.require_same(self.table, self.table.dataset, self.column, self.identities)
-        state = _state_name(self.column, self.mark)
+        state = map_folder(self.column, self.mark)
         return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
 
     def _pending(self, filling: Filling, ready: Sequence[Finished]) -> list[tuple[int, int]]:

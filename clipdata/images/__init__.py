@@ -7,6 +7,7 @@
     avif.py         how large the pictures coded in an AVIF claim to be
     pillow.py       the rest, which Pillow decodes, AVIF and HEIC where their readers are installed
     pixels.py       probe, decode, check
+    hushed.py       what decoders would say on the terminal
     batches.py      the images of a batch of rows: each distinct one decoded once, in threads
 
 All but batches.py are pure functions of the bytes they are given, safe in threads, and leave the interpreter lock to

@@ -2,7 +2,7 @@
 
 Headers are read and limits are held before a decoder sees the file. OpenCV decodes JPEG (equal to Pillow, pixel for
 pixel), PNG and WebP; Pillow the rest. OpenCV's global log level is left alone: what it would complain about is refused
-before it is asked. A few damaged JPEGs and PNGs still make libjpeg or libpng write one line to stderr.
+before it is asked. What the libraries below it say of damaged files is kept from the terminal (`hushed`).
 
 Shapes: H height, W width, C channels.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from clipdata.errors import ImageRefused
 from clipdata.images import jpeg, pillow, png, webp
 from clipdata.images.formats import name_of_other, sniff_format
+from clipdata.images.hushed import hushed
 from clipdata.images.orientation import shown_size, turn
 from clipdata.images.refusals import DEFAULT_LIMITS, ImageLimits
 
@@ -55,7 +56,8 @@ def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
     Raises:
         ImageRefused: the header is not that of an image within the limits.
     """
-    return _probe(_as_bytes(data, limits), limits)[0]
+    with hushed:
+        return _probe(_as_bytes(data, limits), limits)[0]
 
 
 def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
@@ -73,8 +75,9 @@ def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np
         MemoryError: there was no room for the pixels; the file may be good.
     """
     whole = _as_bytes(data, limits)
-    header, layout = _probe(whole, limits)
-    return _decode(whole, header, layout, limits)
+    with hushed:
+        header, layout = _probe(whole, limits)
+        return _decode(whole, header, layout, limits)
 
 
 def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
@@ -85,11 +88,12 @@ def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
         MemoryError: there was no room for the pixels; the file may be good.
     """
     whole = _as_bytes(data, limits)
-    header, layout = _probe(whole, limits)
-    if isinstance(layout, jpeg.JpegLayout) and layout.num_components in (1, 3):
-        _check_jpeg(whole, header, layout, limits)
-    else:
-        _decode(whole, header, layout, limits, upright=False)
+    with hushed:
+        header, layout = _probe(whole, limits)
+        if isinstance(layout, jpeg.JpegLayout) and layout.num_components in (1, 3):
+            _check_jpeg(whole, header, layout, limits)
+        else:
+            _decode(whole, header, layout, limits, upright=False)
     return header
 
 
