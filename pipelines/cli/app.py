@@ -16,6 +16,7 @@ import clipdata
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
+from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.ingest_captions import ingest_captions
@@ -54,6 +55,7 @@ VERBS = (
     query,
     rejects,
     export,
+    clean,
 )
 """Every verb there is, in the order of the help."""
 
