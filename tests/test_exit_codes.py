@@ -175,7 +175,7 @@ def test_an_interruption_is_said_in_one_line(tmp_path: Path) -> None:
     out, err = running.communicate(timeout=50)
 
     assert running.returncode == 130
-    assert err == "error: interrupted\n  hint: the same command goes on where it stopped\n"
+    assert err == "interrupted: the same command goes on where it stopped\n"
     assert json.loads(out)["error"]["code"] == 130
 
 

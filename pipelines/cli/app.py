@@ -16,6 +16,7 @@ import clipdata
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
+from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.ingest_captions import ingest_captions
@@ -54,6 +55,7 @@ VERBS = (
     query,
     rejects,
     export,
+    clean,
 )
 """Every verb there is, in the order of the help."""
 
@@ -120,7 +122,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     try:
         return _call(arguments, terminal)
     except (KeyboardInterrupt, typer.Abort):
-        return terminal.fail("interrupted", INTERRUPTED, "interrupted", "the same command goes on where it stopped")
+        return terminal.fail("interrupted", INTERRUPTED, "the same command goes on where it stopped")
     except ReaderGoneError:
         raise
     except ClipdataError as error:

@@ -92,7 +92,8 @@ class Terminal:
         """Tell what ended the command; returns its exit code."""
         self._has_news()
         self._found["error"] = {"name": name, "code": code, "message": message, "hint": hint}
-        _write(sys.stderr, f"error: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+        what = name if name == "interrupted" else "error"
+        _write(sys.stderr, f"{what}: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
         return code
 
     def close(self) -> None:

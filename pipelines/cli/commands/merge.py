@@ -8,9 +8,9 @@ import typer
 
 from clipdata import hints
 from clipdata.errors import TooManyRejectsError
-from pipelines.cli.json_output import NUMBER, TEXT, WHOLE, listed, record
+from pipelines.cli.json_output import FLAG, NUMBER, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.next_command import next_command
-from pipelines.cli.options import Into, StorageOptions
+from pipelines.cli.options import DryRun, Into, StorageOptions
 from pipelines.cli.reports import WRITTEN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -20,9 +20,18 @@ MERGED = record(
     version=WHOLE,
     rows=WHOLE,
     **WRITTEN,
+    matched=WHOLE,
     unmatched_metadata=listed(TEXT),
+    num_unmatched_metadata=WHOLE,
     unmatched_images=listed(TEXT),
+    num_unmatched_images=WHOLE,
+    joined_though_not_equal=counts(),
+    joined_examples=listed(listed(TEXT)),
     renamed={"type": "object", "additionalProperties": TEXT},
+    renamed_images={"type": "object", "additionalProperties": TEXT},
+    notes=listed(TEXT),
+    needs_yes=maybe(TEXT),
+    dry_run=FLAG,
     seconds=NUMBER,
 )
 
@@ -37,6 +46,10 @@ def merge(
     on: Annotated[str, typer.Option(help="Column of the images to join on.")] = "filename",
     metadata_on: Annotated[str | None, typer.Option(help="Column of the metadata, when its name differs.")] = None,
     group: Annotated[bool, typer.Option("--group", help="One row an image, with lists.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Merge also where most rows would go, or the table is of another pair.")
+    ] = False,
+    dry_run: DryRun = False,
     store: StorageOptions,
 ) -> None:
     """Join images and metadata into one table, one row a metadata row."""
@@ -49,11 +62,15 @@ def merge(
         on=on,
         metadata_on=metadata_on,
         group=group,
+        yes=yes,
+        dry_run=dry_run,
         storage=store.storage,
         progress=terminal,
     )
     terminal.result(str(done), done.to_dict())
-    if not done.num_rows:
+    if done.dry_run:
+        return
+    if not done.usable:
         raise TooManyRejectsError(
             f"no row was merged: no metadata row names a picture by {on!r}",
             hint=f"clipdata rejects {hints.typed(into)} lists what found no partner; name other columns with --on and "

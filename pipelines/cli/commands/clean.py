@@ -1,0 +1,50 @@
+"""`clipdata clean`: what nothing needs goes: old versions, and what killed runs left."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from clipdata.errors import UsageError
+from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, record
+from pipelines.cli.options import DryRun, StorageOptions, TableArgument
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+CLEANED = record(
+    table=TEXT,
+    dry_run=FLAG,
+    num_versions=WHOLE,
+    version_files=WHOLE,
+    version_bytes=WHOLE,
+    leftovers=listed(record(path=TEXT, bytes=WHOLE, why=TEXT)),
+    num_files=WHOLE,
+    num_bytes=WHOLE,
+)
+
+
+@verb("clean", found=CLEANED, examples=["clipdata clean contest.lance --dry-run", "clipdata clean contest.lance --yes"])
+def clean(
+    terminal: Terminal,
+    table: TableArgument,
+    *,
+    older_than: Annotated[float, typer.Option(help="Days: versions older than that go, unless a tag names them.")] = 14,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: StorageOptions,
+) -> None:
+    """Remove old versions that no tag names, and what killed runs left."""
+    import clipdata as cd
+
+    age = timedelta(days=older_than)
+    planned = cd.clean(table, older_than=age, dry_run=True, storage=store.storage)
+    if not (dry_run or yes):
+        terminal.say(str(planned))
+        if not sys.stdin.isatty():
+            raise UsageError("nothing was removed: nobody can be asked here", hint="type it again with --yes")
+        typer.confirm("Remove them?", abort=True, err=True)
+    done = planned if dry_run else cd.clean(table, older_than=age, storage=store.storage)
+    terminal.result(str(done), done.to_dict())
