@@ -144,6 +144,7 @@ def _outcome(source: Source, target: Target, plan: Plan, *, dry_run: bool, secon
         written=target.written,
         num_rows=target.num_rows,
         refused=dict(target.refused),
+        examples=dict(target.examples),
         refused_before=plan.refused_before,
         num_vanished=plan.num_vanished,
         vanished=plan.vanished,

@@ -9,6 +9,7 @@ from typing import Any
 from clipdata.errors import UsageError
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table
+from clipdata.printable import printable
 from clipdata.storage import redact
 
 
@@ -26,6 +27,7 @@ class Ingested:
         written: rows inserted, updated and deleted.
         num_rows: rows that could be used among those read.
         refused: rows refused in this run, by reason.
+        examples: key of the first of each reason.
         refused_before: items skipped because they were refused unchanged before.
         num_vanished: rows or files in the table that the source no longer lists (their rows stay).
         vanished: keys of the first hundred of them.
@@ -43,6 +45,7 @@ class Ingested:
     written: Written
     num_rows: int
     refused: Mapping[str, int]
+    examples: Mapping[str, str]
     refused_before: int
     num_vanished: int
     vanished: Sequence[str]
@@ -83,6 +86,7 @@ class Ingested:
             "read_bytes": self.read_bytes,
             **asdict(self.written),
             "refused": dict(self.refused),
+            "examples": dict(self.examples),
             "refused_before": self.refused_before,
             "num_vanished": self.num_vanished,
             "vanished": list(self.vanished),
@@ -95,7 +99,8 @@ class Ingested:
         lines = [self._plan() if self.dry_run else self._done()]
         if self.written.deleted:
             lines.append(f"  removed with their changed file: {self.written.deleted:,}")
-        lines += [f"  refused {count:,}: {reason}" for reason, count in sorted(self.refused.items())]
+        for reason, count in sorted(self.refused.items()):
+            lines.append(f"  refused {count:,}: {reason} ({printable(redact(self.examples[reason]))})")
         if self.refused_before:
             lines.append(f"  refused before and unchanged: {self.refused_before:,} (--retry-rejects tries them again)")
         if self.num_vanished:

@@ -63,6 +63,7 @@ class Target:
         self.first_version = self.table.version if self.table else 0
         self.written, self.num_rows = Written(), 0
         self.refused: Tally[str] = Tally()
+        self.examples: dict[str, str] = {}  # the first of each reason
         self.num_gone = 0
         self._max_rejects = max_rejects
 
@@ -114,6 +115,7 @@ class Target:
             TooManyRejectsError: so much is refused that going on makes no sense.
         """
         self.refused[reject.reason] += 1
+        self.examples.setdefault(reject.reason, reject.key)
         self.rejects.add(reject, scope)
         if counter is not None:
             counter.refuse(reject.reason)

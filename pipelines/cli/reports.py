@@ -24,6 +24,7 @@ INGESTED = record(
     read_bytes=WHOLE,
     **WRITTEN,
     refused=counts(),
+    examples={"type": "object", "additionalProperties": TEXT},
     refused_before=WHOLE,
     num_vanished=WHOLE,
     vanished=listed(TEXT),
