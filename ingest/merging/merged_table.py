@@ -26,6 +26,7 @@ from clipdata.progress import Progress, Silent
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
 from ingest.merging.matching import match, names_of
+from ingest.merging.picture_rows import COPY_IMAGES, ROW, TABLE, PictureRows
 from ingest.metadata.metadata_files import ROW_KEY
 from ingest.updating.digests import all_numbered, row_digests
 from ingest.updating.reading_ahead import UNIT_BYTES, UNIT_ROWS
@@ -95,6 +96,7 @@ def merge(
     on: str = "filename",
     metadata_on: str | None = None,
     group: bool = False,
+    copy_images: bool = COPY_IMAGES,
     storage: Storage | None = None,
     progress: Progress | None = None,
 ) -> Table:
@@ -104,7 +106,15 @@ def merge(
         The merged table, at the version that holds the rows.
     """
     return merge_report(
-        images, metadata, into=into, on=on, metadata_on=metadata_on, group=group, storage=storage, progress=progress
+        images,
+        metadata,
+        into=into,
+        on=on,
+        metadata_on=metadata_on,
+        group=group,
+        copy_images=copy_images,
+        storage=storage,
+        progress=progress,
     ).table
 
 
@@ -116,6 +126,7 @@ def merge_report(
     on: str = "filename",
     metadata_on: str | None = None,
     group: bool = False,
+    copy_images: bool = COPY_IMAGES,
     storage: Storage | None = None,
     progress: Progress | None = None,
 ) -> Merged:
@@ -128,6 +139,8 @@ def merge_report(
         on: column of the images to join on ("filename", "path", …).
         metadata_on: column of the metadata; by default the same name.
         group: one row an image, with lists of the metadata's values, instead of one row a metadata row.
+        copy_images: write the pictures' bytes into the merged table, once for each of its rows, instead of which row of
+            `images` holds them; the merged table can then be read without the images.
         storage: how to reach the tables.
         progress: watches the rows go by.
 
@@ -137,20 +150,27 @@ def merge_report(
     """
     started = time.monotonic()
     left, right = as_table(images, storage=storage), as_table(metadata, storage=storage)
-    plan = _Plan(left, right, on, metadata_on or on, group=group)
+    plan = _Plan(left, right, on, metadata_on or on, group=group, copy_images=copy_images)
     table = rows.create_table(into, plan.schema, storage=storage or left.storage)
     first_version = table.version
     table.move_to(rows.add_columns(table, list(plan.schema)[1:]))
+    plan.pictures.begin(table)
     written = _write(table, plan, progress or Silent())
+    pointed = plan.pictures.settle(table, plan.keys, plan.etags, plan.matches.images)
     rejects = Rejects(table)
     unmatched_metadata = [str(key) for key in plan.matches.unmatched_metadata.to_pylist()]
     for key, count in Tally(unmatched_metadata).items():
         rejects.add(Reject(f"metadata:{key}", "", "no_image", f"{count} metadata rows name {on} {key!r}"))
     rejects.flush()
     table.move_to(table.latest())
-    if written.any:
+    if written.any or pointed:
         counts = {"inserted": written.inserted, "updated": written.updated, "deleted": written.deleted}
-        origin = {"images": f"{left.uri}@{left.version}", "metadata": f"{right.uri}@{right.version}", "on": on}
+        origin = {
+            "images": f"{left.uri}@{left.version}",
+            "metadata": f"{right.uri}@{right.version}",
+            "on": on,
+            "copy_images": copy_images,
+        }
         properties = Properties("merge", {**origin, "group": group}, counts, first_version=first_version)
         table.move_to(rows.close_verb(table, properties))
     return Merged(
@@ -167,12 +187,15 @@ def merge_report(
 class _Plan:
     """What the merged table holds: the rows, their names, and how to build them."""
 
-    def __init__(self, images: Table, metadata: Table, on: str, metadata_on: str, *, group: bool) -> None:
+    def __init__(
+        self, images: Table, metadata: Table, on: str, metadata_on: str, *, group: bool, copy_images: bool
+    ) -> None:
         images.require([on, "path", "image"], verb="merge")
         metadata.require([metadata_on], verb="merge")
-        self.images, self.group = images, group
+        self.images, self.group = images.pinned(), group
+        self.pictures = PictureRows(self.images, copy_images)
         carried = [column.with_nullable(True).remove_metadata() for column in images.schema if _carried(column)]
-        taken = {*images.schema.names, KEY}
+        taken = {*images.schema.names, KEY, ROW, TABLE}
         joined_by_name = metadata_on if metadata_on == on else None
         columns = [c for c in metadata.schema.names if c not in _INTERNAL]
         self.renamed = {name: f"meta_{name}" for name in columns if name in taken and name != joined_by_name}
@@ -180,12 +203,12 @@ class _Plan:
         self.added = {name: self.renamed.get(name, name) for name in columns if name != joined_by_name}
         fresh = [metadata.schema.field(name).remove_metadata().with_name(new) for name, new in self.added.items()]
         fresh = [pa.field(f.name, pa.list_(f.type) if group else f.type) for f in fresh]
-        self.carried = [column.name for column in carried]
-        self.schema = pa.schema([key_field(KEY), *carried, *fresh])
+        self.carried = self.pictures.read([column.name for column in carried])
+        self.schema = pa.schema([key_field(KEY), *self.pictures.fields(carried), *fresh])
 
         small = images.to_table(list(dict.fromkeys(["path", on, "etag", "bytes"]))).combine_chunks()
         paths, image_keys, etags = (small.column(name).combine_chunks() for name in ("path", on, "etag"))
-        self.sizes = small.column("bytes").fill_null(0).to_numpy()
+        self.sizes = small.column("bytes").fill_null(0).to_numpy() * copy_images
         self.matches = match(paths, image_keys, self.metadata.keys, on=on, group=group)
         self.keys, self.etags = names_of(self.matches, paths, etags, self.metadata.digests, group=group)
 
@@ -206,6 +229,7 @@ class _Plan:
         places, image_of_row = np.unique(self.matches.images[unit], return_inverse=True)
         pictures = self.images.take(places, self.carried).take(pa.array(image_of_row))
         columns: dict[str, Any] = {name: pictures.column(name) for name in self.carried}
+        columns |= self.pictures.columns(self.matches.images[unit], self.schema)
         members, starts = self.matches.members_of(unit)
         facts = self.metadata.take(members)
         for name, new in self.added.items():
