@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.pictures import ROW, TABLE
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT, Written
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
 from ingest.merging.matching import match, names_of
-from ingest.merging.picture_rows import COPY_IMAGES, ROW, TABLE, PictureRows
+from ingest.merging.picture_rows import COPY_IMAGES, PictureRows
 from ingest.metadata.metadata_files import ROW_KEY
 from ingest.updating.digests import all_numbered, row_digests
 from ingest.updating.reading_ahead import UNIT_BYTES, UNIT_ROWS

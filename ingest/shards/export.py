@@ -20,6 +20,8 @@ from typing import IO, Any
 import numpy as np
 
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lance_io.pictures import place_columns
+from clipdata.lance_io.referring import referred_by
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
 from clipdata.objects.removing import remove
@@ -52,6 +54,7 @@ class Exported:
         num_without_image: rows left out, because their image is neither in the table nor where `uri` says.
         columns: fields in the JSON of each sample.
         left_out: columns that JSON cannot hold, or that are long vectors.
+        pictures_from: other tables that the rows refer to for their pictures, and of which these were read.
     """
 
     out: str
@@ -64,6 +67,7 @@ class Exported:
     num_without_image: int
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
+    pictures_from: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         size = f"{self.num_samples:,} samples in {self.num_shards:,} shards, {self.num_bytes:,} bytes"
@@ -76,6 +80,8 @@ class Exported:
         lines += [f"  {count:,} {words}" for words, count in counts.items() if count]
         if self.left_out:
             lines.append(f"  columns left out: {', '.join(self.left_out)}")
+        if self.pictures_from:
+            lines.append(f"  pictures read from {', '.join(self.pictures_from)}")
         return "\n".join(lines)
 
 
@@ -267,6 +273,7 @@ class _Export:
             num_without_image=total["without_image"],
             columns=tuple(self.columns),
             left_out=tuple(self.left_out),
+            pictures_from=tuple(referred.words for referred in referred_by(self.table, look=False)),
         )
 
 
@@ -281,7 +288,8 @@ def _fields(table: Table, columns: Sequence[str] | None) -> tuple[list[str], lis
                 f"export shards: JSON cannot hold {kinds}; expected text, numbers, times or lists of them"
             )
         return list(columns), []
-    own = [column for column in table.schema if column.name not in ("image", "etag")]
+    aside = ("image", "etag", *place_columns(table.schema))
+    own = [column for column in table.schema if column.name not in aside]
     kept = [c.name for c in own if is_writable(c.type) and getattr(c.type, "list_size", 0) <= _MAX_VECTOR]
     return kept, [column.name for column in own if column.name not in kept]
 

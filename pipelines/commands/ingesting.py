@@ -96,6 +96,10 @@ def merge(
     on: Annotated[str, typer.Option(help="Column of the images to join on.")] = "filename",
     metadata_on: Annotated[str | None, typer.Option(help="Column of the metadata, when its name differs.")] = None,
     group: Annotated[bool, typer.Option("--group", help="One row an image, with lists.")] = False,
+    copy_images: Annotated[
+        bool,
+        typer.Option(help="Write each row's picture into the table, instead of which row of IMAGES holds it."),
+    ] = False,
     storage_option: StorageOptions = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -106,7 +110,15 @@ def merge(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     storage = storage_of(storage_option)
     done = ingest.merge_report(
-        images, metadata, into=into, on=on, metadata_on=metadata_on, group=group, storage=storage, progress=terminal
+        images,
+        metadata,
+        into=into,
+        on=on,
+        metadata_on=metadata_on,
+        group=group,
+        copy_images=copy_images,
+        storage=storage,
+        progress=terminal,
     )
     terminal.result(str(done), done.to_dict())
     terminal.hint(f"clipdata map {into} choice-scores scores --model starter")

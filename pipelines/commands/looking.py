@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,7 @@ def show(
 ) -> None:
     """Show a table's columns, how many values each has, and what made them."""
     import clipdata as cd
+    from clipdata.lance_io.referring import referred_by
 
     opened = cd.open_table(table, version=version_of(version), storage=storage_of(storage_option))
     num_rows = opened.num_rows
@@ -50,6 +52,8 @@ def show(
     ]
     title = f"{table}: {num_rows:,} rows, version {opened.version}"
     text = f"{title}\n{columns(lines, header=['column', 'type', 'values', 'made by'])}"
+    pictures = referred_by(opened)
+    text += "".join(f"\nimage: {referred}" for referred in pictures)
     data = {
         "table": opened.uri,
         "version": opened.version,
@@ -63,6 +67,7 @@ def show(
             }
             for column, lineage, filled in described
         ],
+        "pictures": [asdict(referred) for referred in pictures],
     }
     Terminal(as_json=as_json).result(text, data)
 
