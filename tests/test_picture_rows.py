@@ -196,17 +196,21 @@ def test_merging_again_writes_nothing_while_the_images_are_the_same(sides: Path)
 def test_compacted_images_are_let_go_when_the_merged_table_was_merged_again_and_its_old_versions_are_gone(
     sides: Path,
 ) -> None:
+    write_pictures(sides / "in", 1, first=NUM)
+    ingest.from_images(sides / "in", into=sides / "images.lance")
     table = merged(sides)
     cd.map_column(table, upper, "upper")
     compact(sides)
     table = merged(sides)
     assert table.count_nulls("upper") == 0
     images = lance.dataset(str(sides / "images.lance"))
-    assert len(images.tags.list()) == 2
+    before, now = sorted(tag["version"] for tag in images.tags.list().values())
     clean(sides, "contest.lance")
-    ingest.from_images(sides / "in", into=sides / "images.lance")
+    replace_picture(sides, 0, seed=41)
     merged(sides)
-    assert [tag["version"] for tag in lance.dataset(images.uri).tags.list().values()] == [images.version]
+    left = [tag["version"] for tag in images.tags.list().values()]
+    assert now in left
+    assert before not in left
     clean(sides)
     assert_right(sides, cd.open_table(table.uri))
 
@@ -240,7 +244,7 @@ def test_pictures_that_are_gone_are_said_and_merging_from_their_new_place_mends_
         lambda: ingest.export_shards(table, sides / "shards"),
         lambda: list(Stream(table, ["image"], batch_size=2, prepare=tiny_encoder().prepare)),
     ):
-        with pytest.raises(NotFoundError, match=r"images.lance@\d+ \(tag clipdata-pictures-.*--copy-images"):
+        with pytest.raises(NotFoundError, match=r"(?s)images.lance@\d+ \(tag clipdata-pictures-.*--copy-images"):
             read()
     assert [referred.problem for referred in referred_by(table)] == ["not found"]
     again = merged(sides, images="pictures.lance")
@@ -367,3 +371,26 @@ def test_a_table_that_another_tool_wrote_with_columns_of_these_names_is_read_as_
     rows = pa.table({"image": pa.array([None, b"x"], pa.large_binary()), ROW: pa.array([0, 1], pa.uint64())})
     lance.write_dataset(rows.append_column(TABLE, pa.array(["a", "b"])), str(tmp_path / "t.lance"))
     assert cd.open_table(tmp_path / "t.lance").to_table()["image"].to_pylist() == [None, b"x"]
+
+
+def test_merging_again_with_copies_makes_the_merged_table_whole_and_keeps_what_was_derived(sides: Path) -> None:
+    table = merged(sides)
+    cd.map_column(table, upper, "upper")
+    table = merged(sides, copy_images=True)
+    assert table.count_nulls("upper") == 0
+    assert table.count_rows(f"{ROW} IS NOT NULL") == 0
+    version = table.version
+    assert merged(sides, copy_images=True).version == version
+    shutil.rmtree(sides / "images.lance")
+    assert_right(sides, cd.open_table(table.uri))
+
+
+def test_merging_again_without_copies_lets_copied_rows_refer(sides: Path) -> None:
+    table = merged(sides, copy_images=True)
+    cd.map_column(table, upper, "upper")
+    table = merged(sides, copy_images=False)
+    assert table.count_nulls("upper") == 0
+    assert lance.dataset(table.uri).to_table(["image"])["image"].null_count == NUM * CAPTIONS
+    assert_right(sides, table)
+    version = table.version
+    assert merged(sides, copy_images=False).version == version

@@ -5,10 +5,10 @@
     null        null        null                          a file, if the row has a `uri` (`objects.references`)
     bytes       null        null                          held in the row itself
 
-The fields' metadata declare the two columns, and the table's own metadata says where such a version is. Its name ends in
-a digest of its files, and what is opened must have that digest: a reference never means another picture. It is read
-where Table and the filling of a column read rows, a batch at a time, each picture of a batch once; so nothing above knows
-where a picture came from. How rows come to refer to pictures stands in `referring`.
+The fields' metadata declare the two columns, and the table's own metadata says where such a version is. Its name ends
+in a digest of its files, and what is opened must have that digest: a reference never means another picture. It is read
+where Table and the filling of a column read rows, a batch at a time, each picture of a batch once; so nothing above
+knows where a picture came from. How rows come to refer to pictures stands in `referring`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How rows come to refer to pictures of another table, and what a table says of the pictures it refers to.
 
-A version that rows refer to carries a tag, so that no clean-up removes it, and is noted in the metadata of the referring
-table under a name of its own. So rows of several versions may stand side by side while a merge is under way, and each
-says by itself what it means. How they are read stands in `pictures`.
+A version that rows refer to carries a tag, so that no clean-up removes it, and is noted in the metadata of the
+referring table under a name of its own. So rows of several versions may stand side by side while a merge is under way,
+and each says by itself what it means. How they are read stands in `pictures`.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ def _write(table: Table, plan: _Plan, progress: Progress) -> Written:
 
 def _carried(column: pa.Field) -> bool:
     """Columns of the images that a merged row carries; what a step derived from them is derived anew."""
-    return b"clipdata.lineage" not in (column.metadata or {}) and column.name not in _INTERNAL
+    return b"clipdata.lineage" not in (column.metadata or {}) and column.name not in (*_INTERNAL, KEY)
 
 
 def _examples(keys: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ images by their places, and nothing of metadata or of how the two are matched.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,9 @@ from clipdata.lance_io.table import Table
 from clipdata.schema import image_column
 
 COPY_IMAGES = False
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 20  # rows of which only the reference changes
+_COPIED_ROWS = 1024
+_COPIED_BYTES = 256 << 20  # each piece rewrites the pictures of a fragment
 
 
 @dataclass
@@ -72,7 +75,9 @@ class PictureRows:
         }
 
     def settle(self, table: Table, keys: pa.Array, etags: pa.Array, images: np.ndarray) -> int:
-        """Let rows that the merge left alone refer to this version too, and let go of versions before.
+        """Give rows that the merge left alone their pictures as the others have them, and let go of older versions.
+
+        Nothing else of a row changes, and what was derived from it stays: its picture is the same.
 
         Args:
             table: the merged one, with all rows written; moved to the version that is made.
@@ -82,21 +87,56 @@ class PictureRows:
         Returns:
             Number of rows that were changed.
         """
-        if self.copies:
+        if self._image is None or len(place_columns(table.schema)) < 2:
             return 0
         changed = 0
-        name = str(self._name).replace("'", "''")
-        outdated = f"`{ROW}` IS NOT NULL AND (`{TABLE}` IS NULL OR `{TABLE}` <> '{name}')"
-        key = table.key
-        assert key is not None, "a merged table has a key"
-        for batch in list(table.scan([key, "etag"], where=outdated, batch_rows=_AT_ONCE)):
-            place = pc.index_in(batch.column(key), value_set=keys)
-            same = pc.fill_null(pc.equal(etags.take(place), batch.column("etag")), False)
-            rows, place = batch.filter(same), place.filter(same)
-            if rows.num_rows:
-                columns = self.columns(images[place.to_numpy()], table.schema)
-                found = {key: rows.column(key), "etag": rows.column("etag"), ROW: columns[ROW], TABLE: columns[TABLE]}
-                changed += point_anew(table, pa.table(found))
+        for where, with_image in self._outdated():
+            for found in self._anew(table, where, keys, etags, images, with_image=with_image):
+                changed += point_anew(table, found)
         table.move_to(table.latest())
         release(table, self.images)
         return changed
+
+    def _outdated(self) -> list[tuple[str, bool]]:
+        """Conditions of rows that have their pictures otherwise, and whether their column of pictures changes."""
+        if self.copies:
+            return [(f"`{ROW}` IS NOT NULL", True)]
+        name = str(self._name).replace("'", "''")
+        elsewhere = f"`{ROW}` IS NOT NULL AND (`{TABLE}` IS NULL OR `{TABLE}` <> '{name}')"
+        return [(elsewhere, False), (f"`{ROW}` IS NULL", True)]
+
+    def _anew(
+        self, table: Table, where: str, keys: pa.Array, etags: pa.Array, images: np.ndarray, *, with_image: bool
+    ) -> Iterator[pa.Table]:
+        """What replaces the columns of some rows of a merged table, in bounded pieces."""
+        key, image = table.key, self._image
+        assert key is not None, "a merged table has a key"
+        assert image is not None, "looked at before"
+        held: list[pa.Table] = []
+        size = 0
+        for batch in table.pinned().scan(
+            [key, "etag"], where=where, batch_rows=_COPIED_ROWS if self.copies else _AT_ONCE
+        ):
+            place = pc.index_in(batch.column(key), value_set=keys)
+            same = pc.fill_null(pc.equal(etags.take(place), batch.column("etag")), False)
+            rows, places = pa.table(batch.filter(same)), images[place.filter(same).to_numpy()]
+            held.append(
+                pa.table({**dict(zip(rows.column_names, rows.columns, strict=True)), **self._as_now(places, table)})
+            )
+            held[-1] = held[-1] if with_image else held[-1].drop_columns([image])
+            size += held[-1].nbytes
+            if size > _COPIED_BYTES:
+                yield pa.concat_tables(held)
+                held, size = [], 0
+        if any(rows.num_rows for rows in held):
+            yield pa.concat_tables(held)
+
+    def _as_now(self, places: np.ndarray, table: Table) -> dict[str, pa.Array]:
+        """The columns of pictures of merged rows, given the places of their images, int64 [B]."""
+        if not self.copies:
+            return self.columns(places, table.schema)
+        image = str(self._image)
+        distinct, image_of_row = np.unique(places, return_inverse=True)
+        held = self.images.take(distinct, [image]).take(pa.array(image_of_row)).column(image)
+        nulls = {name: pa.nulls(len(places), table.schema.field(name).type) for name in (ROW, TABLE)}
+        return {image: held, **nulls}
