@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import lance
 import numpy as np
@@ -21,7 +26,9 @@ from clipdata.errors import NotFoundError
 from clipdata.lance_io.pictures import ROW, TABLE
 from clipdata.lance_io.referring import referred_by
 from clipdata.lance_io.rows import Written, delete_keys
+from clipdata.lance_io.signatures import Signatures
 from clipdata.lance_io.table import Table
+from clipdata.progress import Silent
 from clipdata.stream.dataset import Stream
 from pipelines.cli import app
 from tests.pictures import encoded, write_pictures
@@ -88,11 +95,12 @@ def test_merged_rows_refer_to_pictures_and_every_way_of_reading_fills_them(sides
 
 
 def test_a_filled_reader_gives_the_columns_that_were_asked_for_and_no_other(sides: Path) -> None:
-    refers, _ = both(sides)
+    refers, copies = both(sides)
     assert refers.reader(["image", "caption"]).schema.names == ["image", "caption"]
     assert refers.take(np.array([0]), ["image"]).column_names == ["image"]
     assert refers.to_table(["caption"]).column_names == ["caption"]
-    assert refers.to_table().column_names == refers.schema.names
+    assert refers.to_table().equals(copies.to_table())
+    assert refers.to_table([ROW, TABLE]).column_names == [ROW, TABLE]
     assert refers.to_table(["image"], where="caption = 'caption 4'")["image"][0].as_py() == encoded(1)
 
 
@@ -394,3 +402,105 @@ def test_merging_again_without_copies_lets_copied_rows_refer(sides: Path) -> Non
     assert_right(sides, table)
     version = table.version
     assert merged(sides, copy_images=False).version == version
+
+
+class Ends(Silent):
+    """Progress of somebody who loses patience after some writes."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str = "rows") -> Iterator[Any]:
+        yield self
+
+    def advance(self, num: int = 1) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_merge_that_was_killed_leaves_rows_that_show_their_own_picture_and_is_gone_on_with(
+    sides: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.merging.merged_table.UNIT_ROWS", 2)
+    table = merged(sides)
+    cd.map_column(table, digest, "digest")
+    for number in (1, 4):
+        replace_picture(sides, number, seed=60 + number)
+    with pytest.raises(KeyboardInterrupt):
+        merged(sides, progress=Ends(after))
+    half = cd.open_table(table.uri).to_table(["image", "etag", "digest"]).to_pylist()
+    assert all(row["digest"] in (None, hashlib.sha256(row["image"]).hexdigest()) for row in half)
+    table = merged(sides)
+    assert_right(sides, table)
+    assert table.count_nulls("digest") == 2 * CAPTIONS
+
+
+def test_two_merges_of_different_versions_at_once_leave_no_row_with_another_picture(sides: Path) -> None:
+    older = cd.open_table(sides / "images.lance")
+    replace_picture(sides, 2, seed=90)
+    newer = cd.open_table(sides / "images.lance")
+
+    def merge(images: Table) -> None:
+        ingest.merge(images, sides / "meta.lance", into=sides / "contest.lance")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(merge, (older, newer)))
+    table = cd.open_table(sides / "contest.lance")
+    by_etag = {
+        etag: image
+        for images in (older, newer)
+        for etag, image in zip(*(images.to_table([name])[name].to_pylist() for name in ("etag", "image")), strict=True)
+    }
+    rows = table.to_table(["etag", "image"]).to_pylist()
+    assert len(rows) == NUM * CAPTIONS
+    assert all(row["image"] == by_etag[row["etag"]] for row in rows)
+
+
+def test_values_depend_on_what_their_rows_refer_to(sides: Path) -> None:
+    table = merged(sides)
+    cd.map_column(table, digest, "digest")
+    compact(sides)
+    write_pictures(sides / "in", 1, first=NUM)
+    ingest.from_images(sides / "in", into=sides / "images.lance")
+    signatures = []
+    for version in (table.version, merged(sides).version):
+        dataset = lance.dataset(table.uri, version=version)
+        signatures.append(Signatures(dataset, "digest", ["image"]).of(dataset.get_fragments()[0]))
+    assert signatures[0] != signatures[1]
+
+
+def test_images_of_another_tool_without_lasting_row_ids_can_be_referred_to(sides: Path) -> None:
+    rows = cd.open_table(sides / "images.lance").to_table(["path", "filename", "image", "etag", "bytes"])
+    for start in range(0, NUM, 2):
+        lance.write_dataset(rows.slice(start, 2), str(sides / "foreign.lance"), mode="append" if start else "create")
+    table = merged(sides, images="foreign.lance")
+    cd.map_column(table, upper, "upper")
+    lance.dataset(str(sides / "foreign.lance")).delete("path = '0000.jpg'")
+    compact(sides, "foreign.lance")
+    clean(sides, "foreign.lance")
+    assert_right(sides, table)
+    table = merged(sides, images="foreign.lance")
+    assert_right(sides, table)
+    assert (table.num_rows, table.count_nulls("upper")) == ((NUM - 1) * CAPTIONS, 0)
+
+
+def test_a_table_that_refers_can_be_read_in_another_process(sides: Path) -> None:
+    table = pickle.loads(pickle.dumps(merged(sides)))
+    assert_right(sides, table)
+
+
+def test_a_merged_table_that_refers_survives_compaction_and_deletes_of_its_own(sides: Path) -> None:
+    merged(sides)
+    write_pictures(sides / "in", 1, first=NUM)
+    names = [f"{number:04d}.jpg" for number in range(NUM + 1)]
+    pq.write_table(pa.table({"filename": names, "caption": names}), sides / "meta.parquet")
+    ingest.from_images(sides / "in", into=sides / "images.lance")
+    ingest.from_parquet(sides / "meta.parquet", into=sides / "meta.lance")
+    table = merged(sides)
+    lance.dataset(table.uri).delete("path = '0001.jpg'")
+    compact(sides, "contest.lance")
+    clean(sides, "contest.lance")
+    assert_right(sides, cd.open_table(table.uri))

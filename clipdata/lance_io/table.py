@@ -113,7 +113,8 @@ class Table(NotebookTable):
         Pictures that stand in another table are filled in; of files, references say where they are.
 
         Args:
-            columns: names, all by default; `_rowid` and `_rowaddr` may be named too.
+            columns: names, all by default but those that say where pictures are; `_rowid` and `_rowaddr` may be named
+                too.
             where: SQL condition.
             batch_rows: most rows in a batch.
             limit: stop after this many rows.
@@ -133,11 +134,12 @@ class Table(NotebookTable):
         check_condition(where)
         self._check_readable(self.schema.names if columns is None else columns)
         self.require([name for name in columns or () if name not in HIDDEN_COLUMNS], verb="read")
-        wanted = list(self.schema.names if columns is None else columns)
-        places = places_needed(self.schema, wanted)
+        places = place_columns(self.schema)
+        wanted = list(columns) if columns is not None else [name for name in self.schema.names if name not in places]
+        needed = places_needed(self.schema, wanted)
         with translated(self.uri, "reading", said=[where]):
             scanner = self.dataset.scanner(
-                columns=None if columns is None else [*wanted, *places],
+                columns=None if columns is None and not places else [*wanted, *needed],
                 filter=where,
                 batch_size=batch_rows,
                 limit=limit,
