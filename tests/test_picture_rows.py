@@ -179,6 +179,7 @@ def test_a_replaced_picture_replaces_its_rows_alone_and_what_was_derived_from_th
     replace_picture(sides, 2, seed=77)
     done = ingest.merge_report(sides / "images.lance", sides / "meta.lance", into=sides / "contest.lance")
     assert done.written == Written(updated=CAPTIONS)
+    assert f"pictures stay in images.lance@{cd.open_table(sides / 'images.lance').version}" in str(done)
     assert done.table.count_nulls("upper") == CAPTIONS
     assert len(set(done.table.to_table([TABLE])[TABLE].to_pylist())) == 1
     assert_right(sides, done.table)
@@ -384,7 +385,11 @@ def test_a_table_that_another_tool_wrote_with_columns_of_these_names_is_read_as_
 def test_merging_again_with_copies_makes_the_merged_table_whole_and_keeps_what_was_derived(sides: Path) -> None:
     table = merged(sides)
     cd.map_column(table, upper, "upper")
-    table = merged(sides, copy_images=True)
+    done = ingest.merge_report(
+        sides / "images.lance", sides / "meta.lance", into=sides / "contest.lance", copy_images=True
+    )
+    assert f"{NUM * CAPTIONS} rows that were here before now have a copy of their picture" in str(done)
+    table = done.table
     assert table.count_nulls("upper") == 0
     assert table.count_rows(f"{ROW} IS NOT NULL") == 0
     version = table.version

@@ -68,7 +68,7 @@ def refer(table: Table, images: Table) -> str:
         CredentialsError: the store does not let anybody tag it.
     """
     digest = digest_of_files(images)
-    name = f"{redact(images.uri).rsplit('/', 1)[-1]}@{images.version}#{digest[:8]}"
+    name = f"{words_of(images)}#{digest[:8]}"
     tag = _tag_of(table, images.version)
     relative = relative_to(table.uri, images.uri)
     wanted = PictureTable(name, images.uri, relative, images.version, tag, digest)
@@ -84,6 +84,11 @@ def refer(table: Table, images: Table) -> str:
         set_table_metadata(table, {wanted.key: wanted.to_json()})
         table.move_to(table.latest())
     return name
+
+
+def words_of(images: Table) -> str:
+    """A version of a table, for people."""
+    return f"{redact(images.uri).rsplit('/', 1)[-1]}@{images.version}"
 
 
 def point_anew(table: Table, found: pa.Table) -> int:

@@ -52,6 +52,8 @@ class Merged:
         unmatched_images: paths of images without metadata.
         renamed: metadata columns that bear an image column's name, and what they are called.
         seconds: wall time.
+        pictures: the version of the images that rows refer to, such as "images.lance@7"; None where they hold copies.
+        changed: rows that were there and hold their picture otherwise now: referred to, copied, or of that version.
     """
 
     table: Table
@@ -61,6 +63,8 @@ class Merged:
     unmatched_images: Sequence[str]
     renamed: Mapping[str, str]
     seconds: float
+    pictures: str | None = None
+    changed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -73,6 +77,8 @@ class Merged:
             "unmatched_images": list(self.unmatched_images),
             "renamed": dict(self.renamed),
             "seconds": self.seconds,
+            "pictures": self.pictures,
+            "changed": self.changed,
         }
 
     def __str__(self) -> str:
@@ -86,6 +92,13 @@ class Merged:
                 f"  images without metadata: {len(self.unmatched_images):,} ({_examples(self.unmatched_images)})"
             )
         lines += [f"  metadata column {old!r} is {new!r} here" for old, new in self.renamed.items()]
+        if self.pictures:
+            lines.append(
+                f"  pictures stay in {self.pictures}, where a tag keeps them; --copy-images writes them here too"
+            )
+        if self.changed:
+            what = "refer to their picture there" if self.pictures else "have a copy of their picture"
+            lines.append(f"  {self.changed:,} rows that were here before now {what}")
         return "\n".join(lines)
 
 
@@ -157,15 +170,15 @@ def merge_report(
     table.move_to(rows.add_columns(table, list(plan.schema)[1:]))
     plan.pictures.begin(table)
     written = _write(table, plan, progress or Silent())
-    pointed = plan.pictures.settle(table, plan.keys, plan.etags, plan.matches.images)
+    changed = plan.pictures.settle(table, plan.keys, plan.etags, plan.matches.images)
     rejects = Rejects(table)
     unmatched_metadata = [str(key) for key in plan.matches.unmatched_metadata.to_pylist()]
     for key, count in Tally(unmatched_metadata).items():
         rejects.add(Reject(f"metadata:{key}", "", "no_image", f"{count} metadata rows name {on} {key!r}"))
     rejects.flush()
     table.move_to(table.latest())
-    if written.any or pointed:
-        counts = {"inserted": written.inserted, "updated": written.updated, "deleted": written.deleted}
+    if written.any or changed:
+        counts = {**asdict(written), "pictures": changed}
         origin = {
             "images": f"{left.uri}@{left.version}",
             "metadata": f"{right.uri}@{right.version}",
@@ -182,6 +195,8 @@ def merge_report(
         unmatched_images=plan.matches.unmatched_images.to_pylist(),
         renamed=plan.renamed,
         seconds=time.monotonic() - started,
+        pictures=plan.pictures.words,
+        changed=changed,
     )
 
 

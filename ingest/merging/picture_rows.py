@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.lance_io.pictures import ROW, TABLE, picture_fields, place_columns
-from clipdata.lance_io.referring import point_anew, refer, release
+from clipdata.lance_io.referring import point_anew, refer, release, words_of
 from clipdata.lance_io.table import Table
 from clipdata.schema import image_column
 
@@ -41,6 +41,11 @@ class PictureRows:
         self._image = image_column(self.images.schema)
         ids = self.images.to_table(["_rowid"]) if not self.copies else None
         self._ids = ids.column(0).combine_chunks() if ids is not None else pa.array([], pa.uint64())
+
+    @property
+    def words(self) -> str | None:
+        """The version that rows refer to, for people; None where they hold copies."""
+        return None if self.copies or self._image is None else words_of(self.images)
 
     def read(self, carried: list[str]) -> list[str]:
         """Of the columns that merged rows carry, those that are read of the images."""
