@@ -124,12 +124,15 @@ class Pictures:
         uri: the referring table.
         storage: how to reach it, and the tables with the pictures.
         tables: from its metadata.
+        before: of another version; what it opened needs not be opened again, for a name means the same everywhere.
     """
 
-    def __init__(self, uri: str, storage: Storage, tables: Mapping[str, PictureTable]) -> None:
+    def __init__(
+        self, uri: str, storage: Storage, tables: Mapping[str, PictureTable], before: Pictures | None = None
+    ) -> None:
         self._uri, self._storage, self._tables = uri, storage, tables
-        self._opened: dict[str, Table] = {}
-        self._opening = threading.Lock()
+        self._opened: dict[str, Table] = before._opened if before else {}
+        self._opening = before._opening if before else threading.Lock()
 
     def filled(self, rows: Rows) -> Rows:
         """Rows with the pictures that they refer to; a picture that its own table does not hold stays null.

@@ -64,7 +64,8 @@ class Table(NotebookTable):
         """What fills the rows of this version with pictures that stand in other tables."""
         if self._pictures is None or self._pictures[0] != self.version:
             tables = picture_tables(self.dataset.metadata or {})
-            self._pictures = self.version, Pictures(self.uri, self.storage, tables)
+            before = self._pictures[1] if self._pictures else None
+            self._pictures = self.version, Pictures(self.uri, self.storage, tables, before)
         return self._pictures[1]
 
     @property
@@ -221,7 +222,9 @@ class Table(NotebookTable):
             NotFoundError: there is no such version.
         """
         if version is None or version == self.version:
-            return Table(self.uri, self.version, self.storage, self._dataset)
+            same = Table(self.uri, self.version, self.storage, self._dataset)
+            same._pictures = self._pictures
+            return same
         return open_table(self.uri, version=version, storage=self.storage)
 
     def latest(self) -> Table:
