@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import clipdata as cd
 import ingest
-from clipdata.errors import NotFoundError
+from clipdata.errors import NotFoundError, StorageError
 from clipdata.lance_io.pictures import ROW, TABLE
 from clipdata.lance_io.referring import referred_by
 from clipdata.lance_io.rows import Written, delete_keys
@@ -509,3 +509,22 @@ def test_a_merged_table_that_refers_survives_compaction_and_deletes_of_its_own(s
     compact(sides, "contest.lance")
     clean(sides, "contest.lance")
     assert_right(sides, cd.open_table(table.uri))
+
+
+def test_images_that_cannot_be_tagged_are_refused_with_the_way_out(sides: Path) -> None:
+    (sides / "images.lance" / "_refs").write_text("a file where the tags would be")
+    with pytest.raises(StorageError, match=r"(?s)only to a version that is tagged.*--copy-images"):
+        merged(sides)
+    assert merged(sides, "copies.lance", copy_images=True).num_rows == NUM * CAPTIONS
+
+
+def test_a_copy_of_a_merged_table_lets_go_of_no_tag_of_the_first(sides: Path) -> None:
+    table = merged(sides)
+    shutil.copytree(sides / "contest.lance", sides / "copy.lance")
+    for seed in (31, 32):
+        replace_picture(sides, 1, seed)
+        merged(sides, "copy.lance")
+        clean(sides, "copy.lance")
+    expected = table.to_table(["image"])
+    clean(sides)
+    assert cd.open_table(table.uri).to_table(["image"]).equals(expected)

@@ -132,7 +132,8 @@ def release(table: Table, images: Table) -> None:
     with translated(table.uri, "reading the history of"):
         oldest = min(entry["version"] for entry in table.dataset.versions())
     for one in idle:
-        if one.until is not None and one.until < oldest and images.uri in one.places(table.uri):
+        is_own = one.tag == _tag_of(table, one.version)  # a copy of the table's folder names the tags of the first
+        if is_own and one.until is not None and one.until < oldest and images.uri in one.places(table.uri):
             _untag(images, one.tag)
 
 
