@@ -4,9 +4,10 @@
     python benchmarks/picture_once.py --stores disk
 
 Both sides are merged of the same tables and measured in turns in one process: bytes of the merged table, seconds of the
-merge, rows a second of map (embeddings of a tiny model, so that reading and decoding are what is measured), of the
-training stream, and of the export of shards. The bucket is an emulator on the loopback that answers every request 30 ms
-later. Ratios are references to copies: of sizes and times, less is better; of rates, more.
+merge, and rows a second of a bare scan of the pictures, of the training stream (the second epoch too), of map (a tiny
+model's embeddings, so that reading and decoding are what is measured) and of the export of shards. The bucket is an
+emulator on the loopback that answers every request 30 ms later. Ratios are references to copies: of sizes, times and
+requests, less is better; of rates, more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ import clipdata as cd
 import ingest
 from benchmarks.bucket_ingest import LATENCY_S, served
 from clipdata.storage import Storage
-from tests.cloud.fault_proxy import Fault, FaultProxy
+from tests.cloud.fault_proxy import Counts, Fault, FaultProxy
 from tests.pictures import drawing
 from tests.tiny_models import tiny_encoder
 
@@ -59,13 +60,13 @@ class Place:
     proxy: FaultProxy | None = None
 
     @contextmanager
-    def slow(self) -> Iterator[Callable[[], int]]:
-        """Make requests slow, and tell how many there were so far."""
+    def slow(self) -> Iterator[Counts | None]:
+        """Make requests slow, and count them; the count is there when they are quick again."""
         if self.proxy is None:
-            yield lambda: 0
+            yield None
             return
         with self.proxy.injecting(Fault("latency", delay_s=(LATENCY_S, LATENCY_S))), self.proxy.counting() as counts:
-            yield lambda: len(counts.log)
+            yield counts
 
 
 def photo(seed: int) -> bytes:
@@ -103,20 +104,22 @@ def measured(place: Place, into: str, copies: bool, scratch: Path, encoder: cd.E
     prepare = encoder.prepare.with_fidelity("fast")
     stream = cd.Stream(table, ["image"], batch_size=64, prepare=prepare, drop_last=False)
     works = {
+        "read": lambda: sum(batch.num_rows for batch in table.scan(["image"], batch_rows=256)),
         "first epoch": lambda: sum(len(batch["image"]) for batch in stream),
         "stream": lambda: sum(len(batch["image"]) for batch in stream),
         "map": lambda: cd.map_column(table, cd.steps.ImageEmbedding(encoder), "embedding").computed,
         "export": lambda: ingest.export_shards(table.pinned(), scratch / "out", storage=place.storage).num_samples,
     }
-    with place.slow() as num_requests:
-        for name, work in works.items():
-            begun, begun_cpu, before = time.monotonic(), time.process_time(), num_requests()
+    for name, work in works.items():
+        begun, begun_cpu = time.monotonic(), time.process_time()
+        with place.slow() as counts:
             num_rows = work()
-            assert num_rows == table.num_rows, (name, num_rows)
             found[f"{name}, rows/s"] = num_rows / (time.monotonic() - begun)
             found[f"{name}, rows/CPU s"] = num_rows / (time.process_time() - begun_cpu)
-            if place.proxy is not None:
-                found[f"{name}, requests"] = num_requests() - before
+        assert num_rows == table.num_rows, (name, num_rows)
+        if counts is not None:
+            found[f"{name}, requests"] = len(counts.log)
+            found[f"{name}, MiB"] = counts.down_bytes / 2**20
     shutil.rmtree(scratch / "out")
     return found
 
