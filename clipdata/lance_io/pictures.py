@@ -132,7 +132,7 @@ class Pictures:
     ) -> None:
         self._uri, self._storage, self._tables = uri, storage, tables
         self._opened: dict[str, Table] = before._opened if before else {}
-        self._opening = before._opening if before else threading.Lock()
+        self._opening: threading.Lock = before._opening if before else threading.Lock()
 
     def filled(self, rows: Rows) -> Rows:
         """Rows with the pictures that they refer to; a picture that its own table does not hold stays null.
