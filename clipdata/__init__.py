@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from clipdata import telemetry
+
 __version__ = "0.1.0"
 
 # Public name → where it lives ("module:name", or a module).
@@ -24,6 +26,8 @@ _PUBLIC = {
     "Stream": "clipdata.stream.dataset:Stream",
     "Table": "clipdata.lance_io.table:Table",
     "TrainConfig": "clipdata.training.config:TrainConfig",
+    "Cleaned": "clipdata.lance_io.cleaning:Cleaned",
+    "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
     "load_encoder": "clipdata.encoder.loading:load_encoder",
     "log": "clipdata.lance_io.history:log",
@@ -40,6 +44,8 @@ _PUBLIC = {
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
+
+telemetry.turn_off()
 
 
 def __getattr__(name: str) -> Any:

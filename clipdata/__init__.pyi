@@ -11,6 +11,8 @@ from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
 from clipdata.errors import ClipdataError as ClipdataError
+from clipdata.lance_io.cleaning import Cleaned as Cleaned
+from clipdata.lance_io.cleaning import clean as clean
 from clipdata.lance_io.history import log as log
 from clipdata.lance_io.table import Table as Table
 from clipdata.lance_io.table import open_table as open_table

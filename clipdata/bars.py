@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from clipdata.printable import printable
 from clipdata.progress import Counter, Progress
 
 if TYPE_CHECKING:
     import rich.progress
 
 LINE_EVERY_S = 10.0
+_BAR, _LEAST_BAR, _LEAST_NAME = 30, 5, 12  # cells
 _WATCHED_S = 1.0  # work that is done sooner needs no line
 
 
@@ -41,6 +43,7 @@ class ProgressBar:
     @contextmanager
     def task(self, label: str, total: int | None, unit: str = "rows") -> Iterator[Counter]:
         """Show how a piece of work goes, until the block ends."""
+        label = printable(label)
         if total == 0:
             yield _Lines(label, total, unit, silent=True)
         elif _can_draw():
@@ -51,11 +54,14 @@ class ProgressBar:
                 self._end()
         else:
             lines = _Lines(label, total, unit)
-            yield lines
-            lines.close()
+            try:
+                yield lines
+            finally:
+                lines.close()
 
     def say(self, text: str) -> None:
         """Write a line, above the bars that are drawn."""
+        text = printable(text, keep="\n")
         with self._lock:
             if self._drawn is not None:
                 self._drawn.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -102,8 +108,13 @@ class _Lines:
         self.done = self.written = 0
         self.refused: Tally[str] = Tally()
         self.started = self.last = time.monotonic()
+        self._waiting = threading.Timer(LINE_EVERY_S, self._say_starting)
+        self._waiting.daemon = True
+        if not silent:
+            self._waiting.start()
 
     def advance(self, num: int = 1) -> None:
+        self._waiting.cancel()
         self.done += num
         if not self.silent and time.monotonic() - self.last > LINE_EVERY_S:
             self.last = time.monotonic()
@@ -114,16 +125,36 @@ class _Lines:
 
     def close(self) -> None:
         """Write the last line, of work that took long enough to be watched, unless it stands there."""
+        self._waiting.cancel()
         if time.monotonic() - self.started > _WATCHED_S and self.done != self.written:
             self._write()
 
     def _write(self) -> None:
         self.written = self.done
         of = f" of {self.total:,}" if self.total is not None else ""
-        rate = self.done / max(1e-9, time.monotonic() - self.started)
+        rate = rate_of(self.done, time.monotonic() - self.started, self.unit)
         refused = f", {self.refused.total():,} refused" if self.refused else ""
-        sys.stderr.write(f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.0f}/s{refused}\n")
-        sys.stderr.flush()
+        _write(f"{self.label}: {self.done:,}{of} {self.unit}, {rate}{refused}")
+
+    def _say_starting(self) -> None:
+        """Tell who waits that the work has begun, when nothing is done for long, as while a model is loaded."""
+        if not self.done:
+            of = f", {self.total:,} {self.unit} to do" if self.total is not None else ""
+            _write(f"{self.label}: starting{of}")
+
+
+def rate_of(done: float, seconds: float, unit: str) -> str:
+    """How fast work goes: "150/s", or "2.5 s/row" where less than one is done in a second."""
+    rate = done / max(1e-9, seconds)
+    if rate >= 1 or not rate:
+        return f"{rate:,.0f}/s"
+    each = unit.removesuffix("s")
+    return f"{1 / rate:,.1f} s/{each}" if rate > 0.01 else f"{1 / rate:,.0f} s/{each}"
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _can_draw() -> bool:
@@ -141,20 +172,55 @@ def _in_notebook() -> bool:
 
 def _display() -> rich.progress.Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress, ProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+    console = Console() if _in_notebook() else Console(stderr=True)
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),  # a column may be called [red]
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[refused]}", style="red", markup=False),
-        console=Console() if _in_notebook() else Console(stderr=True),
-    )
+    class Line(ProgressColumn):
+        """The whole line: rich's own columns fold or vanish where a terminal is narrow."""
+
+        def render(self, task: Any) -> Text:
+            label, filled, rest, figures, refused = parts_of_line(task, console.width)
+            drawn = "-" if console.options.ascii_only else "━"
+            return Text.assemble(
+                label, " ", (drawn * filled, "bar.complete"), (drawn * rest, "bar.back"), figures, (refused, "red"),
+                no_wrap=True, overflow="ellipsis",
+            )  # fmt: skip
+
+    return Progress(Line(table_column=Column(no_wrap=True, overflow="ellipsis")), console=console)
+
+
+def parts_of_line(task: Any, width: int) -> tuple[str, int, int, str, str]:
+    """A task as one line of at most so many cells: the name is cut and the bar shrinks, then vanishes, before figures.
+
+    Args:
+        task: of rich.
+        width: of the terminal.
+
+    Returns:
+        Name, cells of the bar that are filled and that are not, the figures, and what was refused.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    figures, refused = _figures(task), f"  {task.fields['refused']}" if task.fields["refused"] else ""
+    free = max(0, width - 2 - cell_len(figures + refused))
+    name = task.description
+    if cell_len(name) > max(_LEAST_NAME, free - _BAR):
+        name = set_cell_size(name, max(_LEAST_NAME, free - _BAR) - 1) + "…"
+    bar = min(_BAR, free - cell_len(name))
+    bar = bar if bar >= _LEAST_BAR else 0
+    filled = int(bar * min(1.0, task.completed / task.total)) if task.total else 0
+    return name, filled, bar - filled, figures, refused
+
+
+def _figures(task: Any) -> str:
+    unit = task.fields["unit"]
+    of = f"/{task.total:,.0f}" if task.total is not None else ""
+    if not task.completed:
+        return f" 0{of} {unit}, starting"
+    speed = task.finished_speed or task.speed or task.completed / max(1e-9, task.elapsed or 0.0)
+    seconds = task.time_remaining or 0
+    left = f", {seconds / 60:,.0f} min left" if seconds > 99 else f", {seconds:,.0f} s left" if seconds else ""
+    return f" {task.completed:,.0f}{of} {unit}, {rate_of(speed, 1.0, unit)}{left}"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from clipdata.errors import SchemaError
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.schema import is_binary
 
 if TYPE_CHECKING:
     from datachain import DataChain
@@ -61,8 +62,7 @@ def _plain_type(kind: pa.DataType, name: str) -> Any:
         (pa.types.is_floating, float),
         (pa.types.is_string, str),
         (pa.types.is_large_string, str),
-        (pa.types.is_binary, bytes),
-        (pa.types.is_large_binary, bytes),
+        (is_binary, bytes),
         (pa.types.is_timestamp, datetime),
         (pa.types.is_struct, dict),
     ]

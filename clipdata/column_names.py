@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -34,7 +35,7 @@ def check_column_name(name: str, schema: pa.Schema | None = None) -> None:
     Raises:
         UsageError: says what is wrong with the name, and one that would do.
     """
-    problem = _problem_of(name)
+    problem = problem_of(name)
     if problem is None and schema is not None and name in schema.names:
         problem = "is the table's key, which identifies its rows" if name == key_of(schema) else None
     elif problem is None and schema is not None:
@@ -44,6 +45,21 @@ def check_column_name(name: str, schema: pa.Schema | None = None) -> None:
     if problem is not None:
         taken = schema.names if schema is not None else []
         raise UsageError(f"a column cannot be called {name!r}: the name {problem}", hint=f"use {_near(name, taken)!r}")
+
+
+def check_storable(names: Iterable[str]) -> None:
+    """Refuse names that no column may be stored under, whatever made it: Lance cannot read it, or the rows beside it.
+
+    Raises:
+        SchemaError: names them and says why.
+    """
+    problems = [(name, problem) for name in names if (problem := _unreadable(name))]
+    if problems:
+        listed = "; ".join(f"{name!r} {problem}" for name, problem in problems)
+        raise SchemaError(
+            f"nothing was written, because of names of columns: {listed}",
+            hint=f"rename it where it comes from: {_near(problems[0][0], [])!r} would do",
+        )
 
 
 def is_readable(name: str) -> bool:
@@ -65,19 +81,31 @@ def quoted(name: str) -> str:
     return f"`{name}`"
 
 
-def _problem_of(name: object) -> str | None:
+def problem_of(name: object) -> str | None:
+    """What is wrong with a name, whatever columns stand beside it; None when a column may have it."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}; expected text"
+    if name.strip() and name != name.strip():
+        return "begins or ends with a blank"
+    return _unreadable(name)
+
+
+def _unreadable(name: str) -> str | None:
     if not name.strip():
         return "is empty"
-    if name != name.strip():
-        return "begins or ends with a blank"
     if found := _UNREADABLE.search(name):
         return f"holds {found.group()!r}, and Lance cannot read such a column back"
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
         return "holds a control character"
     if name.casefold() in LANCE_COLUMNS:
         return "belongs to Lance, which adds a column of that name to what it reads"
+    return None
+
+
+def _problem_of(name: object) -> str | None:
+    if problem := problem_of(name):
+        return problem
+    assert isinstance(name, str), "problem_of looked"
     if name.endswith(ERROR_SUFFIX):
         return f"ends in {ERROR_SUFFIX!r}, which is kept for the reasons why rows of another column have no value"
     size_bytes = len(name.encode())

@@ -7,6 +7,7 @@
     ├── NotFoundError                 3   a table, file, folder, version or model does not exist
     ├── CredentialsError              4   the store refused the keys, or found none
     ├── TransientError                5   the store or the network failed; the same command may work later
+    │   └── NoAnswerError                 nobody answered at all, for as long as one waits
     ├── ConcurrentChangeError         5   another writer changed what this one worked on; nothing false was written
     ├── TooManyRejectsError           6   more rows were refused than the limit allows
     ├── GateFailedError               7   a comparison missed the bound it was asked to hold
@@ -15,12 +16,15 @@
     ├── StepError                     1   a map step broke its contract
     └── ImageRefused                  1   one image cannot be used (jobs count it; it does not stop them)
 
-An error says what was found and what was expected; `hint` says what to type next. This module knows nothing else.
+An error says what was found and what was expected; `hint` says what to type next. Neither gives a terminal an order,
+whatever it quotes. This module knows nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from clipdata.printable import printable
 
 
 class ClipdataError(Exception):
@@ -35,9 +39,9 @@ class ClipdataError(Exception):
     name = "failed"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message, keep="\n")  # it quotes data, and ends on terminals and in logs
+        self.hint = printable(hint, keep="\n") if hint is not None else None
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
@@ -86,6 +90,10 @@ class TransientError(ClipdataError, ConnectionError):
 
     exit_code = 5
     name = "transient"
+
+
+class NoAnswerError(TransientError):
+    """A store gave no answer for as long as one waits for it, so nothing in this process asks it again."""
 
 
 class ConcurrentChangeError(ClipdataError):

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from clipdata.errors import UsageError
 from clipdata.exact_values import ExactValues, Untold
+from clipdata.printable import printable
 
 METADATA_KEY = b"clipdata.lineage"
 
@@ -98,7 +99,7 @@ class Lineage:
         short = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in self.parameters.items()}
         parameters = [f"{name}={value!r}" for name, value in short.items()]
         model = f" with {self.model[:12]}" if self.model else ""
-        return f"{self.step}({', '.join([*self.inputs, *parameters])}){model}"
+        return printable(f"{self.step}({', '.join([*self.inputs, *parameters])}){model}")
 
     def differences(self, other: Lineage) -> list[str]:
         """In what a column's lineage differs from that of a run, a line each; empty when the fingerprints are equal."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clipdata.errors import TooManyRejectsError
 from clipdata.notebook import html_facts
+from clipdata.printable import printable
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Mapped:
         version: of the table that holds the result.
         seconds: wall time.
         notes: facts the step counted (`step.notes()`), such as captions cut to the context length.
+        failed_before: rows that stay null since an earlier run, in which the step failed on them.
     """
 
     column: str
@@ -32,11 +35,48 @@ class Mapped:
     version: int
     seconds: float
     notes: Mapping[str, Any] = field(default_factory=dict)
+    failed_before: int = 0
 
     @property
     def num_failed(self) -> int:
         """Rows that stayed null."""
         return sum(self.failed.values())
+
+    @property
+    def num_filled(self) -> int:
+        """Rows of the table that have a value."""
+        return self.kept + self.computed - self.num_failed
+
+    def hold(self, *, max_failed: int | float | None = None) -> Mapped:
+        """Hold the map to a bound on its failures; returns itself when it is met.
+
+        Args:
+            max_failed: most rows without a value because the step failed, in this run or before: a whole number, or a
+                share, from 0.0 to 1.0, of the rows that were tried. None bears all, unless no row has a value.
+
+        Raises:
+            TooManyRejectsError: more rows failed. What was computed is committed all the same.
+        """
+        num_failed = self.num_failed + self.failed_before
+        num_tried = self.num_filled + num_failed
+        if max_failed is None:
+            broken, bound = bool(num_failed + self.waiting) and not self.num_filled, "no row of the table has a value"
+        else:
+            most = max_failed * num_tried if isinstance(max_failed, float) else max_failed
+            broken, bound = num_failed > most, f"more than the {max_failed:,} allowed"
+        if broken:
+            reasons = "".join(f"; {count:,} × {reason}" for reason, count in self.failed.items())
+            raise TooManyRejectsError(
+                f"{self.column}: {num_failed:,} of {num_tried:,} rows failed, {bound}{reasons}",
+                hint=self._why(),
+            )
+        return self
+
+    def _why(self) -> str:
+        if self.waiting and not self.num_failed and not self.failed_before:
+            return "all rows wait for an input that is null: fill that column first"
+        again = "" if self.num_failed else "; --retry-failed (retry_failed=True) tries them again"
+        return f"the column {self.column}__error says why, row by row{again}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -48,13 +88,17 @@ class Mapped:
         return html_facts({**facts, **reasons, **self.notes}, title=f"map {self.column}")
 
     def __str__(self) -> str:
+        return "\n".join(map(printable, self._lines()))
+
+    def _lines(self) -> list[str]:
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
-            kept = f"{self.kept:,} rows have their value{waiting}"
-            return f"{self.column}: nothing to compute, {kept} (version {self.version})"
+            failed = f", on {self.failed_before:,} the step failed before" if self.failed_before else ""
+            kept = f"{self.kept:,} rows have their value{waiting}{failed}"
+            return [f"{self.column}: nothing to compute, {kept} (version {self.version})"]
         rate = self.computed / self.seconds if self.seconds else 0.0
         text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
-        waiting = f"\n  {self.waiting:,} rows wait for an input that is null" if self.waiting else ""
-        failed = "".join(f"\n  no value for {count:,} rows: {reason}" for reason, count in self.failed.items())
-        notes = "".join(f"\n  {name}: {value}" for name, value in self.notes.items())
-        return f"{text} (version {self.version}){waiting}{failed}{notes}"
+        lines = [f"{text} (version {self.version})"]
+        lines += [f"  {self.waiting:,} rows wait for an input that is null"] if self.waiting else []
+        lines += [f"  no value for {count:,} rows: {reason}" for reason, count in self.failed.items()]
+        return lines + [f"  {name}: {value}" for name, value in self.notes.items()]

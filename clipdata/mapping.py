@@ -21,7 +21,7 @@ from clipdata.lance_io.history import Properties
 from clipdata.lance_io.parts import Finished
 from clipdata.lance_io.presence import fixed_width
 from clipdata.lance_io.replacement import commit_finished
-from clipdata.lance_io.state import StateFolder
+from clipdata.lance_io.state import StateFolder, map_folder
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
 from clipdata.mapped import Mapped
@@ -73,6 +73,7 @@ def map_column(
     require_arguments(step, batch_rows, engine, progress)
     table = as_table(table)
     table.move_to(table.latest())
+    first_version = table.version
     _check(table, step, column)
     lineage = lineage_of(table, step)
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
@@ -80,9 +81,11 @@ def map_column(
     _settle(table, step, column, lineage, overwrite=overwrite)
     columns.require_same(table, table.dataset, column, inputs)
     job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
+    job.first_version = first_version
     job.run(retry_failed=retry_failed)
     computed, failed = job.counts()
     filled, waiting = job.tally()
+    failed_before = table.num_rows - filled - waiting - sum(failed.values())
     return Mapped(
         column=column,
         computed=computed,
@@ -92,6 +95,7 @@ def map_column(
         version=table.version,
         seconds=time.monotonic() - started,
         notes=job.notes,
+        failed_before=max(failed_before, 0),
     )
 
 
@@ -166,12 +170,8 @@ def _mismatch(column: str, present: Lineage | None, wanted: Lineage, *, meanwhil
     )
 
 
-def _state_name(column: str, mark: str) -> str:
-    return f"map/{column}-{mark[:16]}"
-
-
 def _state(table: Table, column: str, mark: str) -> StateFolder:
-    return StateFolder(table, _state_name(column, mark))
+    return StateFolder(table, map_folder(column, mark))
 
 
 class _Job:
@@ -250,7 +250,7 @@ class _Job:
             ConcurrentChangeError: the column or an input is not the one of the start any more.
         """
         columns.require_same(self.table, self.table.dataset, self.column, self.identities)
-        state = _state_name(self.column, self.mark)
+        state = map_folder(self.column, self.mark)
         return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
 
     def _pending(self, filling: Filling, ready: Sequence[Finished]) -> list[tuple[int, int]]:

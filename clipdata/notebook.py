@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from clipdata.printable import printable
+
 MAX_CELL_CHARS = 120
 
 
@@ -22,12 +24,12 @@ def html_table(rows: Iterable[Mapping[str, Any]], *, title: str = "", names: Seq
     """
     listed = list(rows)
     shown = list(names) if names is not None else list(listed[0]) if listed else []
-    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in shown)
+    head = "".join(f"<th style='text-align:left'>{escape(printable(name))}</th>" for name in shown)
     body = "".join(
         "<tr>" + "".join(f"<td style='text-align:left'>{escape(_cell(row.get(name)))}</td>" for name in shown) + "</tr>"
         for row in listed
     )
-    above = f"<div><b>{escape(title)}</b></div>" if title else ""
+    above = f"<div><b>{escape(printable(title))}</b></div>" if title else ""
     return f"{above}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if shown else above
 
 
@@ -41,6 +43,5 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    text = printable(f"{value:.6g}" if isinstance(value, float) else str(value))
     return text if len(text) <= MAX_CELL_CHARS else f"{text[: MAX_CELL_CHARS - 1]}…"

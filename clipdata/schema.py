@@ -16,6 +16,20 @@ from clipdata.errors import SchemaError
 PRIMARY_KEY_METADATA = {"lance-schema:unenforced-primary-key": "true"}
 IMAGE_METADATA = {"clipdata.image": "true"}
 ERROR_SUFFIX = "__error"
+_IMAGE_NAMES = (
+    "image",
+    "img",
+    "image_bytes",
+    "img_bytes",
+    "image_data",
+    "picture",
+    "photo",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+)
+_BLOB_V2 = "lance.blob.v2"
 
 
 def key_field(name: str) -> pa.Field:
@@ -34,13 +48,14 @@ def key_of(schema: pa.Schema) -> str | None:
 def image_column(schema: pa.Schema) -> str | None:
     """Name of the column that holds *the* image: the one whose nulls stand for the file at the row's `uri`.
 
-    The schema declares it; in a table that clipdata did not make it is a column of bytes called "image".
+    The schema declares it; in a table that clipdata did not make it is the first column of bytes with the name of one.
     """
     for column in schema:
         if (column.metadata or {}).get(b"clipdata.image") == b"true":
             return column.name
-    named = schema.get_field_index("image")
-    return "image" if named >= 0 and is_binary(schema.field(named).type) else None
+    places = {name: schema.get_all_field_indices(name) for name in _IMAGE_NAMES}
+    held = (name for name, found in places.items() if len(found) == 1 and is_binary(schema.field(found[0]).type))
+    return next(held, None)
 
 
 # What is known of an image: where it came from, its original bytes, and what its header says.
@@ -65,8 +80,15 @@ def image_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Tell whether a type holds bytes, such as an image's."""
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    """Tell whether a type holds bytes, such as an image's; Lance's own type of blobs does, too."""
+    is_blob = getattr(kind, "extension_name", None) == _BLOB_V2
+    return is_blob or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_blob(column: pa.Field) -> bool:
+    """Tell whether Lance keeps a column's bytes apart, so that a plain read of it gives places instead."""
+    told = (column.metadata or {}).get(b"lance-encoding:blob") == b"true"
+    return told or getattr(column.type, "extension_name", None) == _BLOB_V2
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -173,4 +173,11 @@ def check_types(step: Step, schema: pa.Schema) -> None:
         if not kind.fits(schema.field(column).type)
     ]
     if wrong:
-        raise SchemaError(f"map {step.name}: {'; '.join(wrong)}")
+        texts = [name for name, kind in takes.items() if kind == TEXTS and schemas.is_text(schema.field(name).type)]
+        hint = f"lists that went through CSV are texts; {ingest_lists(texts)} reads them as lists" if texts else None
+        raise SchemaError(f"map {step.name}: {'; '.join(wrong)}", hint=hint)
+
+
+def ingest_lists(columns: Sequence[str]) -> str:
+    """The command that takes metadata in with columns of texts read as lists."""
+    return "clipdata ingest parquet FILE --into TABLE " + " ".join(f"--list {name}" for name in columns)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import CredentialsError, UsageError
+from clipdata.redaction import redact as redact
 
 if TYPE_CHECKING:
     import fsspec
@@ -36,21 +37,16 @@ OPTION_WORDS: dict[str, str] = {
     "account_key": "key of the storage account (Azure)",
     "sas_token": "shared access signature (Azure)",
     "timeout": "limit of one request, such as 30s",
+    "connect_timeout": "how long to wait for a store's first answer, 30s by default",
 }
 SECRET_WORDS = frozenset({"secret_access_key", "session_token", "token", "account_key", "sas_token", "access_key_id"})
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "az": "az", "abfs": "az", "abfss": "az", "file": "file"}
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _S3_CONNECTIONS = 64
 _CANONICAL = {"gcs": "gs", "s3a": "s3"}  # spellings that Lance and DataChain do not know
+CONNECT_TIMEOUT_S = 30.0
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_URL_USERINFO = re.compile(r"(://)[^/\s]+@")
-_URL_SECRET_QUERY = re.compile(
-    r"(?i)((?:[?&;]|%3f|%26)"  # the last two are those of a URL inside a URL
-    r"(?:sig|auth|jwt|hmac|policy|q-ak|[\w-]*(?:signature|token|key|secret|password|credential|accesskeyid|accessid)"
-    r"|x-(?:amz|goog|oss|cos)-(?!process)[\w-]*)(?:=|%3d))(?:(?!%26)[^&\s])+"
-)
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s,'\"]+")
 
 
 def scheme(uri: str | os.PathLike[str]) -> str:
@@ -76,11 +72,6 @@ def absolute(uri: str | os.PathLike[str]) -> str:
         written, _, rest = text.partition("://")
         return f"{_CANONICAL.get(written.lower(), written.lower())}://{rest}".rstrip("/")
     return str(Path(text.removeprefix("file://")).expanduser().absolute())
-
-
-def redact(text: str) -> str:
-    """Mask credentials inside URLs and headers: user info, signatures, tokens."""
-    return _BEARER.sub(r"\1***", _URL_SECRET_QUERY.sub(r"\1***", _URL_USERINFO.sub(r"\1***@", text)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,6 +121,17 @@ class Storage:
     def signed(self) -> Storage:
         """The same settings without `anonymous`: what a table is written with when only its source is public."""
         return Storage(anonymous=self.anonymous and "endpoint" in self.options, options=self.options)
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """How long to wait for the first answer of a store."""
+        return _seconds(self.options.get("connect_timeout", "")) or CONNECT_TIMEOUT_S
+
+    def endpoint_of(self, uri: str | os.PathLike[str]) -> str:
+        """The service that a location is on, for people."""
+        account = self.options.get("account_name", "the account")
+        usual = {"gs": "https://storage.googleapis.com", "s3": "Amazon S3", "az": f"{account}.blob.core.windows.net"}
+        return redact(self.options.get("endpoint") or usual.get(scheme(uri), os.fspath(uri)))
 
     def passthrough(self, library: str) -> dict[str, str]:
         """Keys meant for one library only, without their prefix."""
@@ -218,8 +220,7 @@ class Storage:
         )
 
     def _timeout_s(self) -> float | None:
-        found = _DURATION.match(self.options.get("timeout", ""))
-        return float(found[1]) * _SECONDS[found[2]] if found else None
+        return _seconds(self.options.get("timeout", ""))
 
     def _adlfs(self) -> dict[str, Any]:
         words = ("account_name", "account_key", "sas_token")
@@ -262,6 +263,11 @@ class Storage:
         return options | ({"azure_skip_signature": "true"} if self.anonymous else {})
 
 
+def _seconds(duration: str) -> float | None:
+    found = _DURATION.match(duration)
+    return float(found[1]) * _SECONDS[found[2]] if found else None
+
+
 def _present(pairs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in pairs.items() if value is not None}
 
@@ -272,8 +278,8 @@ def _check_value(word: str, value: object) -> None:
         raise UsageError(f"storage option {word} is {found}; expected text")
     if word == "endpoint" and not value.startswith(("http://", "https://")):
         raise UsageError(f"storage option endpoint is {redact(value)!r}; expected a URL such as https://host:9000")
-    if word == "timeout" and not _DURATION.match(value):
-        raise UsageError(f"storage option timeout is {value!r}; expected a duration such as 30s, 500ms or 2m")
+    if word in ("timeout", "connect_timeout") and not _DURATION.match(value):
+        raise UsageError(f"storage option {word} is {value!r}; expected a duration such as 30s, 500ms or 2m")
 
 
 def _file_of(token: str) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from ingest.chains import from_chain
-from ingest.merging.merged_table import Merged, merge, merge_report
+from ingest.merging.merged_table import merge, merge_report
+from ingest.merging.outcome import Merged
 from ingest.pictures.caption_files import from_captions
 from ingest.pictures.class_lists import from_class_list
 from ingest.pictures.embedded_images import from_parquet
 from ingest.pictures.image_files import from_images
-from ingest.shards.export import Exported, export_shards
+from ingest.shards.export import export_shards
+from ingest.shards.outcome import Exported
 from ingest.shards.tar_shards import from_shards
+from ingest.tables import from_lance
 from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.web.download_rules import DownloadRules
@@ -25,6 +28,7 @@ __all__ = [
     "from_chain",
     "from_class_list",
     "from_images",
+    "from_lance",
     "from_parquet",
     "from_shards",
     "from_urls",

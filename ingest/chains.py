@@ -1,34 +1,39 @@
 """DataChain chains as sources: their files become image rows, their other signals columns.
 
-Whatever the chain does (filter, merge, shuffle, limit, map) has been done when it is read; its files are read through
-the chain's own credentials. Three shapes are told apart:
+Whatever the chain does (filter, merge, shuffle, limit, map) has been done when it is read, once; its rows wait on disk,
+sorted, so that their order is the same every time and memory does not grow with them. Files are read through the
+chain's own credentials. Three shapes are told apart:
 
     a file signal                   image rows, the file's bytes and the other signals
-    `path` and `image` signals      image rows as `clipdata.to_datachain` makes them, taken as they are
+    `path` and `image` signals      image rows as `clipdata.to_datachain` makes them
     neither                         metadata rows, keyed by a digest of what they say
 """
 
 from __future__ import annotations
 
 import os
-import types
-import typing
-from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, cast
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cached_property
+from itertools import tee
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from clipdata import images
+from clipdata import images, retries
 from clipdata.errors import ImageRefused, SchemaError
+from clipdata.incoming import plain_names
+from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
-from clipdata.storage import Storage, redact
+from clipdata.storage import Storage
+from ingest.chain_signals import arrow_type, bare, is_file, is_origin, plain_value
 from ingest.pictures.image_rows import image_record
+from ingest.sorted_rows import SortedRows
+from ingest.updating.batches import BATCH_BYTES, batches_of
 from ingest.updating.digests import canonical, digest
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject
 
@@ -36,20 +41,9 @@ if TYPE_CHECKING:
     from datachain import DataChain
 
 ROW_KEY = "row_key"
-BATCH_ROWS = 256
-BATCH_BYTES = 32 << 20
 THREADS = 16
-_PLAIN = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.large_binary()}
-
-
-@dataclass(frozen=True)
-class ChainItem(Item):
-    """One row of a chain, with DataChain's own file object where it has one."""
-
-    file: Any = None
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError("a chain's file is read through its session, which is not pickled with it")
+_STATED = ("filename", "uri", "mtime", "etag")  # of image rows that bring their own
+Record = dict[str, Any]
 
 
 class ChainRows:
@@ -57,6 +51,7 @@ class ChainRows:
 
     Args:
         chain: anything `datachain` makes; a saved dataset's name and version go into the log.
+        file: signal of the images' files, where there are several and none is called "file".
         limits: of one image.
 
     Raises:
@@ -64,99 +59,181 @@ class ChainRows:
     """
 
     kind = "chain"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
 
-    def __init__(self, chain: DataChain, *, limits: images.ImageLimits | None = None) -> None:
+    def __init__(self, chain: DataChain, *, file: str | None = None, limits: images.ImageLimits | None = None) -> None:
         self.chain = chain
         self.limits = limits or images.ImageLimits()
         self.origin = _origin(chain)
         self.signals = {name: kind for name, kind in chain.signals_schema.values.items() if name != "sys"}
-        self.file = self._file_signal()
-        self.is_image_rows = self.file is None and {"path", "image"} <= set(self.signals)
+        self.file = self._file_signal(file)
+        kinds = {name: bare(kind) for name, kind in self.signals.items()}
+        self.is_image_rows = self.file is None and kinds.get("path") is str and kinds.get("image") is bytes
         self.key = "path" if self.file or self.is_image_rows else ROW_KEY
-        is_named = chain.name and not self.is_image_rows  # a table's own rows come back as they are
-        self.owner = f"datachain dataset {chain.name}" if is_named else None  # of any version
+        self.owner = self._owner()
+        self.place: Literal["uri", "source"] = "source" if self.owner else "uri"
+        self._columns = self._choose_columns()
+        self._roots: set[str] = set()
+        self._catalog: Any = None
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What shapes or refuses rows beside the chain itself."""
+        return {"file": self.file, "limits": asdict(self.limits)}
+
+    def covers(self, where: str) -> bool:
+        """Whether a row that came from there is the chain's: one of its dataset, or of the folders it has files in."""
+        if self.owner is not None:
+            return where == self.owner
+        assert self._rows is not None, "the folders are known once the rows are"
+        return any(where.startswith(root) for root in self._roots if root)
+
+    def notes(self) -> dict[str, Any]:
+        """Signals that bear another name here, or have no column."""
+        renamed = [f"{name!r} is {column!r}" for name, column in self._columns.items() if name != column]
+        origins = [name for name, kind in self.signals.items() if is_origin(kind)]
+        notes = {"renamed": ", ".join(renamed), "left out, where DataChain read the rows": ", ".join(origins)}
+        return {what: said for what, said in notes.items() if said}
 
     def schema(self) -> pa.Schema:
         """Image rows with the other signals, or metadata rows."""
-        known = {column.name for column in IMAGE_FIELDS}
-        others = [
-            pa.field(name, _arrow_type(kind, name))
-            for name, kind in self.signals.items()
-            if name != self.file and not (self.is_image_rows and name in known)
-        ]
-        clash = [column.name for column in others if column.name in known] if self.key == "path" else []
-        if clash:
-            raise SchemaError(
-                f"the chain's signals {clash} bear names of an image row's own columns",
-                hint="rename them in the chain: .mutate(other_name=C('name')).select_except('name')",
-            )
+        others = [pa.field(column, arrow_type(self.signals[name], name)) for name, column in self._columns.items()]
         if self.key == "path":
             return image_schema(others)
         return pa.schema([key_field(ROW_KEY), *others, pa.field("etag", pa.string())])
 
     def items(self) -> Iterator[Item]:
         """The rows, sorted by path and content; rows of one file are numbered `path#1`, `path#2` after the first."""
-        names = list(self.signals)
-        rows = [dict(zip(names, row, strict=True)) for row in self.chain.to_iter(*names)]
-        listed = sorted((self._item(row) for row in rows), key=lambda item: (item.key, item.etag))
-        seen: Tally[str] = Tally()
-        for item in listed:
-            number = seen[item.key]
-            seen[item.key] += 1
-            key = item.key if number == 0 else f"{item.key}#{number}"
-            yield ChainItem(key, item.etag, item.size, item.where, item.extra, item.file)
+        last, number = None, 0
+        for place, key, etag in self._rows.listed():
+            number = number + 1 if key == last else 0
+            last = key
+            yield Item(key if number == 0 else f"{key}#{number}", etag, None, "", {"number": place})
 
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read the files of the rows, many at a time, in order."""
-        schema = self.schema()
-        records: list[dict[str, Any]] = []
-        size = 0
-        listed = cast("Iterable[ChainItem]", items)  # the job reads what this source listed
-        for outcome in map_ordered(self._record, listed, num_threads=THREADS):
-            if isinstance(outcome, Reject):
-                refuse(outcome)
-                continue
-            records.append(outcome)
-            size += len(outcome.get("image") or b"")
-            if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                yield batch_of(records, schema)
-                records, size = [], 0
-        if records:
-            yield batch_of(records, schema)
+        first, second = tee(items)
+        contents = self._rows.contents(item.extra["number"] for item in second)
+        rows = ((item, pickle.loads(content)) for item, content in zip(first, contents, strict=True))  # noqa: S301 - ours
+        outcomes = map_ordered(
+            self._record, rows, num_threads=THREADS, cost=lambda row: row[1]["size"], max_cost=BATCH_BYTES
+        )
+        yield from batches_of(outcomes, self.schema(), refuse)
 
-    def _file_signal(self) -> str | None:
-        from datachain import File
-
-        files = [n for n, kind in self.signals.items() if isinstance(kind, type) and issubclass(kind, File)]
-        if len(files) > 1 and "file" not in files:
-            raise SchemaError(f"the chain has {len(files)} file signals ({', '.join(files)}) and none is called 'file'")
-        return ("file" if "file" in files else files[0]) if files else None
-
-    def _item(self, row: dict[str, Any]) -> ChainItem:
-        signals = {name: _plain(value) for name, value in row.items() if name != self.file}
-        decisive = {name: value for name, value in signals.items() if name != "etag" or not self.is_image_rows}
-        said = digest(canonical(decisive))
-        if self.file is not None:
-            file = row[self.file]
-            extra = {**signals, "mtime": file.last_modified}
-            return ChainItem(
-                file.path, f"{file.etag or file.version};{said}", file.size, file.get_fs_path(), extra, file
+    def _file_signal(self, stated: str | None) -> str | None:
+        files = [name for name, kind in self.signals.items() if is_file(kind)]
+        if stated is not None and stated not in files:
+            raise SchemaError(f"the chain has no file signal {stated!r}; it has {', '.join(files) or 'none'}")
+        if stated is None and len(files) > 1 and "file" not in files:
+            raise SchemaError(
+                f"the chain has {len(files)} file signals ({', '.join(files)}) and none is called 'file'",
+                hint=f'say which are the images: from_chain(chain, file="{files[0]}", …)',
             )
-        if self.is_image_rows:
-            return ChainItem(str(signals["path"]), str(signals.get("etag") or said), None, "", signals)
-        return ChainItem(said, said, None, "", signals)
+        return stated or ("file" if "file" in files else files[0] if files else None)
 
-    def _record(self, item: ChainItem) -> dict[str, Any] | Reject:
-        if item.file is None:
-            return {**item.extra, self.key: item.key, "etag": item.etag}
+    def _owner(self) -> str | None:
+        """What rows say of where they came from, whatever the dataset's version; None where each has a place.
+
+        Rows that are known by what they say are the same whichever chain says it, so those need no name.
+        """
+        if self.chain.name and not self.is_image_rows:  # a table's own rows come back as they are
+            return f"datachain dataset {self.chain.name}"
+        return "datachain chain" if self.key == ROW_KEY else None
+
+    def _choose_columns(self) -> dict[str, str]:
+        """Signal → column, for the signals that become columns of their own."""
+        own = {column.name for column in IMAGE_FIELDS}
+        names = [
+            name
+            for name, kind in self.signals.items()
+            if name != self.file and not is_origin(kind) and not (self.is_image_rows and name in own)
+        ]
+        taken = () if self.is_image_rows else (*own, "source") if self.file else (ROW_KEY, "etag", "source")
+        columns = plain_names(((name, 0) for name in names), taken=taken)
+        return {name: columns[name, 0] for name in names}
+
+    @cached_property
+    def _rows(self) -> SortedRows:
+        """The rows of the chain, read once."""
+        names = list(self.signals)
+        rows = (dict(zip(names, row, strict=True)) for row in self.chain.to_iter(*names))
+        return SortedRows(map(self._written, rows))
+
+    def _written(self, row: Record) -> tuple[str, str, bytes]:
+        """Key, etag and content of a row as it waits."""
+        signals = {name: plain_value(row[name]) for name in self._columns}
+        file = row[self.file] if self.file else None
+        if self.is_image_rows:
+            signals = {name: plain_value(value) for name, value in row.items()}
+        said = digest(canonical({name: value for name, value in signals.items() if value is not None}))
+        content = {"signals": signals, "file": file, "size": 0}
+        if file is not None and file.path:
+            self._catalog = self._catalog or file._catalog
+            self._roots.add(file.get_fs_path().removesuffix(file.path))
+            key, etag = file.path, f"{file.etag or file.version};{said}"
+            content["size"] = file.size or 0
+        elif self.is_image_rows:
+            key, etag = str(signals["path"]), str(signals.get("etag") or said)
+            uri = str(signals.get("uri") or "")
+            self._roots.update([uri.removesuffix(key)] if uri.endswith(key) else [])
+            content["size"] = len(signals["image"] or b"")
+        else:
+            key = etag = said
+        return key.encode("utf-8", "backslashreplace").decode(), etag, pickle.dumps(content)
+
+    def _record(self, row: tuple[Item, Record]) -> Record | Reject:
+        item, content = row
+        signals = content["signals"]
+        others = {column: signals[name] for name, column in self._columns.items()}
+        if self.key == ROW_KEY:
+            return {**others, ROW_KEY: item.key, "etag": item.etag}
         try:
-            record = image_record(item, item.file.read_bytes(), self.limits)
+            if self.is_image_rows:
+                return {**others, **self._image_row(item, signals)}
+            return {**others, **self._file_row(item, content["file"])}
         except ImageRefused as error:
-            return Reject(item.key, item.etag, error.reason, error.detail)
+            return Reject(item.key, "" if isinstance(error, _Unread) else item.etag, error.reason, error.detail)
+
+    def _image_row(self, item: Item, signals: Record) -> Record:
+        """The row of an image that the chain holds; one that is kept by reference stays so."""
+        own = {column.name: signals[column.name] for column in IMAGE_FIELDS if column.name in signals}
+        if own["image"] is None:
+            if not own.get("uri"):
+                raise ImageRefused("missing", "the row holds no image, and no uri says where it is")
+            return {**own, "path": item.key, "etag": item.etag}
+        stated = {name: own[name] for name in _STATED if own.get(name) is not None}
+        return {**image_record(replace(item, extra={}), own["image"], self.limits), **stated}
+
+    def _file_row(self, item: Item, file: Any) -> Record:
+        if file is None or not file.path:
+            raise ImageRefused("missing", "the row has no file: a merge found none for it")
+        where = file.get_fs_path()
+        file._set_stream(self._catalog, caching_enabled=file._caching_enabled)
+        about = Item(item.key, item.etag, file.size, where, {"mtime": file.last_modified})
+        record = image_record(about, self._bytes_of(file, where), self.limits)
+        return {**record, "filename": file.path.rsplit("/", 1)[-1]}
+
+    def _bytes_of(self, file: Any, where: str) -> bytes:
+        """What is in a file.
+
+        Raises:
+            _Unread: it is gone, or cannot be read.
+            TransientError: the store is down.
+            CredentialsError: the store refuses access.
+        """
+        is_local = file.source.startswith("file:")
+        try:
+            return retries.call(replace(PATIENCE, attempts=1) if is_local else PATIENCE, file.read_bytes)
         except OSError as error:
-            return Reject(item.key, item.etag, "unreadable", redact(str(error)))
-        return {**record, "filename": item.file.path.rsplit("/", 1)[-1]}
+            verdict = verdict_on(error)
+            if not is_local and verdict in ("again", "denied"):
+                raise as_clipdata_error(error, f"reading {where}", Storage()) from error
+            reason = "missing" if verdict == "missing" else "unreadable"
+            raise _Unread(reason, words_of(error, Storage())) from error
+
+
+class _Unread(ImageRefused):
+    """The cause is not in the file: another run may have more luck."""
 
 
 def _origin(chain: DataChain) -> str:
@@ -164,50 +241,21 @@ def _origin(chain: DataChain) -> str:
     return f"datachain dataset {dataset}@{chain.version}" if dataset else "datachain chain"
 
 
-def _plain(value: Any) -> Any:
-    """A signal's value as plain Python: models as mappings, mappings inside a `dict` signal as they are."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump()
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
-
-
-def _arrow_type(kind: Any, name: str) -> pa.DataType:
-    """The Arrow type of a signal.
-
-    Raises:
-        SchemaError: there is none.
-    """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        present = [argument for argument in arguments if argument is not type(None)]
-        if len(present) == 1:
-            return _arrow_type(present[0], name)
-    if origin is list:
-        return pa.list_(_arrow_type(arguments[0] if arguments else str, name))
-    if kind in _PLAIN:
-        return _PLAIN[kind]
-    if isinstance(kind, type) and issubclass(kind, datetime):
-        return pa.timestamp("us", tz="UTC")
-    fields = getattr(kind, "model_fields", None)
-    if fields:
-        return pa.struct([(inner, _arrow_type(about.annotation, f"{name}.{inner}")) for inner, about in fields.items()])
-    raise SchemaError(
-        f"signal {name!r} is {kind}, which has no column type; expected numbers, text, bytes, times, lists or models",
-        hint="leave it out: chain.select_except(...)",
-    )
-
-
 def from_chain(
-    chain: DataChain, *, into: str | os.PathLike[str], storage: Storage | None = None, **options: Any
+    chain: DataChain,
+    *,
+    into: str | os.PathLike[str],
+    file: str | None = None,
+    storage: Storage | None = None,
+    **options: Any,
 ) -> Ingested:
     """Take in the rows of a DataChain chain: its files as image rows, its other signals as columns.
 
     Args:
         chain: any chain, after its own filters, merges and maps; its files are read with its own credentials.
         into: location of the table.
+        file: signal of the images' files, where there are several and none is called "file".
         storage: how to reach the table.
         options: of `ingest.updating.job.ingest`.
     """
-    return ingest(ChainRows(chain), into, storage=storage, **options)
+    return ingest(ChainRows(chain, file=file), into, storage=storage, **options)

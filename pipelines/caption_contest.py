@@ -22,7 +22,11 @@ from clipdata.answers import judge
 from clipdata.errors import LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
+from clipdata.schema import require_columns
 from clipdata.storage import Storage, absolute, is_remote, join, redact
+from ingest.metadata.metadata_files import MetadataFiles
+from ingest.updating.source import source_storage
+from pipelines.stages import first_value, require_both_splits
 
 if TYPE_CHECKING:
     from clipdata.comparison import Comparison
@@ -129,9 +133,10 @@ def run_caption_contest(settings: ContestSettings, progress: Progress | None = N
 
 
 def _run(pipeline: _Pipeline) -> ContestResult:
+    pipeline.check()
+    encoder = pipeline.load()
     pipeline.ingest()
     pipeline.split()
-    encoder = pipeline.load()
     pipeline.score(encoder, "")
     pipeline.tell_baseline()
     run = pipeline.train(encoder)
@@ -156,16 +161,33 @@ class _Pipeline:
         """Location of something the pipeline makes."""
         return join(self.settings.out, name)
 
+    def check(self) -> None:
+        """Hold the config and the columns of the metadata to what will be needed, before anything is written.
+
+        Raises:
+            ConfigError: lists every setting that is wrong.
+            SchemaError: the metadata lack a column.
+        """
+        self.config()
+        given = self.settings
+        metadata = _sources(given)[1]
+        reached = source_storage(given.storage, anonymous=given.anonymous)
+        columns = MetadataFiles(metadata, required=None, storage=reached).schema()
+        hint = "name the columns: --filename, --choices, --label"
+        needed = [given.filename, given.choices, given.label]
+        require_columns(columns, needed, verb="caption-contest", where=redact(metadata), hint=hint)
+
     def ingest(self) -> None:
-        """Pictures and questions into tables, and merged."""
+        """Questions and pictures into tables, and merged; the questions first, for they are quickly looked through."""
         given = self.settings
         images, metadata = _sources(given)
         options: dict[str, Any] = {"anonymous": given.anonymous, "storage": given.storage, "progress": self.progress}
-        pictures = ingest.from_images(images, into=self.at("images.lance"), **options)
-        self._note(pictures, pictures.written.any)
         questions = ingest.from_parquet(metadata, into=self.at("meta.lance"), required=given.filename, **options)
         self._note(questions, questions.written.any)
-        questions.table.require([given.choices, given.label], verb="caption-contest")
+        if "split" in questions.table.schema.names:
+            require_both_splits(questions.table, "the metadata's split column")
+        pictures = ingest.from_images(images, into=self.at("images.lance"), **options)
+        self._note(pictures, pictures.written.any)
         merged = ingest.merge_report(
             pictures.table,
             questions.table,
@@ -179,18 +201,22 @@ class _Pipeline:
         if not merged.num_rows:
             raise UsageError(
                 f"no metadata row names one of the {pictures.table.num_rows:,} pictures; "
-                f"a picture is called {_first(pictures.table, 'filename')!r}, "
-                f"the metadata says {_first(questions.table, given.filename)!r}",
+                f"a picture is called {first_value(pictures.table, 'filename')!r}, "
+                f"the metadata says {first_value(questions.table, given.filename)!r}",
                 hint="name the column that holds the file's name: --filename COLUMN",
             )
         self.table = merged.table
 
     def split(self) -> None:
-        """Hold out pictures, unless the metadata says which."""
+        """Places of the right captions, and which rows are held out, unless the metadata says which."""
         own = "split" in self.table.schema.names and self.table.lineage("split") is None
         self._map(cd.steps.LabelIndex(self.settings.label, choices=self.settings.choices), "label_ind")
-        if own:
-            return
+        if not own:
+            self._make_split()
+        require_both_splits(self.table, "the split of the rows with a picture and a usable label", "label_ind")
+
+    def _make_split(self) -> None:
+        """Hold out pictures and right captions, whole groups of them."""
         groups = cd.steps.GroupSplit(
             self.table,
             choices=self.settings.choices,
@@ -312,8 +338,3 @@ def _sources(settings: ContestSettings) -> tuple[str, str]:
     from pipelines import sample
 
     return str(sample.images_path()), str(sample.questions_path())
-
-
-def _first(table: Table, column: str) -> Any:
-    found = next(table.scan([column], limit=1), None)
-    return found.column(0)[0].as_py() if found is not None and found.num_rows else None

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,16 +120,32 @@ class _Handler(BaseHTTPRequestHandler):
     def answer_huge(self) -> None:
         self.send(200, JPEG, Content_Length=str(10 * 10**9))
 
-    def answer_flood(self) -> None:
+    def answer_flood(self, start: bytes = b"", encoding: str = "identity", more: bytes = bytes(1 << 20)) -> None:
         """More than the limit, without having said so."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Content-Encoding", encoding)
         self.end_headers()
+        if start:
+            self.wfile.write(b"%x\r\n" % len(start) + start + b"\r\n")
         while not self.server.stopped.is_set():
-            self.wfile.write(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+            self.wfile.write(b"%x\r\n" % len(more) + more + b"\r\n")
 
     def answer_bomb(self) -> None:
         self.send(200, BOMB, Content_Encoding="gzip")
+
+    def answer_bombs(self) -> None:
+        """Bombs one behind the other, each of which is unpacked to its end."""
+        self.send(200, BOMB * 4, Content_Encoding="gzip")
+
+    def answer_padded(self) -> None:
+        """A packed image, and behind its end what never ends."""
+        self.answer_flood(gzip.compress(JPEG), "gzip")
+
+    def answer_hollow(self) -> None:
+        """A packed body of empty blocks: it comes and comes, and nothing is in it."""
+        empty = zlib.compressobj(wbits=-15)
+        self.answer_flood(b"\x1f\x8b\x08" + bytes(7), "gzip", empty.flush(zlib.Z_FULL_FLUSH) * (1 << 17))
 
     def answer_packed(self) -> None:
         self.send(200, gzip.compress(JPEG), Content_Encoding="gzip")

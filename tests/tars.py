@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from ingest.updating.source import BrokenFile, Item, Reject
 from tests.pictures import encoded
 
 END = bytes(1024)
@@ -68,3 +73,32 @@ def write_shard(place: Path, parts: Iterable[bytes], end: bytes = END) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(b"".join(parts) + end)
     return place
+
+
+def compressed(data: bytes, suffix: str) -> bytes:
+    """Data as a file of this suffix holds it."""
+    if suffix in (".tar.gz", ".tgz"):
+        return gzip.compress(data)
+    if suffix == ".tar.bz2":
+        return bz2.compress(data)
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, {".tar.zst": "zstd", ".tar.lz4": "lz4"}[suffix]) as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+def read_files(source: Any) -> tuple[list[dict[str, Any]], list[Reject]]:
+    """The rows and the refusals of a source of files; a file that breaks is refused by its own key."""
+    rows: list[dict[str, Any]] = []
+    rejects: list[Reject] = []
+    for item in list(source.items()):
+        try:
+            for batch in source.read_file(item, rejects.append):
+                rows += batch.to_pylist()
+        except BrokenFile as error:
+            rejects.append(_broken(item, error))
+    return rows, rejects
+
+
+def _broken(item: Item, error: BrokenFile) -> Reject:
+    return Reject(item.key, "" if error.passing else item.etag, error.reason, error.detail)

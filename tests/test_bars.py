@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.cells import cell_len
 
 import clipdata as cd
-from clipdata.bars import progress_bar
+from clipdata.bars import parts_of_line, progress_bar, rate_of
 from tests.tables import number_table
 
 
@@ -20,6 +23,17 @@ class TerminalScreen(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def drawn(screen: TerminalScreen) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+
+
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> TerminalScreen:
+    screen = TerminalScreen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    return screen
 
 
 @pytest.fixture
@@ -78,9 +92,7 @@ def test_work_that_is_done_at_once_needs_no_line(
 
 
 def test_at_a_terminal_works_inside_another_and_names_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = TerminalScreen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
+    screen = at_a_terminal(monkeypatch)
     progress = progress_bar()
 
     with progress.task("map [red]", 10) as outer:
@@ -90,9 +102,62 @@ def test_at_a_terminal_works_inside_another_and_names_are_shown_as_they_are(monk
             progress.say("a picture is called [bold]x.jpg")
         outer.advance(10)
 
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     for words in ("map [red]", "10/10", "5/5", "2 refused", "[bold]x.jpg"):
-        assert words in shown
+        assert words in drawn(screen)
+
+
+def test_the_bar_is_there_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = at_a_terminal(monkeypatch)
+    with progress_bar().task("map", 10):
+        pass
+
+    assert "0/10 rows, starting" in drawn(screen)
+
+
+def test_a_log_says_that_work_began_when_nothing_is_done_for_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipdata.bars.LINE_EVERY_S", 0.01)
+    with progress_bar().task("map", 1000) as counter:
+        threading.Event().wait(0.1)
+        counter.advance(1000)
+
+    assert capsys.readouterr().err.splitlines()[0] == "map: starting, 1,000 rows to do"
+
+
+def test_slow_work_is_told_in_seconds_an_item(
+    capsys: pytest.CaptureFixture[str], wait: Callable[[float], None]
+) -> None:
+    with progress_bar().task("train", 100, "steps") as counter:
+        wait(20)
+        counter.advance(8)
+
+    assert capsys.readouterr().err == "train: 8 of 100 steps, 2.5 s/step\n"
+    assert (rate_of(1, 250, "rows"), rate_of(3000, 2, "rows")) == ("250 s/row", "1,500/s")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_a_line_is_never_wider_than_the_terminal_and_loses_its_name_and_bar_before_its_figures(width: int) -> None:
+    told = SimpleNamespace(
+        description="map 漫画の猫の列の名前 and more of it" * 3, completed=5000, total=100_000, elapsed=10.0, speed=0.5,
+        finished_speed=None, time_remaining=190_000, fields={"unit": "rows", "refused": "12 refused"},
+    )  # fmt: skip
+
+    name, filled, rest, figures, refused = parts_of_line(told, width)
+
+    assert figures == " 5,000/100,000 rows, 2.0 s/row, 3,167 min left"
+    assert cell_len(f"{name} {figures}{refused}") + filled + rest <= max(width, 12 + 2 + len(figures + refused))
+
+
+def test_names_and_facts_give_a_terminal_no_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = at_a_terminal(monkeypatch)
+    progress = progress_bar()
+    with progress.task("map \x1b]0;title\x07", 10):
+        progress.say("a picture is called \x1b[31mx.jpg\nand another \x07y.jpg")
+
+    assert r"map \x1b]0;title\x07" in drawn(screen)
+    assert r"\x1b[31mx.jpg" in drawn(screen)
+    assert "\x07" not in screen.getvalue()
 
 
 def test_a_verb_takes_the_public_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
-from clipdata.errors import TransientError
+from clipdata.errors import ClipdataError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from pipelines.caption_contest import ContestSettings, run_caption_contest
 from tests.contests import contest_rows
@@ -83,3 +87,72 @@ def test_figures_of_another_runs_columns_are_refused(
     monkeypatch.setattr(cd, "train", train_while_another_maps)
     with pytest.raises(TransientError, match="another run writes to"):
         run_caption_contest(settings(sources, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"training": {"epoch": "1"}}, "there is no field 'epoch'; did you mean epochs"),
+        ({"training": {"lr": "fast"}}, "lr is 'fast'; expected a number"),
+        ({"label": "answer"}, "has no column 'answer'"),
+        ({"choices": "captions"}, "has no column 'captions'"),
+        ({"filename": "file_name"}, "has no column 'file_name' .did you mean filename"),
+        ({"model": "startr"}, "did you mean starter"),
+        ({"metadata": "none.parquet"}, "none.parquet"),
+    ],
+    ids=lambda case: next(iter(case)) if isinstance(case, dict) else None,
+)
+def test_what_is_wrong_with_the_request_is_said_before_anything_is_written(
+    sources: Path, tmp_path: Path, change: dict, said: str
+) -> None:
+    with pytest.raises(ClipdataError, match=said):
+        run_caption_contest(replace(settings(sources, tmp_path), **change))
+
+    assert not list(tmp_path.glob("*.lance"))
+
+
+def called(column: pa.ChunkedArray, old: str, new: str) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(column, old), new, column)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        (lambda column: called(column, "test", "validation"), "8 'validation'; expected rows 'train'"),
+        (lambda column: called(column, "train", "test"), "gives 40 'test'; expected rows 'train'"),
+        (lambda column: pa.nulls(len(column), pa.string()), "gives 40 None"),
+    ],
+)
+def test_a_split_without_rows_to_train_on_or_to_measure_is_said_before_a_picture_is_read(
+    sources: Path, tmp_path: Path, split: Callable[[pa.ChunkedArray], pa.ChunkedArray], said: str
+) -> None:
+    questions = pq.read_table(sources / "meta.parquet")
+    place = questions.schema.get_field_index("split")
+    changed = questions.set_column(place, "split", split(questions["split"]))
+    pq.write_table(changed, tmp_path / "meta.parquet")
+
+    with pytest.raises(UsageError, match=said):
+        run_caption_contest(replace(settings(sources, tmp_path / "out"), metadata=str(tmp_path / "meta.parquet")))
+
+    assert not (tmp_path / "out" / "images.lance").exists()
+
+
+def test_labels_of_no_use_and_pictures_of_one_side_alone_are_said_before_anything_is_scored(
+    sources: Path, tmp_path: Path
+) -> None:
+    questions = pq.read_table(sources / "meta.parquet")
+    place = questions.schema.get_field_index("label")
+    pq.write_table(questions.set_column(place, "label", pa.array([99] * len(questions))), tmp_path / "labels.parquet")
+    tested = pc.field("split") == "test"
+    (tmp_path / "images").mkdir()
+    for name in questions.filter(tested)["filename"].to_pylist():
+        (tmp_path / "images" / name).write_bytes((sources / "images" / name).read_bytes())
+    wrong = settings(sources, tmp_path / "a")
+
+    for one, said in (
+        (replace(wrong, metadata=str(tmp_path / "labels.parquet")), "usable label gives no row"),
+        (replace(wrong, images=str(tmp_path / "images"), out=str(tmp_path / "b")), "gives 8 'test'"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            run_caption_contest(one)
+        assert "scores" not in cd.open_table(f"{one.out}/contest.lance").schema.names

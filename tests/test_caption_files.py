@@ -9,7 +9,7 @@ import pytest
 from clipdata.errors import NotFoundError, UsageError
 from ingest import from_captions
 from ingest.pictures.caption_files import CaptionFiles
-from ingest.pictures.caption_formats import read_captions
+from ingest.pictures.caption_formats import CaptionFile
 from tests.pictures import encoded, write_pictures
 
 TOKENS = """0000.jpg#0\tA dog, a cat and a "bird" .
@@ -223,7 +223,7 @@ def test_images_and_captions_in_a_bucket_are_taken_alike(bucket, tmp_path):
 
 
 def test_captions_can_be_read_by_themselves(flickr):
-    found = read_captions(str(flickr / "tokens.txt"))
+    found = CaptionFile(str(flickr / "tokens.txt")).read()
 
     assert [(caption.image, caption.number) for caption in found] == [
         ("0000.jpg", 0),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
+import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +15,8 @@ import ingest
 from clipdata.errors import SchemaError
 from clipdata.lance_io.history import log
 from clipdata.lance_io.rows import Written
-from tests.pictures import write_pictures
+from ingest.chains import ChainRows
+from tests.pictures import encoded, write_pictures
 
 pytestmark = pytest.mark.usefixtures("datachain_root")
 
@@ -37,7 +40,7 @@ def test_the_files_of_a_chain_become_image_rows_and_its_signals_columns(tmp_path
 def test_a_chain_of_more_files_than_are_planned_in_memory_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.updating.planning.ITEMS_IN_MEMORY", 0)
+    monkeypatch.setattr("ingest.updating.spool.ITEMS_IN_MEMORY", 0)
     monkeypatch.setattr("ingest.updating.planning._ITEMS_AT_ONCE", 1)
     write_pictures(tmp_path / "in", 3)
     assert ingest.from_chain(chain_of(tmp_path / "in"), into=tmp_path / "t.lance").written.inserted == 3
@@ -139,3 +142,164 @@ def test_rows_that_left_a_saved_dataset_are_told(tmp_path: Path) -> None:
     done = ingest.from_chain(datachain.read_dataset("words"), into=tmp_path / "t.lance")
     assert (done.written.inserted, done.unchanged, len(done.vanished)) == (1, 1, 2)
     assert set(done.table.to_table(["source"])["source"].to_pylist()) == {"datachain dataset words"}
+
+
+def tutorial(folder: Path):
+    """The tutorial's own chain, as it is, over files here."""
+    import datachain
+    from datachain import C
+    from datachain.func import path
+
+    questions = {
+        "filename": ["0000.jpg", "0001.jpg", "0001.jpg", "0009.jpg"],
+        "caption_choices": [["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"]],
+        "label": ["A", "B", "A", "B"],
+    }
+    pq.write_table(pa.table(questions), folder / "new_yorker_meta.parquet")
+    img_dc = datachain.read_storage(str(folder / "images"), type="image", update=True)
+    meta_dc = datachain.read_parquet(str(folder / "new_yorker_meta.parquet"), update=True)
+    return img_dc.mutate(filename=path.name(C("file.path"))).merge(meta_dc, on="filename")
+
+
+def test_the_tutorials_own_chain_goes_in_as_it_is(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images", 3)
+
+    done = ingest.from_chain(tutorial(tmp_path), into=tmp_path / "t.lance")
+
+    rows = done.table.to_table().sort_by("path").to_pylist()
+    assert [(row["path"], row["filename"]) for row in rows] == [
+        ("0000.jpg", "0000.jpg"),
+        ("0001.jpg", "0001.jpg"),
+        ("0001.jpg#1", "0001.jpg"),
+        ("0002.jpg", "0002.jpg"),
+    ]
+    assert rows[0]["caption_choices"] == ["a", "b"]
+    assert (rows[3]["caption_choices"], rows[3]["label"]) == (None, None), "no question of this picture"
+    assert done.notes["renamed"] == "'filename' is 'meta_filename'"
+    assert done.notes["left out, where DataChain read the rows"] == "source"
+
+
+def test_the_tutorials_chain_shuffled_limited_and_mapped_again_changes_nothing(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images", 3)
+
+    def prepared():
+        chain = tutorial(tmp_path).shuffle().limit(10).settings(prefetch=0)
+        chain = chain.map(label_ind=lambda label: "AB".find(label or "?"), params=["label"], output=int)
+        return chain.map(
+            scores=lambda label_ind: [0.25 * label_ind, 0.5], params=["label_ind"], output={"scores": list[float]}
+        )
+
+    first = ingest.from_chain(prepared(), into=tmp_path / "t.lance")
+    (tmp_path / "new_yorker_meta.parquet").touch()
+    again = ingest.from_chain(prepared(), into=tmp_path / "t.lance")
+
+    assert (first.written.inserted, again.read, again.table.version) == (4, 0, first.table.version)
+
+
+def test_several_file_signals_and_rows_without_a_file(tmp_path: Path) -> None:
+    from datachain import C
+    from datachain.func import path
+
+    write_pictures(tmp_path / "left", 2)
+    write_pictures(tmp_path / "right", 2, first=1)
+    left, right = (chain_of(tmp_path / side).mutate(filename=path.name(C("file.path"))) for side in ("left", "right"))
+    merged = left.merge(right, on="filename", full=True)
+
+    done = ingest.from_chain(merged, into=tmp_path / "t.lance")
+
+    rows = done.table.to_table(["path", "right_file"]).sort_by("path").to_pylist()
+    assert [row["path"] for row in rows] == ["0000.jpg", "0001.jpg"]
+    assert [row["right_file"] for row in rows] == [None, str(tmp_path / "right" / "0001.jpg")]
+    assert done.refused == {"missing": 1}, "0002.jpg is on the right only"
+    renamed = merged.mutate(one=C("file"), two=C("right_file")).select("one", "two")
+    with pytest.raises(SchemaError, match=r"2 file signals \(one, two\)"):
+        ingest.from_chain(renamed, into=tmp_path / "u.lance")
+    chosen = ingest.from_chain(renamed, into=tmp_path / "u.lance", file="two")
+    assert sorted(chosen.table.to_table(["path"]).column(0).to_pylist()) == ["0001.jpg", "0002.jpg"]
+
+
+def test_nested_signals_and_names_of_ours_become_columns(tmp_path: Path) -> None:
+    import datachain
+    from pydantic import BaseModel
+
+    class Box(BaseModel):
+        label: str
+        more: dict[str, int]
+
+    chain = datachain.read_values(
+        word=["a", "b"],
+        source=["x", None],
+        etag=["1", "2"],
+        box=[Box(label="cat", more={"k": 1}), Box(label="dog", more={})],
+        boxes=[[Box(label="cat", more={})], []],
+        output={"word": str, "source": str | None, "etag": str, "box": Box, "boxes": list[Box]},
+    )
+
+    done = ingest.from_chain(chain, into=tmp_path / "t.lance")
+
+    row = done.table.to_table(["word", "meta_source", "meta_etag", "box", "boxes"], where="word = 'a'").to_pylist()[0]
+    assert (row["meta_source"], row["meta_etag"]) == ("x", "1")
+    assert row["box"] == {"label": "cat", "more": '{"k": 1}'}
+    assert row["boxes"] == [{"label": "cat", "more": "{}"}]
+
+
+def test_a_row_that_is_there_twice_is_two_rows_every_time(tmp_path: Path) -> None:
+    import datachain
+
+    for _ in range(2):
+        chain = datachain.read_values(word=["a", "b", "a"], votes=[1, 2, 1])
+        done = ingest.from_chain(chain, into=tmp_path / "t.lance")
+    assert (done.table.num_rows, done.read) == (3, 0)
+
+
+def test_a_new_signal_without_values_changes_no_row(tmp_path: Path) -> None:
+    import datachain
+
+    ingest.from_chain(datachain.read_values(word=["a", "b"]), into=tmp_path / "t.lance")
+    wider = datachain.read_values(word=["a", "b"], votes=[None, None], output={"word": str, "votes": int | None})
+    done = ingest.from_chain(wider, into=tmp_path / "t.lance")
+    assert (done.read, done.table.num_rows) == (0, 2)
+
+
+def test_images_that_a_chain_holds_are_checked_like_any(tmp_path: Path) -> None:
+    import datachain
+
+    good = encoded(1)
+    chain = datachain.read_values(
+        path=["a.jpg", "b.jpg", "c.jpg"], image=[good, b"no image", good[:200]], votes=[1, 2, 3]
+    )
+    done = ingest.from_chain(chain, into=tmp_path / "t.lance")
+    (row,) = done.table.to_table(["path", "format", "width", "votes"]).to_pylist()
+    assert row == {"path": "a.jpg", "format": "jpeg", "width": 64, "votes": 1}
+    assert done.refused == {"not_an_image": 1, "truncated": 1}
+
+
+def test_a_file_that_is_gone_is_tried_again_and_a_mended_one_is_forgiven(tmp_path: Path) -> None:
+    paths = write_pictures(tmp_path / "in", 2)
+    chain = chain_of(tmp_path / "in").save("gone")
+    data = paths[0].read_bytes()
+    paths[0].unlink()
+    first = ingest.from_chain(chain, into=tmp_path / "t.lance")
+    paths[0].write_bytes(data)
+    again = ingest.from_chain(chain, into=tmp_path / "t.lance")
+    assert (first.refused, again.written.inserted, again.refused) == ({"missing": 1}, 1, {})
+    assert cd.open_table(tmp_path / "t.rejects.lance").num_rows == 0
+
+
+def test_rows_of_a_chain_wait_on_disk(tmp_path: Path) -> None:
+    table = cd.open_table(heavy_table(tmp_path))
+    source = ChainRows(cd.to_datachain(table))
+    tracemalloc.start()
+    items = list(source.items())
+    listing = tracemalloc.get_traced_memory()[1]
+    read = [batch.num_rows for batch in source.read(items, pytest.fail)]
+    tracemalloc.stop()
+    assert [item.key for item in items] == [f"{n:02d}" for n in range(16)]
+    assert listing < 8 << 20, "of 16 MiB"
+    assert sum(read) == 16
+
+
+def heavy_table(folder: Path) -> Path:
+    rows = {"path": [f"{n:02d}" for n in range(16)], "image": [encoded(n % 3) + bytes(1 << 20) for n in range(16)]}
+    lance.write_dataset(pa.table(rows), folder / "heavy.lance")
+    return folder / "heavy.lance"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,124 @@ def test_the_table_is_an_image_table_like_any_other(food):
     table = cd.open_table(food / "t.lance")
     assert table.key == "path"
     assert table.count_rows("split = 'train' and label = 'miso soup'") == 1
+
+
+def write_images(folder, *names):
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(number))
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"), [("train", "train"), ("val", "val"), ("valid", "val"), ("Validation", "val")]
+)
+def test_a_folder_of_a_split_is_never_the_class(tmp_path, folder, split):
+    write_images(tmp_path / "in", f"{folder}/apple_pie/1.jpg", "test/miso soup/2.jpg")
+
+    done = from_class_list(tmp_path / "in", into=tmp_path / "t.lance")
+
+    assert set(rows_of(done)) == {
+        (f"{folder}/apple_pie/1.jpg", "apple pie", "apple_pie", split),
+        ("test/miso soup/2.jpg", "miso soup", "miso soup", "test"),
+    }
+
+
+def test_a_class_called_train_among_others_is_a_class(tmp_path):
+    write_images(tmp_path / "in", "train/1.jpg", "train/steam/2.jpg", "cat/3.jpg", "dog/4.jpg")
+
+    done = from_class_list(tmp_path / "in", into=tmp_path / "t.lance")
+
+    assert sorted(row[2] for row in rows_of(done)) == ["cat", "dog", "train", "train"]
+
+
+def test_images_of_a_split_without_a_class_folder_are_refused(tmp_path):
+    write_images(tmp_path / "in", "train/a/1.jpg", "test/a/2.jpg", "test/3.jpg")
+
+    assert from_class_list(tmp_path / "in", into=tmp_path / "t.lance").refused == {"no_class": 1}
+
+
+@pytest.mark.parametrize("delimiter", [" ", "\t", ",", ", "])
+def test_lists_may_give_a_label_beside_the_name(tmp_path, delimiter):
+    write_images(tmp_path / "in", "one dog.jpg", "2.jpg", "pies/3.jpg")
+    lines = [["one dog.jpg", "guide_dog"], ["2", "cat"], ["pies/3.jpg", "17"], ["gone.jpg", "cat"]]
+    (tmp_path / "train.txt").write_text("".join(delimiter.join(line) + "\n" for line in lines))
+
+    done = from_class_list(tmp_path / "in", {"train": str(tmp_path / "train.txt")}, into=tmp_path / "t.lance")
+
+    assert {row[0]: row[1] for row in rows_of(done)} == {
+        "one dog.jpg": "guide dog",
+        "2.jpg": "cat",
+        "pies/3.jpg": "pies",
+    }
+    assert done.refused == {"missing": 1}
+
+
+def test_a_header_of_a_list_with_labels_is_no_entry(tmp_path):
+    write_images(tmp_path / "in", "1.jpg")
+    (tmp_path / "train.csv").write_text("filename,label\n1.jpg,cat\n")
+
+    done = from_class_list(tmp_path / "in", {"train": str(tmp_path / "train.csv")}, into=tmp_path / "t.lance")
+
+    assert rows_of(done) == [("1.jpg", "cat", "cat", "train")]
+    assert not done.refused
+
+
+def test_entries_in_another_spelling_join_where_one_file_is_left_and_it_is_said(food):
+    write_images(food / "images", "cafe\u0301/5.JPG")
+    write_list(food, "train", "caf\u00e9/5.jpg", "apple_pie\\3.png")
+
+    done = take_in(food)
+
+    assert {"cafe\u0301/5.JPG", "apple_pie/3.png"} <= {row[0] for row in rows_of(done)}
+    assert done.notes["names in another spelling (accents, case of the suffix), matched"] == "2"
+
+
+def test_what_cannot_be_read_in_the_folder_is_refused_for_what_it_is(food):
+    (food / "images" / "x").symlink_to("x")
+    (food / "images" / "apple_pie" / "3.png").unlink()
+    (food / "images" / "apple_pie" / "3.png").symlink_to("gone.png")
+
+    assert take_in(food).refused == {"broken_link": 2}
+    assert ingest(ClassLists(food / "images"), food / "u.lance").refused == {"broken_link": 2}
+
+
+def test_lists_in_another_encoding_are_read(tmp_path):
+    write_images(tmp_path / "in", "苹果/1.jpg")
+    (tmp_path / "train.txt").write_bytes("苹果/1\n".encode("gb18030"))
+    lists = {"train": str(tmp_path / "train.txt")}
+
+    done = from_class_list(tmp_path / "in", lists, into=tmp_path / "t.lance", encoding="gb18030")
+
+    assert rows_of(done) == [("苹果/1.jpg", "苹果", "苹果", "train")]
+
+
+def test_lists_again_with_nothing_changed_make_no_version(food):
+    write_list(food, "test", "apple_pie/3", "gone/1")
+    first = take_in(food)
+
+    again = take_in(food)
+
+    assert (again.refused_before, again.table.version) == (1, first.table.version)
+
+
+def test_entries_wait_on_disk_and_not_in_memory(tmp_path):
+    code = (
+        "import resource, sys\n"
+        "from datetime import UTC, datetime\n"
+        "from clipdata.objects.stamps import Stamp\n"
+        "from ingest.pictures.class_lists import ClassLists\n"
+        "import ingest.updating.planning as planning\n"
+        "planning.ITEMS_IN_MEMORY = 0\n"
+        "num, now = 20_000, datetime.now(UTC)\n"
+        "open(sys.argv[1], 'w').writelines(f'class_{n % 100}/img_{n:07d}\\n' for n in range(num))\n"
+        "source = ClassLists('/r', {'train': sys.argv[1]})\n"
+        "source._files = lambda: ((f'/r/class_{n % 100}/img_{n:07d}.jpg', Stamp(f'{n}', n, now)) for n in range(num))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "found = sum(1 for _ in source.items())\n"
+        "print(found, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 // num)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "train.txt"], stdout=subprocess.PIPE, check=True)
+
+    found, bytes_each = map(int, done.stdout.split())
+    assert found == 20_000
+    assert bytes_each < 800  # it was 2,000; what is there of a chunk of items counts here, too

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
-from pipelines.cli import main
+from pipelines.cli.app import VERBS, main
+from pipelines.cli.json_output import schema_of
+from tests.json_schemas import check_schema
 from tests.pictures import write_pictures
 from tests.tables import number_table
 from tests.tiny_models import tiny_encoder
@@ -50,6 +52,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return code, out, err
 
 
+def checked(verb: str, out: str) -> dict:
+    """What a verb printed, held to the schema that the verb gives."""
+    schema = next(schema_of(one.words, one.found) for one in VERBS if verb.startswith(one.words))
+    printed = json.loads(out, parse_constant=lambda word: pytest.fail(f"{verb} printed {word}"))
+    check_schema(printed, schema)
+    return printed
+
+
 def test_every_verb_alone_from_pictures_to_comparison(
     contest: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +71,7 @@ def test_every_verb_alone_from_pictures_to_comparison(
         ["map", table, "choice-scores", "scores", "--model", model],
         ["map", table, "label-index", "label_ind", "-p", "choices=caption_choices"],
         ["map", table, "pick", "label_prob", "-p", "values=scores", "-p", "index=label_ind"],
-        ["train", table, "--model", model, "--out", contest / "run", "--where", "split = 'train'", "-s", "epochs=1"],
+        ["train", table, "--model", model, "--out", contest / "run", "--where", "split = 'train'", "-s", "steps=2"],
         ["map", table, "choice-scores", "scores_2", "--model", contest / "run"],
         ["map", table, "pick", "label_prob_2", "-p", "values=scores_2", "-p", "index=label_ind"],
         ["compare", table, "label_prob", "label_prob_2", "--where", "split = 'test'"],
@@ -69,11 +79,12 @@ def test_every_verb_alone_from_pictures_to_comparison(
         ["log", table],
         ["query", table, "SELECT count(*) AS n FROM dataset"],
         ["rejects", table],
+        ["export", table, "--out", contest / "shards", "--caption", "label"],
     ]
     for arguments in steps:
         code, out, err = run(capsys, *arguments, "--json")
         assert code == 0, (arguments, err)
-        assert json.loads(out)["schema_version"] == 1, arguments
+        checked(" ".join(map(str, arguments)), out)
     assert cd.open_table(table).count_rows("label_prob_2 IS NOT NULL") == 24
 
 
@@ -81,7 +92,7 @@ def test_the_whole_contest_in_one_command_and_again_with_nothing_to_do(
     contest: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
-    command += ["--model", model, "--out", contest / "work", "--set", "epochs=2"]
+    command += ["--model", model, "--out", contest / "work", "--set", "steps=2"]
     code, out, err = run(capsys, *command)
     assert code == 0, err
     assert "label_prob → label_prob_fine_tune" in out
@@ -91,6 +102,7 @@ def test_the_whole_contest_in_one_command_and_again_with_nothing_to_do(
     assert code == 0
     assert again == out
     assert "nothing changed" in err
+    assert checked("run caption-contest", run(capsys, *command, "--json")[1])["changed"] is False
     assert cd.open_table(contest / "work" / "contest.lance").version == version
 
 
@@ -99,7 +111,7 @@ def test_the_contest_trains_blocks_of_the_towers_from_the_pictures(
 ) -> None:
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
     code, _, err = run(
-        capsys, *command, "--model", model, "--out", contest / "work", "-s", "epochs=1", "-s", "train=last_blocks"
+        capsys, *command, "--model", model, "--out", contest / "work", "-s", "steps=2", "-s", "train=last_blocks"
     )
     assert code == 0, err
     assert "image_trunk" not in cd.open_table(contest / "work" / "contest.lance").schema.names
@@ -111,7 +123,7 @@ def test_a_split_is_made_when_there_is_none_and_keeps_pictures_and_captions_toge
     plain = pq.read_table(contest / "meta.parquet").drop_columns(["split"])
     pq.write_table(plain, contest / "meta.parquet")
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
-    code, _, err = run(capsys, *command, "--model", model, "--out", contest / "work", "-s", "epochs=1")
+    code, _, err = run(capsys, *command, "--model", model, "--out", contest / "work", "-s", "steps=2")
     assert code == 0, err
     assert "the metadata has no split" in err
     rows = cd.open_table(contest / "work" / "contest.lance").to_table(["path", "split"]).to_pylist()
@@ -266,7 +278,7 @@ def test_importing_the_package_loads_neither_torch_nor_lance() -> None:
 
 def test_help_loads_nothing_heavy_and_names_every_verb() -> None:
     code = (
-        "import sys\nfrom pipelines.cli import main\nmain(['--help'])\n"
+        "import sys\nfrom pipelines.cli.app import main\nmain(['--help'])\n"
         "print([m for m in ('torch', 'lance', 'open_clip', 'pyarrow', 'datachain') if m in sys.modules])"
     )
     printed = fresh_python(code)
@@ -279,7 +291,7 @@ def test_help_loads_nothing_heavy_and_names_every_verb() -> None:
 def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, *verb.split(), "--help")
     assert code == 0
-    assert f"clipdata {verb}" in out.split("Example:")[1]
+    assert f"clipdata {verb}" in out.split("Example")[1]
 
 
 @pytest.mark.parametrize("name", ["_rowid", "", "a`b", "a.b", "_score", "Text", "path", "x__error", " x"])

@@ -13,6 +13,7 @@ from clipdata.errors import GateFailedError, UsageError
 from clipdata.lance_io.table import open_table
 from clipdata.lineage import METADATA_KEY, Lineage
 from tests.comparisons import answered, contest
+from tests.json_schemas import check_schema
 
 
 def test_gates_pass_the_comparison_on_or_name_every_bound_missed(save):
@@ -35,35 +36,6 @@ def test_a_gate_on_a_figure_that_does_not_exist_here_fails(save):
         comparison.gate(fail_if="beauty < 1")
     with pytest.raises(UsageError, match="cannot read the condition"):
         comparison.gate(fail_if="difference is small")
-
-
-def check_schema(value, schema, where="$"):
-    """The few JSON Schema words that ours uses."""
-    if "anyOf" in schema:
-        assert any(accepts(value, option, where) for option in schema["anyOf"]), where
-        return
-    if "enum" in schema:
-        assert value in schema["enum"], where
-    if "const" in schema:
-        assert value == schema["const"], where
-    kinds = {"string": str, "integer": int, "number": int | float, "null": type(None), "array": list, "object": dict}
-    if "type" in schema:
-        assert isinstance(value, kinds[schema["type"]]), f"{where}: {value!r} is no {schema['type']}"
-    if schema.get("type") == "array":
-        for i, item in enumerate(value):
-            check_schema(item, schema["items"], f"{where}[{i}]")
-    if "properties" in schema:
-        assert set(value) == set(schema["properties"]) == set(schema["required"]), where
-        for name, inner in schema["properties"].items():
-            check_schema(value[name], inner, f"{where}.{name}")
-
-
-def accepts(value, schema, where):
-    try:
-        check_schema(value, schema, where)
-    except AssertionError:
-        return False
-    return True
 
 
 def test_json_follows_the_published_schema(save):

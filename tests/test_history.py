@@ -9,7 +9,9 @@ import lance
 import pytest
 
 from clipdata.errors import StorageError
+from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties, commit, log, properties_of
+from clipdata.lance_io.table import Table
 from tests.tables import append_numbers, number_table
 
 
@@ -54,7 +56,7 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
     made, _ = commit(table, nothing, Properties("map"))
 
     assert calls == [made.version]
-    found = [entry.version for entry in log(tmp_path / "t.lance") if entry.properties is not None]
+    found = [entry.version for entry in log(tmp_path / "t.lance", all=True) if entry.properties is not None]
     assert found == [made.version]
 
 
@@ -105,4 +107,50 @@ def test_tags_show_in_the_history(tmp_path: Path) -> None:
     table = number_table(tmp_path, 2, rows_per_write=1)
     table.tag("kept")
 
-    assert {entry.version: entry.tags for entry in log(tmp_path / "t.lance")}[table.version] == ("kept",)
+    assert {entry.version: entry.tags for entry in log(tmp_path / "t.lance", all=True)}[table.version] == ("kept",)
+
+
+def units(table: Table, *starts: int) -> None:
+    for start in starts:
+        append_numbers(table, start, start + 2)
+
+
+def test_what_one_call_of_a_verb_committed_is_told_as_one(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 0)
+    units(table, 0, 10, 20)
+    table.latest().tag("kept")
+    rows.close_verb(table, Properties("ingest", {"from": "a"}, {"inserted": 6}, first_version=1))
+    units(table, 30)  # another tool's, or of a verb that was killed
+    rows.close_verb(table, Properties("tidy", {}, {}))
+
+    told = log(table.uri)
+
+    assert [(entry.properties and entry.properties.verb, entry.commits, entry.tags) for entry in told] == [
+        (None, (1,), ()),
+        ("ingest", (2, 3, 4, 5), ("kept",)),
+        (None, (6,), ()),
+        ("tidy", (7,), ()),
+    ]
+    assert (told[1].version, told[1].num_rows, told[1].to_dict()["commits"]) == (5, 6, [2, 3, 4, 5])
+    assert [entry.version for entry in log(table.uri, all=True)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_rounds_of_one_map_are_told_as_one_with_their_rows_together(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    for computed in (2, 1):
+        said = {"column": "score", "notes": {"cut": computed}}
+        rows.close_verb(table, Properties("map", said, {"computed": computed, "failed": 0}, first_version=2))
+
+    last = log(table.uri)[-1]
+
+    assert (last.commits, last.properties and last.properties.rows) == ((3, 4), {"computed": 3, "failed": 0})
+
+
+def test_of_two_verbs_at_once_each_is_told_once_and_no_commit_is_lost(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 0)
+    units(table, 0, 10)
+    rows.close_verb(table, Properties("ingest", {"from": "a"}, {}, first_version=1))
+    units(table, 20)
+    rows.close_verb(table, Properties("ingest", {"from": "b"}, {}, first_version=1))
+
+    assert [entry.commits for entry in log(table.uri)] == [(1,), (2, 3, 4), (5, 6)]

@@ -132,8 +132,8 @@ def test_more_refusals_than_allowed_raise_after_the_rest_is_written(tmp_path: Pa
 def test_a_killed_ingest_goes_on_with_the_units_that_were_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.pictures.image_files.BATCH_ROWS", 2)
-    monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.updating.batches.BATCH_ROWS", 2)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 2)
     write_pictures(tmp_path / "in", 9)
     upsert, calls = rows.upsert, []
 

@@ -324,17 +324,30 @@ def test_a_refused_header_takes_no_memory_for_pixels():
     assert len(done.stderr.splitlines()) <= 10, done.stderr
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 8), (65, 47), (640, 17)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_whole_jpeg_of_any_shape_passes_the_check(mode, size, options):
+    data = encode(smooth_picture(*size).convert(mode), "JPEG", **options)
+    assert (check(data).width, check(data).height) == size
+
+
+def test_a_jpeg_that_ends_in_grey_by_itself_passes_the_check():
+    for picture in (Image.new("RGB", (40, 40), (128, 128, 128)), Image.new("L", (40, 40), 128)):
+        assert check(encode(picture, "JPEG")).width == 40
+
+
 def test_out_of_memory_is_not_a_bad_image():
     script = (
         "import resource, sys\n"
-        "from clipdata.images import check\n"
+        "from clipdata.images import decode\n"
         "from tests.hostile_images import encode, smooth_picture\n"
         "data = encode(smooth_picture(5000, 5000), sys.argv[1])\n"
-        "check(encode(smooth_picture(), sys.argv[1]))\n"
+        "decode(encode(smooth_picture(), sys.argv[1]))\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 40_000_000, resource.RLIM_INFINITY))\n"
         "try:\n"
-        "    check(data)\n"
+        "    decode(data)\n"
         "except MemoryError:\n"
         "    print('MemoryError')\n"
     )

@@ -6,47 +6,49 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clipdata.errors import SchemaError, UsageError
-from ingest.merging.matching import Matches, match, names_of
+from ingest.merging.matching import Matches, arranged, find, keys_of, keys_of_groups, positions_in
+from ingest.updating.digests import digests_of_texts
 
 
-def joined(paths: list[str], image_keys: list[str], metadata_keys: list[str | None]) -> list[tuple[str, int]]:
-    """Path and metadata row of every output, in order."""
-    place = {key: path for path, key in zip(paths, image_keys, strict=True)}
-    return sorted((place[key], row) for row, key in enumerate(metadata_keys) if key in place)
+def digests(texts: list[str | None]) -> np.ndarray:
+    return digests_of_texts(pa.array(texts, pa.string()))
 
 
-def outputs_of(found: Matches, paths: list[str]) -> list[tuple[str, list[int]]]:
+def images_of(image_keys: list[str | None], metadata_keys: list[str | None]) -> np.ndarray:
+    named = np.array([key is not None for key in image_keys], np.bool_)
+    naming = np.array([key is not None for key in metadata_keys], np.bool_)
+    return find(digests(image_keys), digests(metadata_keys), named=named, naming=naming).images
+
+
+def outputs_of(found: Matches) -> list[tuple[int, list[int]]]:
     numbers = np.arange(len(found))
     members, starts = found.members_of(numbers)
-    return [(paths[found.images[n]], members[starts[n] : starts[n + 1]].tolist()) for n in numbers]
+    return [(int(found.images[n]), members[starts[n] : starts[n + 1]].tolist()) for n in numbers]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_metadata_row_finds_its_image_in_the_order_of_paths(seed: int) -> None:
+def test_every_metadata_row_finds_its_image_in_the_order_asked_for(seed: int) -> None:
     chance = np.random.default_rng(seed)
-    names = [f"{number}é.jpg" for number in chance.permutation(60)]
-    paths = [f"{'zab'[number % 3]}/{name}" for number, name in enumerate(names)]
+    names: list[str | None] = [f"{number}é.jpg" for number in range(60)]
+    names[3] = None
+    rank = chance.permutation(60)
     wanted: list[str | None] = [str(name) for name in chance.choice([*names[10:], "nobody.jpg"], 200)]
     wanted[17] = None
 
-    arrays = pa.array(paths), pa.array(names), pa.array(wanted).dictionary_encode()
-    apart = match(*arrays, on="filename", group=False)
-    together = match(*arrays, on="filename", group=True)
+    images = images_of(names, wanted)
 
-    expected = joined(paths, names, wanted)
-    assert outputs_of(apart, paths) == [(path, [row]) for path, row in expected]
-    by_image: dict[str, list[int]] = {}
-    for path, row in expected:
-        by_image.setdefault(path, []).append(row)
-    assert outputs_of(together, paths) == list(by_image.items())
-    assert apart.unmatched_metadata.to_pylist() == [key for key in wanted if key not in names]
-    assert sorted(apart.unmatched_images.to_pylist()) == sorted(set(paths) - set(by_image))
+    expected = [names.index(key) if key is not None and key in names else -1 for key in wanted]
+    assert images.tolist() == expected
+    pairs = sorted((rank[image], row, image) for row, image in enumerate(expected) if image >= 0)
+    assert outputs_of(arranged(images, rank, group=False)) == [(image, [row]) for _, row, image in pairs]
+    by_image: dict[int, list[int]] = {}
+    for _, row, image in pairs:
+        by_image.setdefault(image, []).append(row)
+    assert outputs_of(arranged(images, rank, group=True)) == list(by_image.items())
 
 
 def test_members_of_some_outputs_come_in_the_order_asked_for() -> None:
-    images, wanted = pa.array(["a", "b", "c"]), pa.array(["c", "a", "c", "b", "c"])
-    found = match(images, images, wanted, on="path", group=True)
+    found = arranged(images_of(["a", "b", "c"], ["c", "a", "c", "b", "c"]), None, group=True)
 
     members, starts = found.members_of(np.array([2, 0]))
 
@@ -54,40 +56,56 @@ def test_members_of_some_outputs_come_in_the_order_asked_for() -> None:
     assert starts.tolist() == [0, 3, 4]
 
 
+def test_keys_that_share_half_of_their_digest_are_told_apart() -> None:
+    keys = np.zeros((4, 16), np.uint8)
+    keys[:, 15] = [3, 1, 2, 0]
+    wanted = np.zeros((6, 16), np.uint8)
+    wanted[:, 15] = [0, 1, 2, 3, 4, 2]
+    wanted[5, 0] = 9
+
+    assert positions_in(keys, wanted).tolist() == [3, 1, 2, 0, -1, -1]
+
+
+def names(etags: list[str], rows: list[str], *, group: bool) -> set[tuple[bytes, bytes]]:
+    """Keys and etags of the outputs of two images and three metadata rows."""
+    identities, content = digests(["a.jpg", "b.jpg"]), digests(rows)
+    found = arranged(np.array([1, 0, 1]), None, group=group)
+    if group:
+        keys, tags = keys_of_groups(found, identities, digests(etags), content)
+    else:
+        keys, tags = keys_of(found, identities, content, np.zeros(3, np.int32)), digests(etags)[found.images]
+    return {(key.tobytes(), tag.tobytes()) for key, tag in zip(keys, tags, strict=True)}
+
+
 @pytest.mark.parametrize("group", [False, True])
 def test_names_change_with_the_image_or_the_metadata_and_with_nothing_else(group: bool) -> None:
-    paths, wanted = pa.array(["a.jpg", "b.jpg"]), pa.array(["b.jpg", "a.jpg", "b.jpg"])
-    found = match(paths, paths, wanted, on="path", group=group)
+    before = names(["1", "1"], ["x", "y", "z"], group=group)
 
-    def named(etags: list[str], digests: list[str]) -> set[tuple[str, str]]:
-        keys, tags = names_of(found, paths, pa.array(etags), pa.array(digests), group=group)
-        return set(zip(keys.to_pylist(), tags.to_pylist(), strict=True))
-
-    before = named(["1", "1"], ["x", "y", "z"])
-
-    assert named(["1", "1"], ["x", "y", "z"]) == before
-    assert len(named(["1", "1"], ["x", "Y", "z"]) - before) == 1
-    assert len(named(["1", "2"], ["x", "y", "z"]) - before) == (1 if group else 2)
+    assert names(["1", "1"], ["x", "y", "z"], group=group) == before
+    assert len(names(["1", "1"], ["x", "Y", "z"], group=group) - before) == 1
+    assert len(names(["1", "2"], ["x", "y", "z"], group=group) - before) == (1 if group else 2)
 
 
-def test_keys_that_belong_to_several_images_are_refused_when_the_metadata_names_them() -> None:
-    paths, names = pa.array(["g/1", "t/1", "g/2", "t/2"]), pa.array(["1", "1", "2", "2x"])
+def test_equal_metadata_rows_have_keys_of_their_own() -> None:
+    found = arranged(np.array([0, 0]), None, group=False)
 
-    assert len(match(paths, names, pa.array(["2"]), on="filename", group=False)) == 1
-    with pytest.raises(UsageError, match=r"1 values of 'filename'(.|\n)*1: g/1, t/1"):
-        match(paths, names, pa.array(["2", "1"]), on="filename", group=False)
+    keys = keys_of(found, digests(["a.jpg"]), digests(["x", "x"]), np.array([0, 1], np.int32))
 
-
-def test_text_is_not_joined_with_numbers() -> None:
-    with pytest.raises(SchemaError, match="'filename' is string and the metadata's column is int64"):
-        match(pa.array(["1"]), pa.array(["1"]), pa.array([1]), on="filename", group=False)
+    assert len({key.tobytes() for key in keys}) == 2
 
 
-def test_nothing_matches_nothing() -> None:
-    none = pa.array([], pa.string())
+def test_keys_that_belong_to_several_images_are_named_when_the_metadata_names_them() -> None:
+    images = digests(["1", "2", "1", "3", "3"])
 
-    found = match(pa.array(["a"]), pa.array(["a"]), none, on="path", group=True)
+    found = find(images, digests(["2", "1", "1"]), named=None, naming=np.ones(3, np.bool_))
 
-    assert len(found) == 0
-    assert found.unmatched_images.to_pylist() == ["a"]
-    assert [len(names) for names in names_of(found, pa.array(["a"]), pa.array(["1"]), none, group=True)] == [0, 0]
+    assert [(row, places.tolist()) for row, places in found.ambiguous] == [(1, [0, 2])]
+
+
+@pytest.mark.parametrize("sides", [([], ["a"]), (["a"], []), ([None], ["a"]), ([], [])])
+def test_nothing_matches_nothing(sides: tuple[list[str | None], list[str | None]]) -> None:
+    images = images_of(*sides)
+
+    assert images.tolist() == [-1] * len(sides[1])
+    assert len(arranged(images, None, group=True)) == 0
+    assert len(arranged(images, None, group=False)) == 0

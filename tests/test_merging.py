@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,8 @@ import clipdata as cd
 import ingest
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.rows import Written
+from ingest.merging.column_names import ColumnNames
+from ingest.merging.plan import Plan
 from tests.pictures import encoded, write_pictures
 
 QUESTIONS = {
@@ -123,9 +126,26 @@ def test_metadata_too_large_to_keep_in_memory_gives_the_same_table(
     sides: Path, group: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = remerge(sides, group=group)
-    monkeypatch.setattr("ingest.merging.merged_table.HELD_BYTES", 0)
-    monkeypatch.setattr("ingest.merging.merged_table.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.merging.metadata_side.HELD_BYTES", 0)
+    monkeypatch.setattr("ingest.merging.plan.UNIT_ROWS", 2)
 
     read = ingest.merge_report(sides / "images.lance", sides / "meta.lance", into=sides / "read.lance", group=group)
 
     assert read.table.to_table().equals(kept.table.to_table())
+
+
+def test_a_plan_takes_about_a_hundred_bytes_a_row_whatever_the_rows_hold(sides: Path) -> None:
+    plan = Plan(
+        cd.open_table(sides / "images.lance"),
+        cd.open_table(sides / "meta.lance"),
+        on="filename",
+        metadata_on="filename",
+        group=False,
+        present=None,
+        before=ColumnNames(),
+    )
+    plan.match()
+
+    kept = [part for side in (plan, plan.images, plan.metadata, plan.matches) for part in vars(side).values()]
+    size_bytes = sum(part.nbytes for part in kept if isinstance(part, np.ndarray))
+    assert size_bytes <= 100 * 4

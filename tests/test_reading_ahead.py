@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from clipdata.errors import TransientError
-from ingest.updating.reading_ahead import read_ahead, rows_of, units
+from ingest.updating.batches import units
+from ingest.updating.reading_ahead import read_ahead, rows_of
 from ingest.updating.source import Item, Refuse, Reject
 
 SCHEMA = pa.schema([pa.field("path", pa.string()), pa.field("data", pa.binary())])
@@ -22,7 +23,7 @@ class Numbers:
     """A source of rows of a kilobyte; every seventh is refused, and reading ends with `fault` if there is one."""
 
     origin, kind, key = "here", "numbers", "path"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
 
     def __init__(self, fault: Exception | None = None) -> None:
         self.fault, self.num_read = fault, 0
@@ -94,11 +95,11 @@ def test_a_fault_of_the_source_comes_after_all_that_it_gave() -> None:
 
 def test_units_are_bounded_by_rows_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = [pa.record_batch([[str(number)], [bytes(1000)]], schema=SCHEMA) for number in range(7)]
-    monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_ROWS", 3)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 3)
     assert keys(units(batches)) == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
-    monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_BYTES", 1500)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_BYTES", 1500)
     assert [len(unit) for unit in keys(units(batches))] == [2, 2, 2, 1]
-    monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_S", -1.0)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_S", -1.0)
     assert [len(unit) for unit in keys(units(batches))] == [1] * 7
 
 

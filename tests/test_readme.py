@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import sample
-from pipelines.cli import app, main
+from pipelines.cli.app import app, main
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BASH = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]

@@ -46,7 +46,7 @@ def test_several_makers_at_once_make_one_table_and_lose_no_row(tmp_path: Path, t
 
     table = open_table(tmp_path / "t.lance")
     assert table.num_rows == 12
-    assert [entry.operation for entry in log(tmp_path / "t.lance")].count("Overwrite") == 1
+    assert [entry.operation for entry in log(tmp_path / "t.lance", all=True)].count("Overwrite") == 1
 
 
 def test_tables_are_of_the_format_that_the_rest_relies_on(tmp_path: Path) -> None:
@@ -145,3 +145,17 @@ def test_metadata_of_the_table_keeps_what_others_wrote(tmp_path: Path) -> None:
     rows.set_table_metadata(table, {"b": "2"})
 
     assert {k: v for k, v in rows.table_metadata(table.latest()).items() if k in "ab"} == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("name", ["_rowid", "_ROWADDR", "_distance", "_score", "", "a`b", "a.b", "*", "a\x1bb"])
+def test_a_column_that_would_hide_rows_or_could_not_be_read_is_never_stored(tmp_path: Path, name: str) -> None:
+    bad = pa.field(name, pa.int64())
+    table = number_table(tmp_path, 3)
+
+    with pytest.raises(SchemaError, match="nothing was written, because of names of columns"):
+        rows.create_table(tmp_path / "other.lance", SCHEMA.append(bad))
+    with pytest.raises(SchemaError, match="would do"):
+        rows.add_columns(table, [pa.field("fine", pa.int64()), bad])
+
+    assert not (tmp_path / "other.lance").exists()
+    assert table.latest().to_table().column_names == ["path", "number", "text"]

@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clipdata.errors import SchemaError, UsageError
+from clipdata.errors import SchemaError, StorageError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import open_table
 from clipdata.schema import IMAGE_FIELDS, key_field
 from ingest.pictures.image_files import ImageFiles
-from ingest.shards.export import export_shards
+from ingest.shards.export import _Export, export_shards
 from ingest.shards.tar_shards import TarShards
 from ingest.updating.job import ingest
 from tests.pictures import encoded, write_pictures
+from tests.tars import read_files
 
 MADE = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
 
@@ -157,6 +158,140 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("num_puts", range(2, 7))
+def test_an_export_killed_anywhere_and_overwritten_with_fewer_shards_leaves_no_shard_of_the_former(
+    tmp_path, monkeypatch, num_puts
+):
+    table, out = captioned_table(tmp_path, 6), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(_Export, "_put", dying_after(num_puts - 1))
+        with pytest.raises(KeyboardInterrupt):
+            export_shards(table, out, rows_per_shard=2)
+    (out / "notes.tar").write_bytes(b"mine")
+
+    export_shards(table, out, rows_per_shard=6, overwrite=True)
+
+    assert sorted(path.name for path in out.iterdir()) == ["00000.tar", "clipdata.json", "notes.tar", "sizes.json"]
+    assert TarShards(out).covers(str(out / "00000.tar"))
+
+
+@pytest.mark.parametrize("num_puts", range(1, 4))
+def test_an_overwrite_killed_anywhere_is_no_complete_export_and_is_ended_by_the_next(tmp_path, monkeypatch, num_puts):
+    table, out = captioned_table(tmp_path, 6), tmp_path / "out"
+    export_shards(table, out, rows_per_shard=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_Export, "_put" if num_puts > 1 else "_remove", dying_after(num_puts - 1))
+        with pytest.raises(KeyboardInterrupt):
+            export_shards(table, out, rows_per_shard=3, overwrite=True)
+
+    source = TarShards(out)
+    source.schema()
+    assert source.notes()["exports that are not complete"] == str(out)
+    export_shards(table, out, rows_per_shard=3)
+
+    assert sorted(path.name for path in out.glob("*.tar")) == ["00000.tar", "00001.tar"]
+    assert "exports" not in str(again_notes(out))
+
+
+def dying_after(num_calls):
+    """A method that works some times, and is then killed before it does anything."""
+    put, calls = _Export._put, []
+
+    def dying(self, *arguments):
+        if len(calls) == num_calls:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return put(self, *arguments)
+
+    return dying
+
+
+def again_notes(out):
+    source = TarShards(out)
+    source.schema()
+    return source.notes()
+
+
+def test_a_reader_of_an_export_is_told_what_its_record_does_not_say(tmp_path):
+    out = tmp_path / "out"
+    export_shards(captioned_table(tmp_path), out, rows_per_shard=4)
+    assert again_notes(out) == {}
+    (out / "00007.tar").write_bytes((out / "00000.tar").read_bytes())
+    (out / "00001.tar").unlink()
+    (out / "00002.tar").write_bytes((out / "00000.tar").read_bytes())
+
+    assert again_notes(out) == {
+        "shards that no export named": f"{out}/00007.tar",
+        "shards of an export that are gone": f"{out}/00001.tar",
+        "shards that are not as the export left them": f"{out}/00002.tar",
+    }
+    assert again_notes(out / "00000.tar") == {}
+    (out / "clipdata.json").write_text('{"schema_version": 1, "shards": 3')
+    rows, _ = rows_of(out / "00000.tar")
+    assert len(rows) == 4
+    assert "is not the record of an export" in again_notes(out)["records of exports that cannot be read"]
+
+
+def test_a_record_that_names_files_elsewhere_removes_nothing_there(tmp_path):
+    out, mine = tmp_path / "out", tmp_path / "mine.tar"
+    table = captioned_table(tmp_path)
+    export_shards(table, out)
+    mine.write_bytes(b"mine")
+    record = json.loads((out / "clipdata.json").read_text())
+    (out / "clipdata.json").write_text(json.dumps(record | {"complete": False, "replaces": ["../mine.tar"]}))
+
+    with pytest.raises(StorageError, match="leads out of the folder"):
+        export_shards(table, out)
+
+    assert mine.exists()
+
+
+def test_the_columns_of_several_exports_are_read_together(tmp_path):
+    table = captioned_table(tmp_path)
+    export_shards(table, tmp_path / "out" / "a", columns=["score"])
+    export_shards(table, tmp_path / "out" / "b", columns=["label_ind"])
+
+    schema = rows_of(tmp_path / "out")[1]
+
+    assert (schema.field("score").type, schema.field("label_ind").type) == (pa.float32(), pa.int16())
+
+
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(tmp_path):
+    table = captioned_table(tmp_path, 10)
+
+    dry = export_shards(table, tmp_path / "out", rows_per_shard=4, dry_run=True)
+
+    assert not (tmp_path / "out").exists()
+    done = export_shards(table, tmp_path / "out", rows_per_shard=4)
+    assert (dry.num_samples, dry.num_shards, dry.num_new_shards) == (10, 3, 3)
+    assert 0.8 < dry.num_bytes / done.num_bytes < 1.25
+    assert "3 shards would be written" in str(dry)
+    assert export_shards(table, tmp_path / "out", rows_per_shard=4, dry_run=True).num_new_shards == 0
+    with pytest.raises(UsageError, match="another export"):
+        export_shards(table, tmp_path / "out", dry_run=True)
+    export_shards(table, tmp_path / "out", dry_run=True, overwrite=True)
+    assert len(list((tmp_path / "out").glob("*.tar"))) == 3
+    assert export_shards(table, tmp_path / "none", where="label_ind > 99", dry_run=True).num_bytes == 0
+
+
+def test_a_table_without_images_says_so(tmp_path):
+    table = rows.create_table(tmp_path / "m.lance", pa.schema([key_field("id"), pa.field("image", pa.string())]))
+
+    with pytest.raises(SchemaError, match="has no column of images"):
+        export_shards(table, tmp_path / "out")
+
+
+def test_no_text_is_written_on_request_and_a_number_is_no_caption(tmp_path):
+    table = captioned_table(tmp_path)
+
+    done = export_shards(table, tmp_path / "out", caption="")
+
+    assert not [name for name in members_of(tmp_path / "out" / "00000.tar") if name.endswith(".txt")]
+    assert done.num_without_caption == 10
+    with pytest.raises(SchemaError, match="'score' is float"):
+        export_shards(table, tmp_path / "other", caption="score")
+
+
 def test_where_and_columns_choose_what_is_written(tmp_path):
     done = export_shards(captioned_table(tmp_path), tmp_path / "out", where="label_ind >= 8", columns=["id", "tuned"])
 
@@ -179,7 +314,7 @@ def test_long_vectors_and_bytes_are_left_out_and_said(tmp_path):
 
 def rows_of(where):
     source = TarShards(where)
-    return [r for b in source.read(list(source.items()), lambda _: None) for r in b.to_pylist()], source.schema()
+    return read_files(source)[0], source.schema()
 
 
 def test_any_text_column_can_be_the_caption_and_of_a_list_the_first(tmp_path):

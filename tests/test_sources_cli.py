@@ -9,15 +9,20 @@ import pytest
 
 import clipdata as cd
 from ingest import DownloadRules
-from pipelines.cli import main
+from pipelines.cli.app import VERBS, main
+from pipelines.cli.json_output import schema_of
+from tests.json_schemas import check_schema
 from tests.pictures import write_pictures
 
 
-def done(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
+def done(capsys: pytest.CaptureFixture[str], *arguments: object, expected: int = 0) -> dict:
     code = main([*(str(argument) for argument in arguments), "--json"])
     out, err = capsys.readouterr()
-    assert code == 0, err
-    return json.loads(out)
+    assert code == expected, err
+    printed = json.loads(out)
+    words = " ".join(map(str, arguments))
+    check_schema(printed, next(schema_of(one.words, one.found) for one in VERBS if words.startswith(one.words)))
+    return printed
 
 
 def test_class_folders_with_split_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,15 +62,16 @@ def test_a_table_goes_out_as_shards_and_comes_back(tmp_path: Path, capsys: pytes
 
 def test_urls_of_this_machine_are_refused_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list.csv").write_text("text,url,filename\na picture,http://127.0.0.1:9/x.jpg,x.jpg\n")
-    found = done(capsys, "ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance")
+    found = done(capsys, "ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance", expected=6)
     assert found["refused"] == {"private_address": 1}
 
 
 def test_urls_take_an_encoding_and_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list.csv").write_bytes("text,url\n黄色连衣裙,http://127.0.0.2:9/x.jpg\n".encode("gb18030"))
     limits = ["--per-host", 1, "--delay", 0.5, "--deadline", 2, "--max-bytes", 1000, "--retries", 0, "--in-flight", 3]
-    command = ["ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance", "--allow-private", *limits]
-    found = done(capsys, *command, "--encoding", "gb18030")
+    limits += ["--allow-private", "127.0.0.2"]
+    command = ["ingest", "urls", tmp_path / "list.csv", "--into", tmp_path / "t.lance", *limits]
+    found = done(capsys, *command, "--encoding", "gb18030", expected=6)
     assert found["refused"] == {"connection": 1}
     assert main([str(word) for word in command]) == 2
     assert "--encoding" in capsys.readouterr().err

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import lzma
 
 import pyarrow as pa
 import pytest
@@ -15,13 +15,12 @@ from ingest.shards.tar_shards import TarShards
 from ingest.updating.job import ingest
 from tests.cloud.fault_proxy import Fault
 from tests.pictures import encoded
-from tests.tars import member, picture, sample, write_shard
+from tests.tars import compressed, member, picture, read_files, sample, write_shard
 
 
 def rows_of(where, **options):
-    source, rejects = TarShards(where, **options), []
-    rows = [row for batch in source.read(list(source.items()), rejects.append) for row in batch.to_pylist()]
-    return rows, rejects, source
+    source = TarShards(where, **options)
+    return *read_files(source), source
 
 
 def test_a_sample_becomes_a_row_with_its_own_bytes_and_caption(tmp_path):
@@ -98,11 +97,28 @@ def test_a_sample_without_text_has_no_caption_unless_its_json_says_one(tmp_path)
     assert [row["caption"] for row in rows_of(tmp_path / "s.tar")[0]] == [None, "from json"]
 
 
-def test_compressed_shards_are_read_as_plain_ones(tmp_path):
-    plain = write_shard(tmp_path / "plain" / "s.tar", [sample("a", 1, "x")])
-    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.lz4"])
+def test_compressed_shards_are_read_as_plain_ones(tmp_path, suffix):
+    plain = write_shard(tmp_path / "plain" / "s.tar", [sample("a", 1, "x"), sample("b", 2, "y")])
+    packed = tmp_path / "in" / f"s{suffix}"
+    packed.parent.mkdir()
+    packed.write_bytes(compressed(plain.read_bytes(), suffix))
 
-    assert rows_of(tmp_path / "s.tar.gz")[0][0]["image"] == rows_of(plain)[0][0]["image"]
+    rows, rejects, source = rows_of(packed.parent)
+
+    assert [row["image"] for row in rows] == [picture(1), picture(2)]
+    assert not rejects
+    assert not source.notes()
+    packed.write_bytes(packed.read_bytes()[:-30])
+    assert [reject.reason for reject in rows_of(packed.parent)[1]] == ["truncated"]
+
+
+def test_a_shard_in_xz_is_refused_with_what_is_read_instead(tmp_path):
+    (tmp_path / "s.tar.xz").write_bytes(lzma.compress(bytes(2048)))
+
+    _, (reject,), _ = rows_of(tmp_path / "s.tar.xz")
+
+    assert (reject.reason, "zstd" in reject.detail) == ("unsupported_format", True)
 
 
 def test_shards_are_found_by_folder_glob_braces_and_list(tmp_path):
@@ -178,9 +194,9 @@ def test_a_range_of_shards_costs_one_listing(bucket):
 
 
 def test_braces_are_written_out_as_shells_do():
-    assert expand_braces("s/{08..11}.tar") == ["s/08.tar", "s/09.tar", "s/10.tar", "s/11.tar"]
-    assert expand_braces("{a,b}/{1..2}") == ["a/1", "a/2", "b/1", "b/2"]
-    assert expand_braces("plain.tar") == ["plain.tar"]
+    assert list(expand_braces("s/{08..11}.tar")) == ["s/08.tar", "s/09.tar", "s/10.tar", "s/11.tar"]
+    assert list(expand_braces("{a,b}/{1..2}")) == ["a/1", "a/2", "b/1", "b/2"]
+    assert list(expand_braces("plain.tar")) == ["plain.tar"]
 
 
 def test_no_shard_is_an_error_that_says_what_was_looked_for(tmp_path):

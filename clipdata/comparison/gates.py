@@ -23,6 +23,33 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
+_OF_A_CHANGE = {
+    "before": "mean before",
+    "after": "mean after",
+    "difference": "after - before",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end of its 95 % interval",
+}
+FIGURES: dict[str, str] = {
+    **{f"mean.{word}": f"of the values: {text}" for word, text in _OF_A_CHANGE.items()},
+    **{f"accuracy.{word}": f"of the shares of right answers: {text}" for word, text in _OF_A_CHANGE.items()},
+    "accuracy.chance": "share of right answers that guessing gives",
+    "accuracy.p_value": "McNemar's test, two-sided",
+    "mended": "answers wrong before and right after",
+    "broken": "answers right before and wrong after",
+    "rows": "rows compared",
+    "clusters": "images, or other clusters, that were resampled",
+    "wins": "rows whose value rose",
+    "losses": "rows whose value fell",
+    "ties": "rows whose value stayed",
+    "uncovered_rows": "rows that lack one of the two values",
+    "trained_rows": "rows that one of the models was trained on",
+    "trained_images": "rows whose image one of the models was trained on",
+    "worse_groups": "groups of --by that are worse",
+}
+"""What a condition can name, in words; `difference` alone stands for `mean.difference`, and so do its neighbours."""
+
+
 def figures(comparison: Compared) -> dict[str, float | None]:
     """The figures that a condition can name."""
     answers, trained, coverage = comparison.accuracy, comparison.trained, comparison.coverage

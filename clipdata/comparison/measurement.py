@@ -10,7 +10,7 @@ import numpy as np
 from clipdata.comparison.extremes import TIE, extreme_rows
 from clipdata.comparison.pairs import Pairs, read
 from clipdata.comparison.records import Answers, Change, Group, Side, Verdict
-from clipdata.comparison.request import resolve
+from clipdata.comparison.request import is_picture, resolve
 from clipdata.comparison.result import Comparison
 from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
@@ -260,7 +260,7 @@ def _adjusted(groups: list[Group]) -> list[Group]:
 
 def _notes(comparison: Comparison) -> tuple[str, ...]:
     mean, answers, trained, notes = comparison.mean, comparison.accuracy, comparison.trained, []
-    what = "images" if comparison.cluster in ("sha256, path", "sha256", "path") else "clusters"
+    what = "images" if is_picture(comparison.cluster) else "clusters"
     if mean.num_clusters < MIN_CLUSTERS:
         notes.append(f"all {mean.num_rows:,} rows belong to one of the {what}: no interval can be given")
     elif mean.num_clusters < MIN_GROUP_CLUSTERS:

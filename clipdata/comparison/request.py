@@ -11,11 +11,13 @@ from clipdata.comparison.codes import alike, is_nameable
 from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.records import Side
 from clipdata.errors import LineageMismatchError, SchemaError, UsageError
-from clipdata.schema import is_list, is_text
+from clipdata.schema import image_column, is_list, is_text
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
+
+_PICTURES = (("sha256", "path"), ("image_id", "filename", "file_name", "image_path"))
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,15 @@ def _require_texts(**given: object) -> None:
 
 
 def _image_clusters(table: Table) -> tuple[str, ...]:
-    """The columns that name a row's picture, best first, as far as their types can."""
+    """The columns that name a row's picture, best first, as far as their types can; in others' tables the first."""
     schema = table.schema
-    return tuple(n for n in ("sha256", "path") if n in schema.names and is_nameable(schema.field(n).type))
+    own, others = ([n for n in names if n in schema.names and is_nameable(schema.field(n).type)] for names in _PICTURES)
+    return tuple(own or (others[:1] if image_column(schema) else ()))
+
+
+def is_picture(cluster: str | None) -> bool:
+    """Whether rows of a cluster are rows of a picture."""
+    return cluster is not None and set(cluster.split(", ")) <= {name for names in _PICTURES for name in names}
 
 
 def _require_nameable(table: Table, column: str | None, purpose: str) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 
 from clipdata.comparison.records import RECORDS, Answers, Change, Compared, Group, Row, Side, Trained
+from clipdata.printable import printable
 
 _MAX_GROUPS = 12
-_ORDERS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 _CAPTION_CHARACTERS = 60
 
 
@@ -22,12 +21,7 @@ def render(comparison: Compared) -> str:
             blocks.append([f"  {title}", *(_row(row) for row in rows)])
     if comparison.notes:
         blocks.append([f"  note: {note}" for note in comparison.notes])
-    return "\n\n".join("\n".join(visible(line) for line in block) for block in blocks)
-
-
-def visible(line: str) -> str:
-    """A line in which control characters are spelled out: data gives a terminal no orders."""
-    return _ORDERS.sub(lambda found: found.group().encode("unicode_escape").decode(), line)
+    return "\n\n".join("\n".join(map(printable, block)) for block in blocks)
 
 
 def header(comparison: Compared) -> list[str]:

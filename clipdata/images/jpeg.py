@@ -13,6 +13,7 @@ from clipdata.images.orientation import UPRIGHT, read_orientation
 
 # A marker with a segment: not a stuffed zero, not fill, not a restart or another marker that stands alone.
 _SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])", re.DOTALL)
+_MARKERS = frozenset(range(0x02, 0xD0)) | frozenset(range(0xD8, 0xFF))
 _MAX_SEGMENTS = 4096
 _START_OF_SCAN, _END_OF_IMAGE, _EXIF, _ADOBE = 0xDA, 0xD9, 0xE1, 0xEE
 _FRAMES_READ = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}
@@ -47,10 +48,12 @@ def read_layout(data: bytes) -> JpegLayout:
     position = 2
     try:
         for _ in range(_MAX_SEGMENTS):
-            found = _SEGMENT.search(data, position)
-            if found is None:
+            if data[position] == 0xFF and data[position + 1] in _MARKERS:  # as it is in almost every file
+                marker, start = data[position + 1], position + 2
+            elif (found := _SEGMENT.search(data, position)) is not None:
+                marker, start = data[found.start() + 1], found.end()
+            else:
                 raise ImageRefused("truncated", "the file ends inside its header")
-            marker, start = data[found.start() + 1], found.end()
             length = data[start] << 8 | data[start + 1]
             if marker in _FRAMES:
                 if marker not in _FRAMES_READ or data[start + 2] != 8:

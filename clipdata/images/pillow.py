@@ -1,8 +1,8 @@
-"""The formats that Pillow reads here: GIF, BMP and TIFF, and CMYK JPEGs that do not say how their inks are counted.
+"""The formats that Pillow reads here: GIF, BMP, TIFF, AVIF, HEIC, and CMYK JPEGs that do not say how inks are counted.
 
 OpenCV loses the alpha of BMP and the colours under alpha of TIFF, and writes its troubles to stderr; Pillow is right
-about these and quiet, but reads a run-length BMP in Python, so that kind is left to OpenCV. Only the readers named here
-are ever tried.
+about these and quiet, but reads a run-length BMP in Python, so that kind is left to OpenCV. AVIF is read where Pillow
+was built with it, HEIC where `pillow-heif` is installed. Only the readers named here are ever tried.
 
 Shapes: H height, W width.
 """
@@ -12,11 +12,17 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import features as pillow_features
 
 from clipdata.errors import ImageRefused
+from clipdata.images.avif import coded_sizes
+from clipdata.images.formats import RAW
+from clipdata.images.orientation import UPRIGHT
 
 _READERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "gif": GifImagePlugin.GifImageFile,
@@ -24,19 +30,81 @@ _READERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "tiff": TiffImagePlugin.TiffImageFile,
     "jpeg": JpegImagePlugin.JpegImageFile,
 }
+_OPTIONAL = {
+    "avif": "an AVIF file, and the Pillow that is installed was built without AVIF: pip install -U 'pillow>=11.3'",
+    "heic": "a HEIC file, which an extra reads: pip install 'clipdata[heic]'",
+}
+_OPTIONAL_SUFFIXES = {".avif": "avif", ".avifs": "avif", ".heic": "heic", ".heif": "heic", ".hif": "heic"}
 _RUN_LENGTH = (1, 2)
 _TILE_WIDTH, _TILE_LENGTH, _PHOTOMETRIC, _WHITE_IS_ZERO = 322, 323, 262, 0
+_SUBFILE_TYPE, _SUB_FILES, _DNG_VERSION, _REDUCED = 254, 330, 50706, 1
+_ORIENTATION = 0x0112
 _DAMAGE = (OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError, struct.error, OverflowError)
+
+
+@dataclass(frozen=True)
+class PillowLayout:
+    """What the header says.
+
+    Args:
+        width: pixels, as Pillow gives them.
+        height: pixels, as Pillow gives them.
+        orientation: by which they are to be turned still; Pillow turns a TIFF by itself, and HEIC's reader a HEIC.
+    """
+
+    width: int
+    height: int
+    orientation: int = UPRIGHT
+
+
+@cache
+def reader_of(image_format: str) -> Callable[[io.BytesIO], Image.Image] | None:
+    """The reader of a format; None where it is not installed."""
+    if image_format == "avif":
+        if not pillow_features.check("avif"):
+            return None
+        from PIL import AvifImagePlugin
+
+        return AvifImagePlugin.AvifImageFile
+    if image_format == "heic":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError:
+            return None
+        return HeifImageFile  # type: ignore[no-any-return]
+    return _READERS[image_format]
+
+
+def reader_missing_for(suffix: str) -> str:
+    """Name the format of a suffix whose reader is not installed; empty where there is one, or none is needed."""
+    image_format = _OPTIONAL_SUFFIXES.get(suffix.lower(), "")
+    return image_format if image_format and reader_of(image_format) is None else ""
+
+
+def read_layout(data: bytes, image_format: str, max_pixels: int) -> PillowLayout:
+    """Parse the header alone; see `open_header`."""
+    picture = open_header(data, image_format, max_pixels)
+    try:
+        # The reader lays what the container says of turning and mirroring over what EXIF says.
+        turned = picture.getexif().get(_ORIENTATION, UPRIGHT) if image_format == "avif" else UPRIGHT
+    except _DAMAGE:
+        turned = UPRIGHT
+    return PillowLayout(*picture.size, turned if isinstance(turned, int) and 1 <= turned <= 8 else UPRIGHT)
 
 
 def open_header(data: bytes, image_format: str, max_pixels: int) -> Image.Image:
     """Parse the header alone.
 
     Raises:
-        ImageRefused: truncated, corrupt, too_many_pixels.
+        ImageRefused: truncated, corrupt, too_many_pixels, unsupported_format.
     """
+    reader = reader_of(image_format)
+    if reader is None:
+        raise ImageRefused("unsupported_format", _OPTIONAL[image_format])
+    if image_format == "avif":
+        _hold_coded(data, max_pixels)
     try:
-        picture: Image.Image = _READERS[image_format](io.BytesIO(data))
+        picture: Image.Image = reader(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise ImageRefused("too_many_pixels", str(error)) from None
     except (*_DAMAGE, UnidentifiedImageError) as error:
@@ -44,7 +112,17 @@ def open_header(data: bytes, image_format: str, max_pixels: int) -> Image.Image:
     if image_format == "tiff":
         tags = picture.tag_v2  # type: ignore[attr-defined]
         _hold_tile(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
+        # What a raw file shows first is a thumbnail; the picture itself is in a file inside the file.
+        if _DNG_VERSION in tags or (tags.get(_SUBFILE_TYPE) == _REDUCED and _SUB_FILES in tags):
+            raise ImageRefused("unsupported_format", str(RAW))
     return picture
+
+
+def _hold_coded(data: bytes, max_pixels: int) -> None:
+    """A tiny AVIF may hold a picture far larger than it claims; the decoder makes room for that one."""
+    for width, height in coded_sizes(data):
+        if width * height > max_pixels:
+            raise ImageRefused("too_many_pixels", f"coded as {width} x {height} pixels; the limit is {max_pixels:,}")
 
 
 def _hold_tile(width: object, length: object, max_pixels: int) -> None:

@@ -2,7 +2,7 @@
 
 Headers are read and limits are held before a decoder sees the file. OpenCV decodes JPEG (equal to Pillow, pixel for
 pixel), PNG and WebP; Pillow the rest. OpenCV's global log level is left alone: what it would complain about is refused
-before it is asked. A few damaged JPEGs and PNGs still make libjpeg or libpng write one line to stderr.
+before it is asked. What the libraries below it say of damaged files is kept from the terminal (`hushed`).
 
 Shapes: H height, W width, C channels.
 """
@@ -17,12 +17,15 @@ import numpy as np
 from clipdata.errors import ImageRefused
 from clipdata.images import jpeg, pillow, png, webp
 from clipdata.images.formats import name_of_other, sniff_format
+from clipdata.images.hushed import hushed
 from clipdata.images.orientation import shown_size, turn
 from clipdata.images.refusals import DEFAULT_LIMITS, ImageLimits
 
 _AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 _RGB = cv2.IMREAD_COLOR_RGB | _AS_STORED
 _JPEG_FILL = 128  # what libjpeg shows where coefficients are missing
+# All of the file is read, and an eighth of the pixels made: what costs beside them cannot fail.
+_SMALL_GREY = cv2.IMREAD_REDUCED_GRAYSCALE_8 | _AS_STORED
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class ImageHeader:
     """What a file says of itself.
 
     Args:
-        format: "jpeg", "png", "webp", "gif", "bmp" or "tiff".
+        format: "jpeg", "png", "webp", "gif", "bmp", "tiff", "avif" or "heic".
         width: pixels, as displayed (after the EXIF orientation).
         height: pixels, as displayed.
     """
@@ -40,7 +43,7 @@ class ImageHeader:
     height: int
 
 
-Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout
+Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout | pillow.PillowLayout
 
 
 def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
@@ -53,7 +56,8 @@ def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
     Raises:
         ImageRefused: the header is not that of an image within the limits.
     """
-    return _probe(_as_bytes(data, limits), limits)[0]
+    with hushed:
+        return _probe(_as_bytes(data, limits), limits)[0]
 
 
 def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
@@ -71,23 +75,36 @@ def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np
         MemoryError: there was no room for the pixels; the file may be good.
     """
     whole = _as_bytes(data, limits)
-    header, layout = _probe(whole, limits)
-    return _decode(whole, header, layout, limits)
+    with hushed:
+        header, layout = _probe(whole, limits)
+        return _decode(whole, header, layout, limits)
 
 
 def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
-    """Make sure that an image decodes, and that nothing of it is missing; decodes it once.
+    """Make sure that an image decodes, and that nothing of it is missing; decodes it once, a JPEG to an eighth.
 
     Raises:
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
     whole = _as_bytes(data, limits)
-    header, layout = _probe(whole, limits)
-    pixels_HWC = _decode(whole, header, layout, limits, upright=False)
-    if isinstance(layout, jpeg.JpegLayout) and (pixels_HWC[-1, -1] == _JPEG_FILL).all():
-        _hold_drawn(whole, layout, pixels_HWC)
+    with hushed:
+        header, layout = _probe(whole, limits)
+        if isinstance(layout, jpeg.JpegLayout) and layout.num_components in (1, 3):
+            _check_jpeg(whole, header, layout, limits)
+        else:
+            _decode(whole, header, layout, limits, upright=False)
     return header
+
+
+def _check_jpeg(data: bytes, header: ImageHeader, layout: jpeg.JpegLayout, limits: ImageLimits) -> None:
+    jpeg.hold_end(data, layout)
+    jpeg.hold_scans(data, layout, limits.max_scans)
+    small_HW = _imdecode(data, _SMALL_GREY)
+    if small_HW.shape != (-(-layout.height // 8), -(-layout.width // 8)):
+        raise ImageRefused("corrupt", f"it did not decode to what the header says: {header}")
+    if small_HW.item(-1) == _JPEG_FILL:
+        _hold_drawn(data, layout, small_HW)
 
 
 def _as_bytes(data: bytes | memoryview, limits: ImageLimits) -> bytes:
@@ -99,27 +116,26 @@ def _as_bytes(data: bytes | memoryview, limits: ImageLimits) -> bytes:
     return data if isinstance(data, bytes) else bytes(data)
 
 
-def _probe(data: bytes, limits: ImageLimits) -> tuple[ImageHeader, Layout | None]:
+def _probe(data: bytes, limits: ImageLimits) -> tuple[ImageHeader, Layout]:
     image_format = sniff_format(data)
     if image_format is None:
         raise ImageRefused(*name_of_other(data))
-    layout: Layout | None = None
+    layout: Layout
     if image_format == "jpeg":
         layout = jpeg.read_layout(data)
     elif image_format == "png":
         layout = png.read_layout(data)
     elif image_format == "webp":
         layout = webp.read_layout(data)
-    if layout is None:
-        width, height = pillow.open_header(data, image_format, limits.max_pixels).size
     else:
-        width, height = shown_size(layout.width, layout.height, layout.orientation)
+        layout = pillow.read_layout(data, image_format, limits.max_pixels)
+    width, height = shown_size(layout.width, layout.height, layout.orientation)
     limits.hold(width, height)
     return ImageHeader(image_format, width, height), layout
 
 
 def _decode(
-    data: bytes, header: ImageHeader, layout: Layout | None, limits: ImageLimits, *, upright: bool = True
+    data: bytes, header: ImageHeader, layout: Layout, limits: ImageLimits, *, upright: bool = True
 ) -> np.ndarray:
     if isinstance(layout, jpeg.JpegLayout):
         stored_HWC = _decode_jpeg(data, layout, limits)
@@ -133,11 +149,10 @@ def _decode(
     else:
         pixels_HWC = pillow.read_pixels(data, header.format, limits.max_pixels)
         stored_HWC = _on_white(pixels_HWC, swap=False) if pixels_HWC.shape[2] == 4 else pixels_HWC
-    orientation = 1 if layout is None else layout.orientation
     height, width = stored_HWC.shape[:2]
-    if shown_size(width, height, orientation) != (header.width, header.height):
+    if shown_size(width, height, layout.orientation) != (header.width, header.height):
         raise ImageRefused("corrupt", f"decoded to {width} x {height}, the header says otherwise: {header}")
-    return turn(stored_HWC, orientation) if upright else stored_HWC
+    return turn(stored_HWC, layout.orientation) if upright else stored_HWC
 
 
 def _decode_jpeg(data: bytes, layout: jpeg.JpegLayout, limits: ImageLimits) -> np.ndarray:
@@ -196,12 +211,12 @@ def _on_white(pixels_HWC: np.ndarray, *, swap: bool = True) -> np.ndarray:
     return cv2.add(cv2.multiply(rgb_HWC, alpha_HWC, scale=1 / 255), ground_HWC)
 
 
-def _hold_drawn(data: bytes, layout: jpeg.JpegLayout, stored_HWC: np.ndarray) -> None:
+def _hold_drawn(data: bytes, layout: jpeg.JpegLayout, small_HW: np.ndarray) -> None:
     """Refuse a JPEG that was cut off and closed with an end marker, which every decoder takes.
 
     libjpeg leaves what is missing at mid-grey, down to the last pixel. A picture may be grey there by itself; then
     filler at the end of its last scan changes nothing, whereas in an incomplete scan it draws.
     """
-    padded_HWC = cv2.imdecode(np.frombuffer(jpeg.pad_last_scan(data, layout), np.uint8), _RGB)
-    if padded_HWC is None or not np.array_equal(padded_HWC, stored_HWC):
+    padded_HW = cv2.imdecode(np.frombuffer(jpeg.pad_last_scan(data, layout), np.uint8), _SMALL_GREY)
+    if padded_HW is None or not np.array_equal(padded_HW, small_HW):
         raise ImageRefused("truncated", "the last rows of a JPEG are missing")

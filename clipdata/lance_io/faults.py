@@ -15,6 +15,7 @@ from clipdata import hints, retries
 from clipdata.errors import (
     ClipdataError,
     CredentialsError,
+    NoAnswerError,
     NotFoundError,
     SchemaError,
     StorageError,
@@ -65,6 +66,8 @@ _CONFLICT = re.compile(
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may work when repeated."""
+    if isinstance(error, NoAnswerError):
+        return False
     return isinstance(error, TransientError) or _kind_of(error) == "transient"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +35,13 @@ class Properties:
     rows: Mapping[str, int] = field(default_factory=dict)
     first_version: int | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def call(self) -> Hashable:
+        """What is the same for all commits of one call of a verb, such as a map of several rounds."""
+        told = {name: value for name, value in self.parameters.items() if name != "notes"}
+        first = self.first_version if self.first_version is not None else self.id
+        return self.verb, first, json.dumps(told, sort_keys=True, default=str)
 
     def to_strings(self) -> dict[str, str]:
         """As Lance's transaction properties."""
@@ -63,7 +71,17 @@ class Properties:
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a table, as `log` shows it."""
+    """One version of a table, or all that one call of a verb made, as `log` shows it.
+
+    Args:
+        version: its number; the last one's where a verb made several.
+        when: it was committed, UTC.
+        operation: of Lance.
+        num_rows: in the table afterwards.
+        properties: what the verb said of itself; None for a commit of another tool, or of a verb that did not finish.
+        tags: that name this version, or one of `commits`.
+        commits: the versions that are told as one, ascending.
+    """
 
     version: int
     when: datetime
@@ -71,6 +89,7 @@ class Version:
     num_rows: int
     properties: Properties | None
     tags: tuple[str, ...] = ()
+    commits: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -78,7 +97,8 @@ class Version:
         verb = {"verb": known.verb, "parameters": dict(known.parameters), "touched": dict(known.rows)} if known else {}
         when = self.when.isoformat(timespec="seconds")
         return {"version": self.version, "when": when, "operation": self.operation, "rows": self.num_rows, **verb} | {
-            "tags": list(self.tags)
+            "tags": list(self.tags),
+            "commits": list(self.commits or (self.version,)),
         }
 
 
@@ -144,11 +164,17 @@ def _properties_at(table: Table, version: int) -> Properties | None:
     return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
 
 
-def log(table: Table | str | os.PathLike[str], *, storage: Storage | None = None) -> list[Version]:
-    """All versions of a table, oldest first, with the verbs that made them.
+def log(
+    table: Table | str | os.PathLike[str],
+    *,
+    all: bool = False,  # noqa: A002 - the command line's word
+    storage: Storage | None = None,
+) -> list[Version]:
+    """What was done to a table, oldest first: an entry for each call of a verb, and for each commit of other tools.
 
     Args:
         table: or its location; a handle that is pinned to an older version shows the later ones too.
+        all: an entry for each version instead, also where a verb made several.
         storage: how to reach the location.
     """
     table = table.latest() if isinstance(table, Table) else open_table(table, storage=storage)
@@ -156,7 +182,42 @@ def log(table: Table | str | os.PathLike[str], *, storage: Storage | None = None
         tags: dict[int, list[str]] = {}
         for name, tag in table.dataset.tags.list().items():
             tags.setdefault(tag["version"], []).append(name)
-        return [_describe(table, entry, tuple(tags.get(entry["version"], ()))) for entry in table.dataset.versions()]
+        listed = table.dataset.versions()
+        versions = [_describe(table, entry, tuple(tags.get(entry["version"], ()))) for entry in listed]
+    return versions if all else folded(versions)
+
+
+def folded(versions: Sequence[Version]) -> list[Version]:
+    """Versions with those of one call of a verb told as one, in the order in which the calls ended.
+
+    A verb that writes in units closes with a commit that says which version was the newest before it began. The
+    commits since then that say nothing of themselves are its own; of two verbs at once, those of the one that ended
+    first. A commit that no verb closed stands by itself.
+    """
+    calls: dict[Hashable, list[Version]] = {}
+    closed = [entry for entry in versions if entry.properties is not None]
+    for entry in versions:
+        said = entry.properties or next((c.properties for c in closed if _covers(c, entry.version)), None)
+        calls.setdefault(said.call if said is not None else entry.version, []).append(entry)
+    return sorted(map(_as_one, calls.values()), key=lambda entry: entry.version)
+
+
+def _covers(closing: Version, version: int) -> bool:
+    first = closing.properties.first_version if closing.properties is not None else None
+    return first is not None and first < version < closing.version
+
+
+def _as_one(commits: Sequence[Version]) -> Version:
+    last, said = commits[-1], [entry.properties for entry in commits if entry.properties is not None]
+    rows: Counter[str] = Counter()
+    for properties in said:
+        rows.update(properties.rows)
+    return replace(
+        last,
+        properties=replace(said[-1], rows=dict(rows)) if said else None,
+        tags=tuple(tag for entry in commits for tag in entry.tags),
+        commits=tuple(entry.version for entry in commits),
+    )
 
 
 def properties_of(table: Table) -> Properties | None:

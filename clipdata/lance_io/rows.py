@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from clipdata.column_names import check_storable
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.history import Properties, commit
+from clipdata.lance_io.place import check_place
 from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.schema import align, key_of
 from clipdata.storage import Storage, absolute, redact
@@ -48,11 +50,14 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
         schema: its key column must be declared with `clipdata.schema.key_field`.
 
     Raises:
-        SchemaError: the schema declares no key, or the table that exists has another key.
+        SchemaError: the schema declares no key, or a name that nothing can be read under; or the table that exists has
+            another key.
+        UsageError: there is no table, but something else: a file, or a folder of other files.
     """
     import lance
 
     settings, location = storage or Storage(), absolute(uri)
+    check_storable(schema.names)
     key = key_of(schema)
     if key is None:
         raise SchemaError(f"the schema for {redact(location)} declares no key column; found {', '.join(schema.names)}")
@@ -60,6 +65,7 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
     def attempt() -> Table:
         with suppress(NotFoundError):
             return open_table(location, storage=settings)
+        check_place(location, settings)
         try:
             # Not `write_dataset(mode="create")`: of two at once, the second may overwrite the first and its rows.
             made = lance.LanceDataset.commit(
@@ -133,7 +139,7 @@ def add_columns(table: Table, fields: Sequence[pa.Field]) -> Table:
     """Add the columns a table lacks, all null; nothing but metadata is written.
 
     Raises:
-        SchemaError: a column exists with another type.
+        SchemaError: a column exists with another type, or no column may be stored under a name.
     """
 
     def attempt() -> Table:
@@ -145,6 +151,7 @@ def add_columns(table: Table, fields: Sequence[pa.Field]) -> Table:
                 raise SchemaError(f"column {field.name!r} of {redact(table.uri)} is {found}, not {field.type}")
         if not missing:
             return newest
+        check_storable(field.name for field in missing)
         try:
             newest.dataset.add_columns(missing)
         except (OSError, ValueError):  # of two that add one column at once, Lance refuses the second in several ways

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,6 +19,29 @@ from clipdata.errors import ClipdataError, StorageError
 from clipdata.lance_io.table import Table
 from clipdata.objects.removing import remove
 from clipdata.storage import join, redact
+
+MAP_FOLDER = "map"
+_MARK_LETTERS = 16
+
+
+def state_uri(table: Table) -> str:
+    """Where the records of a table lie."""
+    return f"{table.uri.rstrip('/')}.state"
+
+
+def map_folder(column: str, mark: str) -> str:
+    """Name of the records of a map.
+
+    Args:
+        column: that is filled.
+        mark: of it, so that a column of the same name that is made later has records of its own.
+    """
+    return f"{MAP_FOLDER}/{column}-{mark[:_MARK_LETTERS]}"
+
+
+def is_map_of(name: str, marks: Iterable[str]) -> bool:
+    """Whether records are those of a map of a column that has one of some marks."""
+    return name.startswith(f"{MAP_FOLDER}/") and name.rpartition("-")[2] in {mark[:_MARK_LETTERS] for mark in marks}
 
 
 class StateFolder:
@@ -30,7 +53,7 @@ class StateFolder:
     """
 
     def __init__(self, table: Table, name: str) -> None:
-        self.uri = join(f"{table.uri.rstrip('/')}.state", name)
+        self.uri = join(state_uri(table), name)
         self._storage = table.storage
         self._fs, self._root = table.storage.filesystem(self.uri)
 

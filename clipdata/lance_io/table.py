@@ -14,10 +14,13 @@ from clipdata import schema as schemas
 from clipdata.arguments import check_condition, check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
+from clipdata.lance_io import blobs
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
+from clipdata.lance_io.querying import ANSWER_BYTES, answer, check_query
 from clipdata.lineage import Lineage
+from clipdata.objects.answering import answered
 from clipdata.storage import Storage, absolute, is_remote, redact
 
 if TYPE_CHECKING:
@@ -184,7 +187,7 @@ class Table(NotebookTable):
         self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
         names = [*columns, *places_needed(self.schema, columns)]
         with translated(self.uri, "reading"):
-            found = self.dataset.take(check_offsets(offsets, self.num_rows, "take"), columns=names)
+            found = blobs.take(self.dataset, check_offsets(offsets, self.num_rows, "take"), names)
         return self._filled(found, columns)
 
     def take_ids(self, ids: np.ndarray, columns: Sequence[str]) -> pa.Table:
@@ -199,7 +202,7 @@ class Table(NotebookTable):
         """
         names = [*columns, *places_needed(self.schema, columns)]
         with translated(self.uri, "reading"):
-            found = self.dataset._take_rows(ids.tolist(), columns=names)
+            found = blobs.take_ids(self.dataset, ids, names)
         if found.num_rows != len(ids):
             raise StorageError(
                 f"{redact(self.uri)} holds {found.num_rows} of {len(ids)} rows at version {self.version}"
@@ -255,15 +258,22 @@ class Table(NotebookTable):
         with translated(self.uri, "tagging"):
             with_retries(attempt)
 
-    def query(self, sql: str) -> pa.Table:
-        """Answer a SQL SELECT; the table is called `dataset`.
+    def query(self, sql: str, *, limit: int | None = None, max_bytes: int = ANSWER_BYTES) -> pa.Table:
+        """Answer one SQL SELECT (or WITH … SELECT); the table is called `dataset`, and nothing else is reached.
+
+        Args:
+            sql: the statement.
+            limit: stop reading the answer after this many rows.
+            max_bytes: most that the answer may take in memory.
 
         Raises:
+            UsageError: it is another statement, several, or its answer is too large to hold.
             SchemaError: the statement is not valid for this table.
         """
+        check_query(sql, limit, max_bytes)
         self._check_readable([])
         with translated(self.uri, "querying", said=[sql]):
-            return self.dataset.sql(sql).build().to_stream_reader().read_all()
+            return answer(self.dataset, sql, limit, max_bytes)
 
     def _refers(self, columns: Sequence[str]) -> bool:
         """Whether rows with these columns may have their picture in another table."""
@@ -353,14 +363,17 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
     def attempt() -> lance.LanceDataset:
         return lance.dataset(uri, version=version, storage_options=storage.lance_options(uri) or None)
 
+    def opened() -> lance.LanceDataset:
+        return answered(lambda: with_retries(attempt), storage, uri, "opening")
+
     if version is not None:
         try:
             with translated(uri, "opening"):
-                return with_retries(attempt)
+                return opened()
         except NotFoundError as error:
             newest = _open_dataset(uri, None, storage).version
             what, number = ("tag", ", a number") if isinstance(version, str) else ("version", "")
             found = f"there is no {what} {version!r} of {redact(uri)}; the newest is version {newest}{number}"
             raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
-        return with_retries(attempt)
+        return opened()

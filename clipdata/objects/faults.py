@@ -11,7 +11,7 @@ import json
 from typing import Literal
 
 from clipdata import hints
-from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError, TransientError
+from clipdata.errors import ClipdataError, CredentialsError, NoAnswerError, NotFoundError, StorageError, TransientError
 from clipdata.retries import Policy
 from clipdata.storage import SECRET_WORDS, Storage, redact
 
@@ -29,6 +29,8 @@ def verdict_on(error: BaseException) -> Verdict:
     """Tell what a store's error means for the object it was met on."""
     if isinstance(error, FileNotFoundError):
         return "missing"
+    if isinstance(error, NoAnswerError):
+        return "hopeless"
     status = _status(error)
     if isinstance(error, PermissionError) or status in (401, 403):
         return "denied"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from clipdata import retries
+from clipdata.errors import ClipdataError
+from clipdata.objects.answering import answered
 from clipdata.objects.faults import PATIENCE, as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
 from clipdata.storage import Storage, absolute, redact, scheme
@@ -35,7 +37,7 @@ def list_objects(
     """
     location = absolute(prefix)
     fs, path = storage.filesystem(location)
-    patient = _Patient(storage, f"listing {redact(location)}", patience or PATIENCE)
+    patient = _Patient(storage, location, patience or PATIENCE)
     bucket, _, inside = path.partition("/")
     pages = {"gs": _google_pages, "s3": _amazon_pages}.get(scheme(location))
     kind = location.partition("://")[0]
@@ -52,12 +54,19 @@ def list_objects(
 class _Patient:
     """Calls again what failed for a passing reason, and says in our words what does not pass."""
 
-    def __init__(self, storage: Storage, doing: str, patience: retries.Policy) -> None:
-        self._storage, self._doing, self._patience = storage, doing, patience
+    def __init__(self, storage: Storage, uri: str, patience: retries.Policy) -> None:
+        self._storage, self._uri, self._patience = storage, uri, patience
+        self._doing, self._is_answered = f"listing {redact(uri)}", False
 
     def __call__(self, ask: Callable[[], T]) -> T:
         try:
-            return retries.call(self._patience, ask)
+            if self._is_answered:
+                return retries.call(self._patience, ask)
+            page = answered(lambda: retries.call(self._patience, ask), self._storage, self._uri, "listing")
+            self._is_answered = True
+            return page
+        except ClipdataError:
+            raise
         except Exception as error:
             raise as_clipdata_error(error, self._doing, self._storage) from error
 

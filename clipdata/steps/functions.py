@@ -13,6 +13,7 @@ from clipdata.errors import StepError, UsageError
 from clipdata.step_protocol import BaseStep
 from clipdata.steps.conversion import of_arrays, to_array
 from clipdata.steps.function_digests import code_digest, decisive, name_of
+from clipdata.steps.own_errors import place_of, told
 from clipdata.steps.signatures import arrow_type_of, columns_of, hold_to_signature
 
 
@@ -68,7 +69,8 @@ class FunctionStep(BaseStep):
             return self._of_batch(batch) if self.batch else self._of_rows(batch)
         except SystemExit as asked:
             raise StepError(
-                f"step {self.name} asked to end the program (exit code {asked.code}); expected a value a row",
+                f"step {self.name} asked to end the program (exit code {asked.code}){place_of(asked)}; "
+                "expected a value a row",
                 hint="raise an error, and the row has it as its reason; or return None",
             ) from asked
 
@@ -77,7 +79,7 @@ class FunctionStep(BaseStep):
             result = self(*batch.columns)
         except Exception as error:
             raise StepError(
-                f"step {self.name} failed on a batch of {batch.num_rows} rows: {type(error).__name__}: {error}",
+                f"step {self.name} failed on a batch of {batch.num_rows} rows: {told(error)}",
                 hint="without batch=True a row that fails is counted and the others are computed",
             ) from error
         if isinstance(result, pa.Array | pa.ChunkedArray):
@@ -101,7 +103,7 @@ class FunctionStep(BaseStep):
             except (
                 Exception
             ) as error:  # any fault of the user's function belongs to this row; the loop goes on after it
-                failed[len(values)] = f"{type(error).__name__}: {error}"
+                failed[len(values)] = told(error)
                 values.append(None)
         array, reasons = to_array(values, self.returns)
         for place, reason in failed.items():

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
+from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.checkpoints import complete
@@ -160,7 +161,7 @@ class Run:
             loss = f"mean loss {epoch['loss']:.4g}" if epoch["loss"] is not None else "before training"
             measured = f", held-out accuracy {epoch['accuracy']:.1%}" if "accuracy" in epoch else ""
             lines.append(f"  epoch {epoch['epoch']}: {loss}{measured}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -47,7 +47,7 @@ def parse(texts: Mapping[str, str], cls: type) -> tuple[dict[str, Any], list[str
         if name not in kinds:
             continue
         try:
-            values[name] = _from_text(text.strip(), kinds[name])
+            values[name] = from_text(text.strip(), kinds[name])
         except ValueError:
             problems.append(f"{name} is {text!r}; expected {describe(kinds[name])}")
     return values, problems
@@ -83,13 +83,20 @@ def describe(kind: Any) -> str:
         return " or ".join(describe(option) for option in get_args(kind))
     if origin is Literal:
         return " or ".join(map(repr, get_args(kind)))
+    if origin in (list, Sequence):
+        return "a list such as a,b"
     if origin is tuple:
         return f"{len(get_args(kind))} numbers such as 0.9,0.98"
     plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
     return plain.get(kind, str(kind))
 
 
-def _from_text(text: str, kind: Any) -> Any:
+def from_text(text: str, kind: Any) -> Any:
+    """A value of a declared type from what a person types; a list is written with commas between.
+
+    Raises:
+        ValueError: the text fits no such value.
+    """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _first_that_fits(text, get_args(kind))
@@ -97,6 +104,8 @@ def _from_text(text: str, kind: Any) -> Any:
         if text not in get_args(kind):
             raise ValueError(text)
         return text
+    if origin in (list, Sequence):
+        return [part.strip() for part in text.split(",")]
     if origin is tuple:
         values = tuple(float(part) for part in text.strip("()[] ").split(","))
         if len(values) != len(get_args(kind)):
@@ -115,7 +124,7 @@ def _first_that_fits(text: str, options: tuple[Any, ...]) -> Any:
     kinds = [option for option in options if option is not type(None)]
     for option in kinds[:-1]:
         try:
-            return _from_text(text, option)
+            return from_text(text, option)
         except ValueError:
             continue
-    return _from_text(text, kinds[-1])
+    return from_text(text, kinds[-1])

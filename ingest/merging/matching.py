@@ -1,42 +1,46 @@
 """Matching: which metadata row goes with which image, and what the merged rows are called.
 
-It works on the columns that tables are joined on, as Arrow and numpy arrays, and reads and writes nothing itself.
+It works on digests of the columns that tables are joined on, 16 bytes a row, and reads and writes nothing itself; so
+what it needs is in proportion to the rows and not to what they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from clipdata.errors import SchemaError, UsageError
-from ingest.updating.digests import digest
+from ingest.updating.digests import DIGEST_BYTES, digests_of_bytes
 
-EXAMPLES = 5
 _NAMED_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
-class Matches:
-    """Output rows: an image each, with one metadata row or several. They are sorted by the path of the image.
+class Found:
+    """The image of each metadata row.
 
     Args:
-        images: int64 [N], positions of the images.
-        starts: int64 [N + 1], where the metadata rows of each output begin in `members`.
-        members: int64 [M], positions of metadata rows, in the metadata's own order for one image.
-        unmatched_metadata: keys of the metadata rows without an image.
-        unmatched_images: paths of the images without metadata.
+        images: int64 [R], position of the image; -1 where there is none.
+        ambiguous: for keys that belong to several images: a metadata row that names it, and the images' positions.
     """
 
     images: np.ndarray
-    starts: np.ndarray
+    ambiguous: list[tuple[int, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Output rows: an image each, with one metadata row or several; those of one image are neighbours.
+
+    Args:
+        images: int32 or int64 [N], positions of the images.
+        starts: int64 [N + 1], where the metadata rows of each output begin in `members`; None where each has one.
+        members: int32 or int64 [M], positions of metadata rows, in the metadata's own order for one image.
+    """
+
+    images: np.ndarray
+    starts: np.ndarray | None
     members: np.ndarray
-    unmatched_metadata: pa.Array
-    unmatched_images: pa.Array
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,107 +54,137 @@ class Matches:
         Returns:
             positions int64 [M'], and int64 [B + 1] where each output's begin among them.
         """
+        if self.starts is None:
+            return self.members[outputs].astype(np.int64), np.arange(len(outputs) + 1)
         counts = self.starts[outputs + 1] - self.starts[outputs]
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         within = np.arange(ends[-1]) - np.repeat(ends[:-1], counts)
-        return self.members[np.repeat(self.starts[outputs], counts) + within], ends
+        return self.members[np.repeat(self.starts[outputs], counts) + within].astype(np.int64), ends
 
 
-def match(paths: pa.Array, image_keys: pa.Array, metadata_keys: pa.Array, *, on: str, group: bool) -> Matches:
-    """Find the image of each metadata row.
+def find(image_keys: np.ndarray, metadata_keys: np.ndarray, *, named: np.ndarray | None, naming: np.ndarray) -> Found:
+    """Find the image of each metadata row: the one whose key is equal.
 
     Args:
-        paths: of the images, string [I].
-        image_keys: what the images are joined on, [I].
-        metadata_keys: what the metadata is joined on, [R]; nulls match nothing.
-        on: name of the images' column, for errors.
+        image_keys: uint8 [I, 16], digests of what the images are joined on.
+        metadata_keys: uint8 [R, 16], of what the metadata is joined on.
+        named: bool [I], images that have a key; None for all of them.
+        naming: bool [R], metadata rows that have a key.
+    """
+    halves = _halves(image_keys)
+    order = _narrow(np.lexsort((halves[:, 1], halves[:, 0])))
+    if named is not None:
+        order = order[named[order]]
+    first, second = halves[order, 0], halves[order, 1]
+    wanted = _halves(metadata_keys)
+    places = np.searchsorted(first, wanted[:, 0])
+    inside = np.minimum(places, max(len(order) - 1, 0))
+    is_found = naming & (places < len(order))
+    if not is_found.any():
+        return Found(np.full(len(wanted), -1, np.int64), [])
+    while len(wrong := np.flatnonzero(is_found & (second[inside] != wanted[:, 1]) & (first[inside] == wanted[:, 0]))):
+        inside[wrong] += 1  # two keys that share half of their digest: the one looked for may be the next
+        is_found[wrong] &= inside[wrong] < len(order)
+        inside[wrong] = np.minimum(inside[wrong], len(order) - 1)
+    is_found &= (first[inside] == wanted[:, 0]) & (second[inside] == wanted[:, 1])
+    several = np.zeros(len(order), np.bool_)
+    several[:-1] = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
+    rows = np.flatnonzero(is_found & several[inside])
+    distinct, which = np.unique(inside[rows], return_index=True)
+    ambiguous = [
+        (int(rows[row]), _run(order, first, second, int(place))) for place, row in zip(distinct, which, strict=True)
+    ]
+    return Found(np.where(is_found, order[inside], -1), ambiguous)
+
+
+def arranged(images: np.ndarray, rank: np.ndarray | None, *, group: bool) -> Matches:
+    """Put the output rows in order.
+
+    Args:
+        images: int64 [R], position of each metadata row's image, -1 for none.
+        rank: int [I], place of each image in the order wanted; None for the order they have.
         group: one output an image, instead of one a metadata row.
-
-    Raises:
-        UsageError: a key that the metadata names belongs to several images.
-        SchemaError: text is joined with something else.
     """
-    wanted = _as_type(metadata_keys, image_keys.type, on)
-    _check_ambiguous(paths, image_keys, wanted, on)
-    image_of = pc.index_in(wanted, value_set=image_keys, skip_nulls=True)
-    rows = np.flatnonzero(image_of.is_valid().to_numpy(zero_copy_only=False))
-    places = image_of.drop_null().to_numpy().astype(np.int64)
-    rank = np.empty(len(paths), np.int64)
-    rank[pc.sort_indices(paths).to_numpy()] = np.arange(len(paths))
-    order = np.lexsort((rows, rank[places]))
-    rows, places = rows[order], places[order]
-    firsts = np.flatnonzero(np.diff(places, prepend=-1)) if group else np.arange(len(places))
-    unmatched = np.ones(len(paths), np.bool_)
-    unmatched[places] = False
-    return Matches(
-        images=places[firsts],
-        starts=np.append(firsts, len(places)),
-        members=rows,
-        unmatched_metadata=metadata_keys.filter(image_of.is_null()),
-        unmatched_images=paths.filter(pa.array(unmatched)),
-    )
+    members = _narrow(np.flatnonzero(images >= 0))
+    places = _narrow(images[members])
+    order = np.argsort(places if rank is None else rank[places], kind="stable")
+    members, places = members[order], places[order]
+    if not group:
+        return Matches(places, None, members)
+    firsts = np.flatnonzero(np.diff(places, prepend=-1))
+    return Matches(places[firsts], np.append(firsts, len(places)), members)
 
 
-def names_of(
-    matches: Matches, paths: pa.Array, etags: pa.Array, digests: pa.Array, *, group: bool
-) -> tuple[pa.Array, pa.Array]:
-    """Keys and etags of the output rows: they change when the image or the metadata does.
+def keys_of(matches: Matches, identities: np.ndarray, digests: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Keys of output rows, one a metadata row: they change when the image or the metadata does.
 
     Args:
-        matches: N outputs.
-        paths: of the images, string [I].
-        etags: of the images, string [I].
-        digests: of the metadata rows, no two of them equal, string [R].
-        group: the key is of the image alone, and the metadata rows decide the etag.
+        identities: uint8 [I, 16], digests of what images are called.
+        digests: uint8 [R, 16], of the metadata rows.
+        numbers: int32 [R], which of several equal metadata rows each is.
+
+    Returns:
+        uint8 [N, 16].
     """
-    keys, tags = [pa.array([], pa.string())], [pa.array([], pa.string())]
+    keys = np.empty((len(matches), DIGEST_BYTES), np.uint8)
     for first in range(0, len(matches), _NAMED_AT_ONCE):
-        outputs = np.arange(first, min(first + _NAMED_AT_ONCE, len(matches)))
-        members, starts = matches.members_of(outputs)
-        contents: Sequence[str] = digests.take(pa.array(members)).to_pylist()
-        images = pa.array(matches.images[outputs])
-        here, etags_here = paths.take(images).to_pylist(), etags.take(images)
-        if group:
-            several = [contents[start:end] for start, end in pairwise(starts)]
-            keys.append(pa.array([digest(path) for path in here], pa.string()))
-            joined = zip(etags_here.to_pylist(), several, strict=True)
-            tags.append(pa.array([digest(str(etag), *content) for etag, content in joined], pa.string()))
-        else:
-            keys.append(pa.array([digest(*pair) for pair in zip(here, contents, strict=True)], pa.string()))
-            tags.append(etags_here)
-    return pa.concat_arrays(keys), pa.concat_arrays(tags)
+        outputs = slice(first, first + _NAMED_AT_ONCE)
+        members = matches.members[outputs]
+        counted = numbers[members].astype("<i4").view(np.uint8).reshape(-1, 4)
+        parts = [identities[matches.images[outputs]], digests[members], counted]
+        keys[outputs] = digests_of_bytes(np.concatenate(parts, axis=1))
+    return keys
 
 
-def _as_type(metadata_keys: pa.Array, wanted: pa.DataType, on: str) -> pa.Array:
-    """The metadata's keys in the type of the images' keys.
+def keys_of_groups(
+    matches: Matches, identities: np.ndarray, etags: np.ndarray, digests: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and etags of output rows, one an image: the key is of the image alone, the metadata rows decide the etag.
 
-    Raises:
-        SchemaError: one side is text and the other is not.
+    Args:
+        identities: uint8 [I, 16], digests of what images are called.
+        etags: uint8 [I, K], digests of the images' etags.
+        digests: uint8 [R, 16], of the metadata rows.
+
+    Returns:
+        both uint8 [N, 16].
     """
-    plain = metadata_keys.type.value_type if pa.types.is_dictionary(metadata_keys.type) else metadata_keys.type
-    if _is_text(plain) == _is_text(wanted):
-        return metadata_keys.cast(wanted)
-    raise SchemaError(
-        f"the images' {on!r} is {wanted} and the metadata's column is {plain}: no row can match",
-        hint="name columns that hold the same thing: --on for the images, --metadata-on for the metadata",
-    )
+    assert matches.starts is not None, "groups have starts"
+    keys = digests_of_bytes(identities[matches.images])
+    tags = np.empty_like(keys)
+    for place, image in enumerate(matches.images):
+        members = matches.members[matches.starts[place] : matches.starts[place + 1]]
+        content = np.concatenate([etags[image], digests[members].reshape(-1)])
+        tags[place] = digests_of_bytes(content[np.newaxis])[0]
+    return keys, tags
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def positions_in(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each of some digests is among distinct others.
+
+    Args:
+        keys: uint8 [N, 16], no two of them equal.
+        wanted: uint8 [M, 16].
+
+    Returns:
+        int64 [M], -1 for those that are not there.
+    """
+    return find(keys, wanted, named=None, naming=np.ones(len(wanted), np.bool_)).images
 
 
-def _check_ambiguous(paths: pa.Array, image_keys: pa.Array, wanted: pa.Array, on: str) -> None:
-    counted = image_keys.value_counts()
-    several = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
-    named = several.filter(pc.is_in(several, value_set=wanted, skip_nulls=True))
-    if not len(named):
-        return
-    examples = ""
-    for key in named[:EXAMPLES]:
-        where = paths.filter(pc.equal(image_keys, key))[:3].to_pylist()
-        examples += f"\n  {key}: {', '.join(where)}"
-    raise UsageError(
-        f"{len(named):,} values of {on!r} that the metadata names belong to several images:{examples}",
-        hint="merge on a column that is unique among the images: --on path (the metadata must have it too)",
-    )
+def _halves(digests: np.ndarray) -> np.ndarray:
+    """Uint64 [N, 2]."""
+    return np.ascontiguousarray(digests).view(np.uint64).reshape(-1, 2)
+
+
+def _narrow(places: np.ndarray) -> np.ndarray:
+    """Positions in half the memory, where there are less than two thousand million."""
+    return places.astype(np.int32) if len(places) < 2**31 else places
+
+
+def _run(order: np.ndarray, first: np.ndarray, second: np.ndarray, place: int) -> np.ndarray:
+    """All positions whose digest is the one at a place of the sorted ones."""
+    stop = place + 1
+    while stop < len(order) and first[stop] == first[place] and second[stop] == second[place]:
+        stop += 1
+    return np.sort(order[place:stop])

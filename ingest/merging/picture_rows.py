@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clipdata.lance_io.pictures import ROW, TABLE, picture_fields, place_columns
 from clipdata.lance_io.referring import point_anew, refer, release, words_of
 from clipdata.lance_io.table import Table
 from clipdata.schema import image_column
+from ingest.merging import foreign_columns
+from ingest.merging.changes import packed_keys
+from ingest.merging.column_names import ETAG, KEY
+from ingest.merging.matching import positions_in
+from ingest.updating.digests import digests_of_texts
 
 COPY_IMAGES = False
 _AT_ONCE = 1 << 20  # rows of which only the reference changes
@@ -30,74 +34,78 @@ class PictureRows:
 
     Args:
         images: pinned to the version that is merged.
-        copies: hold the bytes.
+        image: their column of pictures.
+        copies: hold the bytes; so it is in any case where the column is none that rows can refer to.
     """
 
     images: Table
+    image: str
     copies: bool
     _name: str | None = None
 
     def __post_init__(self) -> None:
-        self._image = image_column(self.images.schema)
+        self.copies = self.copies or image_column(self.images.schema) != self.image
         ids = self.images.to_table(["_rowid"]) if not self.copies else None
         self._ids = ids.column(0).combine_chunks() if ids is not None else pa.array([], pa.uint64())
 
-    @property
-    def words(self) -> str | None:
-        """The version that rows refer to, for people; None where they hold copies."""
-        return None if self.copies or self._image is None else words_of(self.images)
+    def notes(self, num_settled: int) -> list[str]:
+        """What whoever reads the merged table should know.
 
-    def read(self, carried: list[str]) -> list[str]:
-        """Of the columns that merged rows carry, those that are read of the images."""
-        if self.copies:
-            return [name for name in carried if name not in place_columns(self.images.schema)]
-        return [name for name in carried if name not in (self._image, ROW, TABLE)]
+        Args:
+            num_settled: from `settle`.
+        """
+        where = None if self.copies else words_of(self.images)
+        found = (
+            [f"pictures stay in {where}, where a tag keeps them; --copy-images writes them here too"] if where else []
+        )
+        what = "refer to their picture there" if where else "have a copy of their picture"
+        return [*found, *([f"{num_settled:,} rows that were here before now {what}"] if num_settled else [])]
 
-    def fields(self, carried: list[pa.Field]) -> list[pa.Field]:
-        """Columns of merged rows, given those that they carry of the images."""
-        own = [column for column in carried if column.name not in place_columns(self.images.schema)]
-        return own if self.copies else [*own, *picture_fields()]
+    def fields(self) -> list[pa.Field]:
+        """Columns of merged rows beside those that they carry."""
+        return [] if self.copies else picture_fields()
 
     def begin(self, table: Table) -> None:
         """Note in the merged table where its pictures are, before a row refers to them."""
         if not self.copies:
             self._name = refer(table, self.images)
 
-    def columns(self, images: np.ndarray, fields: pa.Schema) -> dict[str, pa.Array]:
-        """What merged rows hold beside the columns that were read.
+    def columns(self, places: np.ndarray, image: str) -> dict[str, pa.Array]:
+        """What merged rows hold instead of their pictures; nothing where they hold the pictures.
 
         Args:
-            images: int64 [B], places of the rows' images.
-            fields: of the merged table.
+            places: int64 [B], of the rows' images.
+            image: column of pictures of the merged table.
         """
         if self.copies:
             return {}
         assert self._name is not None, "the merge has begun"
         return {
-            **({self._image: pa.nulls(len(images), fields.field(self._image).type)} if self._image else {}),
-            ROW: self._ids.take(pa.array(images)),
-            TABLE: pa.array([self._name] * len(images), pa.string()),
+            image: pa.nulls(len(places), pa.large_binary()),
+            ROW: self._ids.take(pa.array(places)),
+            TABLE: pa.array([self._name] * len(places), pa.string()),
         }
 
-    def settle(self, table: Table, keys: pa.Array, etags: pa.Array, images: np.ndarray) -> int:
+    def settle(self, table: Table, image: str, keys: np.ndarray, etags: np.ndarray, images: np.ndarray) -> int:
         """Give rows that the merge left alone their pictures as the others have them, and let go of older versions.
 
         Nothing else of a row changes, and what was derived from it stays: its picture is the same.
 
         Args:
             table: the merged one, with all rows written; moved to the version that is made.
-            keys, etags: of the merged rows [N].
-            images: int64 [N], places of their images.
+            image: its column of pictures.
+            keys, etags: of the merged rows, digests, uint8 [N, 16].
+            images: [N], places of their images.
 
         Returns:
             Number of rows that were changed.
         """
-        if self._image is None or len(place_columns(table.schema)) < 2:
+        if len(place_columns(table.schema)) < 2:
             return 0
         changed = 0
         for where, with_image in self._outdated():
-            for found in self._anew(table, where, keys, etags, images, with_image=with_image):
-                changed += point_anew(table, found)
+            for found in self._anew(table, where, image, (keys, etags, images)):
+                changed += point_anew(table, found if with_image else found.drop_columns([image]))
         table.move_to(table.latest())
         release(table, self.images)
         return changed
@@ -111,37 +119,34 @@ class PictureRows:
         return [(elsewhere, False), (f"`{ROW}` IS NULL", True)]
 
     def _anew(
-        self, table: Table, where: str, keys: pa.Array, etags: pa.Array, images: np.ndarray, *, with_image: bool
+        self, table: Table, where: str, image: str, merged: tuple[np.ndarray, np.ndarray, np.ndarray]
     ) -> Iterator[pa.Table]:
         """What replaces the columns of some rows of a merged table, in bounded pieces."""
-        key, image = table.key, self._image
-        assert key is not None, "a merged table has a key"
-        assert image is not None, "looked at before"
+        keys, etags, images = merged
         held: list[pa.Table] = []
-        size = 0
-        for batch in table.pinned().scan(
-            [key, "etag"], where=where, batch_rows=_COPIED_ROWS if self.copies else _AT_ONCE
-        ):
-            place = pc.index_in(batch.column(key), value_set=keys)
-            same = pc.fill_null(pc.equal(etags.take(place), batch.column("etag")), False)
-            rows, places = pa.table(batch.filter(same)), images[place.filter(same).to_numpy()]
-            held.append(
-                pa.table({**dict(zip(rows.column_names, rows.columns, strict=True)), **self._as_now(places, table)})
-            )
-            held[-1] = held[-1] if with_image else held[-1].drop_columns([image])
-            size += held[-1].nbytes
-            if size > _COPIED_BYTES:
+        rows_at_once = _COPIED_ROWS if self.copies else _AT_ONCE
+        for batch in table.pinned().scan([KEY, ETAG], where=where, batch_rows=rows_at_once):
+            outputs = positions_in(keys, packed_keys(batch.column(0)))
+            same = outputs >= 0
+            same[same] = (etags[outputs[same]] == digests_of_texts(batch.column(1))[same]).all(axis=1)
+            if not same.any():
+                continue
+            rows = pa.table(batch.filter(pa.array(same)))
+            for name, values in self._as_now(images[outputs[same]].astype(np.int64), image).items():
+                rows = rows.append_column(name, values)
+            held.append(rows)
+            if sum(piece.nbytes for piece in held) > _COPIED_BYTES:
                 yield pa.concat_tables(held)
-                held, size = [], 0
-        if any(rows.num_rows for rows in held):
+                held = []
+        if held:
             yield pa.concat_tables(held)
 
-    def _as_now(self, places: np.ndarray, table: Table) -> dict[str, pa.Array]:
+    def _as_now(self, places: np.ndarray, image: str) -> dict[str, pa.Array | pa.ChunkedArray]:
         """The columns of pictures of merged rows, given the places of their images, int64 [B]."""
         if not self.copies:
-            return self.columns(places, table.schema)
-        image = str(self._image)
+            return self.columns(places, image)
         distinct, image_of_row = np.unique(places, return_inverse=True)
-        held = self.images.take(distinct, [image]).take(pa.array(image_of_row)).column(image)
-        nulls = {name: pa.nulls(len(places), table.schema.field(name).type) for name in (ROW, TABLE)}
+        read = foreign_columns.take(self.images, distinct, [self.image]).column(0)
+        held = foreign_columns.image_bytes(read).take(pa.array(image_of_row))
+        nulls = {column.name: pa.nulls(len(places), column.type) for column in picture_fields()}
         return {image: held, **nulls}

@@ -1,204 +1,212 @@
 """Metadata files (parquet, CSV, TSV, JSONL): a file, a folder or a glob becomes rows keyed by what they say.
 
 The key of a row is a digest of its file and content (and of its number among equal rows), so that taking a changed file
-in again writes the changed rows only. Nested columns stay nested.
+in again writes the changed rows only. Nested columns stay nested. A file that cannot be read is refused by its name.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from clipdata.errors import NotFoundError, SchemaError
-from clipdata.schema import key_field, require_columns
-from clipdata.storage import Storage, absolute, is_remote, redact, scheme
-from ingest.metadata.list_file import ListFile
-from ingest.updating.digests import numbered, row_digests
-from ingest.updating.source import Item, Refuse, Reject
+from clipdata.incoming import Incoming, Together, together
+from clipdata.schema import is_text, key_field, require_columns
+from clipdata.storage import Storage, redact
+from ingest.metadata.equal_rows import EqualRows
+from ingest.metadata.list_file import TextOptions
+from ingest.metadata.listed_texts import ListColumns
+from ingest.metadata.row_files import RowFiles
+from ingest.updating.digests import row_digests
+from ingest.updating.source import BrokenFile, Item, Refuse, Reject
 
 ROW_KEY = "row_key"
-BATCH_ROWS = 1024
+_SHOWN_COLUMNS = 20
 
 
-class ParquetFiles:
+class MetadataFiles:
     """Rows of parquet files, or of CSV, TSV and JSONL files.
 
     Args:
-        where: a file, a folder (searched for `*.parquet`, and where it has none for the others), or a glob.
-        required: column that every row must have a value in, usually the one to merge on; null or missing is refused.
+        where: a file, a folder (searched for parquet files, and where it has none for the others), a glob, or such
+            files that were looked at before.
+        required: column that every row must have a value in, usually the one to merge on; null or empty is refused.
+        text: how text files are to be read.
+        lists: columns of texts that are to be read as lists.
         storage: how to reach it.
 
     Raises:
         NotFoundError: nothing matches.
-        SchemaError: a file lacks the required column, or two files disagree on a column's type.
+        SchemaError: no file has the required column, or a column that is to be read as lists.
     """
 
     kind = "parquet"
-    grain: Literal["row", "file"] = "file"
+    grain: Literal["file"] = "file"
     key = ROW_KEY
+    taken: frozenset[str] = frozenset({ROW_KEY, "source"})
 
     def __init__(
-        self, where: str | os.PathLike[str], *, required: str | None = "filename", storage: Storage | None = None
+        self,
+        where: str | os.PathLike[str] | RowFiles,
+        *,
+        required: str | None = "filename",
+        text: TextOptions | None = None,
+        lists: Sequence[str] = (),
+        storage: Storage | None = None,
     ) -> None:
-        self.origin = absolute(where)
+        self.files = where if isinstance(where, RowFiles) else RowFiles(where, text=text, storage=storage)
+        self.origin, self.storage = self.files.origin, self.files.storage
         self.required = required
-        self.storage = storage or Storage()
-        self._files: list[Item] | None = None
-        self._notes: dict[str, Any] = {}
+        self.lists = ListColumns(lists)
+        self._merged: Together | None = None
+        self._parts: dict[str, Incoming | BrokenFile] = {}
+        self._schema: pa.Schema | None = None
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """All that shapes or refuses rows."""
+        return {"required": self.required, "lists": list(self.lists.names), **self.files.text.to_dict()}
 
     def items(self) -> Iterator[Item]:
         """The files, sorted by name."""
-        if self._files is None:
-            self._files = self._find()
-        return iter(self._files)
+        return iter(self.files.items())
+
+    def covers(self, where: str) -> bool:
+        """Whether a file that was there is one of this place."""
+        return self.files.covers(where)
 
     def schema(self) -> pa.Schema:
-        """The columns of all files together; a column that some files lack is noted."""
-        merged: dict[str, pa.Field] = {}
-        lacking: Tally[str] = Tally()
-        files = list(self.items())
-        schemas = {item.where: self._schema_of(item) for item in files}
-        for where, found in schemas.items():
-            if self.required is not None:
-                require_columns(found, [self.required], verb="ingest parquet", where=redact(where))
-            for column in found:
-                present = merged.setdefault(column.name, column.with_metadata(None).with_nullable(True))
-                if present.type != column.type:
-                    merged[column.name] = _promoted(present, column, where)
-        for found in schemas.values():
-            lacking.update(name for name in merged if name not in found.names)
-        if lacking:
-            listed = ", ".join(f"{name} (in {count} of {len(files)} files)" for name, count in lacking.items())
-            self._notes["columns missing"] = listed
-        reserved = [name for name in merged if name in (ROW_KEY, "source")]
-        if reserved:
-            raise SchemaError(f"{redact(self.origin)} has columns {reserved}, names that this table keeps for itself")
-        return pa.schema([key_field(ROW_KEY), *merged.values(), pa.field("source", pa.string())])
+        """The rows' key, the columns of all files that can be read, and the file that a row is of."""
+        if self._schema is None:
+            columns = self.lists.schema(self.merged().schema, redact(self.origin))
+            self._schema = pa.schema([key_field(ROW_KEY), *columns, pa.field("source", pa.string())])
+        return self._schema
 
     def notes(self) -> dict[str, Any]:
-        """Columns that some files lack."""
-        return self._notes
+        """Columns that some files lack or that were renamed or converted, and files that were left out."""
+        said = _notes_of(self._merged, len(self.files.items())) if self._merged else {}
+        return {**said, **self.lists.notes(), **self.files.notes()}
 
-    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read files batch by batch."""
-        schema = self.schema()
-        for item in items:
-            equal_rows: Tally[bytes] = Tally()
-            first = 0
-            try:
-                for batch in self._batches(item, refuse):
-                    yield from self._rows(batch, item, schema, first, equal_rows, refuse)
-                    first += batch.num_rows
-            except pa.ArrowException as error:
-                refuse(Reject(item.key, item.etag, "corrupt", f"after {first:,} rows: {error}"))
+    def read_file(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """The rows of one file, batch by batch.
 
-    def _batches(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """The rows of one file, as they stand there."""
-        if not _is_parquet(item.where):
-            yield from _list_batches(ListFile(item.where, storage=self.storage), item, refuse)
-            return
-        fs, path = self.storage.filesystem(item.where)
-        with fs.open(path, "rb") as opened:
-            yield from pq.ParquetFile(opened).iter_batches(batch_size=BATCH_ROWS)
+        Raises:
+            BrokenFile: it cannot be read to its end.
+        """
+        schema, equal_rows = self.schema(), EqualRows()
+        for first, plain, widened in self.plain_batches(item, refuse):
+            usable = self._usable(plain, item, first, refuse)
+            if usable is not None:
+                plain, widened = plain.filter(usable), widened.filter(usable)
+            if widened.num_rows:
+                # Of the file's own columns, so that what other files have or widen changes no key.
+                keys = equal_rows.numbered(row_digests(plain, salt=item.key))
+                said = self.lists.apply(widened)
+                sources = pa.repeat(pa.scalar(item.where, pa.string()), len(keys))
+                yield pa.record_batch([pa.array(keys, pa.string()), *said.columns, sources], schema=schema)
 
-    def _rows(
-        self,
-        batch: pa.RecordBatch,
-        item: Item,
-        schema: pa.Schema,
-        first: int,
-        equal_rows: Tally[bytes],
-        refuse: Refuse,
-    ) -> Iterator[pa.RecordBatch]:
-        keep = [True] * batch.num_rows
-        if self.required is not None:
-            for place, value in enumerate(batch.column(self.required).to_pylist()):
-                if value is None or value == "":
-                    keep[place] = False
-                    refuse(Reject(f"{item.key}#row-{first + place}", item.etag, "null_key", f"no {self.required}"))
-        batch = batch.filter(pa.array(keep, pa.bool_()))
-        if batch.num_rows:
-            keys = numbered(row_digests(batch, salt=item.key), equal_rows)
-            columns = {ROW_KEY: pa.array(keys, pa.string()), "source": pa.array([item.where] * len(keys), pa.string())}
-            for column in schema:
-                if column.name not in columns and column.name in batch.schema.names:
-                    columns[column.name] = batch.column(column.name).cast(column.type)
-            arrays = [columns.get(c.name, pa.nulls(len(keys), c.type)) for c in schema]
-            yield pa.record_batch(arrays, schema=schema)
+    def merged(self) -> Together:
+        """The columns of all files together, and how each file's become them.
 
-    def _schema_of(self, item: Item) -> pa.Schema:
-        if not _is_parquet(item.where):
-            return pa.schema(ListFile(item.where, storage=self.storage).fields())
-        fs, path = self.storage.filesystem(item.where)
+        Raises:
+            SchemaError: no file has the required column.
+        """
+        if self._merged is None:
+            schemas = self.files.schemas()
+            good = {where: found for where, found in schemas.items() if isinstance(found, pa.Schema)}
+            self._merged = together(list(good.values()), taken=self.taken)
+            for place, (where, part) in enumerate(zip(good, self._merged.parts, strict=True)):
+                self._parts[where] = part or BrokenFile("other_type", self._merged.misfits[place])
+            if self.required is not None and good:
+                self._require(good, self.required)
+        return self._merged
+
+    def plain_batches(self, item: Item, refuse: Refuse) -> Iterator[tuple[int, pa.RecordBatch, pa.RecordBatch]]:
+        """Batches of one file: number of the first row, its own columns, and the columns of all files.
+
+        Rows that hold a value which is none of its type go to `refuse`.
+
+        Raises:
+            BrokenFile: it cannot be read to its end.
+        """
+        self.merged()
+        part = self._parts.get(item.where)
+        if isinstance(part, BrokenFile):
+            raise BrokenFile(part.reason, part.detail, passing=part.passing)
+        num_rows = 0
+        for batch in self.files.batches(item, refuse):
+            assert part is not None, "what has a schema has a part"
+            for start, plain, widened in _fitting(batch, part):
+                if isinstance(widened, str):
+                    refuse(Reject(f"{item.key}#row-{num_rows + start}", item.etag, "bad_value", widened))
+                else:
+                    yield num_rows + start, plain, widened
+            num_rows += batch.num_rows
+
+    def _usable(self, plain: pa.RecordBatch, item: Item, first: int, refuse: Refuse) -> pa.Array | None:
+        """Which rows have the required value; None for all."""
+        part = self._parts[item.where]
+        if self.required is None or isinstance(part, BrokenFile):
+            return None
+        names = {old: new for new, old in reversed(list(part.renamed.items()))}
+        values = plain.column(self.required if self.required in plain.schema.names else names[self.required])
+        missing = pc.is_null(values)
+        if is_text(values.type):
+            missing = pc.or_(missing, pc.equal(values, "").fill_null(False))
+        if not pc.any(missing).as_py():
+            return None
+        for place in pc.indices_nonzero(missing).to_numpy():
+            refuse(Reject(f"{item.key}#row-{first + int(place)}", item.etag, "null_key", f"no {self.required}"))
+        return pc.invert(missing)
+
+    def _require(self, schemas: Mapping[str, pa.Schema], required: str) -> None:
+        """Refuse the files that lack the required column.
+
+        Raises:
+            SchemaError: all of them do.
+        """
+        names = dict.fromkeys(name for schema in schemas.values() for name in schema.names)
+        require_columns(
+            pa.schema([(name, pa.null()) for name in names]),
+            [required],
+            verb=f"ingest {self.kind}",
+            where=redact(self.origin),
+            hint="name the column that tells the pictures: --required COLUMN (required=…)",
+        )
+        for where, schema in schemas.items():
+            if required not in schema.names:
+                found = f"it has no column {required!r}; it has {', '.join(schema.names[:_SHOWN_COLUMNS])}"
+                self._parts[where] = BrokenFile("no_column", found)
+
+
+def _notes_of(merged: Together, num_files: int) -> dict[str, str]:
+    """What is to be said of columns."""
+    parts = [part for part in merged.parts if part is not None]
+    lists = {
+        "columns missing": {
+            name: f"{name} (in {num_files - count} of {num_files} files)" for name, count in merged.lacking.items()
+        },
+        "types made one": {name: f"{name} ({how})" for name, how in merged.widened.items()},
+        "columns renamed": {new: f"{new} (was {old!r})" for part in parts for new, old in part.renamed.items()},
+        "types converted": {name: f"{name} ({how})" for part in parts for name, how in part.converted.items()},
+    }
+    return {what: ", ".join(said.values()) for what, said in lists.items() if said}
+
+
+def _fitting(batch: pa.RecordBatch, part: Incoming) -> Iterator[tuple[int, Any, pa.RecordBatch | str]]:
+    """The parts of a batch whose values are of their types; of a row that has another, what is wrong with it."""
+    parts = [(0, batch)]
+    while parts:
+        start, rows = parts.pop()
         try:
-            with fs.open(path, "rb") as opened:
-                return pq.read_schema(opened)
-        except pa.ArrowException as error:
-            raise SchemaError(f"{redact(item.where)} is not a parquet file: {error}") from error
-
-    def _find(self) -> list[Item]:
-        fs, root = self.storage.filesystem(self.origin)
-        if any(sign in root for sign in "*?["):
-            paths = fs.glob(root)
-        elif fs.isdir(root):
-            found = fs.find(root)
-            paths = [path for path in found if _is_parquet(path)] or [path for path in found if _is_list(path)]
-        else:
-            paths = [root] if fs.exists(root) else []
-        if not paths:
-            raise NotFoundError(
-                f"no parquet file (nor CSV, TSV or JSONL) at {redact(self.origin)}",
-                hint="name a file, a folder of them, or a quoted glob",
-            )
-        prefix = f"{scheme(self.origin)}://" if is_remote(self.origin) else ""
-        return [self._item(fs, path, prefix) for path in sorted(paths)]
-
-    def _item(self, fs: Any, path: str, prefix: str) -> Item:
-        about = fs.info(path)
-        etag = str(about.get("etag") or about.get("ETag") or f"{about['size']}-{about.get('mtime', '')}").strip('"')
-        return Item(Path(path).name, etag, about["size"], f"{prefix}{path}")
-
-
-def _is_list(path: str) -> bool:
-    return path.removesuffix(".gz").lower().endswith((".csv", ".tsv", ".tab", ".jsonl", ".ndjson"))
-
-
-def _is_parquet(path: str) -> bool:
-    return path.lower().endswith((".parquet", ".pq")) or not _is_list(path)
-
-
-def _list_batches(rows: ListFile, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
-    """The rows of a CSV, TSV or JSONL file; lines that cannot be read are refused."""
-    schema = pa.schema(rows.fields())
-    gathered: list[Any] = []
-    for row in rows.rows():
-        if row.values is None:
-            refuse(Reject(f"{item.key}#line-{row.number}", item.etag, "corrupt", f"{row.fault}: {row.text[:200]}"))
-            continue
-        gathered.append(row.values)
-        if len(gathered) == BATCH_ROWS:
-            yield pa.RecordBatch.from_pylist(gathered, schema)
-            gathered = []
-    if gathered:
-        yield pa.RecordBatch.from_pylist(gathered, schema)
-
-
-def _promoted(present: pa.Field, other: pa.Field, where: str) -> pa.Field:
-    """The wider of two types.
-
-    Raises:
-        SchemaError: neither holds the other's values.
-    """
-    try:
-        both = [pa.schema([present]), pa.schema([other.with_name(present.name).with_metadata(None)])]
-        return pa.unify_schemas(both, promote_options="permissive").field(0)
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise SchemaError(
-            f"column {present.name!r} is {other.type} in {redact(where)} and {present.type} in the files before it"
-        ) from error
+            plain = part.plain(rows)
+            yield start, plain, part.widened(plain)
+        except (pa.ArrowInvalid, UnicodeError) as error:
+            if rows.num_rows == 1:
+                yield start, None, " ".join(str(error).split())[:300]
+            else:
+                half = rows.num_rows // 2
+                parts += [(start + half, rows.slice(half)), (start, rows.slice(0, half))]

@@ -1,158 +1,302 @@
-"""Files of captions: Flickr8k's `image#k<TAB>caption`, CSV with a header, COCO's JSON. Opens no image.
+"""Files of captions, read a caption at a time. Opens no image.
+
+    flickr      image#k, a tab and the caption: Flickr8k, AI Challenger
+    table       CSV, TSV and the like with a header, or `name<TAB>caption` without one; one or several caption columns
+    jsonl       an object a line with a file's name and captions: Hugging Face's metadata.jsonl
+    coco        JSON with `images` and `annotations`
+    karpathy    JSON with `images`, each with its `sentences` and split: dataset_flickr30k.json, dataset_coco.json
 
 Captions hold commas, quotes, tabs and `#`; what one line says never costs another.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from collections import Counter as Tally
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, TextIO
 
 from clipdata.errors import UsageError
 from clipdata.storage import Storage, redact
 from ingest.metadata.delimited_text import Record, records
-from ingest.pictures.listed_images import read_text
+from ingest.pictures import caption_json
+from ingest.pictures.captioned import AS_THEY_COME, Captioned
+from ingest.pictures.list_text import lines, open_text
 
-IMAGE_NAMES = ("image", "image_name", "file_name", "filename", "filepath", "file", "path")
-CAPTION_NAMES = ("caption", "title", "text", "comment", "raw")
+IMAGE_NAMES = (
+    "image",
+    "image_name",
+    "image_id",
+    "file_name",
+    "filename",
+    "filepath",
+    "file",
+    "path",
+    "img",
+    "image_path",
+)
+CAPTION_NAMES = ("caption", "captions", "title", "text", "comment", "raw", "sentence", "description", "alt_text")
+NUMBER_NAMES = ("comment_number", "caption_number", "sentence_number")
 MAX_CAPTION_CHARS = 10_000
+FORMATS = ("flickr", "table", "jsonl", "coco", "karpathy")
+_ALIASES = {"csv": "table", "tsv": "table"}
 _DELIMITERS = (",", "\t", "|", ";")
+_START_CHARS = 1 << 16
+# Flickr8k: name#2. AI Challenger and COCO-CN: name#zhm#2, name#enc2m#2.
+_NUMBERED = re.compile(r"(?P<image>.+?)(?:#[A-Za-z][A-Za-z0-9]*)?#(?P<number>\d{1,6})\s*")
+_NUMBERED_COLUMN = re.compile(r"(.+?)_?(\d{1,3})")
 
 
 @dataclass(frozen=True)
-class Captioned:
-    """One caption of one image, or why a place of the file gives none.
+class CaptionColumns:
+    """Which columns of a table, or fields of a JSON object, hold what; by their usual names where not given.
 
     Args:
-        image: name of the image as the file has it; the place in the file for a fault.
-        number: number of the caption among those of its image.
-        caption: the text, without the line's end.
-        fault: why there is no caption.
+        image: the image's name.
+        captions: one or several.
     """
 
-    image: str
-    number: int
-    caption: str
-    fault: str = ""
+    image: str | None = None
+    captions: Sequence[str] = ()
 
 
-def read_captions(where: str, *, file_format: str | None = None, storage: Storage | None = None) -> list[Captioned]:
-    """Read a file of captions.
+class CaptionFile:
+    """A file of captions.
 
     Args:
         where: its location.
-        file_format: "flickr", "csv" or "coco"; by default what the file looks like.
+        file_format: one of `FORMATS`, or "csv"; by default what the file looks like.
+        columns: see `CaptionColumns`.
+        encoding: of the text.
         storage: how to reach it.
 
     Raises:
         NotFoundError: there is no file.
-        UsageError: it is none of the three.
+        UsageError: it is of no such format, or lacks the columns.
     """
-    text = read_text(where, storage or Storage())
-    name = file_format or _looks_like(where, text)
-    if name not in _READERS:
-        raise UsageError(
-            f"{redact(where)} looks like no file of captions; expected lines of image#0, tab and caption, a CSV with a "
-            f"header of image and caption, or COCO's JSON",
-            hint=f"say which: {', '.join(_READERS)}",
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        file_format: str | None = None,
+        columns: CaptionColumns | None = None,
+        encoding: str = "utf-8",
+        storage: Storage | None = None,
+    ) -> None:
+        self.where, self.encoding, self.storage = where, encoding, storage or Storage()
+        self.columns = columns or CaptionColumns()
+        self.wanted = _ALIASES.get(file_format or "", file_format)
+        if self.wanted is not None and self.wanted not in FORMATS:
+            raise self._unknown(f"file_format={file_format!r} is no format of captions")
+        self._format: str | None = None
+
+    @property
+    def format(self) -> str:
+        """What the file is; it is looked at once."""
+        if self._format is None:
+            self._format = self.wanted or self._looks_like()
+        return self._format
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether the file says to which split an image belongs."""
+        return self.format == "karpathy"
+
+    def read(self) -> Iterator[Captioned]:
+        """All captions, in the order of the file."""
+        readers: dict[str, Callable[[TextIO], Iterator[Captioned]]] = {
+            "flickr": self._numbered_lines,
+            "table": self._table,
+            "jsonl": self._json_lines,
+            "coco": self._coco,
+            "karpathy": self._karpathy,
+        }
+        with open_text(self.where, self.storage, self.encoding) as stream:
+            yield from map(_checked, readers[self.format](stream))
+
+    def _unknown(self, found: str) -> UsageError:
+        return UsageError(
+            f"{found}; expected lines of image#0, tab and caption, a table with a header of image and caption, JSON "
+            "lines, or the JSON of COCO or Karpathy",
+            hint=f"say which: --format (file_format=) {' | '.join(FORMATS)}; and its columns: --image-column, "
+            "--caption-column",
         )
-    return [_checked(found) for found in _READERS[name](text, redact(where))]
+
+    def _looks_like(self) -> str:
+        with open_text(self.where, self.storage, self.encoding) as stream:
+            start = stream.read(_START_CHARS)
+            first = next((line for line in start.splitlines() if line.strip()), "")
+            if first.lstrip().startswith(("{", "[")):
+                if not _is_object(first) or {"images", "annotations"} & json.loads(first).keys():
+                    return self._kind_of_json()
+                if self._columns_of(list(json.loads(first))) is not None:
+                    return "jsonl"
+            if _numbered(first) is not None:
+                return "flickr"
+            if self._header(first) is not None or _pair(first) is not None:
+                return "table"
+        raise self._unknown(f"{redact(self.where)} looks like no file of captions")
+
+    def _kind_of_json(self) -> str:
+        with open_text(self.where, self.storage, self.encoding) as stream:
+            return caption_json.kind_of(stream, redact(self.where))
+
+    def _coco(self, stream: TextIO) -> Iterator[Captioned]:
+        def again() -> Any:
+            return open_text(self.where, self.storage, self.encoding)
+
+        return caption_json.coco(stream, again, redact(self.where))
+
+    def _karpathy(self, stream: TextIO) -> Iterator[Captioned]:
+        return caption_json.karpathy(stream, redact(self.where))
+
+    def _numbered_lines(self, stream: TextIO) -> Iterator[Captioned]:
+        for number, line in enumerate(lines(stream, self.where), start=1):
+            if not line.strip():
+                continue
+            if (found := _numbered(line)) is None:
+                fault = f"expected image#k, a tab and a caption, found {line[:80]!r}"
+                yield Captioned.fault_at(f"line {number}", fault)
+            else:
+                image, count, caption = found
+                yield Captioned(image, count, caption, place=f"line {number}", order=count)
+
+    def _json_lines(self, stream: TextIO) -> Iterator[Captioned]:
+        for number, line in enumerate(lines(stream, self.where), start=1):
+            if not line.strip():
+                continue
+            place = f"line {number}"
+            if not _is_object(line):
+                yield Captioned.fault_at(place, f"expected a JSON object, found {line[:80]!r}")
+                continue
+            row = json.loads(line)
+            names = self._columns_of(list(row))
+            if names is None or not isinstance(row[names[0]], str):
+                yield Captioned.fault_at(place, f"it has no image and caption, but {', '.join(row) or 'nothing'}")
+                continue
+            for name in names[1]:
+                for caption in row[name] if isinstance(row[name], list) else [row[name]]:
+                    yield _named(row[names[0]], caption, place)
+
+    def _table(self, stream: TextIO) -> Iterator[Captioned]:
+        first = next((line for line in lines(stream, self.where) if line.strip()), "")
+        header = self._header(first)
+        if header is None:
+            if self.columns != CaptionColumns() or _pair(first) is None:
+                raise self._without_header(first)
+            yield from _pairs(chain([first], lines(stream, self.where)))
+            return
+        delimiter, num_fields, image_at, captions_at, number_at = header
+        for record in records(stream, delimiter, num_fields):
+            place = f"line {record.line + 1}"
+            values = record.values or _unquoted(record, delimiter, num_fields)
+            if values is None:
+                yield Captioned.fault_at(place, record.fault)
+                continue
+            told = values[number_at].strip() if number_at is not None else ""
+            number = int(told) if told.isascii() and told.isdigit() and len(told) < 7 else AS_THEY_COME
+            image, several = values[image_at].strip(), len(captions_at) > 1
+            for at in captions_at:
+                if values[at].strip() or not several:  # of five columns some may be empty
+                    yield Captioned(image, number, values[at], place=place, order=max(number, 0))
+
+    def _without_header(self, first: str) -> UsageError:
+        words = f"one of {', '.join(IMAGE_NAMES)} and one of {', '.join(CAPTION_NAMES)}"
+        return UsageError(
+            f"the first line of {redact(self.where)} is {first[:80]!r}; expected a header with "
+            f"{self._described() or words}",
+            hint="name the columns: --image-column NAME --caption-column NAME (image_column=, caption_columns=)",
+        )
+
+    def _described(self) -> str:
+        given = [*([self.columns.image] if self.columns.image else []), *self.columns.captions]
+        return " and ".join(map(repr, given))
+
+    def _header(self, line: str) -> tuple[str, int, int, list[int], int | None] | None:
+        """Delimiter, number of columns, places of image, captions and number; None where image or captions lack."""
+        for delimiter in _DELIMITERS:
+            names = [name.strip().strip('"') for name in line.split(delimiter)]
+            found = self._columns_of(names)
+            if found is None:
+                continue
+            lower = [name.lower() for name in names]
+            number = next((lower.index(name) for name in NUMBER_NAMES if name in lower), None)
+            return delimiter, len(names), names.index(found[0]), [names.index(name) for name in found[1]], number
+        return None
+
+    def _columns_of(self, names: list[str]) -> tuple[str, list[str]] | None:
+        """The names among these of the image and of the captions; None where one of them is not there."""
+        by_lower = {name.lower(): name for name in reversed(names)}
+
+        def usual(known: tuple[str, ...]) -> str | None:
+            return next((by_lower[name] for name in known if name in by_lower), None)
+
+        image = self.columns.image or usual(IMAGE_NAMES)
+        captions = list(self.columns.captions) or ([one] if (one := usual(CAPTION_NAMES)) else _several(names))
+        if image not in names or not captions or not set(captions) <= set(names):
+            return None
+        return str(image), captions
+
+
+def _numbered(line: str) -> tuple[str, int, str] | None:
+    """Image, number and caption of a line; a space is enough between them where there is no tab."""
+    name, found, caption = line.partition("\t") if "\t" in line else line.partition(" ")
+    told = _NUMBERED.fullmatch(name.strip())
+    return (told["image"].strip(), int(told["number"]), caption) if found and told else None
+
+
+def _several(names: list[str]) -> list[str]:
+    """Columns `caption_0`, `caption_1`, … in the order of their numbers."""
+    found = {name: match for name in names if (match := _NUMBERED_COLUMN.fullmatch(name.lower()))}
+    numbered = [(int(match[2]), name) for name, match in found.items() if match[1] in CAPTION_NAMES]
+    return [name for _, name in sorted(numbered)]
+
+
+def _named(image: str, caption: Any, place: str) -> Captioned:
+    if not isinstance(caption, str):
+        return Captioned.fault_at(place, f"expected a caption, found {json.dumps(caption)[:80]}")
+    return Captioned(image, AS_THEY_COME, caption, place=place)
 
 
 def _checked(found: Captioned) -> Captioned:
     if found.fault:
         return found
     caption = found.caption.strip()
-    if not caption:
-        return Captioned(found.image, found.number, "", "the caption is empty")
+    fault = "" if caption else "the caption is empty"
     if len(caption) > MAX_CAPTION_CHARS:
         fault = f"a caption of {len(caption):,} characters; expected at most {MAX_CAPTION_CHARS:,}"
-        return Captioned(found.image, found.number, "", fault)
-    return Captioned(found.image, found.number, caption)
+    return replace(found, caption="" if fault else caption, fault=fault)
 
 
-def _looks_like(where: str, text: str) -> str:
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    if where.endswith(".json") or first.lstrip().startswith("{"):
-        return "coco"
-    name, tab, _ = first.partition("\t")
-    if tab and name.rpartition("#")[2].isdigit():
-        return "flickr"
-    return "csv" if _header(first) else ""
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
-def _flickr(text: str, _where: str) -> Iterator[Captioned]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _pair(line: str) -> tuple[str, str] | None:
+    """A line of `name<TAB>caption` or `name caption`, told by the suffix of the name."""
+    found = re.match(r"\s*(\S.*?\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif))(?:\t|\s+|\s*\|\s*)(\S.*)", line, re.IGNORECASE)
+    return (found[1], found[2]) if found else None
+
+
+def _pairs(rows: Iterator[str]) -> Iterator[Captioned]:
+    for number, line in enumerate(rows, start=1):
         if not line.strip():
             continue
-        name, tab, caption = line.rstrip("\r").partition("\t")
-        image, mark, count = name.strip().rpartition("#")
-        if not tab or not mark or not image or not count.isascii() or not count.isdigit() or len(count) > 6:
-            yield Captioned(f"line {number}", 0, "", f"expected image#k, a tab and a caption, found {line[:80]!r}")
+        if (found := _pair(line)) is None:
+            yield Captioned.fault_at(f"line {number}", f"expected a file's name and a caption, found {line[:80]!r}")
         else:
-            yield Captioned(image, int(count), caption)
-
-
-def _csv(text: str, where: str) -> Iterator[Captioned]:
-    first = text.partition("\n")[0]
-    header = _header(first)
-    if header is None:
-        words = f"one of {', '.join(IMAGE_NAMES)} and one of {', '.join(CAPTION_NAMES)}"
-        raise UsageError(f"the first line of {where} is {first[:80]!r}; expected a header with {words}")
-    delimiter, num_fields, image_at, caption_at = header
-    counts: Tally[str] = Tally()
-    stream = io.StringIO(text, newline="")
-    stream.readline()
-    for record in records(stream, delimiter, num_fields):
-        values = record.values or _unquoted(record, delimiter, num_fields)
-        if values is None:
-            yield Captioned(f"line {record.line + 1}", 0, "", record.fault)
-            continue
-        image = values[image_at].strip()
-        yield Captioned(image, counts[image], values[caption_at])
-        counts[image] += 1
+            yield Captioned(found[0], AS_THEY_COME, found[1], place=f"line {number}")
 
 
 def _unquoted(record: Record, delimiter: str, num_fields: int) -> list[str] | None:
-    """A line of two columns whose caption holds the delimiter and was never quoted, as many such files have it."""
-    image, found, caption = record.text.rstrip("\r\n").partition(delimiter)
-    if num_fields != 2 or not found or image.startswith('"') or caption.startswith('"'):
+    """A line whose last column, the caption, holds the delimiter and was never quoted, as many such files have it."""
+    fields = record.text.rstrip("\r\n").split(delimiter, num_fields - 1)
+    if len(fields) != num_fields or any(field.lstrip().startswith('"') for field in (fields[0], fields[-1])):
         return None
-    return [image, caption]
-
-
-def _header(line: str) -> tuple[str, int, int, int] | None:
-    """Delimiter, number of columns, and the places of image and caption, where the line names both."""
-    for delimiter in _DELIMITERS:
-        names = [name.strip().strip('"').lower() for name in line.split(delimiter)]
-        image = next((names.index(name) for name in IMAGE_NAMES if name in names), None)
-        caption = next((names.index(name) for name in CAPTION_NAMES if name in names), None)
-        if image is not None and caption is not None:
-            return delimiter, len(names), image, caption
-    return None
-
-
-def _coco(text: str, where: str) -> Iterator[Captioned]:
-    try:
-        document = json.loads(text)
-        names = {image["id"]: image["file_name"] for image in document["images"]}
-        annotations = sorted(document["annotations"], key=lambda annotation: annotation["id"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(
-            f"{where} is not COCO's JSON of captions: {type(error).__name__} {str(error)[:80]}; expected 'images' with "
-            f"id and file_name, and 'annotations' with id, image_id and caption"
-        ) from error
-    counts: Tally[str] = Tally()
-    for annotation in annotations:
-        image, caption = names.get(annotation.get("image_id")), annotation.get("caption")
-        if not isinstance(image, str) or not isinstance(caption, str):
-            yield Captioned(f"annotation {annotation['id']}", 0, "", "it names no image of the file, or has no caption")
-            continue
-        yield Captioned(image, counts[image], caption)
-        counts[image] += 1
-
-
-_READERS: dict[str, Callable[[str, str], Iterator[Captioned]]] = {"flickr": _flickr, "csv": _csv, "coco": _coco}
+    return fields

@@ -1,75 +1,57 @@
 """Image files under a folder or a bucket's prefix, one row each: listed first, read later, many at a time.
 
 A row holds the file's bytes, or with `reference=True` only where they are; then no more than the first 64 KiB are read.
+Suffixes say which files to look at, the bytes what they are.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
 from clipdata import images
-from clipdata.cores import num_cores
-from clipdata.errors import ImageRefused, NotFoundError, TransientError
+from clipdata.errors import NotFoundError
 from clipdata.objects.listing import list_objects
-from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
-from clipdata.objects.stamps import UNKNOWN, Stamp
-from clipdata.prefetch import map_ordered
+from clipdata.objects.stamps import Stamp
 from clipdata.schema import image_schema
-from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.pictures.folder_walk import FolderWalk, read_file
-from ingest.pictures.image_rows import HEADER_BYTES, image_record, reference_record
-from ingest.updating.job import batch_of, ingest
+from clipdata.storage import Storage, absolute, is_remote, join, redact
+from ingest.pictures.folder_walk import FolderWalk, Refusal, printable
+from ingest.pictures.image_reading import ImageItem, ImageReading
+from ingest.pictures.left_out import SHOWN, LeftOut
+from ingest.updating.batches import batches_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
-from ingest.updating.source import Item, Refuse, Reject, source_storage
+from ingest.updating.source import Item, Refuse, source_storage
 
-BATCH_ROWS = 256
-BATCH_BYTES = 32 << 20
-# Decoding is what costs most. Each may hold one decoded image, so there are not many more on a large machine.
-CHECK_THREADS = min(16, max(4, num_cores()))
-
-
-@dataclass(frozen=True, slots=True)
-class ImageItem(Item):
-    """A file of a listing, with all that the listing said of its content.
-
-    A source that adds to it makes another with `dataclasses.replace`, and may append to the etag.
-    """
-
-    stamp: Stamp = UNKNOWN
-
-    def become(self, stamp: Stamp) -> ImageItem:
-        """The same file with the content it has by now; what else the etag says stays."""
-        if stamp.etag == self.stamp.etag:
-            return self
-        etag = stamp.etag + self.etag.removeprefix(self.stamp.etag)
-        return replace(self, etag=etag, size=stamp.size, extra={**self.extra, "mtime": stamp.mtime}, stamp=stamp)
-
-
-Outcome = dict[str, Any] | Reject
+# So many things that cannot be used are kept in mind before the first that can.
+_FIRST_REFUSALS = 1000
 
 
 class ImageFiles:
     """Images under a root, found by their suffix and checked by their content.
+
+    Pictures that no reader here takes, such as a JPEG XL or a camera's raw file, are listed too, and refused by name.
 
     Args:
         root: folder, or URL of a bucket's prefix.
         storage: how to reach it.
         limits: of one image.
         reference: leave the bytes where they are; the row's `uri` says where.
+        follow_links: take what links point to outside a local folder, under the links' own names.
+        suffixless: look at files without a suffix, too.
 
     Raises:
         NotFoundError: the root does not exist, or holds no image file at all.
     """
 
     kind = "images"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
+    place: ClassVar[Literal["uri"]] = "uri"
+    owner: ClassVar[str | None] = None
     key = "path"
 
     def __init__(
@@ -79,39 +61,115 @@ class ImageFiles:
         storage: Storage | None = None,
         limits: images.ImageLimits | None = None,
         reference: bool = False,
+        follow_links: bool = False,
+        suffixless: bool = False,
     ) -> None:
         self.origin = absolute(root)
         self.storage = storage or Storage()
         self.limits = limits or images.ImageLimits()
-        self.reference = reference
-        self._ignored: Tally[str] = Tally()
-        self._unlistable: list[Reject] = []
+        self.reference, self.follow_links, self.suffixless = reference, follow_links, suffixless
+        self._left_out = self._nothing_left_out()
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What shapes or refuses rows."""
+        return {
+            "reference": self.reference,
+            "follow_links": self.follow_links,
+            "suffixless": self.suffixless,
+            "limits": asdict(self.limits),
+        }
+
+    def covers(self, where: str) -> bool:
+        """Whether a file that is, or was, there is one that would be listed."""
+        return where.startswith(self._root) and self._left_out.wants(where.removeprefix(self._root))
 
     def schema(self) -> pa.Schema:
         """The contract's image row."""
         return image_schema()
 
     def notes(self) -> dict[str, Any]:
-        """Files that were no images by their suffix."""
-        if not self._ignored:
-            return {}
-        kinds = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in self._ignored.most_common(5))
-        return {"other files, ignored": f"{self._ignored.total():,} ({kinds})"}
+        """Files that were left out, by kind; and where files without a suffix are pictures, how to take them."""
+        found = self._left_out.notes()
+        pictures = [path for path in self._left_out.without_suffix if self._is_picture(path)]
+        if pictures:
+            found["pictures without a suffix, left out"] = (
+                f"{len(pictures):,} of the first {len(self._left_out.without_suffix):,} files without one (such as "
+                f"{pictures[0]}): --suffixless (suffixless=True) looks at them too"
+            )
+        if self._left_out.about_images:
+            found["columns of the images lie beside them"] = "; ".join(
+                _how_to_join(join(redact(self.origin), path)) for path in self._left_out.about_images[:SHOWN]
+            )
+        return found
+
+    def _is_picture(self, path: str) -> bool:
+        """Whether a local file is a picture by its first bytes; of an object nobody knows without a request."""
+        if is_remote(self.origin):
+            return False
+        try:
+            with open(join(self.origin, path), "rb") as file:
+                return images.sniff_format(file.read(256)) is not None
+        except OSError:
+            return False
 
     def items(self) -> Iterator[Item]:
-        """List the image files, sorted by path."""
-        num_images = 0
-        root = f"{self.origin.rstrip('/')}/"
-        for where, stamp in self._files():
-            num_images += 1
-            yield ImageItem(where.removeprefix(root), stamp.etag, stamp.size, where, {"mtime": stamp.mtime}, stamp)
-        if not num_images and not self._unlistable:
-            others = f"; it holds {self._ignored.total():,} other files" if self._ignored else ""
-            suffixes = ", ".join(sorted(images.IMAGE_SUFFIXES))
+        """List the image files, sorted by path; what cannot be read is an item that is refused when its turn comes."""
+        return self._listed()
+
+    def _listed(self) -> Iterator[ImageItem]:
+        self._left_out = self._nothing_left_out()
+        listing, first = self._all_listed(), []
+        for item in listing:
+            first.append(item)
+            if item.refusal is None or len(first) == _FIRST_REFUSALS:
+                break
+        else:
+            self._hold_some(first)
+        yield from first
+        yield from listing
+
+    def _hold_some(self, found: list[ImageItem]) -> None:
+        """Raise where there is nothing to look at, or nothing but links that lead away."""
+        if any(item.refusal is None or item.refusal.reason != "link_outside" for item in found):
+            return
+        where = redact(self.origin)
+        if found:
+            first = found[0]
+            assert first.refusal is not None, "only refused ones are left"
             raise NotFoundError(
-                f"no image under {redact(self.origin)}{others}; expected files ending in {suffixes}",
-                hint="name the folder that holds the images (its folders inside are searched too)",
+                f"{where} holds no image itself, but {len(found):,} links that lead out of it ({first.key}: "
+                f"{first.refusal.detail.partition(';')[0]})",
+                hint="--follow-links (follow_links=True) takes what links point to",
             )
+        others = "; ".join(f"{words}: {kinds}" for words, kinds in self._left_out.notes().items())
+        suffixes = ", ".join(sorted(images.IMAGE_SUFFIXES))
+        raise NotFoundError(
+            f"no image under {where}{f' ({others})' if others else ''}; expected files ending in {suffixes}",
+            hint="name the folder that holds the images (its folders inside are searched too)",
+        )
+
+    def _all_listed(self) -> Iterator[ImageItem]:
+        for where, found in self._files():
+            key = printable(where.removeprefix(self._root))
+            if isinstance(found, Refusal):
+                yield ImageItem(key, f"{found.reason}: {found.detail}", None, where, refusal=found)
+            else:
+                etag = f"{found.etag}{self._etag_mark(key)}"
+                yield ImageItem(key, etag, found.size, where, {"mtime": found.mtime}, found)
+
+    def _etag_mark(self, key: str) -> str:
+        """What beside a file's content decides what becomes of it."""
+        missing = images.reader_missing_for(os.path.splitext(key)[1])
+        return (";reference" if self.reference else "") + (f";no {missing} reader" if missing else "")
+
+    def _files(self) -> Iterator[tuple[str, Stamp | Refusal]]:
+        if not is_remote(self.origin):
+            yield from FolderWalk(self.origin, self._left_out, follow_links=self.follow_links)
+            return
+        for where, stamp in list_objects(self.storage, self.origin):
+            if self._left_out.takes(where.removeprefix(self._root)):
+                yield where, stamp
 
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Read and check files, many at a time, in order.
@@ -120,128 +178,25 @@ class ImageFiles:
             TransientError: the store is down; what was read before has been yielded.
             CredentialsError: the store refuses access.
         """
-        for reject in self._unlistable:
-            refuse(reject)
-        self._unlistable = []
-        outcomes = self._read_remote(items, refuse) if is_remote(self.origin) else self._read_local(items)
-        records: list[dict[str, Any]] = []
-        size = 0
-        try:
-            for outcome in outcomes:
-                if isinstance(outcome, Reject):
-                    refuse(outcome)
-                    continue
-                records.append(outcome)
-                size += len(outcome.get("image") or b"")
-                if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                    yield batch_of(records, self.schema())
-                    records, size = [], 0
-        except TransientError:
-            if records:
-                yield batch_of(records, self.schema())
-            raise
-        if records:
-            yield batch_of(records, self.schema())
-
-    def _files(self) -> Iterator[tuple[str, Stamp]]:
-        if not is_remote(self.origin):
-            walk = FolderWalk(self.origin, images.IMAGE_SUFFIXES)
-            yield from walk
-            self._ignored, self._unlistable = walk.ignored, walk.refused
-            return
-        self._ignored = Tally()
-        for where, stamp in list_objects(self.storage, self.origin):
-            suffix = PurePosixPath(where).suffix.lower()
-            if suffix in images.IMAGE_SUFFIXES:
-                yield where, stamp
-            else:
-                self._ignored[suffix] += 1
-
-    def _read_local(self, items: Iterable[Item]) -> Iterator[Outcome]:
-        listed = cast("Iterable[ImageItem]", items)  # the job reads what this source listed
-        yield from map_ordered(self._file_record, listed, num_threads=CHECK_THREADS)
-
-    def _file_record(self, item: ImageItem) -> Outcome:
-        def read(stop: int | None) -> tuple[ImageItem, bytes]:
-            data, stamp = read_file(item.where, stop)
-            return item.become(stamp), data
-
-        try:
-            self._hold_size(item)
-            return self._record(read)
-        except ImageRefused as error:
-            return Reject(item.key, item.etag, error.reason, error.detail)
-        except FileNotFoundError:
-            return Reject(item.key, item.etag, "missing", "it was listed, and gone when it was to be read")
-        except OSError as error:
-            return Reject(item.key, item.etag, "unreadable", redact(str(error)))
-
-    def _read_remote(self, items: Iterable[Item], refuse: Refuse) -> Iterator[Outcome]:
-        reader = ObjectReader(self.storage)
-
-        def record(read: tuple[Wanted[ImageItem], Body | Unread]) -> Outcome:
-            return self._object_record(reader, *read)
-
-        yield from map_ordered(record, reader.read(self._wanted(items, refuse)), num_threads=CHECK_THREADS)
-
-    def _wanted(self, items: Iterable[Item], refuse: Refuse) -> Iterator[Wanted[ImageItem]]:
-        """What to read of each object; those too large are refused without a request."""
-        for item in items:
-            assert isinstance(item, ImageItem), "the job reads what this source listed"
-            try:
-                self._hold_size(item)
-            except ImageRefused as error:
-                refuse(Reject(item.key, item.etag, error.reason, error.detail))
-            else:
-                yield Wanted(item, item.where, item.stamp, self._first_bytes)
-
-    def _object_record(self, reader: ObjectReader, wanted: Wanted[ImageItem], body: Body | Unread) -> Outcome:
-        item = wanted.name
-
-        def read(stop: int | None) -> tuple[ImageItem, bytes]:
-            found = body if stop == wanted.stop else reader.get(replace(wanted, stop=stop))
-            if isinstance(found, Unread):
-                raise _UnreadError(found)
-            return item.become(found.stamp), found.data
-
-        try:
-            return self._record(read)
-        except _UnreadError as error:
-            # Without an etag it is tried again by the next run, whether or not it changed.
-            unread = error.unread
-            return Reject(item.key, "" if unread.again else item.etag, unread.reason, unread.detail)
-        except ImageRefused as error:
-            return Reject(item.key, item.etag, error.reason, error.detail)
+        reading = ImageReading(self.limits, self.reference)
+        remote = is_remote(self.origin)
+        outcomes = reading.objects(self.storage, items, refuse) if remote else reading.files(items)
+        yield from batches_of(outcomes, self.schema(), refuse)
 
     @property
-    def _first_bytes(self) -> int | None:
-        return HEADER_BYTES if self.reference else None
+    def _root(self) -> str:
+        return f"{self.origin.rstrip('/')}/"
 
-    def _record(self, read: Callable[[int | None], tuple[ImageItem, bytes]]) -> dict[str, Any]:
-        """The row of an image.
-
-        Args:
-            read: gives the first bytes of it, or all, and what they are of.
-        """
-        item, data = read(self._first_bytes)
-        self._hold_size(item)
-        if not self.reference:
-            return image_record(item, data, self.limits)
-        record = reference_record(item, data, self.limits)
-        if record is None:  # a header that goes on, or an orientation that comes after the pixels
-            item, data = read(None)
-            record = {**image_record(item, data, self.limits), "image": None, "sha256": None}
-        return record
-
-    def _hold_size(self, item: Item) -> None:
-        if item.size is not None and item.size > self.limits.max_bytes:
-            raise ImageRefused("too_large", f"{item.size:,} bytes, limit {self.limits.max_bytes:,}")
+    def _nothing_left_out(self) -> LeftOut:
+        return LeftOut(images.IMAGE_SUFFIXES | images.OTHER_SUFFIXES.keys(), suffixless=self.suffixless)
 
 
-class _UnreadError(Exception):
-    def __init__(self, unread: Unread) -> None:
-        super().__init__(unread.detail)
-        self.unread = unread
+def _how_to_join(metadata: str) -> str:
+    """Commands that give images what a file beside them says of each, by its path from where the file is."""
+    folder = metadata.rpartition("/")[0]
+    read = f"clipdata ingest parquet {metadata} --required file_name --into meta.lance"
+    merged = "clipdata merge images.lance meta.lance --on path --metadata-on file_name --into both.lance"
+    return f"{read}; clipdata ingest images {folder} --into images.lance; {merged}"
 
 
 def from_images(
@@ -249,6 +204,8 @@ def from_images(
     *,
     into: str | os.PathLike[str],
     reference: bool = False,
+    follow_links: bool = False,
+    suffixless: bool = False,
     anonymous: bool = False,
     storage: Storage | None = None,
     **options: Any,
@@ -260,11 +217,19 @@ def from_images(
         into: location of the table.
         reference: leave the bytes where they are: `image` stays null, and is read from `uri` whenever it is needed,
             with the storage that the table is opened with.
+        follow_links: take what links point to outside a local folder, as a hub's cache has them.
+        suffixless: look at files without a suffix, too.
         anonymous: the source is public; the table is reached with `storage` as it is.
         storage: how to reach both.
         options: of `ingest.updating.job.ingest` (`retry_rejects`, `max_rejects`, `progress`).
     """
-    source = ImageFiles(images, reference=reference, storage=source_storage(storage, anonymous=anonymous))
+    source = ImageFiles(
+        images,
+        reference=reference,
+        follow_links=follow_links,
+        suffixless=suffixless,
+        storage=source_storage(storage, anonymous=anonymous),
+    )
     if reference and not is_remote(into):  # the table's handle is what reads the images later
         storage = source.storage
     return ingest(source, into, storage=storage, parameters={"reference": reference}, **options)

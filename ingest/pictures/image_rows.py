@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePosixPath
 from typing import Any
 
 from clipdata import images
@@ -44,7 +45,26 @@ def reference_record(item: Item, start: bytes, limits: images.ImageLimits) -> di
         if whole or refusal.reason not in _MAY_NEED_THE_REST:
             raise
         return None
-    return {**_known(item, header), "bytes": len(start) if whole else item.size}
+    known = _known(item, header)
+    return {**known, "image": None, "bytes": len(start) if whole else item.size, "sha256": None}
+
+
+def hold_readable(name: str, start: bytes) -> None:
+    """Refuse a picture whose name and first bytes say that no reader here takes it.
+
+    Args:
+        name: its suffix is one of `images.OTHER_SUFFIXES`.
+        start: its first bytes; a picture of another kind under this name is let through.
+
+    Raises:
+        ImageRefused: unsupported_format, empty.
+    """
+    other = images.OTHER_SUFFIXES[PurePosixPath(name).suffix.lower()]
+    if not start:
+        raise ImageRefused("empty", "0 bytes")
+    found = images.sniff_format(start)
+    if found is None or (found == "tiff" and other is images.RAW):  # raw files are TIFF files in their outer parts
+        raise ImageRefused("unsupported_format", str(other))
 
 
 def _known(item: Item, header: images.ImageHeader) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Images of a folder that another file names: what the listing and the folder have in common becomes rows.
 
 An entry of the listing without a file is an item too, one that is refused when its turn comes; so it is counted, kept
-among the rejects, and taken up by itself once the file is there. A file that is named several times is read once.
+among the rejects, and taken up by itself once the file is there. A file of several rows is read once.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipdata.errors import NotFoundError, UsageError
-from clipdata.objects.faults import as_clipdata_error
 from clipdata.schema import image_schema
-from clipdata.storage import Storage, absolute, redact
-from ingest.pictures.image_files import BATCH_BYTES, ImageFiles
+from ingest.pictures.image_files import ImageFiles
+from ingest.pictures.image_reading import ImageItem
+from ingest.updating.batches import BATCH_BYTES
 from ingest.updating.source import Item, Refuse, Reject
-
-MAX_LIST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class ListedItem(Item):
         refusal: reason and detail, for an entry that cannot become a row.
     """
 
-    file: Item | None = None
+    file: ImageItem | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     refusal: tuple[str, str] = ("", "")
 
@@ -52,27 +49,34 @@ class ListedImages(ImageFiles):
         return image_schema(self.columns)
 
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read each file once, however many rows it makes; refuse the entries that have none."""
-        by_path: dict[str, list[ListedItem]] = {}
-        files: list[Item] = []
-        for item in items:
-            assert isinstance(item, ListedItem), "the job reads what this source listed"
-            if item.file is None:
-                refuse(Reject(item.key, item.etag, *item.refusal))
-                continue
-            if item.file.key not in by_path:
-                files.append(item.file)
-            by_path.setdefault(item.file.key, []).append(item)
+        """Read each file once, whose rows follow each other; refuse the entries that have none."""
+        under_way: dict[str, list[ListedItem]] = {}
+
+        def files() -> Iterator[Item]:
+            for item in items:
+                assert isinstance(item, ListedItem), "the job reads what this source listed"
+                if item.file is None:
+                    refuse(Reject(item.key, item.etag, *item.refusal))
+                elif item.file.key in under_way:
+                    under_way[item.file.key].append(item)
+                else:
+                    # The rows before it may still be joined to the file last given out, so that one stays back.
+                    if held:
+                        yield held.pop()
+                    under_way[item.file.key] = [item]
+                    held.append(item.file)
+            yield from held
 
         def refuse_rows(reject: Reject) -> None:
-            if reject.key not in by_path:
-                refuse(reject)
-            for item in by_path.get(reject.key, ()):
+            for item in under_way.pop(reject.key):
                 etag = _etag(reject.etag, item.values) if reject.etag else ""
                 refuse(Reject(item.key, etag, reject.reason, reject.detail))
 
-        for batch in super().read(files, refuse_rows):
-            yield from _spread(batch, by_path)
+        held: list[Item] = []
+        for batch in super().read(files(), refuse_rows):
+            yield from _spread(batch, under_way)
+            for path in batch.column("path").to_pylist():
+                del under_way[path]
 
 
 def refused(key: str, reason: str, detail: str) -> ListedItem:
@@ -80,40 +84,9 @@ def refused(key: str, reason: str, detail: str) -> ListedItem:
     return ListedItem(key, f"{reason}: {detail}", None, "", refusal=(reason, detail))
 
 
-def listed(file: Item, key: str, values: Mapping[str, Any]) -> ListedItem:
+def listed(file: ImageItem, key: str, values: Mapping[str, Any]) -> ListedItem:
     """An item for a file and what the list says of it; another saying makes another etag."""
     return ListedItem(key, _etag(file.etag, values), file.size, file.where, file=file, values=values)
-
-
-def read_text(where: str, storage: Storage) -> str:
-    """A whole text file.
-
-    Raises:
-        NotFoundError: there is none.
-        UsageError: it is not UTF-8, or too large for a list.
-    """
-    location = absolute(where)
-    fs, path = storage.filesystem(location)
-    try:
-        size = fs.info(path)["size"]
-        if size is not None and size > MAX_LIST_BYTES:
-            raise UsageError(f"{redact(location)} has {size:,} bytes; expected a list of at most {MAX_LIST_BYTES:,}")
-        data: bytes = fs.cat_file(path)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"there is no file {redact(location)}") from error
-    except OSError as error:
-        raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        found = f"{redact(location)} is not UTF-8: {error.reason} at byte {error.start:,}"
-        raise UsageError(found, hint="convert it: iconv -f latin1 -t utf8") from error
-
-
-def read_names(where: str, storage: Storage) -> list[str]:
-    """The lines of a list of names, without blank ones and without space around them."""
-    lines = (line.strip() for line in read_text(where, storage).split("\n"))
-    return [line.removeprefix("./") for line in lines if line]
 
 
 def _etag(etag: str, values: Mapping[str, Any]) -> str:

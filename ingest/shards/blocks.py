@@ -1,13 +1,8 @@
-"""A tar stream in blocks: read forwards in exact amounts, unpacked from gzip when it is, cut short when it swells.
-
-Knows nothing of what the blocks mean.
-"""
+"""A tar stream in blocks: read forwards in exact amounts. Knows nothing of what the blocks mean."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from typing import IO, Any, Protocol
+from typing import Protocol
 
 BLOCK = 512
 MAX_NAME = 4096
@@ -80,57 +75,13 @@ class Blocks:
 
     def _read(self, size: int) -> bytes:
         parts: list[bytes] = []
-        try:
-            while size > 0:
-                part = self._stream.read(min(size, _CHUNK))
-                if not part:
-                    break
-                parts.append(part)
-                size -= len(part)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ArchiveBroken("truncated" if isinstance(error, EOFError) else "corrupt", str(error)) from error
+        while size > 0:
+            part = self._stream.read(min(size, _CHUNK))
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
         return b"".join(parts)
-
-
-def plain(stream: Readable, max_expansion: int) -> Readable:
-    """The stream itself, or what is inside when it is gzip."""
-    start = stream.read(2)
-    whole = _Replayed(start, stream)
-    if start != b"\x1f\x8b":
-        return whole
-    return _Inflated(whole, max_expansion)
-
-
-class _Replayed:
-    """A stream from which the first bytes have been read already."""
-
-    def __init__(self, start: bytes, stream: Readable) -> None:
-        self._start = start
-        self._stream = stream
-        self.count = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        data, self._start = self._start[:size], self._start[size:]
-        data = data or self._stream.read(size)
-        self.count += len(data)
-        return data
-
-
-class _Inflated:
-    """The bytes inside a gzip stream, as long as it does not swell beyond reason."""
-
-    def __init__(self, compressed: _Replayed, max_expansion: int) -> None:
-        self._compressed = compressed
-        self._gzip: IO[Any] = gzip.GzipFile(fileobj=compressed, mode="rb")  # type: ignore[call-overload]
-        self._max_expansion = max_expansion
-        self._count = 0
-
-    def read(self, size: int, /) -> bytes:
-        data: bytes = self._gzip.read(size)
-        self._count += len(data)
-        if self._count > _CHUNK + self._max_expansion * self._compressed.count:
-            raise ArchiveBroken("time_bomb", f"swells more than {self._max_expansion}-fold when decompressed")
-        return data
 
 
 def printable(name: str) -> str:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
-from clipdata.errors import StorageError
+from clipdata.errors import ClipdataError, StorageError
 from clipdata.storage import Storage, join, redact
+from ingest.updating.source import Item
 
 NAME = "clipdata.json"
 SIZES = "sizes.json"
 SCHEMA_VERSION = 1
+MAX_FOLDERS = 64
 _MAX_BYTES = 16 << 20
 _TIMES = [pa.timestamp(unit, zone) for unit in ("s", "ms", "us") for zone in (None, "UTC")]
 _NUMBERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
@@ -37,13 +40,15 @@ class Manifest:
         request: table, version, clause, columns and sizes asked for; equal requests write equal shards.
         columns: schema of the fields in the JSON of each sample.
         shards: name of each finished shard → what it holds.
-        complete: whether all shards are there.
+        complete: whether all shards are there, and no other.
+        replaces: names of files of a former export that are to go, as long as they may be there.
     """
 
     request: Mapping[str, Any]
     columns: pa.Schema
     shards: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     complete: bool = False
+    replaces: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Text of `clipdata.json`."""
@@ -53,6 +58,7 @@ class Manifest:
             "columns": {column.name: str(column.type) for column in self.columns},
             "shards": {name: dict(counts) for name, counts in self.shards.items()},
             "complete": self.complete,
+            **({"replaces": list(self.replaces)} if self.replaces else {}),
         }
         return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
@@ -68,7 +74,10 @@ class Manifest:
             raise ValueError(f"expected schema_version {SCHEMA_VERSION}")
         try:
             columns = pa.schema([(name, type_named(text)) for name, text in record["columns"].items()])
-            return cls(record["request"], columns, record["shards"], bool(record["complete"]))
+            replaces = tuple(record.get("replaces", ()))
+            if any("/" in name or "\\" in name for name in (*record["shards"], *replaces)):
+                raise ValueError("a shard's name leads out of the folder")
+            return cls(record["request"], columns, record["shards"], bool(record["complete"]), replaces)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a field is missing or damaged: {error}") from error
 
@@ -111,6 +120,61 @@ def load_manifest(folder: str, storage: Storage) -> Manifest | None:
         ) from error
 
 
-def read_manifest(shard: str, storage: Storage) -> Manifest | None:
-    """The manifest beside a shard, or None when there is none."""
-    return load_manifest(shard.rsplit("/", 1)[0], storage)
+@dataclass(frozen=True)
+class Exports:
+    """The exports whose shards are among some shards.
+
+    Args:
+        manifests: folder → its record.
+        broken: folder → why its record cannot be read.
+        shards: folder → name and size of the shards that are there.
+    """
+
+    manifests: Mapping[str, Manifest]
+    broken: Mapping[str, str]
+    shards: Mapping[str, Mapping[str, int | None]]
+
+    @classmethod
+    def beside(cls, shards: Sequence[Item], storage: Storage) -> Exports:
+        """Look for records beside shards, in the first `MAX_FOLDERS` folders."""
+        folders: dict[str, dict[str, int | None]] = {}
+        for item in shards:
+            folder, _, name = item.where.rpartition("/")
+            folders.setdefault(folder, {})[name] = item.size
+        manifests, broken = {}, {}
+        for folder in islice(folders, MAX_FOLDERS):
+            try:
+                manifest = load_manifest(folder, storage)
+            except (OSError, ValueError) as error:
+                broken[folder] = error.message if isinstance(error, ClipdataError) else str(error)
+                continue
+            if manifest is not None:
+                manifests[folder] = manifest
+        return cls(manifests, broken, folders)
+
+    def notes(self, covers: Callable[[str], bool]) -> dict[str, str]:
+        """What does not agree with the records.
+
+        Args:
+            covers: whether a shard is one of those that were asked for.
+        """
+        found: dict[str, list[str]] = {"records of exports that cannot be read": list(self.broken.values())}
+        for folder, manifest in self.manifests.items():
+            there, named = self.shards[folder], manifest.shards
+            differing = [name for name, about in named.items() if there.get(name) not in (None, about["bytes"])]
+            words = {
+                "exports that are not complete": [] if manifest.complete else [folder],
+                "shards that no export named": [join(folder, name) for name in there if name not in named],
+                "shards of an export that are gone": [
+                    place for name in named if name not in there and covers(place := join(folder, name))
+                ],
+                "shards that are not as the export left them": [join(folder, name) for name in differing],
+            }
+            for what, places in words.items():
+                found.setdefault(what, []).extend(places)
+        return {what: _listed(places) for what, places in found.items() if places}
+
+
+def _listed(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
+    return redact(", ".join(places[:3])) + more

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from clipdata.errors import ConfigError
-from ingest.shards.blocks import BLOCK, MAX_NAME, ArchiveBroken, Blocks, Readable, plain, printable
+from ingest.shards.blocks import BLOCK, MAX_NAME, ArchiveBroken, Blocks, Readable, printable
+from ingest.shards.inflating import plain
 
 # Codes of refusal that only archives have; the others are those of `clipdata.images.REASONS`.
 ARCHIVE_REASONS: dict[str, str] = {
@@ -69,7 +70,7 @@ class Member:
 
 
 def read_members(stream: Readable, limits: TarLimits, refuse: RefuseMember) -> Iterator[Member]:
-    """Yield the regular files of a tar stream, plain or gzip.
+    """Yield the regular files of a tar stream, plain or compressed.
 
     Args:
         stream: an open binary file.

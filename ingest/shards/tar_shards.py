@@ -1,46 +1,46 @@
 """WebDataset shards in: each sample of a tar becomes an image row with its caption and the fields of its JSON.
 
 Shards are streamed from wherever fsspec reaches and never unpacked to disk. What a hostile archive can hold is dealt
-with in `tar_members`; what a drifting JSON can hold, in `json_fields`.
+with in `members` and `inflating`; what a drifting JSON can hold, in `json_fields`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+import stat
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from clipdata import images, retries
-from clipdata.errors import ImageRefused, SchemaError
+from clipdata.errors import ClipdataError, ImageRefused, SchemaError
+from clipdata.lance_io.table import exists, open_table
+from clipdata.lineage import Lineage
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
-from clipdata.schema import IMAGE_FIELDS, image_schema
+from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.metadata.json_fields import LEFTOVER, JsonColumns, is_writable
-from ingest.pictures.image_files import BATCH_BYTES, BATCH_ROWS, CHECK_THREADS
-from ingest.pictures.image_rows import image_record
+from ingest.metadata.json_fields import JsonColumns, is_writable
+from ingest.pictures.image_reading import CHECK_THREADS
 from ingest.shards.blocks import ArchiveBroken, Readable, WholeStream
-from ingest.shards.manifest import read_manifest
+from ingest.shards.manifest import Exports
 from ingest.shards.members import TarLimits, read_members
-from ingest.shards.places import find_shards
-from ingest.shards.samples import CAPTION, Sample, caption_of, fields_of, group_samples
-from ingest.updating.job import batch_of, ingest
+from ingest.shards.places import Found, Places, said
+from ingest.shards.sample_rows import IMAGE_MEMBERS, READ_MEMBERS, TAKEN, image_row, row_of
+from ingest.shards.samples import CAPTION, Sample, group_samples
+from ingest.updating.batches import batches_of
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
-from ingest.updating.source import Item, Refuse, Reject, source_storage
+from ingest.updating.source import BrokenFile, Item, Refuse, Reject, source_storage
 
 INFERRED_FROM = 64
-IMAGE_MEMBERS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-_READ_MEMBERS = ("txt", "json", "cls")
 _READ_AHEAD = 4 << 20
 _TOLD_BY_THE_IMAGE = ("format", "width", "height", "bytes", "sha256")
-_TAKEN = frozenset({*(column.name for column in IMAGE_FIELDS), CAPTION, LEFTOVER, "source"})
 
 
 class TarShards:
@@ -53,28 +53,31 @@ class TarShards:
         tar_limits: of one archive.
         columns: json fields that become columns, with their types; by default the export's own record beside the
             shards, else what the first samples have.
+        known: columns that are there already. A field of such a name keeps that type; a value that does not fit stays
+            in `json`.
 
     Raises:
         NotFoundError: there is no shard there.
     """
 
     kind = "shards"
-    grain: Literal["row", "file"] = "file"
+    grain: Literal["file"] = "file"
     key = "path"
 
     def __init__(
         self,
-        where: str | os.PathLike[str] | Sequence[str],
+        where: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         storage: Storage | None = None,
         limits: images.ImageLimits | None = None,
         tar_limits: TarLimits | None = None,
         columns: pa.Schema | None = None,
+        known: pa.Schema | None = None,
     ) -> None:
         named = [where] if isinstance(where, str | os.PathLike) else list(where)
-        self.patterns = [absolute(name) for name in named]
-        self.origin = absolute(named[0])
         self.storage = storage or Storage()
+        self.places = Places([absolute(name) for name in named], self.storage)
+        self.origin = ", ".join(self.places.patterns[:3]) + (" …" if len(self.places.patterns) > 3 else "")
         self.limits = limits or images.ImageLimits()
         self.tar_limits = tar_limits or TarLimits()
         unreadable = [str(column) for column in columns or () if not is_writable(column.type)]
@@ -82,75 +85,82 @@ class TarShards:
             listed = ", ".join(unreadable)
             raise SchemaError(f"JSON has no values for {listed}; expected text, numbers, times, or lists of them")
         self._given = columns
+        self._known = {column.name: column.type for column in known or () if is_writable(column.type)}
+        self._schema: pa.Schema | None = None
         self._columns: JsonColumns | None = None
-        self._shards: list[Item] | None = None
+        self._found: Found | None = None
+        self._exports: Exports | None = None
         self._ignored: Tally[str] = Tally()
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What shapes or refuses rows beside the shards themselves."""
+        given = {column.name: str(column.type) for column in self._given} if self._given is not None else None
+        return {"columns": given, "limits": asdict(self.limits), "tar_limits": asdict(self.tar_limits)}
+
+    def covers(self, where: str) -> bool:
+        """Whether a shard that was there is one that this source names."""
+        return self.places.covers(where)
+
     def notes(self) -> dict[str, Any]:
-        """Members of kinds that are not read."""
-        if not self._ignored:
-            return {}
-        kinds = ", ".join(f"{count:,} .{suffix}" for suffix, count in self._ignored.most_common(5))
-        return {"other members, ignored": f"{self._ignored.total():,} ({kinds})"}
+        """Files and members of kinds that are not read, and what the exports beside the shards say of them."""
+        notes: dict[str, Any] = {}
+        if self._found is not None and self._found.left_out:
+            notes["other files, left out"] = said(self._found.left_out)
+        if self._ignored:
+            notes["other members, ignored"] = said(Tally({f".{end}": n for end, n in self._ignored.items()}))
+        if self._exports is not None:
+            notes |= self._exports.notes(self.covers)
+        return notes
 
     def schema(self) -> pa.Schema:
         """The contract's image row, the caption, and the columns made of JSON fields."""
-        return image_schema([pa.field(CAPTION, pa.string()), *self._json_columns().fields()])
+        if self._schema is None:
+            self._schema = image_schema([pa.field(CAPTION, pa.string()), *self._json_columns().fields()])
+        return self._schema
 
     def items(self) -> Iterator[Item]:
-        """The shards, sorted by name."""
-        if self._shards is None:
-            self._shards = find_shards(self.patterns, self.storage)
-        return iter(self._shards)
+        """The shards, sorted by key."""
+        if self._found is None:
+            self._found = self.places.find()
+        return iter(self._found.items)
 
-    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
-        """Read shards from front to back, decoding several samples at a time."""
-        schema = self.schema()
-        for item in items:
-            records: list[dict[str, Any]] = []
-            size = 0
-            for outcome in self._outcomes(item, refuse):
-                if isinstance(outcome, Reject):
-                    refuse(outcome)
-                    continue
-                records.append(outcome)
-                size += outcome["bytes"]
-                if len(records) >= BATCH_ROWS or size >= BATCH_BYTES:
-                    yield batch_of(records, schema)
-                    records, size = [], 0
-            if records:
-                yield batch_of(records, schema)
-
-    def _outcomes(self, item: Item, refuse: Refuse) -> Iterator[dict[str, Any] | Reject]:
-        """A row or a reject for each sample of a shard; one more reject when the shard is broken.
+    def read_file(self, item: Item, refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        """Read a shard from front to back, decoding several samples at a time.
 
         Raises:
+            BrokenFile: it is not there, cannot be read, ends early, or is no tar; what came before is given first.
             TransientError: the store failed again and again; the shard may be good.
             CredentialsError: the store lets the shard be listed and not read.
         """
+        yield from batches_of(self._outcomes(item, refuse), self.schema(), refuse)
+
+    def _outcomes(self, item: Item, refuse: Refuse) -> Iterator[dict[str, Any] | Reject]:
+        """A row or a reject for each sample of a shard."""
         refuse_once = _once(refuse)
         patience = PATIENCE if is_remote(item.where) else replace(PATIENCE, attempts=1)
         try:
             yield from retries.resumed(patience, lambda num_done: self._attempt(item, refuse_once, skip=num_done))
+        except ArchiveBroken as error:
+            raise BrokenFile(error.reason, error.detail) from error
         except OSError as error:
+            if isinstance(error, ClipdataError):
+                raise
             verdict = verdict_on(error)
             if verdict not in ("missing", "hopeless") and is_remote(item.where):
                 raise as_clipdata_error(error, f"reading {redact(item.where)}", self.storage) from error
             reason = "missing" if verdict == "missing" else "unreadable"
-            yield Reject(item.key, item.etag, reason, words_of(error, self.storage))
+            raise BrokenFile(reason, words_of(error, self.storage), passing=True) from error
 
     def _attempt(self, item: Item, refuse: Refuse, *, skip: int) -> Iterator[dict[str, Any] | Reject]:
         """The outcomes of one reading, without the first `skip`."""
         columns = self._json_columns()
-
-        def record(sample: Sample) -> dict[str, Any] | Reject:
-            return self._record(item, sample, columns)
-
         with self._open(item) as stream:
-            whole = WholeStream(stream, item.size)
-            samples = _until_broken(self._samples(whole, item, refuse), item, refuse)
+            samples = self._samples(WholeStream(stream, item.size), item, refuse)
             wanted = self._tallied(islice(samples, skip, None))
-            yield from map_ordered(record, wanted, num_threads=CHECK_THREADS)
+            yield from map_ordered(
+                lambda sample: row_of(item, sample, columns, self.limits), wanted, num_threads=CHECK_THREADS
+            )
 
     def _samples(self, stream: Readable, item: Item, refuse: Refuse) -> Iterator[Sample]:
         def refuse_member(name: str, reason: str, detail: str) -> None:
@@ -162,100 +172,64 @@ class TarShards:
         """The same samples; counts the members that are not read."""
         for sample in samples:
             image = sample.first(IMAGE_MEMBERS)
-            self._ignored.update(s for s, m in sample.members.items() if m is not image and s not in _READ_MEMBERS)
+            self._ignored.update(s for s, m in sample.members.items() if m is not image and s not in READ_MEMBERS)
             yield sample
 
     def _open(self, item: Item) -> Any:
         fs, path = self.storage.filesystem(item.where)
-        if not is_remote(item.where):
-            return fs.open(path, "rb")
-        return fs.open(path, "rb", block_size=_READ_AHEAD, cache_type="readahead")
-
-    def _record(self, item: Item, sample: Sample, columns: JsonColumns) -> dict[str, Any] | Reject:
-        image = sample.first(IMAGE_MEMBERS)
-        if image is None:
-            found = ", ".join(sample.members)
-            return Reject(f"{item.key}/{sample.key}", item.etag, "missing", f"the sample has no image; it has {found}")
-        name = f"{item.key}/{image.name}"
-        try:
-            row, fields = self._image_row(item, sample)
-        except ImageRefused as error:
-            return Reject(name, item.etag, error.reason, error.detail)
-        return {**row, **columns.values(fields, row)}
-
-    def _image_row(self, item: Item, sample: Sample) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The row of a sample without its JSON columns, and the fields for them.
-
-        Raises:
-            ImageRefused: a part of the sample cannot be used.
-        """
-        image = sample.first(IMAGE_MEMBERS)
-        assert image is not None, "the caller looked"
-        fields = fields_of(sample)
-        digest = hashlib.sha256()
-        for suffix in sorted(sample.members):
-            member = sample.members[suffix]
-            digest.update(f"{suffix}\0{len(member.data)}\0".encode())
-            digest.update(member.data)
-        name = f"{item.key}/{image.name}"
-        where = f"tar://{image.name}::{item.where}"
-        changed = {"mtime": _moment(image.mtime)}
-        row = image_record(Item(name, digest.hexdigest()[:32], None, where, changed), image.data, self.limits)
-        return {**row, CAPTION: caption_of(sample, fields)}, fields
+        if is_remote(item.where):
+            return fs.open(path, "rb", block_size=_READ_AHEAD, cache_type="readahead")
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(f"{path} is a folder, pipe, socket or device; expected a file")
+        return fs.open(path, "rb")
 
     def _json_columns(self) -> JsonColumns:
         if self._columns is None:
-            self._columns = self._choose_columns()
+            found = self._choose_columns()
+            types = {name: self._known.get(name, kind) for name, kind in found.types.items()}
+            self._columns = found if self._given is not None else replace(found, types=types)
         return self._columns
 
     def _choose_columns(self) -> JsonColumns:
         shards = list(self.items())
+        self._exports = Exports.beside(shards, self.storage)
         if self._given is not None:
-            return JsonColumns.of({column.name: column.type for column in self._given}, _TAKEN)
-        manifest = read_manifest(shards[0].where, self.storage)
-        if manifest is not None:
+            return JsonColumns.of({column.name: column.type for column in self._given}, TAKEN)
+        recorded: dict[str, pa.DataType] = {}
+        for manifest in self._exports.manifests.values():
             repeated = {*_TOLD_BY_THE_IMAGE, *({CAPTION} if manifest.request.get("caption") == CAPTION else ())}
-            return JsonColumns.of({c.name: c.type for c in manifest.columns if c.name not in repeated}, _TAKEN)
+            recorded = {c.name: c.type for c in manifest.columns if c.name not in repeated} | recorded
+        if self._exports.manifests:
+            return JsonColumns.of(recorded, TAKEN)
         for item in shards:
             looked_at = self._look(item)
             if looked_at:
-                return JsonColumns.infer(looked_at, _TAKEN)
-        return JsonColumns(taken=_TAKEN)
+                return JsonColumns.infer(looked_at, TAKEN)
+        return JsonColumns(taken=TAKEN)
 
     def _look(self, item: Item) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Fields and row of a shard's first good samples. What is wrong with the others is said when it is read."""
         found: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        try:
-            with self._open(item) as stream:
-                for sample in _until_broken(self._samples(stream, item, _ignore), item, _ignore):
-                    if sample.first(IMAGE_MEMBERS) is not None:
-                        try:
-                            row, fields = self._image_row(item, sample)
-                        except ImageRefused:
-                            continue
-                        found.append((fields, row))
-                    if len(found) >= INFERRED_FROM:
-                        break
-        except OSError:
-            return []
+        with suppress(OSError, ArchiveBroken), self._open(item) as stream:
+            for sample in self._samples(stream, item, _ignore):
+                if sample.first(IMAGE_MEMBERS) is not None:
+                    try:
+                        row, fields = image_row(item, sample, self.limits)
+                    except ImageRefused:
+                        continue
+                    found.append((fields, row))
+                if len(found) >= INFERRED_FROM:
+                    break
         return found
-
-
-def _until_broken(samples: Iterator[Sample], item: Item, refuse: Refuse) -> Iterator[Sample]:
-    """Samples up to the place where the archive breaks, which is refused by the shard's name."""
-    try:
-        yield from samples
-    except ArchiveBroken as error:
-        refuse(Reject(item.key, item.etag, error.reason, error.detail))
 
 
 def _once(refuse: Refuse) -> Refuse:
     """Refuse each key once, however often a shard is read."""
-    said: set[str] = set()
+    told: set[str] = set()
 
     def refuse_new(reject: Reject) -> None:
-        if reject.key not in said:
-            said.add(reject.key)
+        if reject.key not in told:
+            told.add(reject.key)
             refuse(reject)
 
     return refuse_new
@@ -265,15 +239,8 @@ def _ignore(_: Reject) -> None:
     """The same refusal comes again when the shard is read."""
 
 
-def _moment(seconds: float) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
 def from_shards(
-    shards: str | os.PathLike[str] | Sequence[str],
+    shards: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     into: str | os.PathLike[str],
     columns: pa.Schema | None = None,
@@ -291,5 +258,13 @@ def from_shards(
         storage: how to reach both.
         options: of `ingest.updating.job.ingest`.
     """
-    source = TarShards(shards, columns=columns, storage=source_storage(storage, anonymous=anonymous))
+    reached = source_storage(storage, anonymous=anonymous)
+    source = TarShards(shards, columns=columns, known=_columns_of(into, storage), storage=reached)
     return ingest(source, into, storage=storage, **options)
+
+
+def _columns_of(into: str | os.PathLike[str], storage: Storage | None) -> pa.Schema | None:
+    """The columns of the table that is there, but those that a step made."""
+    if not exists(into, storage=storage):
+        return None
+    return pa.schema([column for column in open_table(into, storage=storage).schema if Lineage.of(column) is None])

@@ -1,4 +1,4 @@
-"""Outcome: what an ingest did, as a value with text and JSON views."""
+"""Outcome: what an ingest did, or would do, as a value with text and JSON views."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clipdata.errors import UsageError
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table
 from clipdata.storage import redact
@@ -16,64 +17,103 @@ class Ingested:
     """What an ingest did.
 
     Args:
-        table: at the version that holds the rows.
+        opened: the table at the version that holds the rows; None where a dry run found no table.
+        where: its location.
         listed: items the source listed.
-        unchanged: items skipped because their etag is known.
+        unchanged: items skipped because their content is known.
         read: items read, because they are new or changed (or were asked for again).
+        read_bytes: of those, as far as the listing says.
         written: rows inserted, updated and deleted.
+        num_rows: rows that could be used among those read.
         refused: rows refused in this run, by reason.
         refused_before: items skipped because they were refused unchanged before.
-        vanished: keys in the table that the source no longer lists (their rows stay).
+        num_vanished: rows or files in the table that the source no longer lists (their rows stay).
+        vanished: keys of the first hundred of them.
         notes: what else the source counted.
+        dry_run: nothing was read or written; `read` says what would be.
         seconds: wall time.
     """
 
-    table: Table
+    opened: Table | None
+    where: str
     listed: int
     unchanged: int
     read: int
+    read_bytes: int
     written: Written
+    num_rows: int
     refused: Mapping[str, int]
     refused_before: int
+    num_vanished: int
     vanished: Sequence[str]
     notes: Mapping[str, Any]
+    dry_run: bool
     seconds: float
+
+    @property
+    def table(self) -> Table:
+        """The table, at the version that holds the rows.
+
+        Raises:
+            UsageError: a dry run made none.
+        """
+        if self.opened is None:
+            raise UsageError(f"there is no table at {redact(self.where)} yet: a dry run makes none")
+        return self.opened
 
     @property
     def num_refused(self) -> int:
         """Rows refused in this run."""
         return sum(self.refused.values())
 
+    @property
+    def usable(self) -> bool:
+        """Whether anything of what was listed is in the table; True when nothing was refused."""
+        return self.dry_run or bool(self.num_rows or self.unchanged) or not (self.num_refused or self.refused_before)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {
-            "table": self.table.uri,
-            "version": self.table.version,
-            "rows": self.table.num_rows,
+            "table": redact(self.where),
+            "version": self.opened.version if self.opened else None,
+            "rows": self.opened.num_rows if self.opened else 0,
             "listed": self.listed,
             "unchanged": self.unchanged,
             "read": self.read,
+            "read_bytes": self.read_bytes,
             **asdict(self.written),
             "refused": dict(self.refused),
             "refused_before": self.refused_before,
+            "num_vanished": self.num_vanished,
             "vanished": list(self.vanished),
             "notes": dict(self.notes),
+            "dry_run": self.dry_run,
             "seconds": self.seconds,
         }
 
     def __str__(self) -> str:
-        rows_ = self.table.num_rows
-        lines = [
-            f"{redact(self.table.uri)}: {rows_:,} rows (version {self.table.version}); "
-            f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.unchanged:,} unchanged"
-        ]
+        lines = [self._plan() if self.dry_run else self._done()]
         if self.written.deleted:
             lines.append(f"  removed with their changed file: {self.written.deleted:,}")
         lines += [f"  refused {count:,}: {reason}" for reason, count in sorted(self.refused.items())]
         if self.refused_before:
             lines.append(f"  refused before and unchanged: {self.refused_before:,} (--retry-rejects tries them again)")
-        if self.vanished:
-            examples = ", ".join(self.vanished[:3])
-            lines.append(f"  no longer at the source, rows kept: {len(self.vanished):,} ({examples} …)")
+        if self.num_vanished:
+            examples = ", ".join(self.vanished[:3]) + (" …" if self.num_vanished > 3 else "")
+            lines.append(f"  no longer at the source, rows kept: {self.num_vanished:,} ({examples})")
         lines += [f"  {name}: {value}" for name, value in self.notes.items()]
         return "\n".join(lines)
+
+    def _done(self) -> str:
+        return (
+            f"{redact(self.where)}: {self.table.num_rows:,} rows (version {self.table.version}); "
+            f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.unchanged:,} unchanged"
+        )
+
+    def _plan(self) -> str:
+        there = f"{self.opened.num_rows:,} rows" if self.opened else "no table yet"
+        size = f" ({self.read_bytes / 2**20:,.1f} MiB)" if self.read_bytes else ""
+        return (
+            f"{redact(self.where)}: {there}; dry run: {self.listed:,} items listed, {self.unchanged:,} unchanged, "
+            f"{self.read:,} to read{size}; nothing was written"
+        )

@@ -6,28 +6,36 @@ which the source gave them, and in the caller's thread. It knows sources, and no
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import pyarrow as pa
 
-from clipdata.errors import TransientError
-from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from clipdata.prefetch import pushed
-from ingest.updating.source import Item, Refuse, Reject, Source
+from ingest.updating.source import BrokenFile, FileSource, Item, Refuse, Reject, RowSource
 
 AHEAD_BYTES = 64 << 20
-UNIT_ROWS = ROWS_PER_FRAGMENT
-UNIT_BYTES = 128 << 20
-UNIT_S = 20.0
 _ENTRY_BYTES = 1 << 10  # what an entry costs beside its data
 _LAST_WAIT_S = 10.0
 
 Entry: TypeAlias = pa.RecordBatch | Reject
 
 
-def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_BYTES) -> Generator[Entry, None, None]:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a file.
+
+    Args:
+        broken: why it could not be read to its end, or None.
+    """
+
+    broken: BrokenFile | None = None
+
+
+def read_ahead(
+    source: RowSource, items: Iterable[Item], *, max_bytes: int = AHEAD_BYTES
+) -> Generator[Entry, None, None]:
     """Yield what a source gives for its items: rows and refusals. Closing the generator ends the reading.
 
     Args:
@@ -46,6 +54,33 @@ def read_ahead(source: Source, items: Iterable[Item], *, max_bytes: int = AHEAD_
     return pushed(produce, max_items=None, cost=_cost, max_cost=max_bytes, last_wait_s=_LAST_WAIT_S)
 
 
+def read_files_ahead(
+    source: FileSource, items: Iterable[Item], *, max_bytes: int = AHEAD_BYTES
+) -> Generator[tuple[Item, Entry | Ended], None, None]:
+    """Yield what a source gives for its files, one after the other: rows, refusals, and the end of each.
+
+    Raises:
+        Whatever the source raised beside `BrokenFile`, after all that it gave before.
+    """
+
+    def produce(put: Callable[[tuple[Item, Entry | Ended]], None]) -> None:
+        for item in items:
+            put((item, _read_file(source, item, put)))
+
+    return pushed(
+        produce, max_items=None, cost=lambda entry: _cost(entry[1]), max_cost=max_bytes, last_wait_s=_LAST_WAIT_S
+    )
+
+
+def _read_file(source: FileSource, item: Item, put: Callable[[tuple[Item, Entry | Ended]], None]) -> Ended:
+    try:
+        for batch in source.read_file(item, lambda reject: put((item, reject))):
+            put((item, batch))
+    except BrokenFile as broken:
+        return Ended(broken)
+    return Ended()
+
+
 def rows_of(entries: Iterable[Entry], refuse: Refuse, advance: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
     """Hand out the rows among entries; refusals go to `refuse`, and `advance` is told how many items are done."""
     for entry in entries:
@@ -57,29 +92,5 @@ def rows_of(entries: Iterable[Entry], refuse: Refuse, advance: Callable[[int], N
             yield entry
 
 
-def units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Gather batches into what is written at once: bounded by rows, bytes and time.
-
-    Raises:
-        TransientError: of `batches`, after the rows that came before it.
-    """
-    gathered: list[pa.RecordBatch] = []
-    size = num_rows = 0
-    last_s = time.monotonic()
-    try:
-        for batch in batches:
-            gathered.append(batch)
-            size, num_rows = size + batch.nbytes, num_rows + batch.num_rows
-            if num_rows >= UNIT_ROWS or size >= UNIT_BYTES or time.monotonic() - last_s > UNIT_S:
-                yield pa.Table.from_batches(gathered)
-                gathered, size, num_rows, last_s = [], 0, 0, time.monotonic()
-    except TransientError:
-        if num_rows:
-            yield pa.Table.from_batches(gathered)
-        raise
-    if num_rows:
-        yield pa.Table.from_batches(gathered)
-
-
-def _cost(entry: Entry) -> int:
-    return _ENTRY_BYTES + (0 if isinstance(entry, Reject) else int(entry.nbytes))
+def _cost(entry: Entry | Ended) -> int:
+    return _ENTRY_BYTES + (int(entry.nbytes) if isinstance(entry, pa.RecordBatch) else 0)

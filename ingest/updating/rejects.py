@@ -1,86 +1,158 @@
-"""Rejects: the table beside a table that says what was refused, and why."""
+"""Rejects: the table beside a table that says what is refused now, and why.
+
+It is state, not a log: after a run it lists exactly what its source's rows and files are refused for, and a run that
+finds nothing else writes nothing. In memory there are a few bytes for each entry.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 
 from clipdata.lance_io import rows
-from clipdata.lance_io.table import Table, exists, open_table
+from clipdata.lance_io.table import exists, open_table
 from clipdata.schema import key_field
-from clipdata.storage import redact
+from clipdata.storage import Storage, redact
+from ingest.updating.digest_set import DigestSet
+from ingest.updating.digests import digest
 from ingest.updating.source import Reject
 
-FLUSH_ROWS = 4096
+FLUSH_ROWS = 65_536
 FLUSH_S = 20.0
+_HEARD = 4096
 SCHEMA = pa.schema(
     [
         key_field("path"),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
         pa.field("etag", pa.string()),
+        pa.field("scope", pa.string()),  # where it is refused: the source of rows, or the file that holds them
+        pa.field("options", pa.string()),  # digest of those it was refused with
         pa.field("refused_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 
 
+def beside(table_uri: str, what: str) -> str:
+    """Where a table that belongs to another one is: `x.lance` has `x.rejects.lance`, and `x` has `x.rejects`."""
+    name = table_uri.removesuffix(".lance")
+    return f"{name}.{what}" + (".lance" if name != table_uri else "")
+
+
 def rejects_uri(table_uri: str) -> str:
     """Where the rejects of a table are."""
-    return f"{table_uri.removesuffix('.lance')}.rejects.lance"
+    return beside(table_uri, "rejects")
 
 
 class Rejects:
-    """The rejects of one table. The table of rejects is made when the first row is refused."""
+    """The rejects of one table. The table of rejects is made when the first row is refused.
 
-    def __init__(self, table: Table) -> None:
-        self.uri = rejects_uri(table.uri)
-        self.storage = table.storage
-        self.refused_now: set[str] = set()
+    Args:
+        table_uri: the table they are beside.
+        storage: how to reach it.
+        options: digest of the options of this run.
+    """
+
+    def __init__(self, table_uri: str, storage: Storage, *, options: str = "") -> None:
+        self.uri = rejects_uri(table_uri)
+        self.storage = storage
         self.num_written = 0
-        self._known: dict[str, str] | None = None
-        self._waiting: dict[str, Reject] = {}
+        self._options = options
+        self._heard: dict[str, tuple[Reject, str]] = {}
+        self._waiting: list[tuple[Reject, str]] = []
+        self._now = DigestSet()  # keys refused in this run
         self._flushed_s = time.monotonic()
+        self._contents, self._unchanged = DigestSet(), DigestSet()
+        self.scopes: set[str] = set()
+        for batch in self._scan(["path", "reason", "detail", "etag", "scope", "options"]):
+            columns = [column.to_pylist() for column in batch.columns]
+            paths, _, _, etags, scopes, options_then = columns
+            self._contents.add(list(map(_content, *columns)))
+            self._unchanged.add(list(map(_unchanged, paths, etags, options_then)))
+            self.scopes.update(scopes)
 
-    def known(self) -> dict[str, str]:
-        """Key → etag of what was refused before this run; read once."""
-        if self._known is None:
-            self._known = {}
-            if exists(self.uri, storage=self.storage):
-                read = open_table(self.uri, storage=self.storage).to_table(["path", "etag"])
-                self._known = dict(zip(read.column("path").to_pylist(), read.column("etag").to_pylist(), strict=True))
-        return self._known
+    def is_refused(self, keys: Sequence[str], etags: Sequence[str]) -> np.ndarray:
+        """Tell of items whether they were refused with this content and these options before this run; bool [n]."""
+        found = self._unchanged.contains([_unchanged(*one, self._options) for one in zip(keys, etags, strict=True)])
+        return found & np.fromiter(map(bool, etags), np.bool_, len(etags))
 
-    def add(self, reject: Reject) -> None:
-        """Remember a refusal; those remembered are written once they are many or old, for there may be nothing else."""
-        self._waiting[reject.key] = reject
-        self.refused_now.add(reject.key)
+    def add(self, reject: Reject, scope: str) -> None:
+        """Remember a refusal; the first one of a key counts.
+
+        Args:
+            scope: the source of rows, or the location of the file.
+        """
+        self._heard.setdefault(reject.key, (reject, scope))
+        if len(self._heard) >= _HEARD:
+            self._take_up()
         if len(self._waiting) >= FLUSH_ROWS or time.monotonic() - self._flushed_s > FLUSH_S:
             self.flush()
 
+    def _take_up(self) -> None:
+        """Of the refusals heard, let those wait for the next commit that no entry says already."""
+        is_first = self._now.add_new(list(self._heard))
+        heard = [one for one, first in zip(self._heard.values(), is_first, strict=True) if first]
+        heard = [(replace(reject, detail=redact(reject.detail)), scope) for reject, scope in heard]
+        said = self._contents.contains(
+            [_content(r.key, r.reason, r.detail, r.etag, scope, self._options) for r, scope in heard]
+        )
+        self._waiting += [one for one, known in zip(heard, said, strict=True) if not known]
+        self._heard.clear()
+
     def flush(self) -> None:
         """Write what was refused since the last time."""
+        self._take_up()
         self._flushed_s = time.monotonic()
         if not self._waiting:
             return
         table = rows.create_table(self.uri, SCHEMA, storage=self.storage)
-        waiting, now = list(self._waiting.values()), datetime.now(UTC)
+        waiting, now = self._waiting, datetime.now(UTC)
         columns = {
-            "path": [reject.key for reject in waiting],
-            "reason": [reject.reason for reject in waiting],
-            "detail": [redact(reject.detail) for reject in waiting],
-            "etag": [reject.etag for reject in waiting],
+            "path": [reject.key for reject, _ in waiting],
+            "reason": [reject.reason for reject, _ in waiting],
+            "detail": [reject.detail for reject, _ in waiting],
+            "etag": [reject.etag for reject, _ in waiting],
+            "scope": [scope for _, scope in waiting],
+            "options": [self._options] * len(waiting),
             "refused_at": [now] * len(waiting),
         }
         rows.upsert(table, pa.table(columns, schema=SCHEMA), changed="refused_at")
         self.num_written += len(waiting)
-        self._waiting.clear()
+        self._waiting = []
 
-    def forgive(self, keys: Iterable[str], *, except_for: set[str]) -> None:
-        """Remove the entries of keys that were read well this time."""
-        before = self.known()
-        mended = [key for key in keys if key in before and key not in except_for] if before else []
+    def settle(self, stays: Callable[[str, str], bool]) -> None:
+        """Remove the entries that no longer hold, once a run has seen all that there is.
+
+        Args:
+            stays: told the key and the scope of an entry that this run did not refuse; whether it holds all the same.
+        """
+        self.flush()
+        mended: list[str] = []
+        for batch in self._scan(["path", "scope"]):
+            keys, scopes = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+            is_now = self._now.contains(keys)
+            mended += [
+                key
+                for key, scope, now in zip(keys, scopes, is_now, strict=True)
+                if not now and not stays(key, scope or "")
+            ]
         if mended:
             rows.delete_keys(open_table(self.uri, storage=self.storage), mended)
+            self.num_written += len(mended)
+
+    def _scan(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        if exists(self.uri, storage=self.storage):
+            yield from open_table(self.uri, storage=self.storage).scan(columns, batch_rows=65_536)
+
+
+def _content(path: str, reason: str, detail: str, etag: str, scope: str, options: str) -> str:
+    return digest(path, reason or "", detail or "", etag or "", scope or "", options or "")
+
+
+def _unchanged(path: str, etag: str, options: str) -> str:
+    return f"{path}\x00{etag}\x00{options}"

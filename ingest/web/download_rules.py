@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from clipdata.errors import ConfigError
 from clipdata.images import ImageLimits
+from ingest.web.addresses import AllowedHosts
 
 REASONS: dict[str, str] = {
     "http_404": "the server answered with this status (any other number likewise)",
@@ -31,14 +34,15 @@ REASONS: dict[str, str] = {
     "opt_out": "the server asks not to use the image for machine learning (X-Robots-Tag)",
     "bad_filename": "the file name is empty or leads out of its folder",
     "bad_row": "the row of the list cannot be read",
+    "duplicate_key": "an earlier row of the list has the same file name, or the same URL where there are no names",
 }
 
+_PASSING = frozenset({"timeout", "dns", "connection", "tls", "truncated"})
 _MAX_URL_CHARS = 8192
 # Characters that stay as they are: everything RFC 3986 allows, and the percent sign of what is already escaped.
 _KEPT = "%/:@!$&'()*+,;=~-._"
+_EVERYWHERE = ("0.0.0.0/0", "::/0")
 _OPT_OUTS = frozenset({"noai", "noimageai"})
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Refused(Exception):  # noqa: N818 - it says what happened to one URL, and never leaves this package
@@ -57,6 +61,15 @@ class Refused(Exception):  # noqa: N818 - it says what happened to one URL, and 
         self.again = again
         self.wait_s = wait_s
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether the cause may be gone another day, so that the next run asks again.
+
+        A network that is down refuses every URL of a list, and must not be remembered. What the server answered (gone,
+        forbidden), what came (no image, too large) and where it leads stay as they are.
+        """
+        return self.again or self.reason in _PASSING
+
 
 @dataclass(frozen=True)
 class DownloadRules:
@@ -73,8 +86,8 @@ class DownloadRules:
         max_wait_s: longest wait that a server may ask for (Retry-After); beyond it the URL is refused.
         max_redirects: hops followed.
         max_bytes: of a body, counted as it arrives.
-        allow_private: let URLs lead to private addresses: the local network, this machine, cloud metadata.
-        private_networks: private networks that URLs may lead to, such as "10.1.0.0/16".
+        allow_private: hosts inside private networks that URLs may lead to: names ("intranet.example"), addresses and
+            networks ("10.1.0.0/16"). Every other one stays refused, whoever redirects to it. True allows them all.
         ignore_opt_out: take images whose server says `noai` or `noimageai`.
         user_agent: the name this client gives.
         images: limits of the image itself.
@@ -93,8 +106,7 @@ class DownloadRules:
     max_wait_s: float = 60.0
     max_redirects: int = 5
     max_bytes: int = 16 << 20
-    allow_private: bool = False
-    private_networks: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] | bool = ()
     ignore_opt_out: bool = False
     user_agent: str = "clipdata/0.1"
     images: ImageLimits = field(default_factory=ImageLimits)
@@ -108,45 +120,46 @@ class DownloadRules:
         problems += [
             f"{name} is {getattr(self, name)}; expected 0 or more" for name in other if getattr(self, name) < 0
         ]
-        for network in self.private_networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                problems.append(f"private_networks holds {network!r}: {error}; expected such as '10.1.0.0/16'")
+        problems += self._problems_of_hosts()
         if problems:
             raise ConfigError(problems, what="download rules")
 
-    def allows(self, address: str) -> bool:
+    @property
+    def that_refuse(self) -> dict[str, Any]:
+        """The rules by which a URL is refused for good, as JSON values: with others it is worth another try.
+
+        Those of time and patience are not among them: what they refuse is tried again by every run.
+        """
+        names = ("max_bytes", "max_redirects", "ignore_opt_out", "user_agent")
+        hosts = self.allow_private if isinstance(self.allow_private, bool) else sorted(self.allow_private)
+        return {name: getattr(self, name) for name in names} | {"allow_private": hosts, "images": asdict(self.images)}
+
+    def _problems_of_hosts(self) -> list[str]:
+        if isinstance(self.allow_private, str):
+            return [f"allow_private is {self.allow_private!r}; expected several hosts: ({self.allow_private!r},)"]
+        try:
+            self._allowed_hosts  # noqa: B018 - reading it checks it
+        except ValueError as error:
+            return [f"allow_private: {error}"]
+        return []
+
+    @cached_property
+    def _allowed_hosts(self) -> AllowedHosts:
+        if isinstance(self.allow_private, bool):
+            return AllowedHosts.of(_EVERYWHERE if self.allow_private else ())
+        return AllowedHosts.of(self.allow_private)
+
+    def allows(self, address: str, host: str = "") -> bool:
         """Whether a connection to this address may be made.
 
         Args:
             address: as the resolver or a URL gives it, in standard form.
+            host: the name that led to it, in ASCII.
 
         Raises:
             ValueError: it is no address.
         """
-        parsed = ipaddress.ip_address(address)
-        if self.allow_private or is_public(parsed):
-            return True
-        inner = embedded_address(parsed) or parsed
-        return any(inner in ipaddress.ip_network(network) for network in self.private_networks)
-
-
-def embedded_address(address: Address) -> ipaddress.IPv4Address | None:
-    """Find the IPv4 address that an IPv6 one leads to through translation or a tunnel."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet, and so to nobody this machine trusts."""
-    inner = embedded_address(address)
-    if inner is not None:
-        return is_public(inner)
-    return address.is_global and not address.is_multicast
+        return self._allowed_hosts.has(ipaddress.ip_address(address), host)
 
 
 def split_url(text: str) -> SplitResult:

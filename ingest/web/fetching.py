@@ -73,9 +73,9 @@ class CheckedResolver(AbstractResolver):
         """
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._pool, _look_up, host, port, family)
-        allowed = [entry for entry in found if self._rules.allows(str(entry[4][0]))]
+        allowed = [entry for entry in found if self._rules.allows(str(entry[4][0]), host)]
         if found and not allowed:
-            raise PrivateAddressError(f"{host} is {found[0][4][0]}")
+            raise PrivateAddressError(f"{host} at {found[0][4][0]}")
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [
             ResolveResult(
@@ -176,7 +176,7 @@ class Fetcher:
             except ValueError:
                 raise Refused("bad_url", f"{host!r} is no address") from None
             if not allowed:
-                raise Refused("private_address", host)
+                raise _private(host)
         return target
 
     @asynccontextmanager
@@ -234,11 +234,16 @@ class Fetcher:
         """Read the body, counting; what the server says of its length does not matter."""
         inflate = _inflater(response.headers.get("Content-Encoding", "identity"))
         body = bytearray()
+        num_received = 0
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            num_received += len(chunk)
             room = self.rules.max_bytes + 1 - len(body)
             body += inflate.decompress(chunk, room) if inflate else chunk
-            if len(body) > self.rules.max_bytes:
+            # A packed body may also be endless without ever growing.
+            if len(body) > self.rules.max_bytes or num_received > self.rules.max_bytes + _CHUNK_BYTES:
                 raise Refused("too_large", f"more than {self._limit} bytes")
+            if inflate and inflate.eof:
+                break  # what follows is nothing, and would be kept
         if inflate and not inflate.eof:
             raise Refused("truncated", "the compressed body ends early", again=True)
         return bytes(body)
@@ -253,6 +258,12 @@ def _inflater(encoding: str) -> zlib._Decompress | None:
     raise Refused("bad_response", f"Content-Encoding {encoding!r}, which was not asked for")
 
 
+def _private(found: str) -> Refused:
+    return Refused(
+        "private_address", f"{found} is inside a private network; --allow-private HOST lets one host be read"
+    )
+
+
 def _moment(value: str | None) -> datetime | None:
     try:
         return parsedate_to_datetime(value).astimezone(UTC) if value else None
@@ -265,7 +276,7 @@ def _as_refusal(error: Exception) -> Refused:
     if isinstance(error, aiohttp.ClientConnectorDNSError | PrivateAddressError):
         cause = getattr(error, "os_error", error)
         if isinstance(cause, PrivateAddressError) or isinstance(error.__cause__, PrivateAddressError):
-            return Refused("private_address", str(error.__cause__ or cause))
+            return _private(str(error.__cause__ or cause))
         return Refused("dns", str(cause), again=getattr(cause, "errno", None) == socket.EAI_AGAIN)
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return Refused("tls", str(error))

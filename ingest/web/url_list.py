@@ -2,51 +2,46 @@
 
 The list's other columns become columns of the row. A row is downloaded again when its URL or any of these changes, and
 its key is the file name, so that the table is brought up to date with the list at any time. Credentials inside a URL
-(signatures, tokens) are used to download and never stored.
+(signatures, tokens) are used to download and never stored, in whichever column the URL stands.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import islice
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from clipdata.errors import SchemaError
-from clipdata.images import IMAGE_SUFFIXES
-from clipdata.schema import IMAGE_FIELDS, image_schema, require_columns
-from clipdata.storage import Storage, redact
-from ingest.metadata.list_file import ListFile, Row
+from clipdata.errors import UsageError
+from clipdata.redaction import redact
+from clipdata.schema import image_schema
+from clipdata.storage import Storage
+from ingest.metadata.list_file import ListFile
 from ingest.pictures.image_rows import image_record
-from ingest.updating.job import batch_of, ingest
+from ingest.updating.batches import batch_of
+from ingest.updating.digest_set import DigestSet
+from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, Refuse, Reject
 from ingest.web.download_rules import DownloadRules, Refused
-from ingest.web.signed_urls import without_signature
+from ingest.web.list_columns import choose_columns
+from ingest.web.listed_urls import ListedUrl, listed_url, named_again, reject_of
 
-CAPTION = "text"
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
-_TAKEN = frozenset({*(field.name for field in IMAGE_FIELDS), "source"})
-_MAX_NAME_BYTES = 255
-_MAX_PATH_BYTES = 1024
-
-
-@dataclass(frozen=True)
-class ListedUrl(Item):
-    """One row of the list; with a fault it is refused without a request."""
-
-    fault: str = ""
-    detail: str = ""
+_ROWS_AT_ONCE = 512
 
 
 class UrlList:
     """Images behind the URLs of a list.
+
+    A file name, or a URL where there are no names, counts once: the first row of it is downloaded, and every other is
+    refused as a row of its own. What a server refuses for good (gone, forbidden, no image) is remembered; what may pass
+    (no answer, no name, a broken connection, the server's own faults) is asked for again by the next run, and so is a
+    signed URL that was refused, because its next signature may do.
 
     Args:
         where: location of the list; the format is told by its suffix.
@@ -57,17 +52,20 @@ class UrlList:
         rules: what a download may cost and where it may lead.
         file_format: "csv", "tsv", "jsonl" or "parquet", where the suffix does not say.
         encoding: of a text file.
+        delimiter: of a text file, where it is not the one its suffix says.
+        columns: names for the columns of a text file that has no header.
         storage: how to reach the list.
 
     Raises:
         NotFoundError: there is no list.
-        SchemaError: it lacks a column that was named, or the URLs.
+        SchemaError: it lacks a column that was named, or the URLs, or it has no header.
         UsageError: it cannot be read as what it is said to be.
     """
 
     kind = "urls"
-    grain: Literal["row", "file"] = "row"
+    grain: Literal["row"] = "row"
     key = "path"
+    place: Literal["uri", "source"] = "source"
 
     def __init__(
         self,
@@ -79,26 +77,68 @@ class UrlList:
         rules: DownloadRules | None = None,
         file_format: str | None = None,
         encoding: str = "utf-8",
+        delimiter: str | None = None,
+        columns: Sequence[str] = (),
         storage: Storage | None = None,
     ) -> None:
-        self.list = ListFile(where, file_format=file_format, encoding=encoding, storage=storage)
-        self.origin = self.owner = redact(self.list.where)
-        self.rules = rules or DownloadRules()
-        fields = {column.name: column.type for column in self.list.fields()}
-        self._url, self._caption, self._filename = self._choose_columns(
-            pa.schema(fields.items()), url, caption, filename
+        self.list = ListFile(
+            where, file_format=file_format, encoding=encoding, delimiter=delimiter, columns=columns, storage=storage
         )
-        self._names = self._name_columns([name for name in fields if name not in (self._url, self._filename)])
-        self._extra = [pa.field(column, fields[name]) for name, column in self._names.items()]
+        self.origin = redact(self.list.where)
+        self.owner: str | None = self.origin
+        self.rules = rules or DownloadRules()
+        self._columns = choose_columns(self.list.fields(), url, caption, filename, where=self.origin)
+        self._schema = image_schema(self._columns.extra)
+        self._options = {
+            "encoding": encoding,
+            "delimiter": delimiter,
+            "columns": list(columns),
+            "rules": self.rules.that_refuse,
+        }
+        self._masked: Tally[str] = Tally()
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """All that refuses rows. What shapes them (columns, names) is part of each row's etag or key."""
+        return self._options
+
+    def covers(self, where: str) -> bool:
+        """Whether a row that came from there is of this list."""
+        return where == self.owner
+
+    def notes(self) -> Mapping[str, Any]:
+        """Columns with other names, and columns of whose URLs the secrets were left out."""
+        called = {f"column {name!r} of the list is called": column for name, column in self._columns.renamed.items()}
+        masked = {f"rows with a secret masked in column {name!r}": num for name, num in sorted(self._masked.items())}
+        return called | masked
 
     def schema(self) -> pa.Schema:
         """The contract's image row, and the list's own columns."""
-        return image_schema(self._extra)
+        return self._schema
 
     def items(self) -> Iterator[Item]:
         """Rows of the list, in its order."""
-        for row in self.list.rows():
-            yield self._listed(row)
+        self._masked.clear()
+        rows, names = self._rows(), DigestSet()
+        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+            is_new = names.add_new([item.key for item in chunk])
+            yield from (item if new else named_again(item) for item, new in zip(chunk, is_new, strict=True))
+
+    def _rows(self) -> Iterator[ListedUrl]:
+        """Rows as they stand; where the list breaks off, a last one that says so."""
+        number = 0
+        try:
+            for row in self.list.rows():
+                number = row.number
+                yield listed_url(row, self._columns, self._mask)
+        except UsageError as error:
+            if not number:
+                raise
+            key, reason = f"after row {number}", getattr(error, "reason", "bad_row")
+            yield ListedUrl(key, "", None, "", {}, number, reason, f"the list cannot be read further: {error}")
+
+    def _mask(self, column: str) -> None:
+        self._masked[column] += 1
 
     def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
         """Download, many at a time. Batches come as they are ready, so that one slow server holds nobody up.
@@ -117,7 +157,7 @@ class UrlList:
         size = 0
         for (number, item), outcome in download_all(self._requests(items, refuse), self.rules, record):
             if isinstance(outcome, Refused):
-                refuse(Reject(item.key, item.etag, outcome.reason, outcome.detail))
+                refuse(reject_of(item, outcome))
                 continue
             ready.append((number, outcome))
             size += outcome["bytes"]
@@ -137,99 +177,6 @@ class UrlList:
     def _batch(self, ready: list[tuple[int, dict[str, Any]]]) -> pa.RecordBatch:
         return batch_of([record for _, record in sorted(ready, key=lambda numbered: numbered[0])], self.schema())
 
-    def _choose_columns(
-        self, schema: pa.Schema, url: str | None, caption: str | None, filename: str | None
-    ) -> tuple[str, str | None, str | None]:
-        named = [name for name in (url, caption, filename) if name is not None]
-        shown = self.origin
-        require_columns(schema, named, verb="ingest urls", where=shown)
-        url_column = url or _find(schema.names, "url")
-        if url_column is None:
-            listed = ", ".join(map(repr, schema.names))
-            raise SchemaError(
-                f"{shown} has no column of URLs; its columns are {listed}",
-                hint="name it: url=…; a file that shows one column only has another delimiter than its suffix says",
-            )
-        for column in filter(None, (url_column, filename)):
-            if not _is_text(schema.field(column).type):
-                raise SchemaError(f"{shown}: column {column!r} holds {schema.field(column).type}; expected text")
-        return (
-            url_column,
-            caption or _find(schema.names, CAPTION, "caption"),
-            filename or _find(schema.names, "filename"),
-        )
-
-    def _name_columns(self, names: Sequence[str]) -> dict[str, str]:
-        """What each column of the list is called in the table; the row contract's names are not to be had."""
-        columns = {name: f"original_{name}" if name in _TAKEN else name for name in names}
-        if self._caption is not None:
-            columns[self._caption] = CAPTION
-        double = sorted({column for column in columns.values() if list(columns.values()).count(column) > 1})
-        if double:
-            raise SchemaError(f"{self.origin}: two columns would be called {', '.join(double)} in the table")
-        return columns
-
-    def _listed(self, row: Row) -> ListedUrl:
-        if row.values is None:
-            etag = hashlib.sha256(row.text.encode(errors="replace")).hexdigest()[:32]
-            return ListedUrl(f"row {row.number}", etag, None, "", {}, "bad_row", row.fault)
-        url = (row.values[self._url] or "").strip()
-        extra = {column: row.values[name] for name, column in self._names.items()}
-        etag = _digest([without_signature(url), extra])
-        name = _name_of(url) if self._filename is None else row.values[self._filename] or ""
-        if fault := fault_of_name(name):
-            shown = f"row {row.number}: {redact(name).encode('unicode_escape').decode('ascii')[:200]}"
-            return ListedUrl(shown, etag, None, redact(url), extra, "bad_filename", fault)
-        if not url:
-            return ListedUrl(name, etag, None, "", extra, "bad_url", f"row {row.number} has no URL")
-        return ListedUrl(name, etag, None, url, extra)
-
-
-def fault_of_name(name: str) -> str:
-    """Say why a file name from a list must not be used; empty when it may be.
-
-    Names may hold folders ("cats/1.jpg"). Written out as files, on any system, none may lead elsewhere.
-    """
-    parts = name.replace("\\", "/").split("/")
-    if not name.strip():
-        return "it is empty"
-    if any(character < " " or character == "\x7f" for character in name):
-        return "it holds control characters"
-    if not parts[0] or (len(name) > 1 and name[1] == ":" and name[0].isalpha()):
-        return "it is an absolute path"
-    if any(part in ("", ".", "..") for part in parts):
-        return "it leads out of its folder, or holds an empty part"
-    try:
-        too_long = len(name.encode()) > _MAX_PATH_BYTES or any(len(part.encode()) > _MAX_NAME_BYTES for part in parts)
-    except UnicodeEncodeError:
-        return "it is not Unicode text"
-    return f"it is longer than {_MAX_NAME_BYTES} bytes" if too_long else ""
-
-
-def _name_of(url: str) -> str:
-    """A name that depends on the URL alone, and not on who may read it until when."""
-    url = without_signature(url)
-    suffix = PurePosixPath(url.split("?")[0].split("#")[0]).suffix.lower()
-    return hashlib.sha256(url.encode(errors="replace")).hexdigest()[:32] + (suffix if suffix in IMAGE_SUFFIXES else "")
-
-
-def _digest(value: Sequence[str | Mapping[str, Any]]) -> str:
-    text = json.dumps(value, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _find(names: Sequence[str], *wanted: str) -> str | None:
-    """The column of one of these names, exactly or else in any case, when there is just one."""
-    for name in wanted:
-        like = [column for column in names if column.lower() == name]
-        if name in names or len(like) == 1:
-            return name if name in names else like[0]
-    return None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
 
 def from_urls(
     urls: str | os.PathLike[str],
@@ -241,10 +188,15 @@ def from_urls(
     rules: DownloadRules | None = None,
     file_format: str | None = None,
     encoding: str = "utf-8",
+    delimiter: str | None = None,
+    columns: Sequence[str] = (),
     storage: Storage | None = None,
     **options: Any,
 ) -> Ingested:
-    """Download the images that a list of URLs names.
+    """Download the images that a list of URLs names, and bring a table up to date with them.
+
+    Rows that are in the table and unchanged in the list are not downloaded again; of the others, those that give no
+    image go to the table's rejects with the URL and the reason. See `UrlList` for what is tried again and when.
 
     Args:
         urls: CSV, TSV, JSONL or parquet file with a row for each image.
@@ -252,11 +204,19 @@ def from_urls(
         url: column of the URLs.
         caption: column of the captions.
         filename: column of the file names, which become the keys.
-        rules: what a download may cost, and where it may lead.
+        rules: what a download may cost, and where it may lead; `DownloadRules(allow_private=("intranet.example",))`
+            for a host inside a private network.
         file_format: "csv", "tsv", "jsonl" or "parquet", where the suffix does not say.
         encoding: of a text file, such as "gb18030".
+        delimiter: of a text file, where it is not the one its suffix says.
+        columns: names for the columns of a text file without a header, such as ("caption", "url").
         storage: how to reach the list and the table.
         options: of `ingest.updating.job.ingest`.
+
+    Raises:
+        NotFoundError: there is no list.
+        SchemaError: it has no column of URLs, no header, or lacks a column that was named.
+        UsageError: it cannot be read as what it is said to be.
     """
     source = UrlList(
         urls,
@@ -266,6 +226,8 @@ def from_urls(
         rules=rules,
         file_format=file_format,
         encoding=encoding,
+        delimiter=delimiter,
+        columns=columns,
         storage=storage,
     )
     return ingest(source, into, storage=storage, **options)

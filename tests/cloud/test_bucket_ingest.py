@@ -99,9 +99,9 @@ def test_nothing_is_lost_or_doubled_when_one_request_in_ten_fails(bucket: Bucket
 def test_a_killed_ingest_downloads_only_what_was_not_committed(bucket: Bucket, tmp_path: Path) -> None:
     pictures, table = put_pictures(bucket, "in", range(400)), tmp_path / "t.lance"
     script = (
-        "import ingest, ingest.pictures.image_files, ingest.updating.reading_ahead as ahead, sys\n"
+        "import ingest, ingest.pictures.image_files, ingest.updating.batches as batches, sys\n"
         "from clipdata.storage import Storage\n"
-        "ingest.pictures.image_files.BATCH_ROWS = ahead.UNIT_ROWS = 40\n"
+        "batches.BATCH_ROWS = batches.UNIT_ROWS = 40\n"
         f"ingest.from_images({bucket.url('in')!r}, into={str(table)!r},"
         f" storage=Storage({bucket.storage.anonymous}, {dict(bucket.storage.options)!r}))"
     )

@@ -96,7 +96,7 @@ def command(folder: Path, model: str, work: Path) -> list[str]:
     """The main job on that contest."""
     words = ["run", "caption-contest", "--images", str(folder / "in"), "--metadata", str(folder / "meta.parquet")]
     settings = ["epochs=3", "batch_size=16", "checkpoint_every_steps=4"]
-    code = "from pipelines.cli import entry; entry()"
+    code = "from clipdata.__main__ import entry; entry()"
     return [sys.executable, "-c", code, *words, "--model", model, "--out", str(work), "--json"] + [
         word for setting in settings for word in ("--set", setting)
     ]

@@ -14,7 +14,7 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import StorageError
-from pipelines.cli import main
+from pipelines.cli.app import main
 
 
 def mount(folder: Path, options: str) -> None:

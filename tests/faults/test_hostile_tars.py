@@ -14,7 +14,7 @@ import pytest
 from ingest.shards.blocks import ArchiveBroken
 from ingest.shards.members import TarLimits, read_members
 from ingest.shards.tar_shards import TarShards
-from tests.tars import END, header, member, pax, pax_record, picture, sample, write_shard
+from tests.tars import END, compressed, header, member, pax, pax_record, picture, read_files, sample, write_shard
 
 GOOD = sample("good", 1, "still here")
 
@@ -203,6 +203,51 @@ def test_gzip_that_swells_without_reason_is_stopped():
     assert peak < 8 << 20
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst", ".tar.bz2", ".tar.lz4"])
+def test_what_swells_is_stopped_at_the_limit_and_not_before(suffix):
+    noise = random.Random(1).randbytes(40_000)
+    swollen = member("a.png", noise) + member("b.png", bytes(2 << 20)) + END
+    packed = compressed(swollen, suffix)
+    factor = len(swollen) / len(packed)  # ≈ 50: without the noise a megabyte of grace would be all that counts
+
+    over = read_all(packed, TarLimits(max_expansion=int(factor / 4)))
+    under = read_all(packed, TarLimits(max_expansion=int(factor) + 1))
+
+    assert over[2] == "time_bomb"
+    assert under == (["a.png", "b.png"], {}, None)
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst", ".tar.bz2", ".tar.lz4"])
+def test_a_compressed_bomb_costs_no_memory(suffix):
+    bomb = compressed(GOOD + header("zeros.png", size=2**28) + bytes(1 << 26), suffix)
+
+    tracemalloc.start()
+    names, _, broken = read_all(bomb, TarLimits(max_expansion=20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (names, broken) == (["good.png", "good.txt"], "time_bomb")
+    assert peak < 12 << 20
+
+
+def test_a_plain_archive_that_begins_like_a_compressed_one_is_plain():
+    assert read_all(member("BZhang.png", b"x") + END)[0] == ["BZhang.png"]
+
+
+def test_a_network_that_fails_under_a_compressed_archive_is_no_fault_of_the_archive():
+    class Failing(Endless):
+        def read(self, size, /):
+            if not self.start:
+                raise OSError("the network is gone")
+            data, self.start = self.start[:100], self.start[100:]
+            return data
+
+    for suffix in (".tar.gz", ".tar.zst", ".tar.bz2", ".tar.lz4"):
+        start = compressed(member("a.png", random.Random(1).randbytes(5000)), suffix)[:2000]
+        with pytest.raises(OSError, match="the network is gone"):
+            list(read_members(Failing(start), TarLimits(), lambda *_: None))
+
+
 @pytest.mark.parametrize("cut", [20, 100, -1, -9])
 def test_damaged_gzip_ends_the_archive(cut):
     whole = gzip.compress(GOOD + END)
@@ -232,8 +277,7 @@ def read_shard(tmp_path) -> Iterator[object]:
 
     def read(parts, end=END):
         write_shard(tmp_path / "s.tar", parts, end)
-        source, rejects = TarShards(tmp_path / "s.tar"), []
-        rows = [row for batch in source.read(list(source.items()), rejects.append) for row in batch.to_pylist()]
+        rows, rejects = read_files(TarShards(tmp_path / "s.tar"))
         return rows, {reject.key: reject.reason for reject in rejects}
 
     return read

@@ -6,6 +6,7 @@ import resource
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from ingest.web.fetching import Download
 from tests.hostile_server import JPEG, PUBLIC, Server, serve
 
 RULES = DownloadRules(
-    private_networks=(f"{PUBLIC}/32",), deadline_s=1.0, connect_s=1.0, num_retries=0, backoff_s=0.05, max_bytes=1 << 20
+    allow_private=(PUBLIC,), deadline_s=1.0, connect_s=1.0, num_retries=0, backoff_s=0.05, max_bytes=1 << 20
 )
 
 
@@ -216,6 +217,34 @@ def test_a_name_that_does_not_resolve_is_refused():
     assert reason_of("http://nowhere.invalid/a.jpg") == "dns"
 
 
+def test_a_host_allowed_by_name_leads_to_no_other_private_host(server, inside):
+    rules = replace(RULES, allow_private=("localhost",))
+    with serve("127.0.0.1") as named:
+        there = f"http://localhost:{named.server_address[1]}"
+        assert fetch(f"{there}/image/a.jpg", rules) == JPEG
+        for target in (inside.url("image/a.jpg"), server.url("image/a.jpg"), "http://169.254.169.254/latest"):
+            outcome = fetch(f"{there}/to?where={quote(target, safe='')}", rules)
+            assert isinstance(outcome, Refused)
+            assert outcome.reason == "private_address"
+            assert "--allow-private" in outcome.detail
+    assert not inside.requests
+    assert not server.requests
+
+
+def test_a_public_name_that_comes_to_lead_inside_is_refused_although_another_host_is_allowed(inside, monkeypatch):
+    real = socket.getaddrinfo
+
+    def answer(host: Any, *rest: Any, **more: Any) -> Any:
+        return real("127.0.0.1" if host.rstrip(".") in ("intranet.example", "evil.example") else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    rules = replace(RULES, allow_private=("intranet.example",))
+    port = inside.server_address[1]
+    assert fetch(f"http://Intranet.Example.:{port}/image/a.jpg", rules) == JPEG
+    assert reason_of(f"http://evil.example:{port}/image/b.jpg", rules) == "private_address"
+    assert list(inside.requests) == ["/image/a.jpg"]
+
+
 def test_everything_private_may_be_allowed(inside):
     assert fetch(inside.url("image/a.jpg"), replace(RULES, allow_private=True)) == JPEG
 
@@ -368,8 +397,21 @@ def test_floods_and_bombs_take_no_more_memory_than_the_limit(server):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_KiB < 40_000
 
 
+@pytest.mark.parametrize("path", ["bomb", "bombs", "flood", "padded", "hollow"])
+def test_what_is_packed_is_unpacked_no_further_than_the_limit(server, path):
+    """What is held is counted, and not what the process once held: a limit that is gone shows in any order of tests."""
+    tracemalloc.start()
+    try:
+        outcome = fetch(server.url(path), replace(RULES, deadline_s=5.0))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome == JPEG if path == "padded" else outcome.reason == "too_large"
+    assert peak_bytes < 12 << 20
+
+
 def test_rules_that_make_no_sense_are_all_named():
     with pytest.raises(ValueError, match="3 problem") as error:
-        DownloadRules(num_in_flight=0, delay_s=-1, private_networks=("home",))
+        DownloadRules(num_in_flight=0, delay_s=-1, allow_private=("http://home",))
     assert "10.1.0.0/16" in str(error.value)
     assert DownloadRules(images=ImageLimits(max_pixels=10)).images.max_pixels == 10

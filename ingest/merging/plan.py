@@ -1,0 +1,265 @@
+"""The plan of a merge: the rows that the merged table is to have, their keys, and how to build them.
+
+Sixteen bytes stand for a key, a row or an image, so a plan takes about a hundred bytes a row whatever the rows hold. It
+reads the two sides and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clipdata.errors import SchemaError, UsageError
+from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
+from clipdata.lance_io.table import Table
+from clipdata.schema import is_list, is_text, key_field
+from ingest.merging.alike_names import Alike, Doubt, find_alike
+from ingest.merging.column_names import ETAG, KEY, ColumnNames, named
+from ingest.merging.image_side import DERIVED, ImageSide, etags_of, hexadecimal
+from ingest.merging.join_keys import is_number
+from ingest.merging.matching import Found, arranged, find, keys_of, keys_of_groups
+from ingest.merging.metadata_side import MetadataSide
+from ingest.merging.outcome import LISTED, Joined
+from ingest.merging.picture_rows import PictureRows
+from ingest.updating.digests import digests_of_texts
+
+UNIT_ROWS = ROWS_PER_FRAGMENT
+UNIT_BYTES = 128 << 20
+EXAMPLES = 5
+
+
+class Plan:
+    """Rows of a merged table.
+
+    Args:
+        images: and `on`, the column of theirs to join on.
+        metadata: and `metadata_on`, the column of theirs.
+        group: one row an image.
+        copy_images: rows hold their pictures, instead of where they are.
+        present: the table as it is, or None; a column keeps the name, and the type, that it has there.
+        before: the names that an earlier merge gave.
+
+    Raises:
+        SchemaError: a column does not exist, or its type is not that of the table.
+    """
+
+    def __init__(
+        self,
+        images: Table,
+        metadata: Table,
+        *,
+        on: str,
+        metadata_on: str,
+        group: bool,
+        copy_images: bool,
+        present: Table | None,
+        before: ColumnNames,
+    ) -> None:
+        self.images, self.metadata = ImageSide(images, on), MetadataSide(metadata, metadata_on)
+        self.on, self.group = on, group
+        self.pictures = PictureRows(images, self.images.image, copy_images)
+        is_joined_by_name = metadata_on == on and on in self.images.columns
+        added = [name for name in self.metadata.columns if not (is_joined_by_name and name == on)]
+        kept = [] if present is None else [column.name for column in present.schema if _is_mapped(column)]
+        places = self.pictures.fields()
+        kept += [column.name for column in places]
+        self.names = named(self.images.columns, added, kept=kept, before=before)
+        fields = self.images.fields(dict(self.names.images))
+        if not self.images.has_etags:
+            fields.append(pa.field(ETAG, pa.string()))
+        fields += [*self.metadata.fields(dict(self.names.metadata), group=group), *places]
+        types = {} if present is None else {column.name: column.type for column in present.schema}
+        self.schema = pa.schema([key_field(KEY), *[_fitted(column, types.get(column.name)) for column in fields]])
+
+    def match(self) -> pa.Array:
+        """Find the image of each metadata row, and name the rows.
+
+        Returns:
+            keys of the metadata rows without an image, large_string, one for each row.
+
+        Raises:
+            UsageError: nobody can say which image a key means.
+        """
+        self.images.load()
+        self.metadata.load()
+        images, metadata = self.images, self.metadata
+        found = find(images.keys, metadata.keys, named=images.named, naming=metadata.naming)
+        if found.ambiguous:
+            self._refuse_ambiguous(found)
+        alike, unmatched = self._join_alike(found.images)
+        self.matches = arranged(found.images, images.rank, group=self.group)
+        if self.group:
+            args = images.identities, images.etags, metadata.digests
+            self.keys, self._tags = keys_of_groups(self.matches, *args)
+            self.etags = digests_of_texts(hexadecimal(self._tags))
+        else:
+            self.keys = keys_of(self.matches, images.identities, metadata.digests, metadata.numbers)
+            self.etags = images.etags[self.matches.images]
+        self.joined = self._joined(found.images, alike, unmatched)
+        images.forget_keys()
+        metadata.forget_keys()
+        return unmatched
+
+    def units(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """Outputs in runs bounded by rows and by the bytes of their images."""
+        ends = np.cumsum(self.images.sizes[self.matches.images[wanted]] * self.pictures.copies)
+        first = 0
+        while first < len(wanted):
+            held = ends[first - 1] if first else 0
+            full = int(np.searchsorted(ends, held + UNIT_BYTES))  # the one that makes it full belongs to it
+            stop = min(first + UNIT_ROWS, full + 1, len(wanted))
+            yield wanted[first:stop]
+            first = stop
+
+    def build(self, unit: np.ndarray) -> pa.Table:
+        """Read what the rows of a unit need: each image once."""
+        columns = self._pictures(self.matches.images[unit].astype(np.int64))
+        members, starts = self.matches.members_of(unit)
+        facts = self.metadata.take(members, list(self.names.metadata))
+        for name, new in self.names.metadata.items():
+            target = self.schema.field(new).type
+            values = _cast(facts[name], target.value_type if self.group else target, new)
+            if self.group:
+                values = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), _one_array(values))
+            columns[new] = values
+        columns[KEY] = hexadecimal(self.keys[unit])
+        if self.group:
+            columns[ETAG] = hexadecimal(self._tags[unit])
+        return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+
+    def _pictures(self, places: np.ndarray) -> dict[str, Any]:
+        """What rows carry of their images, in the table's names."""
+        distinct, which = np.unique(places, return_inverse=True)
+        own_image = self.images.image
+        is_read = self.pictures.copies or not self.images.has_etags
+        read = self.images.take(distinct, [name for name in self.images.columns if is_read or name != own_image])
+        rows = pa.array(which)
+        columns = {
+            new: _cast(read[own].take(rows), self.schema.field(new).type, new)
+            for own, new in self.names.images.items()
+            if self.pictures.copies or own != own_image
+        }
+        columns |= self.pictures.columns(places, self.names.images[own_image])
+        if not self.images.has_etags:
+            columns[ETAG] = etags_of(read, self.images).take(rows)
+        return columns
+
+    def _join_alike(self, images: np.ndarray) -> tuple[Alike, pa.Array]:
+        """Give metadata rows whose key no image bears the image with a name like it, where there is exactly one.
+
+        Args:
+            images: int64 [R], position of each metadata row's image; -1 is replaced where one is found.
+
+        Returns:
+            what was found, and the keys of the rows that are left.
+        """
+        self._rules: Tally[str] = Tally()
+        kinds = (self.images.table.schema.field(self.on).type, self.metadata.table.schema.field(self.metadata.key).type)
+        num_equal = int((images >= 0).sum())
+        if num_equal and is_number(kinds[0]) != is_number(kinds[1]):
+            self._rules["number type"] = num_equal
+        is_left = images < 0
+        if not is_left.any():
+            return Alike(), pa.array([], pa.large_string())
+        left = self.metadata.keys_at(is_left)
+        taken = np.zeros(len(self.images.sizes), np.bool_)
+        taken[images[~is_left]] = True
+        found = find_alike(left.drop_null().unique(), self.images.key_batches(), taken)
+        if found.doubts:
+            self._refuse_doubts(found.doubts)
+        if not found.images:
+            return found, left
+        positions = np.array([found.images.get(name, -1) for name in left.to_pylist()], np.int64)
+        images[is_left] = positions
+        self._rules.update(found.rule_of[name] for name in left.to_pylist() if name in found.rule_of)
+        return found, left.filter(pa.array(positions < 0))
+
+    def _joined(self, images: np.ndarray, alike: Alike, unmatched: pa.Array) -> Joined:
+        with_metadata = np.zeros(len(self.images.sizes), np.bool_)
+        with_metadata[self.matches.images] = True
+        without = np.flatnonzero(~with_metadata)
+        examples = alike.examples
+        names = self.images.keys_of([image for _, image, _ in examples]) if examples else []
+        return Joined(
+            num_matched=int((images >= 0).sum()),
+            unmatched_metadata=[name or "" for name in unmatched[:LISTED].to_pylist()],
+            num_unmatched_metadata=len(unmatched),
+            unmatched_images=self.images.called(without[:LISTED]) if len(without) else [],
+            num_unmatched_images=len(without),
+            alike=dict(self._rules),
+            alike_examples=[(name, own, rule) for (name, _, rule), own in zip(examples, names, strict=True)],
+        )
+
+    def _refuse_ambiguous(self, found: Found) -> None:
+        examples = ""
+        for row, places in found.ambiguous[:EXAMPLES]:
+            key = self.metadata.keys_at(np.arange(len(self.metadata.keys)) == row)[0].as_py()
+            examples += f"\n  {key}: {', '.join(self.images.called(places[:3]))}"
+        raise UsageError(
+            f"{len(found.ambiguous):,} values of {self.on!r} that the metadata names belong to several images:"
+            f"{examples}",
+            hint="merge on a column that is unique among the images: --on path (the metadata must have it too)",
+        )
+
+    def _refuse_doubts(self, doubts: list[Doubt]) -> None:
+        examples = ""
+        for doubt in doubts[:EXAMPLES]:
+            names, images = doubt.names[:3], self.images.keys_of(list(doubt.images[:3]))
+            meant = " or ".join(map(ascii, images))
+            examples += f"\n  {' and '.join(map(ascii, names))}: {meant} ({doubt.rule})"
+        raise UsageError(
+            f"{len(doubts):,} names of the metadata are like those of images, and which is meant is not sure:"
+            f"{examples}",
+            hint="write in the metadata what the images are called, or merge on another column: --on, --metadata-on",
+        )
+
+
+def _is_mapped(column: pa.Field) -> bool:
+    """Columns that `map` alone writes: what a step made, and the reasons why it did not."""
+    return any(name in (column.metadata or {}) for name in DERIVED)
+
+
+def _fitted(column: pa.Field, present: pa.DataType | None) -> pa.Field:
+    """A column in the type that the table has for it.
+
+    Raises:
+        SchemaError: the table holds something else under that name.
+    """
+    if present is None or present == column.type:
+        return column
+    if not _is_alike(column.type, present):
+        raise SchemaError(
+            f"column {column.name!r} is {column.type} and {present} in the merged table",
+            hint="merge into another table, or give the column another name",
+        )
+    return column.with_type(present)
+
+
+def _is_alike(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Whether two types hold the same things, one perhaps more of them."""
+    if is_list(kind) and is_list(other):
+        return _is_alike(kind.value_type, other.value_type)
+    if pa.types.is_null(kind):
+        return True
+    tests = (is_number, is_text, pa.types.is_timestamp, pa.types.is_date, pa.types.is_duration)
+    return any(test(kind) and test(other) for test in tests) or kind == other
+
+
+def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.Array | pa.ChunkedArray:
+    if values.type == kind:
+        return values
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(
+            f"column {name!r} holds {values.type}, the merged table's is {kind}: {error}",
+            hint="merge into another table",
+        ) from error
+
+
+def _one_array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -1,0 +1,110 @@
+"""Admission: under which names and types a source's columns go into a table that may have columns of its own.
+
+A column that a step made is the step's alone: a source column of that name is carried under another one. Nothing is
+added to a table before the first rows are there that need it.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from clipdata.errors import SchemaError
+from clipdata.lance_io import rows
+from clipdata.lance_io.table import Table
+from clipdata.lineage import Lineage
+from clipdata.schema import is_text, key_of
+from clipdata.storage import redact
+
+
+class Admission:
+    """The way of a source's rows into a table.
+
+    Args:
+        schema: of the source's rows.
+        present: schema of the table, or None for one that is yet to be made.
+        where: the table's location, for errors.
+
+    Attributes:
+        renamed: columns of the source that bear another name in the table.
+
+    Raises:
+        SchemaError: the table has another key, or a column of a type that does not hold the source's values.
+    """
+
+    def __init__(self, schema: pa.Schema, present: pa.Schema | None, where: str) -> None:
+        self.renamed: dict[str, str] = {}
+        self._is_done = False
+        if present is None:
+            self.schema = schema
+            return
+        _check_key(schema, present, where)
+        fields = []
+        taken = {*schema.names, *present.names}
+        for column in schema:
+            at = present.get_field_index(column.name)
+            if at >= 0 and Lineage.of(present.field(at)) is not None:
+                name = _other_name(column.name, present, taken)
+                taken.add(name)
+                self.renamed[column.name] = name
+                column = column.with_name(name)
+                at = present.get_field_index(name)
+            if at >= 0:
+                column = column.with_type(_fitting(column, present.field(at), where))
+            fields.append(column)
+        self.schema = pa.schema(fields)
+
+    def add_columns(self, table: Table) -> None:
+        """Add to the table what it lacks, once; to be called when there are rows to write."""
+        if not self._is_done:
+            present = set(table.schema.names)
+            if any(column.name not in present for column in self.schema):
+                table.move_to(rows.add_columns(table, list(self.schema)[1:]))
+            self._is_done = True
+
+    def named(self, unit: pa.Table) -> pa.Table:
+        """Rows of the source under the names of the table."""
+        if not self.renamed:
+            return unit
+        return unit.rename_columns([self.renamed.get(name, name) for name in unit.schema.names])
+
+
+def _check_key(schema: pa.Schema, present: pa.Schema, where: str) -> None:
+    if key_of(present) != key_of(schema):
+        found = f"its key is {key_of(present)!r}" if key_of(present) else "it declares no key"
+        raise SchemaError(
+            f"{redact(where)} exists and {found}; these rows are keyed by {key_of(schema)!r}",
+            hint="take them into a table of their own (--into), and merge the two",
+        )
+
+
+def _other_name(name: str, present: pa.Schema, taken: set[str]) -> str:
+    """`meta_NAME`, which an earlier run may have made, or the first numbered one that is free."""
+    candidate, number = f"meta_{name}", 1
+    while candidate in taken:
+        at = present.get_field_index(candidate)
+        if number == 1 and at >= 0 and Lineage.of(present.field(at)) is None:
+            return candidate
+        number += 1
+        candidate = f"meta_{name}_{number}"
+    return candidate
+
+
+def _fitting(column: pa.Field, present: pa.Field, where: str) -> pa.DataType:
+    """The table's type, when it holds every value of the source's.
+
+    Raises:
+        SchemaError: it does not.
+    """
+    if column.type == present.type or (is_text(column.type) and is_text(present.type)):
+        return present.type
+    try:
+        both = [pa.schema([column.with_nullable(True).remove_metadata()])]
+        both.append(pa.schema([pa.field(column.name, present.type)]))
+        if pa.unify_schemas(both, promote_options="permissive").field(0).type == present.type:
+            return present.type
+    except pa.ArrowTypeError:
+        pass  # said below, with the names that matter
+    raise SchemaError(
+        f"column {column.name!r} of {redact(where)} is {present.type}, and {column.type} here",
+        hint="take these rows into another table (--into), or write the column as the table has it",
+    )

@@ -1,0 +1,183 @@
+"""Rows of items: a source whose items are one row each is compared with the table, read, and written by key.
+
+The content decides, not the etag: a file with a new time of change costs a read, and its row stays with all that was
+computed from it when the content is the same. A row of another source is never replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipdata.errors import TransientError
+from clipdata.lance_io.table import Table
+from clipdata.progress import Counter
+from clipdata.schema import image_column
+from clipdata.storage import redact
+from ingest.updating.batches import units
+from ingest.updating.digest_set import NOWHERE, KnownRow, KnownRows
+from ingest.updating.planning import Plan, find_missing, plan_rows
+from ingest.updating.reading_ahead import read_ahead, rows_of
+from ingest.updating.sampling import Sampling
+from ingest.updating.source import Item, Reject, RowSource
+from ingest.updating.taken import SeenRow
+from ingest.updating.target import Target
+
+_SCANNED_ROWS = 65_536
+# What a row says of its file rather than of its content; where a list says the `uri`, that is content too.
+_OF_THE_FILE = frozenset({"etag", "mtime", "source"})
+
+
+class RowsOfItems:
+    """One run of a source of rows.
+
+    Args:
+        target: the table.
+        source: of the rows.
+        scope: what the rejects of this source are kept under.
+        sampling: which part is taken in.
+    """
+
+    def __init__(self, target: Target, source: RowSource, scope: str, sampling: Sampling) -> None:
+        self.target, self.source, self.scope, self.sampling = target, source, scope, sampling
+        self._start: Table | None = None if target.table is None else target.table.pinned()
+        # Where no column says it, nobody can tell sources apart: a key is then a digest of what the row says.
+        self._tells_place = self._start is not None and source.place in self._start.schema.names
+        self._known = KnownRows(self._rows_there(), self._is_own if self._tells_place else lambda _: True)
+
+    def plan(self, items: Iterator[Item], *, retry_rejects: bool) -> Plan:
+        """Compare the listing with the rows."""
+        plan = plan_rows(
+            self.sampling.of_items(items),
+            self._known,
+            self.target.taken.seen() if len(self._known) else {},
+            None if retry_rejects else self.target.rejects,
+            self._refuse,
+        )
+        if self.sampling.is_whole and self._tells_place:
+            find_missing(plan, ((keys, places) for keys, _, places in self._rows_there()), self._is_own)
+        return plan
+
+    def write(self, plan: Plan, counter: Counter) -> None:
+        """Write what the source gives; when the store goes down, what came before is written all the same."""
+        # All in one go: a source that waits for slow servers would wait at the end of every portion.
+        with closing(read_ahead(self.source, plan.todo)) as entries:
+            try:
+                for unit in units(rows_of(entries, lambda reject: self._refuse(reject, counter), counter.advance)):
+                    self._write(unit)
+                    self.target.rejects.flush()
+            except TransientError:
+                self.target.rejects.flush()
+                raise
+
+    def settle(self, plan: Plan) -> None:
+        """Let go of refusals that no longer hold."""
+        if not self.sampling.is_whole:
+            self.target.rejects.flush()
+            return
+
+        def stays(key: str, scope: str) -> bool:
+            return scope != self.scope or bool(plan.not_tried.contains([key])[0])
+
+        self.target.rejects.settle(stays)
+
+    def _rows_there(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
+        """Key, etag and place of every row, batch by batch."""
+        if self._start is None:
+            return
+        names = self._start.schema.names
+        place = str(self.source.place) if self._tells_place else None
+        columns = [self.target.key, *(name for name in ("etag", place) if name is not None and name in names)]
+        for batch in self._start.scan(columns, batch_rows=_SCANNED_ROWS):
+            nothing = [None] * batch.num_rows
+            etags = batch.column("etag").to_pylist() if "etag" in columns else nothing
+            yield batch.column(0).to_pylist(), etags, batch.column(place).to_pylist() if place else nothing
+
+    def _is_own(self, place: str | None) -> bool:
+        return place is not None and self.source.covers(place)
+
+    def _write(self, unit: pa.Table) -> None:
+        if self.source.place == "source" and "source" not in unit.schema.names:
+            unit = unit.append_column("source", pa.array([self.source.owner] * unit.num_rows, pa.string()))
+        unit = self.target.distinct(self.target.admission.named(unit), self.scope)
+        self.target.num_rows += unit.num_rows
+        keys, etags = unit.column(self.target.key).to_pylist(), unit.column("etag").to_pylist()
+        row = self._known.find(keys, etags)
+        is_there = row.places != NOWHERE
+        if is_there.any():
+            unit = self._changed(unit, row, np.flatnonzero(is_there))
+        self.target.upsert(unit, changed="etag")
+
+    def _changed(self, unit: pa.Table, row: KnownRow, there: np.ndarray) -> pa.Table:
+        """The rows of a unit that are new or have another content than the table's."""
+        assert self._start is not None, "a row that is there is in a table"
+        fresh = unit.take(pa.array(there))
+        columns = [name for name in unit.schema.names if name in self._start.schema.names]
+        image = image_column(unit.schema)
+        place = [str(self.source.place)] if self._tells_place else []
+        wanted = list(dict.fromkeys([*(name for name in columns if name != image), *place]))
+        old = self._start.take(row.places[there], wanted)
+        aside = _OF_THE_FILE | ({"uri"} if self.source.place == "uri" else set())
+        is_equal = _equal_content(fresh, old, image, aside)
+        keep = np.ones(unit.num_rows, np.bool_)
+        keys, etags = fresh.column(self.target.key).to_pylist(), fresh.column("etag").to_pylist()
+        olds = old.column("etag").to_pylist() if "etag" in wanted else [""] * len(keys)
+        places = old.column(place[0]).to_pylist() if place else [None] * len(keys)
+        self.target.taken.add_seen(
+            SeenRow(key, etag, of)
+            for key, etag, of, equal in zip(keys, etags, olds, is_equal, strict=True)
+            if equal and etag != of
+        )
+        for number, at in enumerate(there):
+            if is_equal[number]:
+                keep[at] = False
+            elif row.is_foreign[at]:
+                keep[at] = False
+                self._refuse(_clash(keys[number], self.source.origin, places[number]))
+        return unit.filter(pa.array(keep))
+
+    def _refuse(self, reject: Reject, counter: Counter | None = None) -> None:
+        if reject.reason == "missing" and not reject.etag:
+            self.target.num_gone += 1
+        self.target.refuse(reject, self.scope, counter)
+
+
+def _clash(key: str, origin: str, other: str | None) -> Reject:
+    detail = (
+        f"the row {key!r} in the table comes from {redact(other or 'another source')}, and {redact(origin)} has "
+        f"something else of that name; --prefix (prefix=) NAME tells them apart"
+    )
+    return Reject(key, "", "other_source", detail)
+
+
+def _equal_content(fresh: pa.Table, old: pa.Table, image: str | None, aside: Collection[str]) -> np.ndarray:
+    """Whether rows say the same, some columns aside; bool [n]. An image is told by its digest, or not at all."""
+    equal = np.ones(fresh.num_rows, np.bool_)
+    for name in fresh.schema.names:
+        if name == image:
+            told = fresh.column("sha256") if "sha256" in fresh.schema.names else pa.nulls(fresh.num_rows)
+            equal &= told.is_valid().to_numpy(zero_copy_only=False)
+        elif name in aside:
+            continue
+        elif name in old.schema.names:
+            equal &= _equal_values(fresh.column(name), old.column(name))
+        else:
+            equal &= fresh.column(name).is_null().to_numpy(zero_copy_only=False)
+    return equal
+
+
+def _equal_values(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_nested(one.type) or pa.types.is_floating(one.type):
+        return _equal_objects(one.to_pylist(), other.to_pylist())
+    same = pc.equal(one, other.cast(one.type)).fill_null(False)
+    return pc.or_(same, pc.and_(one.is_null(), other.is_null())).to_numpy(zero_copy_only=False)
+
+
+def _equal_objects(one: Sequence[Any], other: Sequence[Any]) -> np.ndarray:
+    """Equality of values that hold numbers; a NaN is equal to itself."""
+    return np.fromiter((a == b or repr(a) == repr(b) for a, b in zip(one, other, strict=True)), np.bool_, len(one))

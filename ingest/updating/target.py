@@ -1,0 +1,147 @@
+"""The target of an ingest: a table, what lies beside it, and the counts of what was written and refused.
+
+It knows how rows go in and refusals are kept, and nothing of where they come from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Tally
+from collections.abc import Mapping
+from contextlib import suppress
+
+import pyarrow as pa
+
+from clipdata.errors import NotFoundError, TooManyRejectsError
+from clipdata.lance_io import rows
+from clipdata.lance_io.rows import Written
+from clipdata.lance_io.table import Table, open_table
+from clipdata.progress import Counter
+from clipdata.storage import Storage, absolute, redact
+from ingest.updating.admission import Admission
+from ingest.updating.digests import canonical, digest
+from ingest.updating.rejects import Rejects
+from ingest.updating.source import Reject, Source
+from ingest.updating.taken import Taken
+
+# A source of nothing but refusals is stopped: a few KB can hold millions of empty rows.
+MANY_REJECTS = 100_000
+_MOST_REFUSED = 0.95
+
+
+class Target:
+    """A table that is brought up to date.
+
+    Args:
+        into: its location.
+        storage: how to reach it.
+        source: of the rows.
+        max_rejects: most refusals: a number, or below 1 a share of what is looked at; None for no bound but that of a
+            source of nothing else.
+
+    Attributes:
+        table: None until there is one.
+
+    Raises:
+        SchemaError: the table has another key, or columns of other types.
+    """
+
+    def __init__(
+        self, into: str | os.PathLike[str], storage: Storage, source: Source, *, max_rejects: float | None
+    ) -> None:
+        self.uri, self.storage, self.key = absolute(into), storage, source.key
+        self.table: Table | None = None
+        with suppress(NotFoundError):  # then it is made when its rows are there
+            self.table = open_table(self.uri, storage=storage)
+        schema = source.schema()
+        if (source.grain == "file" or source.place == "source") and "source" not in schema.names:
+            schema = schema.append(pa.field("source", pa.string()))
+        self.admission = Admission(schema, self.table and self.table.schema, self.uri)
+        self.options = digest(canonical(source.options))[:16]
+        self.rejects = Rejects(self.uri, storage, options=self.options)
+        self.taken = Taken(self.uri, storage, scope=source.origin)
+        self.first_version = self.table.version if self.table else 0
+        self.written, self.num_rows = Written(), 0
+        self.refused: Tally[str] = Tally()
+        self.num_gone = 0
+        self._max_rejects = max_rejects
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the source's rows, as the table has them."""
+        return self.admission.schema
+
+    def make(self) -> Table:
+        """The table; an empty one where there was none."""
+        if self.table is None:
+            self.table = rows.create_table(self.uri, self.schema, storage=self.storage)
+            self.first_version = self.table.version
+        return self.table
+
+    def upsert(self, unit: pa.Table, *, changed: str | None) -> None:
+        """Write rows by key; see `clipdata.lance_io.rows.upsert`."""
+        if unit.num_rows:
+            table = self.make()
+            self.admission.add_columns(table)
+            self.written += rows.upsert(table, unit, changed=changed)
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete rows."""
+        self.written += rows.delete_keys(self.make(), keys)
+
+    def distinct(self, unit: pa.Table, scope_of: Mapping[str, str] | str) -> pa.Table:
+        """Refuse the second row of a key within a unit: which one would win must not be chance.
+
+        Args:
+            scope_of: of all rows, or of each by its column `source`.
+        """
+        keys = unit.column(self.key).to_pylist()
+        if len(set(keys)) == len(keys):
+            return unit
+        seen: set[str] = set()
+        keep = [key not in seen and not seen.add(key) for key in keys]  # type: ignore[func-returns-value]
+        sources = unit.column("source").to_pylist() if "source" in unit.schema.names else [""] * len(keys)
+        for key, source, kept in zip(keys, sources, keep, strict=True):
+            if not kept:
+                scope = scope_of if isinstance(scope_of, str) else scope_of[source]
+                self.refuse(Reject(key, "", "duplicate_key", "the same key again in one source"), scope)
+        return unit.filter(pa.array(keep))
+
+    def refuse(self, reject: Reject, scope: str, counter: Counter | None = None) -> None:
+        """Count and keep a refusal.
+
+        Raises:
+            TooManyRejectsError: so much is refused that going on makes no sense.
+        """
+        self.refused[reject.reason] += 1
+        self.rejects.add(reject, scope)
+        if counter is not None:
+            counter.refuse(reject.reason)
+        total = self.refused.total()
+        if total > MANY_REJECTS and total % 1024 == 0 and total > self._limit(total, default=_MOST_REFUSED):
+            self.rejects.flush()
+            raise self._too_many(total, "stopped there")
+
+    def check(self, num_before: int) -> None:
+        """Hold the refusals of this run, and those of before that stand, to the bound that was given.
+
+        Raises:
+            TooManyRejectsError: there are more.
+        """
+        total = self.refused.total() + num_before
+        if self._max_rejects is not None and total > self._limit(total, default=None):
+            raise self._too_many(total, "the rows that could be used were written")
+
+    def _limit(self, total: int, *, default: float | None) -> float:
+        limit = self._max_rejects if self._max_rejects is not None else default
+        assert limit is not None, "there is a default wherever none is given"
+        return limit * (total + self.num_rows) if limit < 1 else limit
+
+    def _too_many(self, total: int, what: str) -> TooManyRejectsError:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.most_common(3))
+        allowed = self._max_rejects if self._max_rejects is not None else _MOST_REFUSED
+        bound = f"{allowed:.0%} of what was looked at" if allowed < 1 else f"the {allowed:,.0f} allowed"
+        return TooManyRejectsError(
+            f"{total:,} rows were refused ({reasons}), more than {bound}; {what}",
+            hint=f"clipdata rejects {redact(self.uri)} lists them; --max-rejects N allows more",
+        )

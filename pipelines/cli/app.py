@@ -1,0 +1,156 @@
+"""The command line: `clipdata VERB …`. Each verb does what the function of the same name does.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused or
+none usable, 7 a comparison gate failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import typer
+
+import clipdata
+from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.own_packages import require_own
+from clipdata.storage import redact
+from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.export import export
+from pipelines.cli.commands.ingest_captions import ingest_captions
+from pipelines.cli.commands.ingest_class_list import ingest_class_list
+from pipelines.cli.commands.ingest_images import ingest_images
+from pipelines.cli.commands.ingest_lance import ingest_lance
+from pipelines.cli.commands.ingest_parquet import ingest_parquet
+from pipelines.cli.commands.ingest_shards import ingest_shards
+from pipelines.cli.commands.ingest_urls import ingest_urls
+from pipelines.cli.commands.log import log
+from pipelines.cli.commands.map import map_
+from pipelines.cli.commands.merge import merge
+from pipelines.cli.commands.query import query
+from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.run_caption_contest import run_caption_contest
+from pipelines.cli.commands.show import show
+from pipelines.cli.commands.train import train
+from pipelines.cli.schemas import print_schemas
+from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
+
+VERBS = (
+    run_caption_contest,
+    ingest_images,
+    ingest_parquet,
+    ingest_class_list,
+    ingest_captions,
+    ingest_urls,
+    ingest_shards,
+    ingest_lance,
+    merge,
+    map_,
+    train,
+    compare,
+    show,
+    log,
+    query,
+    rejects,
+    export,
+)
+"""Every verb there is, in the order of the help."""
+
+INTERRUPTED = 130
+# Of typer's own errors only some have public names; their common class is among the parents of one that has.
+_WRONG_WORDS: type[Exception] = next(
+    parent for parent in typer.BadParameter.__mro__ if parent.__name__ == "ClickException"
+)
+_GROUPS = {
+    "run": "Run a whole pipeline, or what of it is still to be done.",
+    "ingest": "Bring a table up to date with images or metadata.",
+}
+
+app = typer.Typer(
+    name="clipdata",
+    help="Curate image-text data and fine-tune CLIP models on one versioned Lance table.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused "
+    "or none usable, 7 gate failed, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _help in _GROUPS.items():
+    _group = typer.Typer(help=_help, no_args_is_help=True, rich_markup_mode=None)
+    _group.callback()(lambda: None)  # so that its verbs keep their names, also while there is only one
+    app.add_typer(_group, name=_name)
+    for _verb in VERBS:
+        if _verb.words.startswith(f"{_name} "):
+            _verb.add_to(_group)
+for _verb in VERBS:
+    if " " not in _verb.words:
+        _verb.add_to(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"clipdata {clipdata.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Hold the options of no command in particular."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    terminal = Terminal(as_json="--json" in given)
+    try:
+        code = _run(given, terminal)
+        terminal.close()
+    except ReaderGoneError:  # it has read enough
+        close_stdout()
+        return 0
+    return code
+
+
+def _run(arguments: list[str], terminal: Terminal) -> int:
+    """Do what was asked; whatever ends it otherwise becomes an exit code and an error in the words of the terminal."""
+    try:
+        return _call(arguments, terminal)
+    except (KeyboardInterrupt, typer.Abort):
+        return terminal.fail("interrupted", INTERRUPTED, "interrupted", "the same command goes on where it stopped")
+    except ReaderGoneError:
+        raise
+    except ClipdataError as error:
+        return terminal.fail(error.name, error.exit_code, error.message, error.hint)
+    except _WRONG_WORDS as error:
+        return _refuse(error, terminal)
+    except OSError as error:
+        return terminal.fail(StorageError.name, StorageError.exit_code, redact(str(error)))
+    except Exception:  # a fault of ours: the user can send the traceback, and loses nothing
+        found = redact(traceback.format_exc())
+        return terminal.fail("internal", 1, f"{found}\nThis is a fault in clipdata; please report the lines above.")
+
+
+def _call(arguments: list[str], terminal: Terminal) -> int:
+    require_own("ingest")
+    if "--json-schema" in arguments:
+        print_schemas([word for word in arguments if not word.startswith("-")], VERBS)
+        return 0
+    ended = app(args=arguments, prog_name="clipdata", standalone_mode=False, obj=terminal)
+    if ended == INTERRUPTED:
+        raise KeyboardInterrupt
+    return ended if isinstance(ended, int) else 0
+
+
+def _refuse(error: Any, terminal: Terminal) -> int:
+    """Tell what is wrong with the words that were typed; a group without a verb shows its help."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "clipdata"
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{message}\n")
+        message = "no command is given"
+    return terminal.fail(UsageError.name, UsageError.exit_code, message, f"{path} --help")

@@ -1,0 +1,71 @@
+"""`clipdata map`: a column of what a step makes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.field_help import steps_help
+from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, counts, record
+from pipelines.cli.next_command import next_command
+from pipelines.cli.options import Device, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+MAPPED = record(
+    column=TEXT,
+    computed=WHOLE,
+    failed=counts(),
+    kept=WHOLE,
+    waiting=WHOLE,
+    version=WHOLE,
+    seconds=NUMBER,
+    notes=OBJECT,
+    failed_before=WHOLE,
+)
+
+
+@verb(
+    "map",
+    found=MAPPED,
+    more_help=steps_help,
+    examples=[
+        "clipdata map contest.lance image-trunk image_trunk --model starter",
+        "clipdata map contest.lance choice-scores scores --model starter -p trunk=image_trunk",
+        "clipdata map contest.lance pair-score pair_score --model starter -p text=caption",
+        "clipdata map contest.lance label-index label_ind -p label=label",
+        "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
+        "clipdata map contest.lance my_steps.py:sharpness sharpness",
+    ],
+)
+def map_(
+    terminal: Terminal,
+    table: TableArgument,
+    step: Annotated[str, typer.Argument(help="A step's name, or FILE.py:function for your own.")],
+    column: Annotated[str, typer.Argument(help="Column to fill.")],
+    *,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model of the steps that need one.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="key=value of the step; repeatable.")
+    ] = None,
+    overwrite: Overwrite = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
+    max_failed: Annotated[
+        str | None,
+        typer.Option("--max-failed", help="Exit with 6 when more rows fail: a number, or a share such as 0.1; all."),
+    ] = None,
+    device: Device = None,
+    store: StorageOptions,
+) -> None:
+    """Fill a column with what a step makes of each row, where it is null."""
+    import clipdata as cd
+    from pipelines.cli.named_steps import build_step
+
+    bound = count_or_share(max_failed, "--max-failed")
+    opened = cd.open_table(table, storage=store.storage)
+    built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say)
+    done = cd.map_column(opened, built, column, overwrite=overwrite, retry_failed=retry_failed, progress=terminal)
+    terminal.result(str(done), done.to_dict())
+    done.hold(max_failed=bound)
+    terminal.hint(next_command(opened, table))

@@ -1,0 +1,67 @@
+"""`clipdata merge`: images and metadata in one table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipdata import hints
+from clipdata.errors import TooManyRejectsError
+from pipelines.cli.json_output import NUMBER, TEXT, WHOLE, listed, record
+from pipelines.cli.next_command import next_command
+from pipelines.cli.options import Into, StorageOptions
+from pipelines.cli.reports import WRITTEN
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+MERGED = record(
+    table=TEXT,
+    version=WHOLE,
+    rows=WHOLE,
+    **WRITTEN,
+    unmatched_metadata=listed(TEXT),
+    unmatched_images=listed(TEXT),
+    renamed={"type": "object", "additionalProperties": TEXT},
+    seconds=NUMBER,
+)
+
+
+@verb("merge", found=MERGED, examples=["clipdata merge images.lance meta.lance --into contest.lance"])
+def merge(
+    terminal: Terminal,
+    images: Annotated[str, typer.Argument(help="Table of images.")],
+    metadata: Annotated[str, typer.Argument(help="Table of metadata.")],
+    *,
+    into: Into,
+    on: Annotated[str, typer.Option(help="Column of the images to join on.")] = "filename",
+    metadata_on: Annotated[str | None, typer.Option(help="Column of the metadata, when its name differs.")] = None,
+    group: Annotated[bool, typer.Option("--group", help="One row an image, with lists.")] = False,
+    copy_images: Annotated[
+        bool,
+        typer.Option(help="Write each row's picture into the table, instead of which row of IMAGES holds it."),
+    ] = False,
+    store: StorageOptions,
+) -> None:
+    """Join images and metadata into one table, one row a metadata row."""
+    import ingest
+
+    done = ingest.merge_report(
+        images,
+        metadata,
+        into=into,
+        on=on,
+        metadata_on=metadata_on,
+        group=group,
+        copy_images=copy_images,
+        storage=store.storage,
+        progress=terminal,
+    )
+    terminal.result(str(done), done.to_dict())
+    if not done.num_rows:
+        raise TooManyRejectsError(
+            f"no row was merged: no metadata row names a picture by {on!r}",
+            hint=f"clipdata rejects {hints.typed(into)} lists what found no partner; name other columns with --on and "
+            "--metadata-on",
+        )
+    terminal.hint(next_command(done.table, into))

@@ -1,0 +1,48 @@
+"""`clipdata train`: a fine-tuned model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.field_help import config_help
+from pipelines.cli.next_command import after_training
+from pipelines.cli.options import Device, Model, Settings, StorageOptions, TableArgument, Where, parse_pairs
+from pipelines.cli.reports import RUN
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+
+@verb(
+    "train",
+    found=RUN,
+    more_help=config_help,
+    examples=[
+        "clipdata train contest.lance --model starter --out runs/contest --set image_trunk=image_trunk "
+        "--where \"split = 'train'\"",
+    ],
+)
+def train(
+    terminal: Terminal,
+    table: TableArgument,
+    *,
+    out: Annotated[str, typer.Option("--out", help="Folder of the run.")],
+    model: Model = "starter",
+    recipe: Annotated[str, typer.Option(help="Recipe that the config starts from.")] = "caption_contest",
+    settings: Settings = None,
+    where: Where = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another run in the same folder.")] = False,
+    device: Device = None,
+    store: StorageOptions,
+) -> None:
+    """Fine-tune a model on the rows of a table; goes on where a killed run stopped."""
+    import clipdata as cd
+    from pipelines.cli.named_steps import recipe_named
+
+    opened = cd.open_table(table, storage=store.storage)
+    config = recipe_named(recipe)(**cd.TrainConfig.parse_settings(parse_pairs(settings)))
+    encoder = cd.load_encoder(model, device=device)
+    run = cd.train(opened, encoder, config, out=out, where=where, overwrite=overwrite, progress=terminal)
+    terminal.result(str(run), run.to_dict())
+    terminal.hint(after_training(opened, table, out, config.image_trunk))

@@ -1,0 +1,139 @@
+"""Steps and recipes by the names that the command line knows them by."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from clipdata.step_protocol import Step
+    from clipdata.training.config import TrainConfig
+
+# Name → class in clipdata.steps, and whether it takes a model.
+STEPS = {
+    "choice-scores": ("ChoiceScores", True),
+    "pair-score": ("PairScore", True),
+    "image-trunk": ("ImageTrunk", True),
+    "image-embedding": ("ImageEmbedding", True),
+    "text-embedding": ("TextEmbedding", True),
+    "label-index": ("LabelIndex", False),
+    "pick": ("Pick", False),
+    "prompt": ("Prompt", False),
+}
+
+
+def build_step(
+    name: str, given: Mapping[str, str], *, model: str | None, device: str | None, say: Callable[[str], None]
+) -> Step:
+    """Make a step from its name and its parameters as texts.
+
+    Args:
+        name: of `STEPS`, or `FILE.py:function` for a function marked with `clipdata.step`.
+        given: parameters.
+        model: for the steps that need one.
+        device: for the model.
+        say: told what is loaded.
+
+    Raises:
+        UsageError: the name or a parameter is unknown, or a model is missing.
+    """
+    if ":" in name:
+        if given or model:
+            raise UsageError(
+                f"{name} is a function of your own, which takes no {'-p' if given else '--model'}",
+                hint="write the values into the file: clipdata.step(functools.partial(function, key=value), …)",
+            )
+        return _own_step(name)
+    if name not in STEPS:
+        near = difflib.get_close_matches(name, STEPS, n=2)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"there is no step {name!r}{meant}", hint=f"steps: {', '.join(STEPS)}, or FILE.py:function")
+    import clipdata as cd
+
+    class_name, takes_model = STEPS[name]
+    step_class: Any = getattr(cd.steps, class_name)
+    parameters = _converted(step_class, given, name)
+    if not takes_model:
+        if model:
+            raise UsageError(f"step {name} takes no model", hint="leave --model out")
+        plain: Step = step_class(**parameters)
+        return plain
+    if model is None:
+        raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
+    say(f"loading {model}")
+    built: Step = step_class(cd.load_encoder(model, device=device), **parameters)
+    return built
+
+
+def recipe_named(name: str) -> Callable[[], TrainConfig]:
+    """A recipe function by its name.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    from clipdata.training import recipes
+
+    known = {n: f for n, f in inspect.getmembers(recipes, inspect.isfunction) if f.__module__ == recipes.__name__}
+    found = known.get(name.replace("-", "_"))
+    if found is None or name.startswith("_"):
+        listed = ", ".join(sorted(n for n in known if not n.startswith("_")))
+        raise UsageError(f"there is no recipe {name!r}; recipes: {listed}")
+    return found
+
+
+def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Give parameters the types that the step's own signature names."""
+    from clipdata.training import settings
+
+    signature = inspect.signature(step_class)
+    known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
+    problems = [f"{key!r} is unknown; known: {', '.join(known)}" for key in given if key not in known]
+    missing = [n for n, p in known.items() if p.default is inspect.Parameter.empty and n not in given]
+    problems += [f"{key!r} is missing: -p {key}=…" for key in missing]
+    values: dict[str, Any] = {}
+    kinds = get_type_hints(step_class.__init__, localns={"Encoder": Any})  # which is imported for type checkers alone
+    for key, text in given.items():
+        if key not in known:
+            continue
+        try:
+            values[key] = settings.from_text(text, kinds[key])
+        except ValueError:
+            problems.append(f"{key} is {text!r}; expected {settings.describe(kinds[key])}")
+    if problems:
+        raise ConfigError(problems, what=f"step {name}")
+    return values
+
+
+def _own_step(name: str) -> Step:
+    """Load a function of the user's own file."""
+    from clipdata.steps.functions import FunctionStep
+    from clipdata.steps.own_errors import place_of, told
+
+    file, _, function = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {file}; expected FILE.py:function")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ClipdataError as error:
+        raise UsageError(f"{file}{place_of(error)}: {error.message}", hint=error.hint) from error
+    except SystemExit as asked:
+        raise UsageError(f"{file} asks to end the program when it is read{place_of(asked)}") from asked
+    except Exception as error:  # whatever the user's own file does when it is read
+        raise UsageError(f"{file} cannot be read as a module: {told(error)}") from error
+    found = getattr(module, function, None)
+    if not isinstance(found, FunctionStep):
+        steps = [n for n, value in vars(module).items() if isinstance(value, FunctionStep)]
+        listed = f"it has {', '.join(steps)}" if steps else "no function there is marked with @clipdata.step"
+        raise UsageError(f"{file} has no step {function!r}; {listed}")
+    return found

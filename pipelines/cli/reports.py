@@ -1,0 +1,67 @@
+"""What verbs of one kind print at their end, and the schema of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipdata import hints
+from clipdata.errors import TooManyRejectsError
+from pipelines.cli.json_output import ANYTHING, FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
+from pipelines.cli.next_command import next_command
+from pipelines.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from ingest import Ingested
+
+WRITTEN = {"inserted": WHOLE, "updated": WHOLE, "deleted": WHOLE}
+INGESTED = record(
+    table=TEXT,
+    version=maybe(WHOLE),
+    rows=WHOLE,
+    listed=WHOLE,
+    unchanged=WHOLE,
+    read=WHOLE,
+    read_bytes=WHOLE,
+    **WRITTEN,
+    refused=counts(),
+    refused_before=WHOLE,
+    num_vanished=WHOLE,
+    vanished=listed(TEXT),
+    notes=OBJECT,
+    dry_run=FLAG,
+    seconds=NUMBER,
+)
+RUN = record(
+    ("steps", "model", "left_out", "not_measured"),
+    path=TEXT,
+    finished={"type": "boolean"},
+    config=OBJECT,
+    encoder=OBJECT,
+    table=OBJECT,
+    epochs=listed(OBJECT),
+    steps=WHOLE,
+    model=TEXT,
+    left_out=counts(),
+    not_measured=counts(),
+)
+ROW = {"type": "object", "additionalProperties": ANYTHING}
+
+
+def report_ingest(terminal: Terminal, done: Ingested, into: str) -> None:
+    """Print what an ingest did, and what to do next.
+
+    Raises:
+        TooManyRejectsError: all that the source listed was refused.
+    """
+    terminal.result(str(done), done.to_dict())
+    if not done.usable:
+        raise TooManyRejectsError(
+            f"nothing that was read could be used: the table has no row of this source, of {done.listed:,} listed",
+            hint=f"clipdata rejects {hints.typed(into)} lists the reasons",
+        )
+    if done.dry_run:
+        return
+    if done.num_refused:
+        terminal.hint(f"clipdata rejects {hints.typed(into)}")
+    else:
+        terminal.hint(next_command(done.table, into))

@@ -1,0 +1,29 @@
+"""`--json-schema`: the schemas of what verbs print, by the words that name a verb."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from clipdata.errors import UsageError
+from pipelines.cli.json_output import schema_of
+from pipelines.cli.verbs import Verb
+
+
+def print_schemas(words: Sequence[str], verbs: Sequence[Verb]) -> None:
+    """Print the schema of one verb, or an object of all of them.
+
+    Args:
+        words: those of a verb, and whatever else was typed; none asks for all.
+        verbs: that there are.
+
+    Raises:
+        UsageError: there is no such verb.
+    """
+    asked = [verb for verb in verbs if list(words[: len(verb.words.split())]) == verb.words.split()]
+    if words and not asked:
+        raise UsageError(f"there is no verb {words[0]!r}", hint=f"verbs: {', '.join(verb.words for verb in verbs)}")
+    schemas = {verb.words: schema_of(verb.words, verb.found) for verb in asked or verbs}
+    printed = schemas if not words else schemas[asked[0].words]
+    sys.stdout.write(json.dumps(printed, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,146 @@
+"""The terminal: results on stdout, everything else on stderr, as text for people or one JSON object for scripts.
+
+Nothing that comes from data gives it an order: control characters are spelled out, whoever wrote them. It knows how
+things are shown, and nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
+from typing import Any, TextIO
+
+from clipdata.bars import ProgressBar
+from clipdata.printable import printable
+from clipdata.progress import Counter, Silent
+from pipelines.cli.json_output import SCHEMA_VERSION, encode
+
+_PATIENCE_S = 1.0  # whoever waits longer is told what for
+
+
+class ReaderGoneError(Exception):
+    """Whoever read what is written has gone, as in `clipdata log … | head`."""
+
+
+class Terminal:
+    """Where a command writes.
+
+    Args:
+        as_json: print one JSON object at the end, with the result or the error or both.
+        quiet: no progress, no hints.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self._bars = ProgressBar()
+        self._stdout = sys.stdout
+        self._found: dict[str, Any] = {}
+        self._waiting: threading.Timer | None = None
+        self.configure(as_json=as_json, quiet=quiet)
+
+    def configure(self, *, as_json: bool, quiet: bool) -> None:
+        """Take what the person asked for, once it is read."""
+        self.as_json, self.quiet = as_json, quiet
+
+    @contextmanager
+    def only_results(self) -> Iterator[None]:
+        """Keep stdout for the one JSON object, also from what a step of somebody's own prints."""
+        with redirect_stdout(sys.stderr) if self.as_json else nullcontext():
+            yield
+
+    def wait(self, place: str | None) -> None:
+        """Say what is waited for, unless something else is to be told within a second.
+
+        Args:
+            place: that is reached through a network, if there is one.
+        """
+        self._has_news()
+        what = f"connecting to {place} …" if place else "starting …"
+        if not self.quiet and (place or sys.stderr.isatty()):
+            self._waiting = threading.Timer(_PATIENCE_S, self._bars.say, [what])
+            self._waiting.daemon = True
+            self._waiting.start()
+
+    def result(self, text: str, data: Mapping[str, Any]) -> None:
+        """Tell what the command found or did."""
+        self._has_news()
+        self._found |= {**data, "next": None}
+        if not self.as_json:
+            _write(self._stdout, f"{text}\n")
+
+    def say(self, text: str) -> None:
+        """Tell a fact on the way."""
+        self._has_news()
+        if not self.quiet:
+            self._bars.say(text)
+
+    def hint(self, command: str | None) -> None:
+        """Name the next sensible command, if there is one."""
+        if command is not None:
+            self._found["next"] = command
+            self.say(f"next: {command}")
+
+    def task(self, label: str, total: int | None, unit: str = "rows") -> AbstractContextManager[Counter]:
+        """Show how a piece of work goes: a bar on a terminal, a line every ten seconds elsewhere."""
+        self._has_news()
+        return (Silent() if self.quiet else self._bars).task(label, total, unit)
+
+    def fail(self, name: str, code: int, message: str, hint: str | None = None) -> int:
+        """Tell what ended the command; returns its exit code."""
+        self._has_news()
+        self._found["error"] = {"name": name, "code": code, "message": message, "hint": hint}
+        _write(sys.stderr, f"error: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+        return code
+
+    def close(self) -> None:
+        """Print what is printed last: the JSON object, when one was asked for."""
+        self._has_news()
+        if self.as_json and self._found:
+            ascii_only = "utf" not in (self._stdout.encoding or "utf").lower()
+            text = encode({"schema_version": SCHEMA_VERSION, **self._found}, ascii_only=ascii_only)
+            _write(self._stdout, f"{text}\n")
+
+    def table(
+        self, rows: Sequence[Sequence[str]], header: Sequence[str], *, full: bool = False, vertical: bool = False
+    ) -> str:
+        """Rows as text that fits this terminal; see `Layout`."""
+        from pipelines.cli.text_table import Layout, lay_out
+
+        return lay_out(rows, header, Layout(width=_width(), full=full, vertical=vertical))
+
+    def _has_news(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+
+def _width() -> int:
+    """Cells of a line: what the terminal or `COLUMNS` says, else 80, as in a pipe."""
+    return max(shutil.get_terminal_size().columns, 40)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write text that may hold data, whatever the stream can show.
+
+    Raises:
+        ReaderGoneError: whoever read it has gone.
+    """
+    shown = printable(text, keep="\n\t")
+    try:
+        try:
+            stream.write(shown)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
+def close_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter does not stumble over a reader that has gone when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

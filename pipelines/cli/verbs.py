@@ -1,0 +1,127 @@
+"""What a verb of the command line is: a function whose signature holds its arguments and options.
+
+    @verb("ingest images", found=INGESTED, examples=["clipdata ingest images photos/ --into images.lance"])
+    def ingest_images(terminal: Terminal, where: Annotated[str, typer.Argument()], *, shared: IngestOptions) -> None: …
+
+A parameter of the type `Terminal` is where the verb writes. One whose type is a dataclass stands for the options that
+are its fields, so that verbs share options by naming the set. Every verb takes `--json`, `--quiet` and `--json-schema`.
+This module knows typer, and no particular verb.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from clipdata.storage import is_remote, redact
+from pipelines.cli.json_output import Schema
+from pipelines.cli.terminal import Terminal
+
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON object.")]
+_JsonSchema = Annotated[bool, typer.Option("--json-schema", help="Print the schema of what --json prints, and end.")]
+_ANYWAY = {"quiet": _Quiet, "as_json": _AsJson, "json_schema": _JsonSchema}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Args:
+        words: as they are typed, "ingest images".
+        function: does it; its docstring is the verb's help.
+        found: record of what it finds, as JSON schema; a function where something has to be imported for it.
+        examples: commands that end the help.
+        more_help: makes another part of the help when it is asked for, so that nothing is imported before.
+    """
+
+    words: str
+    function: Callable[..., None]
+    found: Schema | Callable[[], Schema]
+    examples: Sequence[str]
+    more_help: Callable[[], str] | None = None
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Make it a command of an app, under the last of its words."""
+        verb = self
+
+        class Command(TyperCommand):
+            def format_epilog(self, ctx: Any, formatter: Any) -> None:
+                formatter.write(verb.epilog())
+
+        app.command(name=self.words.split()[-1], cls=Command)(self._callback())
+
+    def epilog(self) -> str:
+        """What comes after the options in the verb's help, as it stands."""
+        more = f"\n{self.more_help().rstrip()}\n" if self.more_help else ""
+        title = "Example" if len(self.examples) == 1 else "Examples"
+        return more + f"\n{title}:\n" + "".join(f"  {command}\n" for command in self.examples)
+
+    def _callback(self) -> Callable[..., None]:
+        """The function with every option in its own signature, as typer wants it."""
+        function = self.function
+        hints = get_type_hints(function, include_extras=True)
+        hints.pop("return", None)
+        sets: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+        own = {
+            name: _parameter(name, hints[name], parameter.default)
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name not in sets and hints[name] is not Terminal
+        }
+        fields = {name: _fields(kind) for name, kind in sets.items()}
+        anyway = {name: _parameter(name, kind, False) for name, kind in _ANYWAY.items()}
+        everything = own | {name: one for options in fields.values() for name, one in options.items()} | anyway
+        for_terminal = next(name for name, kind in hints.items() if kind is Terminal)
+
+        def callback(context: typer.Context, **given: Any) -> None:
+            terminal: Terminal = context.obj
+            del given["json_schema"]  # answered before the words are read, so that it needs no arguments beside it
+            terminal.configure(as_json=given.pop("as_json"), quiet=given.pop("quiet"))
+            terminal.wait(_remote(given.values()))
+            gathered = {n: kind(**{f: given.pop(f) for f in fields[n]}) for n, kind in sets.items()}
+            with terminal.only_results():
+                function(**{for_terminal: terminal}, **given, **gathered)
+
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        callback.__signature__ = inspect.Signature([context, *everything.values()])  # type: ignore[attr-defined]
+        callback.__annotations__ = {"context": typer.Context} | {n: one.annotation for n, one in everything.items()}
+        callback.__doc__ = function.__doc__
+        return callback
+
+
+def verb(
+    words: str,
+    *,
+    found: Schema | Callable[[], Schema],
+    examples: Sequence[str],
+    more_help: Callable[[], str] | None = None,
+) -> Callable[[Callable[..., None]], Verb]:
+    """Make a verb of a function; see `Verb`."""
+    return lambda function: Verb(words, function, found, examples, more_help)
+
+
+def _remote(values: Iterable[Any]) -> str | None:
+    """The first place among a verb's arguments that is reached through a network."""
+    return next((redact(value) for value in values if isinstance(value, str) and is_remote(value)), None)
+
+
+def _fields(options: type) -> Mapping[str, inspect.Parameter]:
+    """The fields of a set of options, as parameters."""
+    hints = get_type_hints(options, include_extras=True)
+    return {one.name: _parameter(one.name, hints[one.name], one.default) for one in dataclasses.fields(options)}
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    absent = default in (inspect.Parameter.empty, dataclasses.MISSING)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if absent else default,
+        annotation=kind,
+    )

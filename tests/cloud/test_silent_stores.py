@@ -1,0 +1,81 @@
+"""Stores that do not answer: said, and given up in time, by whichever client is used, with an exit that is clean."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+# What reaches a store first: opening a table, making one, listing a folder.
+ASK = """
+import sys
+import pyarrow as pa
+from clipdata.errors import ClipdataError
+from clipdata.lance_io.rows import create_table
+from clipdata.lance_io.table import open_table
+from clipdata.objects.listing import list_objects
+from clipdata.schema import key_field
+from clipdata.storage import Storage
+
+scheme, endpoint, limit = sys.argv[1:]
+keys = {"access_key_id": "nobodys", "secret_access_key": "secrets", "region": "us-east-1"} if scheme == "s3" else {}
+storage = Storage(anonymous=scheme == "gs", options={"endpoint": endpoint, "connect_timeout": limit, **keys})
+place = f"{scheme}://bucket/images"
+for ask in (
+    lambda: open_table(place, storage=storage),
+    lambda: create_table(place, pa.schema([key_field("path")]), storage=storage),
+    lambda: next(list_objects(storage, place)),
+):
+    try:
+        ask()
+    except ClipdataError as error:
+        print(error.exit_code, error.message)
+"""
+
+
+@contextmanager
+def silent(*, accepts: bool) -> Iterator[str]:
+    """The address of somebody who takes calls and says nothing, or takes no call at all because too many wait."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(50 if accepts else 0)
+        held: list[socket.socket] = []
+        if accepts:
+            threading.Thread(target=lambda: [held.append(listener.accept()[0]) for _ in range(50)], daemon=True).start()
+        else:
+            for _ in range(4):
+                held.append(socket.socket())
+                held[-1].setblocking(False)
+                held[-1].connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_store_that_does_not_answer_is_given_up_in_time(scheme: str, accepts: bool) -> None:
+    with silent(accepts=accepts) as endpoint:
+        run = [sys.executable, "-c", ASK, scheme, endpoint, "300ms"]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=100, check=False)
+
+    place = f"{scheme}://bucket/images"
+    silence = f"{place}: {endpoint} gave no answer in 0.3 s"
+    assert done.stdout.splitlines() == [f"5 opening {silence}", f"5 opening {silence}", f"5 listing {silence}"]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_who_waits_is_told_for_whom(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clipdata.objects import answering
+    from clipdata.storage import Storage
+
+    monkeypatch.setattr(answering, "SAID_AFTER_S", 0.01)
+    storage = Storage(anonymous=True, options={"endpoint": "http://127.0.0.1:9"})
+
+    assert answering.answered(lambda: time.sleep(0.1) or "answer", storage, "gs://bucket/x", "opening") == "answer"
+
+    assert caplog.messages == ["connecting to http://127.0.0.1:9 … (giving up after 30 s)"]

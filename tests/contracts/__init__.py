@@ -1,0 +1,1 @@
+"""Contracts: what every one of a kind must pass."""
