@@ -25,10 +25,10 @@ class Asked:
     on: str
     metadata_on: str
     group: bool
-    copy_images: bool
     yes: bool
     dry_run: bool
     follows: bool
+    copy_images: bool = False
 
 
 def check_grouping(asked: Asked, present: Table | None, before: Pair | None) -> None:

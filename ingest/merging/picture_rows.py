@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -45,8 +46,11 @@ class PictureRows:
 
     def __post_init__(self) -> None:
         self.copies = self.copies or image_column(self.images.schema) != self.image
-        ids = self.images.to_table(["_rowid"]) if not self.copies else None
-        self._ids = ids.column(0).combine_chunks() if ids is not None else pa.array([], pa.uint64())
+
+    @cached_property
+    def _ids(self) -> pa.Array:
+        """Lance's own numbers of the images' rows, uint64 [I]."""
+        return self.images.to_table(["_rowid"]).column(0).combine_chunks()
 
     def notes(self, num_settled: int) -> list[str]:
         """What whoever reads the merged table should know.

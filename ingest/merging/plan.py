@@ -24,7 +24,7 @@ from ingest.merging.join_keys import is_number
 from ingest.merging.matching import Found, arranged, find, keys_of, keys_of_groups
 from ingest.merging.metadata_side import MetadataSide
 from ingest.merging.outcome import LISTED, Joined
-from ingest.merging.picture_rows import PictureRows
+from ingest.merging.picture_rows import COPY_IMAGES, PictureRows
 from ingest.updating.digests import digests_of_texts
 
 UNIT_ROWS = ROWS_PER_FRAGMENT
@@ -55,9 +55,9 @@ class Plan:
         on: str,
         metadata_on: str,
         group: bool,
-        copy_images: bool,
         present: Table | None,
         before: ColumnNames,
+        copy_images: bool = COPY_IMAGES,
     ) -> None:
         self.images, self.metadata = ImageSide(images, on), MetadataSide(metadata, metadata_on)
         self.on, self.group = on, group
