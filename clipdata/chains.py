@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from clipdata.errors import SchemaError
+from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.schema import is_binary
 
@@ -23,7 +24,7 @@ def to_datachain(
 
     Args:
         table: read at its version, batch by batch.
-        columns: names; all by default.
+        columns: names; all by default, but those that say in which other table a picture stands: it is read from there.
         where: SQL condition on the rows.
         name: saves the chain as a dataset of this name; without it the chain is temporary.
         options: of `datachain.read_records` (`session`, `settings`).
@@ -34,7 +35,8 @@ def to_datachain(
     import datachain
 
     table = as_table(table)
-    chosen = list(columns) if columns is not None else table.schema.names
+    places = place_columns(table.schema)
+    chosen = list(columns) if columns is not None else [name for name in table.schema.names if name not in places]
     table.require(chosen, verb="to_datachain")
     signals = {column: _python_type(table.schema.field(column)) for column in chosen}
     # DataChain asks for all rows at once where it is given a list; a generator is read as it goes.

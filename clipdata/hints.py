@@ -30,6 +30,11 @@ def ingest(location: str) -> str:
     return f"clipdata ingest images DIR --into {typed(location)}"
 
 
+def merge_again(location: str) -> str:
+    """The command that brings a merged table up to date."""
+    return f"clipdata merge IMAGES METADATA --into {typed(location)}"
+
+
 def drop_columns(location: str, names: list[str]) -> str:
     """The command that removes columns by Lance itself, where no verb can read the table."""
     code = f"import lance; lance.dataset({redact(location)!r}).drop_columns({names!r})"

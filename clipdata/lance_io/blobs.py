@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,18 @@ def take(dataset: lance.LanceDataset, offsets: np.ndarray, columns: Sequence[str
         offsets: int64 [B], checked.
         columns: names.
     """
-    rows = dataset.take(offsets, columns=list(columns))
+    return _with_bytes(dataset, dataset.take(offsets, columns=list(columns)), columns, indices=offsets.tolist())
+
+
+def take_ids(dataset: lance.LanceDataset, ids: np.ndarray, columns: Sequence[str]) -> pa.Table:
+    """The same for rows by Lance's own numbers of them, uint64 [B]; those that are gone are left out."""
+    rows = dataset._take_rows(ids.tolist(), columns=list(columns))
+    return _with_bytes(dataset, rows, columns, ids=ids.tolist()) if rows.num_rows == len(ids) else rows
+
+
+def _with_bytes(dataset: lance.LanceDataset, rows: pa.Table, columns: Sequence[str], **which: Any) -> pa.Table:
     for place, name in enumerate(columns):
-        if len(offsets) and name in dataset.schema.names and is_blob(dataset.schema.field(name)):
-            found = dataset.read_blobs(name, indices=offsets.tolist(), preserve_order=True)
+        if rows.num_rows and name in dataset.schema.names and is_blob(dataset.schema.field(name)):
+            found = dataset.read_blobs(name, preserve_order=True, **which)
             rows = rows.set_column(place, name, pa.array([data for _, data in found], pa.large_binary()))
     return rows

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.lance_io.faults import translated
+from clipdata.lance_io.pictures import places_needed
 from clipdata.lance_io.presence import files_of, places_of
 from clipdata.lance_io.table import Table
 
@@ -41,7 +42,8 @@ class Places:
     """
 
     def __init__(self, table: Table, column: str) -> None:
-        self._table, self._column = table, column
+        self._table = table
+        self._columns = (column, *places_needed(table.schema, [column]))
         self._files_of: dict[int, str] = {}
 
     def of(self, addresses: pa.Array) -> pa.Array:
@@ -60,5 +62,5 @@ class Places:
         if number not in self._files_of:
             with translated(self._table.uri, "reading"):
                 fragment = self._table.dataset.get_fragment(number)
-                self._files_of[number] = " ".join(files_of(self._table.dataset, fragment, (self._column,)))
+                self._files_of[number] = " ".join(files_of(self._table.dataset, fragment, self._columns))
         return self._files_of[number]

@@ -26,6 +26,7 @@ import pyarrow as pa
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
+from clipdata.lance_io.pictures import places_needed
 from clipdata.lance_io.pinned import readable
 from clipdata.lance_io.presence import count_missing, files_of, places_of, rows_that_fit
 from clipdata.lance_io.signatures import Signatures
@@ -184,7 +185,8 @@ class Filling:
         """
         self.unread.clear()
         references = References(self.table.storage)
-        for places, rows in references.filled(self._scan(fragment_id, done, batch_rows)):
+        scanned = self.table.pictures.all_filled(self._scan(fragment_id, done, batch_rows))
+        for places, rows in references.filled(scanned):
             if references.unread:
                 reasons = [references.unread.get(uri) for uri in rows.column("uri").to_pylist()]
                 self.unread |= {int(p): str(r) for p, r in zip(places, reasons, strict=True) if r is not None}
@@ -193,7 +195,8 @@ class Filling:
     def _scan(self, fragment_id: int, done: np.ndarray, batch_rows: int) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """The rows still to compute as they are in the table, with where their images are."""
         fragment = self._fragment(fragment_id)
-        names = [*self.inputs, *columns_needed(self.table.schema, self.inputs)]
+        schema = self.table.schema
+        names = [*self.inputs, *columns_needed(schema, self.inputs), *places_needed(schema, self.inputs)]
         with readable(self.table):
             scanner = fragment.scanner(
                 columns=names,

@@ -1,7 +1,8 @@
 """Signatures: what the values of a fragment depend on, so that none is committed where something else is by now.
 
 A fragment's rows, the very columns, and the files that hold them; the filled column itself is among them, since another
-writer may have filled it meanwhile, and so is what says where the images of rows are. Reads metadata alone.
+writer may have filled it meanwhile, and so is what says where the images of rows are: a row of a version of another
+table is named with the digest of that version's files. Reads metadata alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import StorageError
 from clipdata.lance_io.columns import identity_of
+from clipdata.lance_io.pictures import places_needed
 from clipdata.lance_io.presence import field_ids
 from clipdata.objects.references import columns_needed
 
@@ -29,7 +31,8 @@ class Signatures:
     """
 
     def __init__(self, dataset: lance.LanceDataset, column: str, inputs: Sequence[str]) -> None:
-        names = (*inputs, *columns_needed(dataset.schema, inputs), column)
+        schema = dataset.schema
+        names = (*inputs, *columns_needed(schema, inputs), *places_needed(schema, inputs), column)
         self._columns = {name: identity_of(dataset, name) for name in names}
         self._ids = field_ids(dataset, names)
 

@@ -17,6 +17,7 @@ from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
+from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, check_query
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
@@ -37,12 +38,13 @@ class Table(NotebookTable):
         self.version = version
         self.storage = storage
         self._dataset = dataset
+        self._pictures: tuple[int, Pictures] | None = None
 
     def __repr__(self) -> str:
         return f"Table({redact(self.uri)!r}, version={self.version})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"uri": self.uri, "version": self.version, "storage": self.storage, "_dataset": None}
+        return {"uri": self.uri, "version": self.version, "storage": self.storage, "_dataset": None, "_pictures": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -58,6 +60,15 @@ class Table(NotebookTable):
     def schema(self) -> pa.Schema:
         """Arrow schema, with the fields' metadata."""
         return self.dataset.schema
+
+    @property
+    def pictures(self) -> Pictures:
+        """What fills the rows of this version with pictures that stand in other tables."""
+        if self._pictures is None or self._pictures[0] != self.version:
+            tables = picture_tables(self.dataset.metadata or {})
+            before = self._pictures[1] if self._pictures else None
+            self._pictures = self.version, Pictures(self.uri, self.storage, tables, before)
+        return self._pictures[1]
 
     @property
     def key(self) -> str | None:
@@ -102,8 +113,11 @@ class Table(NotebookTable):
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the table's own order, which is the same every time.
 
+        Pictures that stand in another table are filled in; of files, references say where they are.
+
         Args:
-            columns: names, all by default; `_rowid` and `_rowaddr` may be named too.
+            columns: names, all by default but those that say where pictures are; `_rowid` and `_rowaddr` may be named
+                too.
             where: SQL condition.
             batch_rows: most rows in a batch.
             limit: stop after this many rows.
@@ -123,16 +137,19 @@ class Table(NotebookTable):
         check_condition(where)
         self._check_readable(self.schema.names if columns is None else columns)
         self.require([name for name in columns or () if name not in HIDDEN_COLUMNS], verb="read")
+        places = place_columns(self.schema)
+        wanted = list(columns) if columns is not None else [name for name in self.schema.names if name not in places]
+        needed = places_needed(self.schema, wanted)
         with translated(self.uri, "reading", said=[where]):
             scanner = self.dataset.scanner(
-                columns=list(columns) if columns is not None else None,
+                columns=None if columns is None and not places else [*wanted, *needed],
                 filter=where,
                 batch_size=batch_rows,
                 limit=limit,
                 scan_in_order=True,
                 blob_handling="all_binary",
             )
-            return scanner.to_reader()
+            return self.pictures.reader(scanner.to_reader(), wanted) if self._refers(wanted) else scanner.to_reader()
 
     def to_table(
         self, columns: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None
@@ -167,8 +184,29 @@ class Table(NotebookTable):
         """
         self._check_readable(columns)
         self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
+        names = [*columns, *places_needed(self.schema, columns)]
         with translated(self.uri, "reading"):
-            return blobs.take(self.dataset, check_offsets(offsets, self.num_rows, "take"), columns)
+            found = blobs.take(self.dataset, check_offsets(offsets, self.num_rows, "take"), names)
+        return self._filled(found, columns)
+
+    def take_ids(self, ids: np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """Read rows by Lance's own numbers of them, in the order given.
+
+        Args:
+            ids: uint64 [B], as the hidden column `_rowid` holds them at this version.
+            columns: names.
+
+        Raises:
+            StorageError: a row is gone.
+        """
+        names = [*columns, *places_needed(self.schema, columns)]
+        with translated(self.uri, "reading"):
+            found = blobs.take_ids(self.dataset, ids, names)
+        if found.num_rows != len(ids):
+            raise StorageError(
+                f"{redact(self.uri)} holds {found.num_rows} of {len(ids)} rows at version {self.version}"
+            )
+        return self._filled(found, columns)
 
     def require(self, columns: Sequence[str], *, verb: str, hint: str | None = None) -> None:
         """Check that columns exist; see `clipdata.schema.require_columns`."""
@@ -186,7 +224,9 @@ class Table(NotebookTable):
             NotFoundError: there is no such version.
         """
         if version is None or version == self.version:
-            return Table(self.uri, self.version, self.storage, self._dataset)
+            same = Table(self.uri, self.version, self.storage, self._dataset)
+            same._pictures = self._pictures
+            return same
         return open_table(self.uri, version=version, storage=self.storage)
 
     def latest(self) -> Table:
@@ -233,6 +273,14 @@ class Table(NotebookTable):
         self._check_readable([])
         with translated(self.uri, "querying", said=[sql]):
             return answer(self.dataset, sql, limit, max_bytes)
+
+    def _refers(self, columns: Sequence[str]) -> bool:
+        """Whether rows with these columns may have their picture in another table."""
+        schema = self.schema
+        return len(place_columns(schema)) == 2 and schemas.image_column(schema) in columns
+
+    def _filled(self, rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+        return self.pictures.filled(rows).select(list(columns)) if self._refers(columns) else rows
 
     def _hides_rows(self) -> bool:
         return not HIDDEN_COLUMNS.isdisjoint(self.schema.names)

@@ -4,7 +4,8 @@ Which column is the image, the schema declares (`schema.image_column`); any othe
 not there yet.
 
 This is the one place that does it, for map steps, the stream and everything else that reads images of a table. Requests
-for the next rows are in flight while the caller works on these. It knows Arrow and objects, not tables.
+for the next rows are in flight while the caller works on these. It knows Arrow and objects, not tables: a picture that
+stands in another table was filled in before (`lance_io.pictures`); where that one holds none, its file is read here.
 """
 
 from __future__ import annotations

@@ -91,13 +91,13 @@ def _read(present: Table | None) -> tuple[np.ndarray, np.ndarray]:
     if present is not None:
         columns = [KEY, *([ETAG] if ETAG in present.schema.names else [])]
         for batch in present.scan(columns, batch_rows=_READ_ROWS):
-            keys.append(_packed(batch.column(0)))
+            keys.append(packed_keys(batch.column(0)))
             tags = batch.column(1) if len(columns) > 1 else pa.nulls(batch.num_rows, pa.string())
             etags.append(digests_of_texts(tags))
     return np.concatenate(keys), np.concatenate(etags)
 
 
-def _packed(keys: pa.Array) -> np.ndarray:
+def packed_keys(keys: pa.Array) -> np.ndarray:
     """Keys as bytes: ours are hexadecimal; another key becomes a digest, which is no row's of ours."""
     texts = keys.to_pylist()
     is_ours = pc.all(pc.match_substring_regex(keys, "^[0-9a-f]{32}$")).as_py()

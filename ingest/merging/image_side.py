@@ -32,8 +32,9 @@ _SMALL_ROWS, _IMAGE_ROWS = 16_384, 64
 _UNKNOWN_BYTES = 128 << 10
 _MADE_BY_US = ("path", "row_key")
 _OWN_COLUMNS = ("row_key", "source")
-# Metadata of the columns that `map` writes: what a step made, and the reasons why it did not.
-DERIVED = (b"clipdata.lineage", b"clipdata.reasons_of")
+# Metadata of the columns that `map` writes: what a step made, and the reasons why it did not; and of those by which a
+# merge says where pictures are.
+DERIVED = (b"clipdata.lineage", b"clipdata.reasons_of", b"clipdata.picture")
 
 
 class ImageSide:

@@ -7,7 +7,7 @@ down its own since: then it begins anew with the newest sides, so that whatever 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from clipdata.errors import NotFoundError, SchemaError, TransientError, UsageError
 from clipdata.lance_io import rows
@@ -49,6 +49,7 @@ class MergeJob:
         self.images, self.metadata = images.pinned(), metadata.pinned()
         self.started_s = time.monotonic()
         self.written = Written()
+        self.num_settled = 0  # rows that were there, and hold their picture otherwise now
         self.notes: list[str] = []
         self.first_version: int | None = None
 
@@ -72,6 +73,7 @@ class MergeJob:
             on=asked.on,
             metadata_on=asked.metadata_on,
             group=asked.group,
+            copy_images=asked.copy_images,
             present=present,
             before=before.names if before else ColumnNames(),
         )
@@ -94,6 +96,9 @@ class MergeJob:
             return None
         if self.written.any and asked.follows and not is_last and self._move_on():
             return None
+        self.num_settled += plan.pictures.settle(
+            table, plan.names.images[plan.images.image], plan.keys, plan.etags, plan.matches.images
+        )
         settle_unmatched(table, unmatched, on=asked.on)
         self._close(table)
         return self._done(plan, table, self.written, None)
@@ -137,6 +142,7 @@ class MergeJob:
         missing = [column for column in plan.schema if column.name not in table.schema.names]
         if missing:
             table.move_to(rows.add_columns(table, missing))
+        plan.pictures.begin(table)
         if not changes.any:
             return
         self._check(table, claim)
@@ -186,17 +192,18 @@ class MergeJob:
     def _close(self, table: Table) -> None:
         """Mark the end of the merge in the history, if it did anything."""
         table.move_to(table.latest())
-        if not self.written.any:
+        if not self.written.any and not self.num_settled:
             return
-        counts = {"inserted": self.written.inserted, "updated": self.written.updated, "deleted": self.written.deleted}
+        counts = {**asdict(self.written), "pictures": self.num_settled}
         images, metadata = self.images, self.metadata
         origin = {"images": f"{images.uri}@{images.version}", "metadata": f"{metadata.uri}@{metadata.version}"}
         how = {"on": self.asked.on, "metadata_on": self.asked.metadata_on, "group": self.asked.group}
+        how |= {"copy_images": self.asked.copy_images}
         properties = Properties("merge", {**origin, **how}, counts, first_version=self.first_version)
         table.move_to(rows.close_verb(table, properties))
 
     def _done(self, plan: Plan, table: Table, written: Written, objection: str | None) -> Merged:
-        notes = [*plan.images.notes, *self.notes]
+        notes = [*plan.images.notes, *self.notes, *plan.pictures.notes(self.num_settled)]
         for word, side in (("images", self.images), ("metadata", self.metadata)):
             newest = side.latest().version
             if newest != side.version:

@@ -18,6 +18,7 @@ from clipdata.storage import Storage, absolute
 from ingest.merging.job import MergeJob
 from ingest.merging.objections import Asked
 from ingest.merging.outcome import Merged
+from ingest.merging.picture_rows import COPY_IMAGES
 
 
 def merge(
@@ -28,6 +29,7 @@ def merge(
     on: str = "filename",
     metadata_on: str | None = None,
     group: bool = False,
+    copy_images: bool = COPY_IMAGES,
     yes: bool = False,
     storage: Storage | None = None,
     progress: Progress | None = None,
@@ -44,6 +46,7 @@ def merge(
         on=on,
         metadata_on=metadata_on,
         group=group,
+        copy_images=copy_images,
         yes=yes,
         storage=storage,
         progress=progress,
@@ -58,6 +61,7 @@ def merge_report(
     on: str = "filename",
     metadata_on: str | None = None,
     group: bool = False,
+    copy_images: bool = COPY_IMAGES,
     yes: bool = False,
     dry_run: bool = False,
     storage: Storage | None = None,
@@ -75,6 +79,8 @@ def merge_report(
         on: column of the images to join on ("filename", "path", …).
         metadata_on: column of the metadata; by default the same name.
         group: one row an image, with lists of the metadata's values, instead of one row a metadata row.
+        copy_images: write the pictures' bytes into the merged table, once for each of its rows, instead of which row of
+            `images` holds them; the merged table can then be read without the images.
         yes: merge also when the table was made of another pair or in another way, when most of its rows would go, and
             when a table given is older than the one that was merged before.
         dry_run: say what would be done, and write nothing.
@@ -92,6 +98,7 @@ def merge_report(
         on=on,
         metadata_on=metadata_on or on,
         group=group,
+        copy_images=copy_images,
         yes=yes,
         dry_run=dry_run,
         follows=not isinstance(images, Table) and not isinstance(metadata, Table),

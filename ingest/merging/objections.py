@@ -28,6 +28,7 @@ class Asked:
     yes: bool
     dry_run: bool
     follows: bool
+    copy_images: bool = False
 
 
 def check_grouping(asked: Asked, present: Table | None, before: Pair | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from ingest.merging.join_keys import is_number
 from ingest.merging.matching import Found, arranged, find, keys_of, keys_of_groups
 from ingest.merging.metadata_side import MetadataSide
 from ingest.merging.outcome import LISTED, Joined
+from ingest.merging.picture_rows import COPY_IMAGES, PictureRows
 from ingest.updating.digests import digests_of_texts
 
 UNIT_ROWS = ROWS_PER_FRAGMENT
@@ -37,6 +39,7 @@ class Plan:
         images: and `on`, the column of theirs to join on.
         metadata: and `metadata_on`, the column of theirs.
         group: one row an image.
+        copy_images: rows hold their pictures, instead of where they are.
         present: the table as it is, or None; a column keeps the name, and the type, that it has there.
         before: the names that an earlier merge gave.
 
@@ -54,17 +57,21 @@ class Plan:
         group: bool,
         present: Table | None,
         before: ColumnNames,
+        copy_images: bool = COPY_IMAGES,
     ) -> None:
         self.images, self.metadata = ImageSide(images, on), MetadataSide(metadata, metadata_on)
         self.on, self.group = on, group
+        self.pictures = PictureRows(images, self.images.image, copy_images)
         is_joined_by_name = metadata_on == on and on in self.images.columns
         added = [name for name in self.metadata.columns if not (is_joined_by_name and name == on)]
         kept = [] if present is None else [column.name for column in present.schema if _is_mapped(column)]
+        places = self.pictures.fields()
+        kept += [column.name for column in places]
         self.names = named(self.images.columns, added, kept=kept, before=before)
         fields = self.images.fields(dict(self.names.images))
         if not self.images.has_etags:
             fields.append(pa.field(ETAG, pa.string()))
-        fields += self.metadata.fields(dict(self.names.metadata), group=group)
+        fields += [*self.metadata.fields(dict(self.names.metadata), group=group), *places]
         types = {} if present is None else {column.name: column.type for column in present.schema}
         self.schema = pa.schema([key_field(KEY), *[_fitted(column, types.get(column.name)) for column in fields]])
 
@@ -99,7 +106,7 @@ class Plan:
 
     def units(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """Outputs in runs bounded by rows and by the bytes of their images."""
-        ends = np.cumsum(self.images.sizes[self.matches.images[wanted]])
+        ends = np.cumsum(self.images.sizes[self.matches.images[wanted]] * self.pictures.copies)
         first = 0
         while first < len(wanted):
             held = ends[first - 1] if first else 0
@@ -124,14 +131,19 @@ class Plan:
             columns[ETAG] = hexadecimal(self._tags[unit])
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
 
-    def _pictures(self, places: np.ndarray) -> dict[str, pa.Array | pa.ChunkedArray]:
+    def _pictures(self, places: np.ndarray) -> dict[str, Any]:
         """What rows carry of their images, in the table's names."""
         distinct, which = np.unique(places, return_inverse=True)
-        read = self.images.take(distinct, self.images.columns)
+        own_image = self.images.image
+        is_read = self.pictures.copies or not self.images.has_etags
+        read = self.images.take(distinct, [name for name in self.images.columns if is_read or name != own_image])
         rows = pa.array(which)
         columns = {
-            new: _cast(read[own].take(rows), self.schema.field(new).type, new) for own, new in self.names.images.items()
+            new: _cast(read[own].take(rows), self.schema.field(new).type, new)
+            for own, new in self.names.images.items()
+            if self.pictures.copies or own != own_image
         }
+        columns |= self.pictures.columns(places, self.names.images[own_image])
         if not self.images.has_etags:
             columns[ETAG] = etags_of(read, self.images).take(rows)
         return columns

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
+from clipdata.lance_io.referring import referred_by
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
 from clipdata.objects.removing import remove
@@ -262,6 +263,7 @@ class _Export:
             num_not_an_image=total["not_an_image"],
             columns=self.members.columns,
             left_out=self.members.left_out,
+            pictures_from=tuple(referred.words for referred in referred_by(self.table, look=False)),
         )
 
 

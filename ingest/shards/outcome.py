@@ -23,6 +23,7 @@ class Exported:
         num_not_an_image: rows left out, because what they hold is no image.
         columns: fields in the JSON of each sample.
         left_out: columns that JSON cannot hold, or that are long vectors.
+        pictures_from: versions of other tables that the rows refer to for their pictures, such as "images.lance@7".
         is_dry: nothing was written; samples, bytes and shards are those that there would be, the bytes about.
     """
 
@@ -37,6 +38,7 @@ class Exported:
     num_not_an_image: int
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
+    pictures_from: tuple[str, ...] = ()
     is_dry: bool = False
 
     def __str__(self) -> str:
@@ -52,4 +54,6 @@ class Exported:
         lines += [f"  {count:,} {words}" for words, count in counts.items() if count]
         if self.left_out:
             lines.append(f"  columns left out: {', '.join(self.left_out)}")
+        if self.pictures_from:
+            lines.append(f"  pictures read from {', '.join(self.pictures_from)}")
         return "\n".join(lines)

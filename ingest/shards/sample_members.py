@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError
 from clipdata.images import sniff_format
+from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import Table
 from clipdata.schema import image_column, is_binary
 from clipdata.storage import redact
@@ -110,7 +111,8 @@ def _fields(table: Table, columns: Sequence[str] | None, image: str) -> tuple[li
                 f"export shards: JSON cannot hold {kinds}; expected text, numbers, times or lists of them"
             )
         return list(columns), []
-    own = [column for column in table.schema if column.name not in (image, "etag")]
+    aside = (image, "etag", *place_columns(table.schema))
+    own = [column for column in table.schema if column.name not in aside]
     kept = [c.name for c in own if is_writable(c.type) and getattr(c.type, "list_size", 0) <= _MAX_VECTOR]
     return kept, [column.name for column in own if column.name not in kept]
 

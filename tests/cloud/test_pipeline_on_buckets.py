@@ -210,3 +210,23 @@ def test_the_caption_contest_gives_on_a_bucket_what_it_gives_locally(
     assert found["mean.difference"]
     table = cd.open_table(uploaded.url("out/contest.lance"), storage=uploaded.storage)
     assert table.to_table(["image"])["image"].null_count == (table.num_rows if reference else 0)
+
+
+def test_merged_rows_find_their_pictures_in_a_bucket_also_after_both_tables_were_copied(
+    uploaded: Bucket, sources: Path
+) -> None:
+    at = {"storage": uploaded.storage}
+    names = ("images.lance", "meta.lance", "contest.lance")
+    images, metadata, contest = (uploaded.url(f"one/{name}") for name in names)
+    ingest.from_images(uploaded.url("src/images"), into=images, **at)
+    ingest.from_parquet(uploaded.url("src/meta.parquet"), into=metadata, **at)
+    expected = ingest.merge(images, metadata, into=contest, **at).to_table(["path", "image"])
+    assert all(row["image"] == (sources / "images" / row["path"]).read_bytes() for row in expected.to_pylist())
+    files, folder = uploaded.storage.filesystem(uploaded.url("one"))
+    put(
+        uploaded,
+        {f"two/{name.removeprefix(folder)}".replace("//", "/"): files.cat(name) for name in files.find(folder)},
+    )
+    files.rm(folder, recursive=True)
+    moved = cd.open_table(uploaded.url("two/contest.lance"), **at)
+    assert moved.to_table(["path", "image"]).equals(expected)

@@ -25,6 +25,7 @@ EXPORTED = record(
     num_not_an_image=WHOLE,
     columns=listed(TEXT),
     left_out=listed(TEXT),
+    pictures_from=listed(TEXT),
     is_dry=FLAG,
 )
 

@@ -50,6 +50,10 @@ def merge(
         bool, typer.Option("--yes", help="Merge also where most rows would go, or the table is of another pair.")
     ] = False,
     dry_run: DryRun = False,
+    copy_images: Annotated[
+        bool,
+        typer.Option(help="Write each row's picture into the table, instead of which row of IMAGES holds it."),
+    ] = False,
     store: StorageOptions,
 ) -> None:
     """Join images and metadata into one table, one row a metadata row."""
@@ -64,6 +68,7 @@ def merge(
         group=group,
         yes=yes,
         dry_run=dry_run,
+        copy_images=copy_images,
         storage=store.storage,
         progress=terminal,
     )

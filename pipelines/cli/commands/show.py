@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from clipdata.storage import redact
 from pipelines.cli.json_output import OBJECT, TEXT, WHOLE, listed, maybe, record
 from pipelines.cli.next_command import next_command
@@ -10,12 +12,14 @@ from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 _COLUMN = record(name=TEXT, type=TEXT, values=maybe(WHOLE), lineage=maybe(OBJECT))
-SHOWN = record(table=TEXT, version=WHOLE, rows=WHOLE, columns=listed(_COLUMN))
+SHOWN = record(table=TEXT, version=WHOLE, rows=WHOLE, columns=listed(_COLUMN), pictures=listed(OBJECT))
 
 
 @verb("show", found=SHOWN, examples=["clipdata show contest.lance", "clipdata show contest.lance --vertical --full"])
 def show(terminal: Terminal, table: TableArgument, *, layout: TableLayout, store: VersionOptions) -> None:
     """Show a table's columns, how many values each has, and what made them."""
+    from clipdata.lance_io.referring import referred_by
+
     opened = store.open(table)
     num_rows = opened.num_rows
     lines, columns = [], []
@@ -33,6 +37,8 @@ def show(terminal: Terminal, table: TableArgument, *, layout: TableLayout, store
     title = f"{redact(table)}: {num_rows:,} rows, version {opened.version}"
     shown = terminal.table(lines, ["column", "type", "values", "made by"], full=layout.full, vertical=layout.vertical)
     data = {"table": opened.uri, "version": opened.version, "rows": num_rows, "columns": columns}
-    terminal.result(f"{title}\n{shown}", data)
+    pictures = referred_by(opened)
+    said = "".join(f"\nimage: {referred}" for referred in pictures)
+    terminal.result(f"{title}\n{shown}{said}", data | {"pictures": [asdict(referred) for referred in pictures]})
     if num_rows and store.version is None:
         terminal.hint(next_command(opened, table))

@@ -1,0 +1,192 @@
+"""How rows come to refer to pictures of another table, and what a table says of the pictures it refers to.
+
+A version that rows refer to carries a tag, so that no clean-up removes it, and is noted in the metadata of the
+referring table under a name of its own. So rows of several versions may stand side by side while a merge is under way,
+and each says by itself what it means. How they are read stands in `pictures`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from clipdata.column_names import quoted
+from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError
+from clipdata.lance_io.data_files import digest_of_files
+from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.pictures import PictureTable, picture_tables, place_columns, relative_to
+from clipdata.lance_io.rows import set_table_metadata, table_metadata
+from clipdata.lance_io.table import Table, _open_dataset, open_table
+from clipdata.storage import redact
+
+TAG = "clipdata-pictures-"
+
+
+@dataclass(frozen=True)
+class Referred:
+    """Rows of a table that refer to pictures of one version of another.
+
+    Args:
+        name: what the rows call the version.
+        words: the same for people, such as "images.lance@7".
+        uri: where the other table is now, or was.
+        version: of it.
+        num_rows: that refer to it.
+        num_pictures: different ones of them.
+        problem: why they cannot be read; None when they can.
+    """
+
+    name: str
+    words: str
+    uri: str
+    version: int | None
+    num_rows: int
+    num_pictures: int
+    problem: str | None
+
+    def __str__(self) -> str:
+        said = f"{self.num_rows:,} rows refer to {self.num_pictures:,} pictures of {self.words}"
+        return said + (f" ({self.problem})" if self.problem else "")
+
+
+def refer(table: Table, images: Table) -> str:
+    """Let rows of a table refer to pictures of another one at its version.
+
+    Args:
+        table: moved to the version that notes where the pictures are.
+        images: pinned; its version is tagged, so that it stays.
+
+    Returns:
+        What the rows shall call it; see `pictures`.
+
+    Raises:
+        StorageError: the version cannot be tagged.
+        CredentialsError: the store does not let anybody tag it.
+    """
+    digest = digest_of_files(images)
+    name = f"{words_of(images)}#{digest[:8]}"
+    tag = _tag_of(table, images.version)
+    relative = relative_to(table.uri, images.uri)
+    wanted = PictureTable(name, images.uri, relative, images.version, tag, digest)
+    try:
+        images.tag(tag)
+    except (StorageError, CredentialsError) as error:
+        raise type(error)(
+            f"{error.message}; rows can refer only to a version that is tagged, or a clean-up would remove it",
+            hint="copy the pictures: --copy-images (copy_images=True)",
+        ) from error
+    table.move_to(table.latest())
+    if picture_tables(table_metadata(table)).get(name) != wanted:
+        set_table_metadata(table, {wanted.key: wanted.to_json()})
+        table.move_to(table.latest())
+    return name
+
+
+def words_of(images: Table) -> str:
+    """A version of a table, for people."""
+    return f"{redact(images.uri).rsplit('/', 1)[-1]}@{images.version}"
+
+
+def point_anew(table: Table, found: pa.Table) -> int:
+    """Let rows refer to other places; nothing else of them changes, and what was derived from them stays.
+
+    Args:
+        found: the key, `etag`, and columns to replace. Rows whose etag is another one by now are left as they are.
+
+    Returns:
+        Number of rows that were changed.
+    """
+    key = table.key
+    assert key is not None, "a merged table has a key"
+
+    def attempt() -> int:
+        dataset = _open_dataset(table.uri, None, table.storage)
+        builder = dataset.merge_insert(key).when_matched_update_all("source.etag = target.etag")
+        done = builder.write_mode("rewrite_columns").conflict_retries(20).execute(found)
+        return int(done["num_updated_rows"])
+
+    with translated(table.uri, "writing"):
+        return with_retries(attempt)
+
+
+def release(table: Table, images: Table) -> None:
+    """Let go of versions of the images that no row refers to any more: their tags go with the last version that did.
+
+    Args:
+        table: at its newest version.
+        images: of any version.
+    """
+    known = picture_tables(table_metadata(table))
+    used = {referred.name for referred in referred_by(table, look=False)}
+    idle = [one for one in known.values() if one.name not in used]
+    if not idle:
+        return
+    retired = {one.key: dataclasses.replace(one, until=table.version).to_json() for one in idle if one.until is None}
+    if retired:
+        set_table_metadata(table, retired)
+        table.move_to(table.latest())
+    with translated(table.uri, "reading the history of"):
+        oldest = min(entry["version"] for entry in table.dataset.versions())
+    for one in idle:
+        is_own = one.tag == _tag_of(table, one.version)  # a copy of the table's folder names the tags of the first
+        if is_own and one.until is not None and one.until < oldest and images.uri in one.places(table.uri):
+            _untag(images, one.tag)
+
+
+def referred_by(table: Table, *, look: bool = True) -> list[Referred]:
+    """What the rows of a table refer to.
+
+    Args:
+        look: whether it can be read as well.
+    """
+    columns = place_columns(table.schema)
+    if len(columns) < 2:
+        return []
+    row, place = map(quoted, columns)
+    counted = table.query(
+        f"SELECT {place} AS name, count(*) AS num_rows, count(DISTINCT {row}) AS num_pictures "  # noqa: S608
+        f"FROM dataset WHERE {row} IS NOT NULL GROUP BY {place} ORDER BY name"
+    )
+    known = picture_tables(table_metadata(table))
+    return [_referred(table, known, record, look=look) for record in counted.to_pylist()]
+
+
+def _referred(table: Table, known: Mapping[str, PictureTable], record: Mapping[str, object], *, look: bool) -> Referred:
+    name = str(record["name"])
+    noted = known.get(name)
+    uri, problem = noted.uri if noted else "", None
+    if look:
+        try:
+            uri = table.pictures.table(name).uri
+        except NotFoundError:
+            problem = "not found"
+        except ClipdataError as error:
+            problem = error.message
+    return Referred(
+        name=name,
+        words=noted.words if noted else name,
+        uri=uri,
+        version=noted.version if noted else None,
+        num_rows=int(str(record["num_rows"])),
+        num_pictures=int(str(record["num_pictures"])),
+        problem=problem,
+    )
+
+
+def _tag_of(table: Table, version: int) -> str:
+    return f"{TAG}{hashlib.sha256(table.uri.encode()).hexdigest()[:12]}-{version}"
+
+
+def _untag(images: Table, tag: str) -> None:
+    tags = open_table(images.uri, storage=images.storage).dataset.tags
+
+    def attempt() -> None:
+        if tag in tags.list():
+            tags.delete(tag)
+
+    with translated(images.uri, "removing a tag of"):
+        with_retries(attempt)
