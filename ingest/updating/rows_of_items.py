@@ -6,7 +6,7 @@ computed from it when the content is the same. A row of another source is never 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -29,8 +29,8 @@ from ingest.updating.taken import SeenRow
 from ingest.updating.target import Target
 
 _SCANNED_ROWS = 65_536
-# What a row says of its file rather than of its content; where a list says the `uri`, that is content too.
-_OF_THE_FILE = frozenset({"etag", "mtime", "source"})
+# What a row says of where it came from rather than of its content.
+_OF_THE_FILE = frozenset({"etag", "mtime", "uri", "source"})
 
 
 class RowsOfItems:
@@ -122,8 +122,9 @@ class RowsOfItems:
         place = [str(self.source.place)] if self._tells_place else []
         wanted = list(dict.fromkeys([*(name for name in columns if name != image), *place]))
         old = self._start.take(row.places[there], wanted)
-        aside = _OF_THE_FILE | ({"uri"} if self.source.place == "uri" else set())
-        is_equal = _equal_content(fresh, old, image, aside)
+        is_equal = _equal_content(fresh, old, image)
+        if self.source.place == "source" and "uri" in wanted:  # what a list says of its own row is content
+            is_equal &= _equal_values(fresh.column("uri"), old.column("uri")) | row.is_foreign[there]
         keep = np.ones(unit.num_rows, np.bool_)
         keys, etags = fresh.column(self.target.key).to_pylist(), fresh.column("etag").to_pylist()
         olds = old.column("etag").to_pylist() if "etag" in wanted else [""] * len(keys)
@@ -155,14 +156,14 @@ def _clash(key: str, origin: str, other: str | None) -> Reject:
     return Reject(key, "", "other_source", detail)
 
 
-def _equal_content(fresh: pa.Table, old: pa.Table, image: str | None, aside: Collection[str]) -> np.ndarray:
-    """Whether rows say the same, some columns aside; bool [n]. An image is told by its digest, or not at all."""
+def _equal_content(fresh: pa.Table, old: pa.Table, image: str | None) -> np.ndarray:
+    """Whether rows say the same, their files aside; bool [n]. An image is told by its digest, or not at all."""
     equal = np.ones(fresh.num_rows, np.bool_)
     for name in fresh.schema.names:
         if name == image:
             told = fresh.column("sha256") if "sha256" in fresh.schema.names else pa.nulls(fresh.num_rows)
             equal &= told.is_valid().to_numpy(zero_copy_only=False)
-        elif name in aside:
+        elif name in _OF_THE_FILE:
             continue
         elif name in old.schema.names:
             equal &= _equal_values(fresh.column(name), old.column(name))
