@@ -80,7 +80,7 @@ def ingest(
         table = target.make()
         with watch.task(f"ingest {source.kind}", len(plan.todo), "items") as counter:
             rows_.write(plan, counter)  # type: ignore[arg-type]
-        rows_.settle(plan)  # type: ignore[arg-type]
+        plan.refused_before = rows_.settle(plan)  # type: ignore[arg-type]
         said = {"from": redact(source.origin), **({"prefix": prefix} if prefix else {})}
         _close(target, f"ingest {source.kind}", {**(parameters or {}), **said})
         assert table is target.table, "a target stays with its table"

@@ -100,11 +100,11 @@ class RowsOfFiles:
                 raise
         self._write(unit, ended)
 
-    def settle(self, plan: FilePlan) -> None:
-        """Let go of refusals that no longer hold."""
+    def settle(self, plan: FilePlan) -> int:
+        """Let go of refusals that no longer hold; say how many stand that this run did not look at again."""
         if not self.sampling.is_whole:
             self.target.rejects.flush()
-            return
+            return 0
 
         def stays(key: str, scope: str) -> bool:
             if scope in self._read:
@@ -113,7 +113,7 @@ class RowsOfFiles:
                 return key not in plan.good
             return not self.source.covers(scope)
 
-        self.target.rejects.settle(stays)
+        return self.target.rejects.settle(stays, is_own=plan.places.__contains__)
 
     def _look(self, plan: FilePlan) -> _Survey:
         survey, present = _Survey(), self.target.table

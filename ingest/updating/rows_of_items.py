@@ -75,16 +75,16 @@ class RowsOfItems:
                 self.target.rejects.flush()
                 raise
 
-    def settle(self, plan: Plan) -> None:
-        """Let go of refusals that no longer hold."""
+    def settle(self, plan: Plan) -> int:
+        """Let go of refusals that no longer hold; say how many stand that this run did not look at again."""
         if not self.sampling.is_whole:
             self.target.rejects.flush()
-            return
+            return 0
 
         def stays(key: str, scope: str) -> bool:
             return scope != self.scope or bool(plan.not_tried.contains([key])[0])
 
-        self.target.rejects.settle(stays)
+        return self.target.rejects.settle(stays, is_own=lambda scope: scope == self.scope)
 
     def _rows_there(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
         """Key, etag and place of every row, batch by batch."""
