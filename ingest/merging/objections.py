@@ -18,6 +18,7 @@ class Asked:
     """What was asked for.
 
     Args:
+        copy_images: rows hold their pictures, or refer to them; None leaves a table as it is.
         follows: the sides were given by location, so that their newest versions are meant.
     """
 
@@ -25,10 +26,10 @@ class Asked:
     on: str
     metadata_on: str
     group: bool
+    copy_images: bool | None
     yes: bool
     dry_run: bool
     follows: bool
-    copy_images: bool = False
 
 
 def check_grouping(asked: Asked, present: Table | None, before: Pair | None) -> None:
