@@ -169,7 +169,9 @@ class Plan:
         left = self.metadata.keys_at(is_left)
         taken = np.zeros(len(self.images.sizes), np.bool_)
         taken[images[~is_left]] = True
-        found = find_alike(left.drop_null().unique(), self.images.key_batches(), taken)
+        found = find_alike(
+            left.drop_null().unique(), self.images.key_batches(), taken, across_folders=self.on != "path"
+        )
         if found.doubts:
             self._refuse_doubts(found.doubts)
         if not found.images:

@@ -140,6 +140,7 @@ class RowsOfItems:
                 keep[at] = False
             elif row.is_foreign[at]:
                 keep[at] = False
+                self.target.num_rows -= 1
                 self._refuse(_clash(keys[number], self.source.origin, places[number]))
         return unit.filter(pa.array(keep))
 
