@@ -38,7 +38,9 @@ def query(
     found = opened.query(sql)
     image = image_column(opened.schema)
     if image is not None and image in sql and len(place_columns(opened.schema)) > 1:
-        terminal.say(f"rows refer to another table for their picture, so {image!r} is null in a query; clipdata show says where they are")
+        terminal.say(
+            f"rows refer to another table for their picture, so {image!r} is null in a query; clipdata show says where they are"
+        )
     names, num_found = found.schema.names, found.num_rows
     found = found.slice(0, limit) if limit is not None else found
     values = [column.to_pylist() for column in found.columns]
