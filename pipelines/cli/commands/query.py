@@ -39,7 +39,7 @@ def query(
     image = image_column(opened.schema)
     if image is not None and image in sql and len(place_columns(opened.schema)) > 1:
         terminal.say(
-            f"rows refer to another table for their picture, so {image!r} is null in a query; clipdata show says where they are"
+            f"rows refer to another table for their picture, so {image!r} is null in a query; clipdata show says where"
         )
     names, num_found = found.schema.names, found.num_rows
     found = found.slice(0, limit) if limit is not None else found
