@@ -101,7 +101,7 @@ def test_again_nothing_is_read_and_no_version_is_made(tmp_path):
 
     again = from_shards(tmp_path / "in", into=tmp_path / "t.lance")
 
-    assert (again.read, again.refused_before, again.table.version) == (0, 1, first.table.version)
+    assert (again.read, again.refused_before, again.table.version) == (0, 2, first.table.version)
     assert cd.open_table(tmp_path / "t.rejects.lance").num_rows == 2
 
 

@@ -22,7 +22,6 @@ from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from ingest import from_urls
 from ingest.updating.job import Ingested, ingest
-from ingest.updating.rejects import FLUSH_ROWS
 from ingest.updating.source import Item, Refuse, Reject
 from ingest.web.download_rules import DownloadRules
 from ingest.web.listed_urls import fault_of_name
@@ -485,8 +484,9 @@ def test_rows_that_left_a_list_are_told_and_those_of_other_lists_are_not(server,
     assert {row["path"]: Path(row["source"]).name for row in rows_of(again)}["3.jpg"] == "other.csv"
 
 
-def test_refusals_are_written_on_the_way_when_every_url_fails(tmp_path):
-    num_rows = FLUSH_ROWS + 50
+def test_refusals_are_written_on_the_way_when_every_url_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr("ingest.updating.rejects.FLUSH_ROWS", 4096)
+    num_rows = 4096 + 50
     where = write_csv(tmp_path / "a.csv", [("x", "ftp://h/x.jpg", f"{n}.jpg") for n in range(num_rows)])
     done = bring_in(where, tmp_path / "t.lance")
     written = [version.num_rows for version in log(tmp_path / "t.rejects.lance")]

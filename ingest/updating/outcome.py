@@ -28,7 +28,7 @@ class Ingested:
         num_rows: rows that could be used among those read.
         refused: rows refused in this run, by reason.
         examples: key of the first of each reason.
-        refused_before: items skipped because they were refused unchanged before.
+        refused_before: refusals of earlier runs that stand, of what did not change and was not read again.
         num_vanished: rows or files in the table that the source no longer lists (their rows stay).
         vanished: keys of the first hundred of them.
         notes: what else the source counted.
