@@ -6,14 +6,19 @@ knows tables and what a step is, and no particular step.
 
 from __future__ import annotations
 
+import sys
 import time
+import uuid
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from clipdata.arguments import check_count
 from clipdata.column_names import check_column_name
 from clipdata.engines.local import LocalEngine
 from clipdata.engines.task import Engine, FragmentTask
+from clipdata.engines.trial import try_step
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import columns
 from clipdata.lance_io.filling import BATCH_BYTES, Filling
@@ -45,6 +50,8 @@ def map_column(
     *,
     overwrite: bool = False,
     retry_failed: bool = False,
+    limit: int | None = None,
+    dry_run: bool = False,
     batch_rows: int | None = None,
     engine: Engine | None = None,
     progress: Progress | None = None,
@@ -58,6 +65,10 @@ def map_column(
         overwrite: remove the column and make it anew, whatever made it; it is empty until it is filled. The old version
             stays readable. An overwrite that was interrupted is gone on with by the same call.
         retry_failed: compute also the rows on which the step failed before.
+        limit: compute so many rows at most, the first that have no value in the table's order; the rest stay null for
+            the next call. Rows that an interrupted call computed count among them.
+        dry_run: compute a handful of rows to say how many there are, what is read for them and how long they would
+            take, and write nothing.
         batch_rows: most rows the step is given at once; it gets fewer where rows are large.
         engine: where the work runs; in this process by default.
         progress: watches the rows go by.
@@ -71,31 +82,79 @@ def map_column(
     """
     started = time.monotonic()
     require_arguments(step, batch_rows, engine, progress)
+    if limit is not None:
+        check_count(limit, "map: limit", least=1)
     table = as_table(table)
     table.move_to(table.latest())
     first_version = table.version
     _check(table, step, column)
     lineage = lineage_of(table, step)
+    if dry_run:
+        filling = _foreseen(table, step, column, lineage, overwrite=overwrite, retry_failed=retry_failed)
+        return _foretold(filling, step, column, limit, started)
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
     keep_trained_rows(table, step)
     _settle(table, step, column, lineage, overwrite=overwrite)
     columns.require_same(table, table.dataset, column, inputs)
-    job = _Job(table, step, column, lineage, inputs, batch_rows, engine or LocalEngine(), progress or Silent())
+    job = _Job(table, step, column, lineage, inputs, limit, batch_rows, engine or LocalEngine(), progress or Silent())
     job.first_version = first_version
     job.run(retry_failed=retry_failed)
     computed, failed = job.counts()
-    filled, waiting = job.tally()
-    failed_before = table.num_rows - filled - waiting - sum(failed.values())
+    filled, unexplained, pending = job.tally()
+    failed_before = table.num_rows - filled - unexplained - sum(failed.values())
     return Mapped(
         column=column,
         computed=computed,
         failed=failed,
         kept=max(filled - (computed - sum(failed.values())), 0),  # rows may have been deleted since
-        waiting=waiting,
+        waiting=max(unexplained - pending, 0),
         version=table.version,
         seconds=time.monotonic() - started,
         notes=job.notes,
         failed_before=max(failed_before, 0),
+        pending=pending,
+    )
+
+
+def _foreseen(
+    table: Table, step: Step, column: str, lineage: Lineage, *, overwrite: bool, retry_failed: bool
+) -> Filling:
+    """What a map would begin with: the column as it is, or one that is not there yet where it would be made anew.
+
+    Raises:
+        LineageMismatchError: the column has another origin and `overwrite` was not asked for.
+    """
+    name, mark = uuid.uuid4().hex, ""
+    if column in table.schema.names and _is_gone_on_with(table, column, lineage, overwrite=overwrite):
+        name, mark = column, columns.mark_of(table.schema.field(column))
+    return Filling(table.pinned(), name, tuple(step.reads), map_folder(column, mark), retry_failed)
+
+
+def _foretold(filling: Filling, step: Step, column: str, limit: int | None, started_s: float) -> Mapped:
+    """What a map would do, from the rows there are and a handful of them computed."""
+    recorded = filling.recorded()
+    by_fragment = filling.pending(recorded)
+    filled, unexplained = filling.tally()
+    pending = sum(num_rows for _, num_rows in by_fragment)
+    untried = replace(filling, retry_failed=False).pending(recorded) if filling.retry_failed else by_fragment
+    tried = try_step(filling, step, by_fragment)
+    num_rows = min(pending, limit or pending)
+    done_before = sum(entry.placed for entry in recorded)
+    failed = {f"failed: {reason}": count for reason, count in tried.failed.items()}
+    return Mapped(
+        column=column,
+        computed=0,
+        failed={},
+        kept=filled,
+        waiting=max(unexplained - done_before - sum(num for _, num in untried), 0),
+        version=filling.table.version,
+        seconds=time.monotonic() - started_s,
+        notes={"rows tried": tried.num_rows, **failed},
+        failed_before=filling.table.num_rows - filled - unexplained,
+        pending=pending,
+        dry_run=True,
+        read_bytes={name: round(mean * num_rows) for name, mean in tried.reads.items()},
+        estimate_s=None if tried.row_s is None else tried.row_s * num_rows,
     )
 
 
@@ -137,13 +196,9 @@ def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrit
             if made is None or columns.mark_of(made) != columns.mark_of(field):  # another writer was faster
                 begun.remove()
             continue
-        present = table.lineage(column)
-        mark = columns.mark_of(table.schema.field(column))
-        is_same = present is not None and present.fingerprint == lineage.fingerprint
-        if is_same and (removed or not overwrite or _state(table, column, mark).read_json(_OVERWRITE) is not None):
+        if _is_gone_on_with(table, column, lineage, overwrite=overwrite, was_removed=removed):
             return
-        if removed or not (overwrite or _is_outdated_and_empty(table, column, present, lineage)):
-            raise _mismatch(column, present, lineage, meanwhile=removed)
+        mark = columns.mark_of(table.schema.field(column))
         newest, removed = columns.remove(table, column, mark)
         table.move_to(newest)
         if removed:
@@ -151,6 +206,27 @@ def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrit
     raise ConcurrentChangeError(
         f"other writers keep replacing column {column!r} of {redact(table.uri)}", hint="run the same command again"
     )
+
+
+def _is_gone_on_with(
+    table: Table, column: str, wanted: Lineage, *, overwrite: bool, was_removed: bool = False
+) -> bool:
+    """Whether a column that is there is filled further; if not, it is to be removed and made anew.
+
+    Args:
+        was_removed: the column is one that came in place of the one that was to be overwritten.
+
+    Raises:
+        LineageMismatchError: it may be neither.
+    """
+    present = table.lineage(column)
+    if present is not None and present.fingerprint == wanted.fingerprint:
+        state = _state(table, column, columns.mark_of(table.schema.field(column)))
+        if was_removed or not overwrite or state.read_json(_OVERWRITE) is not None:
+            return True
+    if was_removed or not (overwrite or _is_outdated_and_empty(table, column, present, wanted)):
+        raise _mismatch(column, present, wanted, meanwhile=was_removed)
+    return False
 
 
 def _is_outdated_and_empty(table: Table, column: str, present: Lineage | None, wanted: Lineage) -> bool:
@@ -184,12 +260,14 @@ class _Job:
         column: str,
         lineage: Lineage,
         inputs: Mapping[str, str | None],
+        limit: int | None,
         batch_rows: int | None,
         engine: Engine,
         progress: Progress,
     ) -> None:
         self.table, self.step, self.column, self.lineage = table, step, column, lineage
         self.engine, self.progress = engine, progress
+        self.limit = limit or sys.maxsize
         self.batch_rows = min(batch_rows or MAX_BATCH_ROWS, _affordable_rows(table, step))
         self.mark = columns.mark_of(table.schema.field(column))
         # What the lineage was made of.
@@ -201,7 +279,7 @@ class _Job:
         self._waiting: set[str] = set()  # signatures of fragments in which all that is left waits for an input
 
     def run(self, *, retry_failed: bool) -> None:
-        """Fill and commit until nothing is left, then clear the records.
+        """Fill and commit until nothing is left, or as much as was asked for; then clear the records.
 
         Raises:
             ConcurrentChangeError: other writers changed the table faster than it could be filled.
@@ -211,10 +289,12 @@ class _Job:
             filling = self._filling(retry_failed=retry_failed and number == 0)
             ready = filling.recorded()
             pending = self._pending(filling, ready)
-            if not ready and not pending:
-                filling.records.remove()
+            budget = _Budget(self._left(ready))
+            if not ready and not (pending and budget.left):
+                # What is stored of rows beyond the limit, and of an overwrite that is not finished, is still needed.
+                filling.records.remove("done-" if pending else "")
                 return
-            ready += self._fill(filling, pending)
+            ready += self._fill(filling, pending, budget)
             if any(entry.file for entry in ready):
                 table, committed = commit_finished(filling, ready, self._properties)
                 self.table.move_to(table)
@@ -224,7 +304,8 @@ class _Job:
             if in_vain == MAX_ROUNDS_IN_VAIN:
                 break
         filling = self._filling(retry_failed=False)
-        if left := sum(num_rows for _, num_rows in self._pending(filling, ())):
+        left = sum(num_rows for _, num_rows in self._pending(filling, ()))
+        if left and self._left(()):
             raise ConcurrentChangeError(
                 f"{left:,} rows of {redact(self.table.uri)} have no {self.column!r} yet: other writers changed their "
                 "fragments in every round before they could be committed",
@@ -239,9 +320,18 @@ class _Job:
             failed.update(entry.failed)
         return sum(entry.computed for entry in own), dict(failed)
 
-    def tally(self) -> tuple[int, int]:
-        """Rows of the table that have a value, and those that have neither a value nor a reason."""
-        return self._filling(retry_failed=False).tally()
+    def tally(self) -> tuple[int, int, int]:
+        """Rows of the table that have a value, those that have neither a value nor a reason, and of these the pending.
+
+        A row that waits for bytes counts as pending until its fragment's turn comes; to tell it is to read them.
+        """
+        filling = self._filling(retry_failed=False)
+        filled, unexplained = filling.tally()
+        return filled, unexplained, sum(num_rows for _, num_rows in self._pending(filling, ()))
+
+    def _left(self, ready: Sequence[Finished]) -> int:
+        """How many rows may still be computed, beside those that wait to be committed."""
+        return max(self.limit - sum(entry.placed for entry in [*self.committed, *ready]), 0)
 
     def _filling(self, *, retry_failed: bool) -> Filling:
         """The work as it stands at the table's version.
@@ -261,13 +351,14 @@ class _Job:
             if filling.signature(fragments(fragment_id)) not in self._waiting
         ]
 
-    def _fill(self, filling: Filling, pending: Sequence[tuple[int, int]]) -> list[Finished]:
+    def _fill(self, filling: Filling, pending: Sequence[tuple[int, int]], budget: _Budget) -> list[Finished]:
         """Have fragments filled; those that another run finished meanwhile are left out."""
-        tasks = [FragmentTask(filling, self.step, fragment_id, self.batch_rows) for fragment_id, _ in pending]
         finished = []
-        with self.progress.task(f"map {self.column}", sum(num_rows for _, num_rows in pending)) as counter:
-            for done in self.engine.run(tasks, counter):
+        num_rows = min(sum(num_rows for _, num_rows in pending), budget.left)
+        with self.progress.task(f"map {self.column}", num_rows) as counter:
+            for done in self.engine.run(self._tasks(filling, pending, budget), counter):
                 self.notes |= done.notes
+                budget.settle(done.fragment_id, done.finished.placed if done.finished else 0)
                 if done.finished is None:
                     continue
                 finished.append(done.finished)
@@ -277,6 +368,13 @@ class _Job:
                     self._waiting.add(done.finished.signature)
         return finished
 
+    def _tasks(
+        self, filling: Filling, pending: Sequence[tuple[int, int]], budget: _Budget
+    ) -> Iterator[FragmentTask]:
+        for fragment_id, num_rows in pending:
+            if limit := budget.take(fragment_id, num_rows):
+                yield FragmentTask(filling, self.step, fragment_id, self.batch_rows, limit)
+
     def _properties(self, committed: Sequence[Finished]) -> Properties:
         rows = {
             "computed": sum(entry.computed for entry in committed),
@@ -284,6 +382,28 @@ class _Job:
         }
         parameters = {"column": self.column, "step": self.lineage.describe(), "notes": self.notes}
         return Properties("map", parameters, rows, first_version=self.first_version)
+
+
+class _Budget:
+    """How many rows may still be computed: fragments take of it before their turn, and give back what they left.
+
+    Args:
+        left: rows in all.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._taken: dict[int, int] = {}
+
+    def take(self, fragment_id: int, num_rows: int) -> int:
+        """How many of its rows a fragment may fill."""
+        self._taken[fragment_id] = min(num_rows, max(self.left, 0))
+        self.left -= self._taken[fragment_id]
+        return self._taken[fragment_id]
+
+    def settle(self, fragment_id: int, num_placed: int) -> None:
+        """A fragment is done; it may have filled fewer, for rows of it wait for an input."""
+        self.left += self._taken[fragment_id] - num_placed
 
 
 def _affordable_rows(table: Table, step: Step) -> int:
