@@ -91,7 +91,12 @@ class Mapped:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {**asdict(self), "failed": dict(self.failed), "notes": dict(self.notes), "read_bytes": dict(self.read_bytes)}
+        return {
+            **asdict(self),
+            "failed": dict(self.failed),
+            "notes": dict(self.notes),
+            "read_bytes": dict(self.read_bytes),
+        }
 
     def _repr_html_(self) -> str:
         facts: dict[str, Any] = {"would compute": self.pending} if self.dry_run else {"computed": self.computed}

@@ -89,9 +89,7 @@ def test_rows_that_wait_for_an_input_take_nothing_of_the_limit(tmp_path: Path, k
 def test_a_limited_map_that_was_killed_ends_where_it_would_have_ended(tmp_path: Path) -> None:
     table = number_table(tmp_path, 30, rows_per_write=10)
     with pytest.raises(KeyboardInterrupt):
-        cd.map_column(
-            table, Doubler(die_after=14), "double", limit=17, batch_rows=2, engine=Checkpointing(every_s=0.0)
-        )
+        cd.map_column(table, Doubler(die_after=14), "double", limit=17, batch_rows=2, engine=Checkpointing(every_s=0.0))
     again = Doubler()
     done = cd.map_column(table, again, "double", limit=17)
     assert filled(table) == list(range(17))

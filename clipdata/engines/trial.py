@@ -39,7 +39,9 @@ class Trial:
 
 
 def try_step(filling: Filling, step: Step, pending: Sequence[tuple[int, int]]) -> Trial:
-    """Compute the first few rows of those that are pending. The very first is computed apart, for a step warms up on it.
+    """Compute the first few rows of those that are pending.
+
+    The very first is computed before the clock starts, for a step warms up on it.
 
     Args:
         pending: fragments with rows to compute, and how many.
@@ -78,4 +80,3 @@ def _first(filling: Filling, fragment_id: int, num_rows: int) -> tuple[np.ndarra
 
 def _computed(filling: Filling, step: Step, places: np.ndarray, rows: pa.RecordBatch) -> Part:
     return compute_part(step, places, rows, step.prepare(rows), filling.unread)
-

@@ -243,7 +243,7 @@ class Filling:
             fragment,
             lambda: [self._kept(fragment, self.column), *map(self._stored, lanes(stored)), values_of(held)],
         )
-        placed = sum(len(part.places) for part in [*stored, *held])
+        placed = sum(len(part.places) for part in stored) + sum(len(part.places) for part in held)
         finished = Finished(fragment_id, signature, file, None, tally[0], dict(tally[1]), placed)
         if reasons := self._new_reasons(stored, held):
             present = reasons_of(self.table.schema, self.column)
