@@ -18,7 +18,7 @@ from clipdata.progress import Progress
 from clipdata.storage import Storage, redact
 from ingest.merging.changes import Changes, changes_of
 from ingest.merging.column_names import KEY, ColumnNames
-from ingest.merging.objections import Asked, check_grouping, objection_to
+from ingest.merging.objections import Asked, check_grouping, check_part, objection_to
 from ingest.merging.outcome import Merged
 from ingest.merging.pair import Pair, Side, remembered
 from ingest.merging.plan import Plan
@@ -49,6 +49,7 @@ class MergeJob:
         self.images, self.metadata = images.pinned(), metadata.pinned()
         self.started_s = time.monotonic()
         self.written = Written()
+        self.num_foreseen = 0  # rows that the table would hold
         self.num_settled = 0  # rows that were there, and hold their picture otherwise now
         self.notes: list[str] = []
         self.first_version: int | None = None
@@ -76,14 +77,19 @@ class MergeJob:
             copy_images=asked.copy_images,
             present=present,
             before=before.names if before else ColumnNames(),
+            sampling=asked.sampling,
         )
         pair = self._pair(plan, before)
+        check_part(asked, present, pair, before)
         unmatched = plan.match()
         changes = changes_of(present, plan.keys, plan.etags)
+        if not asked.sampling.is_whole:
+            changes = changes.without_removals()
         objection = None
         if present is not None and not asked.yes:
             objection = objection_to(plan, changes, pair, before, present)
         if asked.dry_run:
+            self.num_foreseen = changes.num_present + changes.num_new - len(changes.gone)
             return self._done(plan, present or Table(asked.location, 0, self.storage), _planned(changes), objection)
         if objection is not None:
             raise UsageError(objection, hint="--dry-run says what would change, and --yes does it")
@@ -204,13 +210,15 @@ class MergeJob:
 
     def _done(self, plan: Plan, table: Table, written: Written, objection: str | None) -> Merged:
         notes = [*plan.images.notes, *self.notes, *plan.pictures.notes(self.num_settled)]
+        if not self.asked.sampling.is_whole:
+            notes.append(f"{len(plan.keys):,} of {plan.num_whole:,} rows are merged; nothing is removed")
         for word, side in (("images", self.images), ("metadata", self.metadata)):
             newest = side.latest().version
             if newest != side.version:
                 notes.append(f"the {word} are at version {newest}; version {side.version} was merged")
         return Merged(
             table=table,
-            num_rows=len(plan.keys) if self.asked.dry_run else table.num_rows,
+            num_rows=self.num_foreseen if self.asked.dry_run else table.num_rows,
             written=written,
             joined=plan.joined,
             renamed=plan.names.renamed,
