@@ -29,7 +29,8 @@ class Mapped:
         dry_run: nothing was written.
         read_bytes: column → about how many bytes of it would be read, judged by a handful of rows; of a dry run.
         estimate_s: about how many seconds computing would take, reading aside, judged by the same rows, and so too many
-            where a step gains by large batches; None where no row can be computed.
+            where a step gains by large batches, too few where it remembers these rows; None where no row can be
+            computed.
     """
 
     column: str

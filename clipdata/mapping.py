@@ -138,7 +138,7 @@ def _foretold(filling: Filling, step: Step, column: str, limit: int | None, star
         waiting=max(unexplained - done_before - sum(num for _, num in untried), 0),
         version=filling.table.version,
         seconds=time.monotonic() - started_s,
-        notes={"rows tried": tried.num_rows, **failed},
+        notes={"rows tried": tried.num_rows, **failed} if tried.num_rows else {},
         failed_before=filling.table.num_rows - filled - unexplained,
         pending=pending,
         dry_run=True,
