@@ -29,6 +29,7 @@ from clipdata.lance_io import rows
 from clipdata.schema import image_schema, key_field
 
 FACTOR = 10
+ROWS_A_FILE = 100  # one small file for so many rows: by default a thousand, and ten thousand
 PROMISED_TIME = 1.1 * FACTOR
 PROMISED_PEAK_MIB = 1.5e9 / 2**20
 VERBS = {
@@ -36,6 +37,8 @@ VERBS = {
     "ingest parquet": "ingest.from_parquet('meta.parquet', into='m.lance')",
     "ingest csv": "ingest.from_parquet('meta.csv', into='s.lance', lists=['caption_choices'])",
     "ingest csv again": "ingest.from_parquet('meta.csv', into='s.lance', lists=['caption_choices'])",
+    "ingest many files": "ingest.from_parquet('many', into='f.lance')",
+    "ingest many files again": "ingest.from_parquet('many', into='f.lance')",
     "merge": "ingest.merge('i.lance', 'm.lance', into='c.lance')",
     "map": "cd.map_column(cd.open_table('c.lance'), cd.steps.LabelIndex('label'), 'label_ind')",
     "ingest images again": "ingest.from_images('img', into='i.lance')",
@@ -81,6 +84,9 @@ def make_input(folder: Path, num_images: int, num_rows: int) -> None:
     pq.write_table(pa.table(columns), folder / "meta.parquet")
     with (folder / "meta.csv").open("w", newline="") as file:
         csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
+    (folder / "many").mkdir()
+    for number in range(num_rows // ROWS_A_FILE):
+        pq.write_table(pa.table({"filename": [f"{number}.jpg"], "label": ["A"]}), folder / "many" / f"{number}.parquet")
     make_sides(folder, num_rows)
 
 

@@ -87,7 +87,14 @@ def problem_of(name: object) -> str | None:
         return f"is a {type(name).__name__}; expected text"
     if name.strip() and name != name.strip():
         return "begins or ends with a blank"
-    return _unreadable(name)
+    if problem := _unreadable(name):
+        return problem
+    if name.endswith(ERROR_SUFFIX):
+        return f"ends in {ERROR_SUFFIX!r}, which is kept for the reasons why rows of another column have no value"
+    size_bytes = len(name.encode())
+    if size_bytes > MAX_NAME_BYTES:
+        return f"takes {size_bytes} bytes; expected at most {MAX_NAME_BYTES}"
+    return None
 
 
 def _unreadable(name: str) -> str | None:
@@ -99,18 +106,6 @@ def _unreadable(name: str) -> str | None:
         return "holds a control character"
     if name.casefold() in LANCE_COLUMNS:
         return "belongs to Lance, which adds a column of that name to what it reads"
-    return None
-
-
-def _problem_of(name: object) -> str | None:
-    if problem := problem_of(name):
-        return problem
-    assert isinstance(name, str), "problem_of looked"
-    if name.endswith(ERROR_SUFFIX):
-        return f"ends in {ERROR_SUFFIX!r}, which is kept for the reasons why rows of another column have no value"
-    size_bytes = len(name.encode())
-    if size_bytes > MAX_NAME_BYTES:
-        return f"takes {size_bytes} bytes; expected at most {MAX_NAME_BYTES}"
     return None
 
 

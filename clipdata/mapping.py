@@ -25,6 +25,7 @@ from clipdata.map_job import MapJob
 from clipdata.mapped import Mapped
 from clipdata.origin import keep_trained_rows, lineage_of
 from clipdata.progress import Progress, Silent
+from clipdata.schema import IMAGE_FIELDS, image_column
 from clipdata.step_protocol import Step, check_types, require_arguments
 from clipdata.storage import redact
 
@@ -160,6 +161,13 @@ def _check(table: Table, step: Step, column: str) -> None:
     step.check(table.schema)
     if column in step.reads or column == table.key:
         raise UsageError(f"map {step.name}: {column!r} cannot be written: the step reads it, or it is the table's key")
+    own = {field.name for field in IMAGE_FIELDS} if table.key is not None else set()
+    is_image = column == image_column(table.schema)
+    if column in table.schema.names and table.lineage(column) is None and (column in own or is_image):
+        raise UsageError(
+            f"map {step.name}: {column!r} cannot be written: it says what the row's picture is",
+            hint="choose another column name",
+        )
 
 
 def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrite: bool) -> None:

@@ -180,4 +180,4 @@ def check_types(step: Step, schema: pa.Schema) -> None:
 
 def ingest_lists(columns: Sequence[str]) -> str:
     """The command that takes metadata in with columns of texts read as lists."""
-    return "clipdata ingest parquet FILE --into TABLE " + " ".join(f"--list {name}" for name in columns)
+    return "clipdata ingest parquet FILE --into TABLE " + f"--lists {','.join(columns)}"

@@ -20,6 +20,7 @@ import pyarrow as pa
 from clipdata import images
 from clipdata.errors import ClipdataError, CredentialsError, ImageRefused, SchemaError, TransientError, UsageError
 from clipdata.incoming import Incoming, normalised
+from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.presence import files_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References, columns_needed
@@ -229,9 +230,11 @@ class LanceRows:
     def _others(self) -> list[str]:
         """Columns of the table that become columns of the rows."""
         asked = self._asked["columns"]
-        names = self.table.schema.names if asked is None else asked
+        schema = self.table.schema
+        places = place_columns(schema)
+        names = [name for name in schema.names if name not in places] if asked is None else asked
         used = {self.image, *(c.name for c in IMAGE_FIELDS if self._is_ours and self.image)}
-        if self.image and "filename" in names and is_text(self.table.schema.field("filename").type):
+        if self.image and "filename" in names and is_text(schema.field("filename").type):
             used.add("filename")
         return [name for name in names if name not in used]
 

@@ -197,7 +197,7 @@ class _Pipeline:
             storage=given.storage,
             progress=self.progress,
         )
-        self._note(merged, merged.written.any)
+        self._note(merged, merged.written.any or merged.changed > 0)
         if not merged.num_rows:
             raise UsageError(
                 f"no metadata row names one of the {pictures.table.num_rows:,} pictures; "

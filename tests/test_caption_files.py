@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+import ingest
 from clipdata.errors import NotFoundError, UsageError
 from ingest import from_captions
 from ingest.pictures.caption_files import CaptionFiles
@@ -231,3 +233,17 @@ def test_captions_can_be_read_by_themselves(flickr):
         ("0001.jpg", 1),
         ("0001.jpg", 0),
     ]
+
+
+def test_a_caption_that_goes_or_moves_makes_no_other_caption_another_row(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 1)
+
+    def take(*captions: str) -> dict[str, str]:
+        lines = ["image,caption", *(f"0000.jpg,{caption}" for caption in captions)]
+        (tmp_path / "c.csv").write_text("\n".join(lines) + "\n")
+        done = ingest.from_captions(tmp_path / "in", tmp_path / "c.csv", into=tmp_path / "t.lance", rows="caption")
+        return {row["caption"]: row["path"] for row in done.table.to_table(["path", "caption"]).to_pylist()}
+
+    first = take("one", "two", "three")
+    assert take("three", "two") == first
+    assert take("two", "four").items() >= first.items()

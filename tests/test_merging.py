@@ -141,6 +141,7 @@ def test_a_plan_takes_about_a_hundred_bytes_a_row_whatever_the_rows_hold(sides: 
         on="filename",
         metadata_on="filename",
         group=False,
+        copies=False,
         present=None,
         before=ColumnNames(),
     )

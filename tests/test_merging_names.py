@@ -17,7 +17,7 @@ from clipdata.lance_io import rows
 from clipdata.schema import image_schema, key_field
 from ingest.merging.alike_names import find_alike
 from ingest.merging.column_names import ColumnNames, named
-from tests.pictures import encoded
+from tests.pictures import encoded, write_pictures
 
 NFC, NFD = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
 
@@ -234,3 +234,13 @@ def test_an_id_of_the_images_and_of_the_metadata_are_both_kept(tmp_path: Path) -
     assert done.renamed == {"id": "meta_id_2"}
     assert "image column 'id' is 'image_id' here" in str(done)
     assert cd.open_table(tmp_path / "c.lance").key == "id"
+
+
+def test_a_picture_in_another_folder_is_another_picture_where_whole_paths_are_joined(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 2)
+    ingest.from_images(tmp_path / "in", into=tmp_path / "i.lance")
+    (tmp_path / "m.csv").write_text("path,caption\ncat/0000.jpg,a cat\n0001.jpg,another\n")
+    ingest.from_parquet(tmp_path / "m.csv", into=tmp_path / "m.lance", required=None)
+    done = ingest.merge_report(tmp_path / "i.lance", tmp_path / "m.lance", into=tmp_path / "c.lance", on="path")
+    assert done.table.to_table(["path", "caption"]).to_pylist() == [{"path": "0001.jpg", "caption": "another"}]
+    assert list(done.unmatched_metadata) == ["cat/0000.jpg"]

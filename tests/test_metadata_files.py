@@ -301,10 +301,31 @@ def test_a_source_covers_what_it_would_list_and_nothing_beside_it(tmp_path: Path
     assert [source.covers(deep) for source in (folder, file, glob)] == [True, False, False]
     for other in (
         tmp_path / "data2" / "a.parquet",
-        tmp_path / "data" / "a.csv",
         tmp_path / "data" / ".x" / "a.parquet",
     ):
         assert not any(source.covers(str(other)) for source in (folder, file, glob))
+    was_csv = str(tmp_path / "data" / "a.csv")  # taken in before the folder's files were written as parquet
+    assert [source.covers(was_csv) for source in (folder, file, glob)] == [True, False, False]
+
+
+def test_a_file_written_anew_in_another_format_is_told_as_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.csv").write_text("filename,c\na.jpg,x\n")
+    ingest.from_parquet(folder, into=tmp_path / "t.lance")
+    (folder / "a.csv").unlink()
+    write(folder / "a.parquet", filename=["a.jpg"], c=["x"])
+    done = ingest.from_parquet(folder, into=tmp_path / "t.lance")
+    assert done.vanished == ["a.csv"]
+    assert "no longer at the source" in str(done)
+
+
+def test_fields_of_several_types_are_said(tmp_path: Path) -> None:
+    lines = [{"filename": "a", "caption": "x", "n": 1}, {"filename": "b", "caption": ["z"], "n": 2}]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = ingest.from_parquet(tmp_path / "m.jsonl", into=tmp_path / "t.lance")
+    assert "caption" not in done.table.schema.names
+    assert "fields of several types, kept as text in the column 'json': caption" in str(done)
 
 
 def test_what_shapes_rows_is_among_the_options(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import pytest
 
 import clipdata as cd
 import clipdata.map_job
-from clipdata.errors import ConcurrentChangeError, LineageMismatchError
+import ingest
+from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
 from clipdata.step_protocol import BaseStep
+from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
 
 
@@ -295,3 +297,17 @@ def test_an_empty_column_of_another_step_is_not_taken_without_a_word(tmp_path: P
 
     with pytest.raises(LineageMismatchError):
         cd.map_column(table, Plus(900), "made")
+
+
+@pytest.mark.parametrize("column", ["etag", "image", "sha256", "filename"])
+def test_what_an_ingest_says_of_a_picture_is_no_steps_to_overwrite(tmp_path: Path, column: str) -> None:
+    write_pictures(tmp_path / "in", 1)
+    table = ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance").table
+
+    @cd.step(reads="path", returns="string")
+    def letters(path: str) -> str:
+        return path
+
+    with pytest.raises(UsageError, match="cannot be written"):
+        cd.map_column(table, letters, column, overwrite=True)
+    assert ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance").unchanged == 1

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from clipdata.lance_io.signatures import Signatures
 from clipdata.lance_io.table import Table
 from clipdata.progress import Silent
 from clipdata.stream.dataset import Stream
-from pipelines.cli.app import main
+from pipelines.cli.app import VERBS, main
+from pipelines.cli.json_output import schema_of
+from tests.json_schemas import check_schema
 from tests.pictures import encoded, write_pictures
 from tests.tiny_models import tiny_encoder
 
@@ -314,7 +317,7 @@ def test_a_merged_table_can_be_merged_again_with_more_metadata(sides: Path, copy
     ingest.from_parquet(sides / "more.parquet", into=sides / "more.lance", required="caption")
     first = merged(sides)
     table = ingest.merge(first, sides / "more.lance", into=sides / "more2.lance", on="caption", copy_images=copy_images)
-    assert table.to_table(["image", "rating"]).sort_by("rating").to_pylist() == [
+    assert sorted(table.to_table(["image", "rating"]).to_pylist(), key=itemgetter("rating")) == [
         {"image": encoded(0), "rating": 4},
         {"image": encoded(0), "rating": 5},
     ]
@@ -358,10 +361,13 @@ def test_training_is_the_same_bit_for_bit_as_with_copies(sides: Path) -> None:
 def test_show_says_how_many_rows_refer_to_how_many_pictures(sides: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = merged(sides)
     assert main(["show", table.uri]) == 0
+    said = capsys.readouterr().out
     version = cd.open_table(sides / "images.lance").version
-    assert f"image: {NUM * CAPTIONS} rows refer to {NUM} pictures of images.lance@{version}" in capsys.readouterr().out
+    assert f"image: {NUM * CAPTIONS} rows refer to {NUM} pictures of images.lance@{version}" in said
     assert main(["show", table.uri, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["pictures"][0]["num_rows"] == NUM * CAPTIONS
+    shown = json.loads(capsys.readouterr().out)
+    check_schema(shown, next(schema_of(one.words, one.found) for one in VERBS if one.words == "show"))
+    assert shown["pictures"][0]["num_rows"] == NUM * CAPTIONS
 
 
 def test_a_metadata_column_called_picture_is_no_reference(sides: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lance
@@ -227,3 +228,17 @@ def test_the_log_of_a_table_is_asked_for_by_the_word_of_the_command(tmp_path: Pa
 
     assert [entry.version for entry in cd.log(pinned)] == [entry.version for entry in cd.log(tmp_path / "t.lance")]
     assert cd.log(pinned)[-1].num_rows == 5
+
+
+def test_many_that_tag_one_version_under_one_name_at_once_all_succeed(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 1)
+    names = [f"tag-{number}" for number in range(10)]
+
+    def tag(_: int) -> None:
+        mine = cd.open_table(table.uri)
+        for name in names:
+            mine.tag(name)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(tag, range(6)))
+    assert set(table.dataset.tags.list()) == set(names)

@@ -73,6 +73,7 @@ class PictureTable:
         uri: where it was when rows began to refer to it.
         relative: the same, seen from the folder of the referring table, so that both can be moved together; None where
             no path leads from one to the other.
+        column: of the pictures in it: bytes, or what Hugging Face's data sets hold them in, `{bytes, path}`.
         version: of it.
         tag: that keeps the version from being cleaned up.
         digest: of its files; see `data_files`.
@@ -82,6 +83,7 @@ class PictureTable:
     name: str
     uri: str
     relative: str | None
+    column: str
     version: int
     tag: str
     digest: str
@@ -202,13 +204,9 @@ class Pictures:
         if name is None:
             raise StorageError(f"rows of {redact(self._uri)} say which row holds their picture, but not of which table")
         table = self.table(name)
-        image = image_column(table.schema)
-        if image is None:
-            raise StorageError(
-                f"{redact(table.uri)} has no column of pictures, and rows of {redact(self._uri)} refer to it"
-            )
-        found = table.take_ids(rows, [image]).column(0)
-        return _whole(found if found.type == kind else found.cast(kind))
+        found = _whole(table.take_ids(rows, [self._tables[name].column]).column(0))
+        plain = pc.struct_field(found, "bytes") if pa.types.is_struct(found.type) else found
+        return plain if plain.type == kind else plain.cast(kind)
 
     def _open(self, name: str) -> Table:
         from clipdata.lance_io.data_files import digest_of_files

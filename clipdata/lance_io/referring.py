@@ -53,25 +53,25 @@ class Referred:
         return said + (f" ({self.problem})" if self.problem else "")
 
 
-def refer(table: Table, images: Table) -> str:
+def refer(table: Table, images: Table, column: str) -> None:
     """Let rows of a table refer to pictures of another one at its version.
 
     Args:
         table: moved to the version that notes where the pictures are.
         images: pinned; its version is tagged, so that it stays.
-
-    Returns:
-        What the rows shall call it; see `pictures`.
+        column: of the pictures there.
 
     Raises:
         StorageError: the version cannot be tagged.
         CredentialsError: the store does not let anybody tag it.
     """
-    digest = digest_of_files(images)
-    name = f"{words_of(images)}#{digest[:8]}"
-    tag = _tag_of(table, images.version)
+    digest, tag = digest_of_files(images), _tag_of(table, images.version)
     relative = relative_to(table.uri, images.uri)
-    wanted = PictureTable(name, images.uri, relative, images.version, tag, digest)
+    wanted = PictureTable(_name(images, digest), images.uri, relative, column, images.version, tag, digest)
+    table.move_to(table.latest())
+    if picture_tables(table_metadata(table)).get(wanted.name) != wanted:  # before the tag, or nobody would remove it
+        set_table_metadata(table, {wanted.key: wanted.to_json()})
+        table.move_to(table.latest())
     try:
         images.tag(tag)
     except (StorageError, CredentialsError) as error:
@@ -79,11 +79,11 @@ def refer(table: Table, images: Table) -> str:
             f"{error.message}; rows can refer only to a version that is tagged, or a clean-up would remove it",
             hint="copy the pictures: --copy-images (copy_images=True)",
         ) from error
-    table.move_to(table.latest())
-    if picture_tables(table_metadata(table)).get(name) != wanted:
-        set_table_metadata(table, {wanted.key: wanted.to_json()})
-        table.move_to(table.latest())
-    return name
+
+
+def name_of(images: Table) -> str:
+    """What rows call a version of a table; see `pictures`."""
+    return _name(images, digest_of_files(images))
 
 
 def words_of(images: Table) -> str:
@@ -121,14 +121,19 @@ def release(table: Table, images: Table) -> None:
         images: of any version.
     """
     known = picture_tables(table_metadata(table))
+    if not known:
+        return
     used = {referred.name for referred in referred_by(table, look=False)}
     idle = [one for one in known.values() if one.name not in used]
+    until = {one.name: None if one.name in used else one.until or table.version for one in known.values()}
+    changed = [
+        dataclasses.replace(one, until=until[one.name]) for one in known.values() if one.until != until[one.name]
+    ]
+    if changed:
+        set_table_metadata(table, {one.key: one.to_json() for one in changed})
+        table.move_to(table.latest())
     if not idle:
         return
-    retired = {one.key: dataclasses.replace(one, until=table.version).to_json() for one in idle if one.until is None}
-    if retired:
-        set_table_metadata(table, retired)
-        table.move_to(table.latest())
     with translated(table.uri, "reading the history of"):
         oldest = min(entry["version"] for entry in table.dataset.versions())
     for one in idle:
@@ -175,6 +180,10 @@ def _referred(table: Table, known: Mapping[str, PictureTable], record: Mapping[s
         num_pictures=int(str(record["num_pictures"])),
         problem=problem,
     )
+
+
+def _name(images: Table, digest: str) -> str:
+    return f"{words_of(images)}#{digest[:8]}"
 
 
 def _tag_of(table: Table, version: int) -> str:

@@ -249,8 +249,14 @@ class Table(NotebookTable):
         def attempt() -> None:
             present = tags.list().get(name)
             if present is None:
-                tags.create(name, self.version)
-            elif present["version"] != self.version:
+                try:
+                    tags.create(name, self.version)
+                    return
+                except (OSError, ValueError):  # of two that make one tag at once, Lance refuses the second
+                    present = tags.list().get(name)
+                    if present is None:
+                        raise
+            if present["version"] != self.version:
                 found = present["version"]
                 raise StorageError(f"tag {name!r} of {redact(self.uri)} names version {found}, not {self.version}")
 
@@ -259,6 +265,8 @@ class Table(NotebookTable):
 
     def query(self, sql: str, *, limit: int | None = None, max_bytes: int = ANSWER_BYTES) -> pa.Table:
         """Answer one SQL SELECT (or WITH … SELECT); the table is called `dataset`, and nothing else is reached.
+
+        It sees the columns as they are stored: of a picture that stands in another table, a null and where it is.
 
         Args:
             sql: the statement.

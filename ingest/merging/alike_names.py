@@ -54,13 +54,17 @@ class Alike:
     doubts: list[Doubt] = field(default_factory=list)
 
 
-def find_alike(names: pa.Array, batches: Iterable[pa.Array], taken: np.ndarray) -> Alike:
+def find_alike(
+    names: pa.Array, batches: Iterable[pa.Array], taken: np.ndarray, *, across_folders: bool = True
+) -> Alike:
     """Find images for the names that no image bears.
 
     Args:
         names: large_string [L], distinct and not null.
         batches: names of all images, large_string, batch by batch in their order.
         taken: bool [I], images that another name has found; images found here are added.
+        across_folders: a name may leave out folders, or say more of them. Of whole paths it may not: a picture in
+            another folder is another picture.
     """
     folded = _Folded(names)
     candidates: list[list[tuple[int, int]]] = [[] for _ in RULES]
@@ -70,7 +74,9 @@ def find_alike(names: pa.Array, batches: Iterable[pa.Array], taken: np.ndarray) 
             pairs += here
         start += len(batch)
     spelled, found, left = names.to_pylist(), Alike(), set(range(len(names)))
-    for rule, pairs in zip(RULES, candidates, strict=True):
+    for number, (rule, pairs) in enumerate(zip(RULES, candidates, strict=True)):
+        if number == _FOLDER and not across_folders:
+            continue
         of_name: dict[int, set[int]] = {}
         of_image: dict[int, set[int]] = {}
         for name, image in pairs:

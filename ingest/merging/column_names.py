@@ -2,13 +2,16 @@
 
 A column keeps its name where it can. Where the name is taken, it gets one that says which side it is of: `meta_width`,
 `image_id`, and `meta_width_2` where that is taken too. Names are given once: a merge that comes later calls the columns
-as the first one did, or one column would hold the values of two. It knows names, and nothing of tables.
+as the first one did, or one column would hold the values of two. The names of the columns that say where a picture is
+are given to none, so that rows may refer to pictures at any time. It knows names, and nothing of tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from clipdata.lance_io.pictures import ROW, TABLE
 
 KEY = "id"
 ETAG = "etag"
@@ -42,7 +45,7 @@ def named(images: Iterable[str], metadata: Iterable[str], *, kept: Collection[st
         kept: names in the merged table that neither side may have: those of columns that `map` made, and their reasons.
         before: the names that an earlier merge gave.
     """
-    taken = {name.casefold() for name in (KEY, *kept)}
+    taken = {name.casefold() for name in (KEY, ROW, TABLE, *kept)}
     given = {name.casefold() for name in (*before.images.values(), *before.metadata.values())}
     pictures = _side(images, _OF_IMAGES, before.images, taken, given)
     facts = _side(

@@ -104,6 +104,12 @@ class ImageSide:
         if self.identity != self.table.key:
             self.identities = _told_apart(self.identities)
 
+    def holds_pictures(self) -> bool:
+        """Whether any row may hold its picture; one of ours that only says where the file is has no digest of it."""
+        if self.table.key not in _MADE_BY_US or "sha256" not in self.table.schema.names:
+            return True
+        return self.table.num_rows == 0 or self.table.count_rows("sha256 IS NOT NULL") > 0
+
     def forget_keys(self) -> None:
         """Give back the memory of what only the matching needs."""
         self.keys = self.keys[:0].copy()

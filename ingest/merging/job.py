@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from clipdata.errors import NotFoundError, SchemaError, TransientError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.referring import point_anew, release
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Progress
@@ -21,6 +22,7 @@ from ingest.merging.column_names import KEY, ColumnNames
 from ingest.merging.objections import Asked, check_grouping, check_part, objection_to
 from ingest.merging.outcome import Merged
 from ingest.merging.pair import Pair, Side, remembered
+from ingest.merging.picture_rows import COPY_IMAGES
 from ingest.merging.plan import Plan
 from ingest.merging.unmatched import settle_unmatched
 
@@ -50,7 +52,7 @@ class MergeJob:
         self.started_s = time.monotonic()
         self.written = Written()
         self.num_foreseen = 0  # rows that the table would hold
-        self.num_settled = 0  # rows that were there, and hold their picture otherwise now
+        self.changed = 0
         self.notes: list[str] = []
         self.first_version: int | None = None
 
@@ -74,7 +76,7 @@ class MergeJob:
             on=asked.on,
             metadata_on=asked.metadata_on,
             group=asked.group,
-            copy_images=asked.copy_images,
+            copies=self._copies(before),
             present=present,
             before=before.names if before else ColumnNames(),
             sampling=asked.sampling,
@@ -85,29 +87,36 @@ class MergeJob:
         changes = changes_of(present, plan.keys, plan.etags)
         if not asked.sampling.is_whole:
             changes = changes.without_removals()
+        otherwise = plan.pictures.num_otherwise(present, plan.outputs) if present is not None else 0
         objection = None
         if present is not None and not asked.yes:
             objection = objection_to(plan, changes, pair, before, present)
         if asked.dry_run:
             self.num_foreseen = changes.num_present + changes.num_new - len(changes.gone)
-            return self._done(plan, present or Table(asked.location, 0, self.storage), _planned(changes), objection)
+            return self._done(
+                plan, present or Table(asked.location, 0, self.storage), _planned(changes), otherwise, objection
+            )
         if objection is not None:
             raise UsageError(objection, hint="--dry-run says what would change, and --yes does it")
         table = present or rows.create_table(asked.location, plan.schema, storage=self.storage)
         try:
-            self._write(table, plan, _Claim(pair, before), changes)
+            if changes.any or otherwise:
+                self._write(table, plan, _Claim(pair, before), changes)
         except _SupersededError:
             self._move_on()
             self.notes = ["a merge of newer versions ran meanwhile; the newest were merged"]
             return None
         if self.written.any and asked.follows and not is_last and self._move_on():
             return None
-        self.num_settled += plan.pictures.settle(
-            table, plan.names.images[plan.images.image], plan.keys, plan.etags, plan.matches.images
-        )
         settle_unmatched(table, unmatched, on=asked.on)
         self._close(table)
-        return self._done(plan, table, self.written, None)
+        return self._done(plan, table, self.written, self.changed, None)
+
+    def _copies(self, before: Pair | None) -> bool:
+        """Whether rows are to hold their pictures: as was asked, or as the table does, or as a new one does."""
+        if self.asked.copy_images is not None:
+            return self.asked.copy_images
+        return before.copies if before is not None else COPY_IMAGES
 
     def _present(self) -> Table | None:
         """The merged table as it is.
@@ -135,10 +144,12 @@ class MergeJob:
         given = before.names if before else ColumnNames()
         names = ColumnNames({**given.images, **plan.names.images}, {**given.metadata, **plan.names.metadata})
         sides = Side.of(self.images, self.asked.location), Side.of(self.metadata, self.asked.location)
-        return Pair(*sides, self.asked.on, self.asked.metadata_on, self.asked.group, names)
+        return Pair(*sides, self.asked.on, self.asked.metadata_on, self.asked.group, names, self._copies(before))
 
     def _write(self, table: Table, plan: Plan, claim: _Claim, changes: Changes) -> None:
-        """Write new and changed rows by key, then remove the rows that the two sides no longer give.
+        """Write new and changed rows by key, and remove the rows that the two sides no longer give.
+
+        Rows that stay are last given their pictures in the way of the others.
 
         Raises:
             _SupersededError: a merge of newer sides writes to the table.
@@ -148,12 +159,10 @@ class MergeJob:
         missing = [column for column in plan.schema if column.name not in table.schema.names]
         if missing:
             table.move_to(rows.add_columns(table, missing))
-        plan.pictures.begin(table)
-        if not changes.any:
-            return
         self._check(table, claim)
         if claim.pair.remember(table) is not None and not self.asked.yes:
             raise _SupersededError
+        plan.pictures.begin(table)
         with self.progress.task("merge", len(changes.wanted)) as counter:
             for unit in plan.units(changes.wanted):
                 built = plan.build(unit)
@@ -165,6 +174,9 @@ class MergeJob:
             keys = snapshot.take(places, [KEY]).column(0).to_pylist()
             self._check(table, claim)
             self.written += rows.delete_keys(table, keys)
+        for found in plan.pictures.anew(table.latest(), plan.outputs):
+            self._check(table, claim)
+            self.changed += point_anew(table, found)
         self._check(table, claim)
 
     def _check(self, table: Table, claim: _Claim) -> None:
@@ -198,18 +210,19 @@ class MergeJob:
     def _close(self, table: Table) -> None:
         """Mark the end of the merge in the history, if it did anything."""
         table.move_to(table.latest())
-        if not self.written.any and not self.num_settled:
+        release(table, self.images)
+        if not self.written.any and not self.changed:
             return
-        counts = {**asdict(self.written), "pictures": self.num_settled}
+        counts = {**asdict(self.written), "pictures": self.changed}
         images, metadata = self.images, self.metadata
         origin = {"images": f"{images.uri}@{images.version}", "metadata": f"{metadata.uri}@{metadata.version}"}
         how = {"on": self.asked.on, "metadata_on": self.asked.metadata_on, "group": self.asked.group}
-        how |= {"copy_images": self.asked.copy_images}
+        how["copy_images"] = self.asked.copy_images
         properties = Properties("merge", {**origin, **how}, counts, first_version=self.first_version)
         table.move_to(rows.close_verb(table, properties))
 
-    def _done(self, plan: Plan, table: Table, written: Written, objection: str | None) -> Merged:
-        notes = [*plan.images.notes, *self.notes, *plan.pictures.notes(self.num_settled)]
+    def _done(self, plan: Plan, table: Table, written: Written, changed: int, objection: str | None) -> Merged:
+        notes = [*plan.images.notes, *self.notes]
         if not self.asked.sampling.is_whole:
             notes.append(f"{len(plan.keys):,} of {plan.num_whole:,} rows are merged; nothing is removed")
         for word, side in (("images", self.images), ("metadata", self.metadata)):
@@ -223,6 +236,8 @@ class MergeJob:
             joined=plan.joined,
             renamed=plan.names.renamed,
             renamed_images=plan.names.renamed_images,
+            pictures=plan.pictures.words,
+            changed=changed,
             notes=notes,
             needs_yes=objection,
             dry_run=self.asked.dry_run,

@@ -18,7 +18,6 @@ from clipdata.storage import Storage, absolute
 from ingest.merging.job import MergeJob
 from ingest.merging.objections import Asked
 from ingest.merging.outcome import Merged
-from ingest.merging.picture_rows import COPY_IMAGES
 from ingest.updating.sampling import Sampling
 
 
@@ -30,7 +29,7 @@ def merge(
     on: str = "filename",
     metadata_on: str | None = None,
     group: bool = False,
-    copy_images: bool = COPY_IMAGES,
+    copy_images: bool | None = None,
     yes: bool = False,
     limit: int | None = None,
     sample: int | None = None,
@@ -68,7 +67,7 @@ def merge_report(
     on: str = "filename",
     metadata_on: str | None = None,
     group: bool = False,
-    copy_images: bool = COPY_IMAGES,
+    copy_images: bool | None = None,
     yes: bool = False,
     limit: int | None = None,
     sample: int | None = None,
@@ -90,7 +89,8 @@ def merge_report(
         metadata_on: column of the metadata; by default the same name.
         group: one row an image, with lists of the metadata's values, instead of one row a metadata row.
         copy_images: write the pictures' bytes into the merged table, once for each of its rows, instead of which row of
-            `images` holds them; the merged table can then be read without the images.
+            `images` holds them; the merged table can then be read without the images. None leaves a table as it is, and
+            lets rows of a new one refer to their pictures.
         yes: merge also when the table was made of another pair or in another way, when most of its rows would go, and
             when a table given is older than the one that was merged before.
         limit: merge only the rows of the first so many metadata rows with a picture, or with `group` so many pictures,

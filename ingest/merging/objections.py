@@ -19,6 +19,7 @@ class Asked:
     """What was asked for.
 
     Args:
+        copy_images: rows hold their pictures, or refer to them; None leaves a table as it is.
         follows: the sides were given by location, so that their newest versions are meant.
         sampling: which of the rows are merged.
     """
@@ -27,10 +28,10 @@ class Asked:
     on: str
     metadata_on: str
     group: bool
+    copy_images: bool | None
     yes: bool
     dry_run: bool
     follows: bool
-    copy_images: bool = False
     sampling: Sampling = field(default_factory=Sampling)
 
 

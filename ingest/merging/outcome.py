@@ -48,6 +48,8 @@ class Merged:
         joined: which rows found each other.
         renamed: metadata columns that are called otherwise here, and what they are called.
         renamed_images: the same of the images' columns.
+        pictures: the version of the images that rows refer to, such as "images.lance@7"; None where they hold copies.
+        changed: rows that were there and hold their picture otherwise now: referred to, copied, or of that version.
         notes: what else whoever reads the table should know.
         needs_yes: why the merge is not done without `yes`; only a dry run says it, else it is an error.
         dry_run: nothing was written.
@@ -61,6 +63,8 @@ class Merged:
     renamed: Mapping[str, str]
     seconds: float
     renamed_images: Mapping[str, str] = field(default_factory=dict)
+    pictures: str | None = None
+    changed: int = 0
     notes: Sequence[str] = ()
     needs_yes: str | None = None
     dry_run: bool = False
@@ -97,6 +101,8 @@ class Merged:
             "joined_examples": [list(example) for example in joined.alike_examples],
             "renamed": dict(self.renamed),
             "renamed_images": dict(self.renamed_images),
+            "pictures": self.pictures,
+            "changed": self.changed,
             "notes": list(self.notes),
             "needs_yes": self.needs_yes,
             "dry_run": self.dry_run,
@@ -128,9 +134,22 @@ class Merged:
             lines.append(f"  joined although not equal: {sum(joined.alike.values()):,} ({ways}): {pairs}")
         lines += [f"  metadata column {old!r} is {new!r} here" for old, new in self.renamed.items()]
         lines += [f"  image column {old!r} is {new!r} here" for old, new in self.renamed_images.items()]
+        lines += self._of_pictures()
         lines += [f"  {note}" for note in self.notes]
         if self.needs_yes:
             lines.append(f"  without --yes it is refused: {self.needs_yes}")
+        return lines
+
+    def _of_pictures(self) -> list[str]:
+        lines = []
+        if self.pictures:
+            lines.append(
+                f"  pictures stay in {self.pictures}, where a tag keeps them; --copy-images writes them here too"
+            )
+        if self.changed:
+            what = "refer to their picture there" if self.pictures else "have a copy of their picture"
+            when = "would" if self.dry_run else "now"
+            lines.append(f"  {self.changed:,} rows that were here before {when} {what}")
         return lines
 
 

@@ -55,6 +55,7 @@ class Pair:
         metadata_on: column of the metadata.
         group: one row an image.
         names: what the columns are called in the merged table.
+        copies: whether its rows were to hold their pictures, or to refer to them; either may follow the other.
     """
 
     images: Side
@@ -63,6 +64,7 @@ class Pair:
     metadata_on: str
     group: bool
     names: ColumnNames
+    copies: bool
 
     def difference_from(self, before: Pair) -> str | None:
         """In what another merge differs that the table was made by; None for the same one."""
@@ -117,4 +119,4 @@ def remembered(table: Table) -> Pair | None:
 def _pair(stored: Mapping[str, Any]) -> Pair:
     names = ColumnNames(**stored["names"])
     images, metadata = Side(**stored["images"]), Side(**stored["metadata"])
-    return Pair(images, metadata, stored["on"], stored["metadata_on"], stored["group"], names)
+    return Pair(images, metadata, stored["on"], stored["metadata_on"], stored["group"], names, stored["copies"])

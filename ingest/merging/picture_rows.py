@@ -1,7 +1,7 @@
 """Pictures of merged rows: the bytes themselves, or which row of the images' table holds them.
 
-A merged table holds a picture as often as there are captions of it; a reference takes some bytes. It knows rows of the
-images by their places, and nothing of metadata or of how the two are matched.
+A merged table holds a picture as often as there are captions of it; a reference takes some bytes. It knows the images
+by their places, and rows by the digests of their keys and etags, and nothing of metadata or of how the two are matched.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from clipdata.errors import SchemaError
 from clipdata.lance_io.pictures import ROW, TABLE, picture_fields, place_columns
-from clipdata.lance_io.referring import point_anew, refer, release, words_of
+from clipdata.lance_io.referring import name_of, refer, words_of
 from clipdata.lance_io.table import Table
-from clipdata.schema import image_column
-from ingest.merging import foreign_columns
+from clipdata.storage import redact
 from ingest.merging.changes import packed_keys
 from ingest.merging.column_names import ETAG, KEY
+from ingest.merging.image_side import ImageSide
 from ingest.merging.matching import positions_in
 from ingest.updating.digests import digests_of_texts
 
@@ -29,42 +30,59 @@ _COPIED_ROWS = 1024
 _COPIED_BYTES = 256 << 20  # each piece rewrites the pictures of a fragment
 
 
-@dataclass
+@dataclass(frozen=True)
+class Outputs:
+    """The rows that a merged table is to have.
+
+    Args:
+        keys: uint8 [N, 16].
+        etags: uint8 [N, 16], digests of their etags.
+        images: int [N], places of their images.
+    """
+
+    keys: np.ndarray
+    etags: np.ndarray
+    images: np.ndarray
+
+
 class PictureRows:
     """How merged rows hold their pictures.
 
     Args:
-        images: pinned to the version that is merged.
-        image: their column of pictures.
-        copies: hold the bytes; so it is in any case where the column is none that rows can refer to.
+        side: the images, pinned to the version that is merged.
+        name: what the column of the image is called in the merged table; None where it is not carried.
+        copies: hold the bytes. So do rows of images that hold none: there is nothing to refer to.
+        present: the merged table as it is, or None.
+
+    Raises:
+        SchemaError: the merged table has other columns of the names that references need.
     """
 
-    images: Table
-    image: str
-    copies: bool
-    _name: str | None = None
-
-    def __post_init__(self) -> None:
-        self.copies = self.copies or image_column(self.images.schema) != self.image
+    def __init__(self, side: ImageSide, name: str | None, *, copies: bool, present: Table | None) -> None:
+        self._side, self._name = side, name
+        self._ids = pa.array([], pa.uint64())
+        self.copies = copies or name is None or not side.holds_pictures()
+        if present is not None and not self.copies:
+            _check_free(present)
 
     @cached_property
-    def _ids(self) -> pa.Array:
-        """Lance's own numbers of the images' rows, uint64 [I]."""
-        return self.images.to_table(["_rowid"]).column(0).combine_chunks()
+    def _called(self) -> str:
+        """What rows call the version of the images."""
+        return name_of(self._side.table)
 
-    def notes(self, num_settled: int) -> list[str]:
-        """What whoever reads the merged table should know.
+    @property
+    def words(self) -> str | None:
+        """The version that rows refer to, for people; None where they hold copies."""
+        return None if self.copies else words_of(self._side.table)
 
-        Args:
-            num_settled: from `settle`.
-        """
-        where = None if self.copies else words_of(self.images)
-        found = (
-            [f"pictures stay in {where}, where a tag keeps them; --copy-images writes them here too"] if where else []
-        )
-        what = "refer to their picture there" if where else "have a copy of their picture"
-        return [*found, *([f"{num_settled:,} rows that were here before now {what}"] if num_settled else [])]
+    @property
+    def reads(self) -> list[str]:
+        """Of the columns that are carried, those that are read for a row: what has no etag is told by its bytes."""
+        side = self._side
+        is_read = self.copies or not side.has_etags
+        return side.columns if is_read else [name for name in side.columns if name != side.image]
 
+    @property
     def fields(self) -> list[pa.Field]:
         """Columns of merged rows beside those that they carry."""
         return [] if self.copies else picture_fields()
@@ -72,85 +90,89 @@ class PictureRows:
     def begin(self, table: Table) -> None:
         """Note in the merged table where its pictures are, before a row refers to them."""
         if not self.copies:
-            self._name = refer(table, self.images)
+            ids = self._side.table.to_table(["_rowid"])
+            self._ids = ids.column(0).combine_chunks()
+            refer(table, self._side.table, self._side.image)
 
-    def columns(self, places: np.ndarray, image: str) -> dict[str, pa.Array]:
-        """What merged rows hold instead of their pictures; nothing where they hold the pictures.
+    def columns(self, images: np.ndarray) -> dict[str, pa.Array]:
+        """What merged rows hold that refer to pictures; nothing for those that hold them.
 
         Args:
-            places: int64 [B], of the rows' images.
-            image: column of pictures of the merged table.
+            images: int64 [B], places of the rows' images.
         """
         if self.copies:
             return {}
-        assert self._name is not None, "the merge has begun"
         return {
-            image: pa.nulls(len(places), pa.large_binary()),
-            ROW: self._ids.take(pa.array(places)),
-            TABLE: pa.array([self._name] * len(places), pa.string()),
+            str(self._name): pa.nulls(len(images), pa.large_binary()),
+            ROW: self._ids.take(pa.array(images)),
+            TABLE: pa.array([self._called] * len(images), pa.string()),
         }
 
-    def settle(self, table: Table, image: str, keys: np.ndarray, etags: np.ndarray, images: np.ndarray) -> int:
-        """Give rows that the merge left alone their pictures as the others have them, and let go of older versions.
+    def num_otherwise(self, table: Table, outputs: Outputs) -> int:
+        """How many rows stay, and have their pictures otherwise than they are to have them."""
+        found = (self._staying(table, where, outputs) for where, _ in self._otherwise(table))
+        return sum(rows.num_rows for batches in found for rows, _ in batches)
+
+    def anew(self, table: Table, outputs: Outputs) -> Iterator[pa.Table]:
+        """What gives such rows their pictures as the others have them, in bounded pieces.
 
         Nothing else of a row changes, and what was derived from it stays: its picture is the same.
 
         Args:
-            table: the merged one, with all rows written; moved to the version that is made.
-            image: its column of pictures.
-            keys, etags: of the merged rows, digests, uint8 [N, 16].
-            images: [N], places of their images.
+            table: the merged one, with all other rows written.
 
-        Returns:
-            Number of rows that were changed.
+        Yields:
+            the key, the etag, and the columns to replace.
         """
-        if len(place_columns(table.schema)) < 2:
-            return 0
-        changed = 0
-        for where, with_image in self._outdated():
-            for found in self._anew(table, where, image, (keys, etags, images)):
-                changed += point_anew(table, found if with_image else found.drop_columns([image]))
-        table.move_to(table.latest())
-        release(table, self.images)
-        return changed
+        for where, with_image in self._otherwise(table):
+            held: list[pa.Table] = []
+            for rows, images in self._staying(table, where, outputs):
+                columns = self._copied(images) if self.copies else self.columns(images)
+                if not with_image:
+                    del columns[str(self._name)]
+                held.append(pa.table({**dict(zip(rows.schema.names, rows.columns, strict=True)), **columns}))
+                if sum(piece.nbytes for piece in held) > _COPIED_BYTES:
+                    yield pa.concat_tables(held)
+                    held = []
+            if any(piece.num_rows for piece in held):
+                yield pa.concat_tables(held)
 
-    def _outdated(self) -> list[tuple[str, bool]]:
+    def _otherwise(self, table: Table) -> list[tuple[str | None, bool]]:
         """Conditions of rows that have their pictures otherwise, and whether their column of pictures changes."""
+        refers = len(place_columns(table.schema)) == 2
         if self.copies:
-            return [(f"`{ROW}` IS NOT NULL", True)]
-        name = str(self._name).replace("'", "''")
+            return [(f"`{ROW}` IS NOT NULL", True)] if refers and self._name is not None else []
+        if not refers:
+            return [(None, True)]
+        name = self._called.replace("'", "''")
         elsewhere = f"`{ROW}` IS NOT NULL AND (`{TABLE}` IS NULL OR `{TABLE}` <> '{name}')"
         return [(elsewhere, False), (f"`{ROW}` IS NULL", True)]
 
-    def _anew(
-        self, table: Table, where: str, image: str, merged: tuple[np.ndarray, np.ndarray, np.ndarray]
-    ) -> Iterator[pa.Table]:
-        """What replaces the columns of some rows of a merged table, in bounded pieces."""
-        keys, etags, images = merged
-        held: list[pa.Table] = []
-        rows_at_once = _COPIED_ROWS if self.copies else _AT_ONCE
-        for batch in table.pinned().scan([KEY, ETAG], where=where, batch_rows=rows_at_once):
-            outputs = positions_in(keys, packed_keys(batch.column(0)))
-            same = outputs >= 0
-            same[same] = (etags[outputs[same]] == digests_of_texts(batch.column(1))[same]).all(axis=1)
-            if not same.any():
-                continue
-            rows = pa.table(batch.filter(pa.array(same)))
-            for name, values in self._as_now(images[outputs[same]].astype(np.int64), image).items():
-                rows = rows.append_column(name, values)
-            held.append(rows)
-            if sum(piece.nbytes for piece in held) > _COPIED_BYTES:
-                yield pa.concat_tables(held)
-                held = []
-        if held:
-            yield pa.concat_tables(held)
+    def _staying(
+        self, table: Table, where: str | None, outputs: Outputs
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """Keys and etags of rows that the merge leaves as they are, and places of their images, int64 [B]."""
+        if ETAG not in table.schema.names:
+            return
+        for batch in table.scan([KEY, ETAG], where=where, batch_rows=_COPIED_ROWS if self.copies else _AT_ONCE):
+            places = positions_in(outputs.keys, packed_keys(batch.column(KEY)))
+            stays = places >= 0
+            etags = digests_of_texts(batch.column(ETAG))
+            stays[stays] = (outputs.etags[places[stays]] == etags[stays]).all(axis=1)
+            yield batch.filter(pa.array(stays)), outputs.images[places[stays]].astype(np.int64)
 
-    def _as_now(self, places: np.ndarray, image: str) -> dict[str, pa.Array | pa.ChunkedArray]:
-        """The columns of pictures of merged rows, given the places of their images, int64 [B]."""
-        if not self.copies:
-            return self.columns(places, image)
-        distinct, image_of_row = np.unique(places, return_inverse=True)
-        read = foreign_columns.take(self.images, distinct, [self.image]).column(0)
-        held = foreign_columns.image_bytes(read).take(pa.array(image_of_row))
-        nulls = {column.name: pa.nulls(len(places), column.type) for column in picture_fields()}
-        return {image: held, **nulls}
+    def _copied(self, images: np.ndarray) -> dict[str, pa.Array | pa.ChunkedArray]:
+        """The columns of rows that hold their pictures."""
+        distinct, which = np.unique(images, return_inverse=True)
+        held = self._side.take(distinct, [self._side.image])[self._side.image]
+        nulls = {column.name: pa.nulls(len(images), column.type) for column in picture_fields()}
+        return {str(self._name): held.take(pa.array(which)), **nulls}
+
+
+def _check_free(present: Table) -> None:
+    found = [name for name in (ROW, TABLE) if name in present.schema.names]
+    if found and len(place_columns(present.schema)) < 2:
+        raise SchemaError(
+            f"{redact(present.uri)} has a column {' and '.join(found)}, which would say where its pictures are",
+            hint="copy the pictures: --copy-images (copy_images=True); or drop the column",
+        )

@@ -24,7 +24,7 @@ from ingest.merging.join_keys import is_number
 from ingest.merging.matching import Found, arranged, find, keys_of, keys_of_groups
 from ingest.merging.metadata_side import MetadataSide
 from ingest.merging.outcome import LISTED, Joined
-from ingest.merging.picture_rows import COPY_IMAGES, PictureRows
+from ingest.merging.picture_rows import Outputs, PictureRows
 from ingest.updating.digests import digests_of_texts
 from ingest.updating.sampling import Sampling
 
@@ -40,7 +40,7 @@ class Plan:
         images: and `on`, the column of theirs to join on.
         metadata: and `metadata_on`, the column of theirs.
         group: one row an image.
-        copy_images: rows hold their pictures, instead of where they are.
+        copies: rows hold their pictures, and do not refer to them.
         present: the table as it is, or None; a column keeps the name, and the type, that it has there.
         before: the names that an earlier merge gave.
         sampling: which of the rows; whole rows of the merged table, by the place of their metadata or by their keys.
@@ -57,24 +57,23 @@ class Plan:
         on: str,
         metadata_on: str,
         group: bool,
+        copies: bool,
         present: Table | None,
         before: ColumnNames,
-        copy_images: bool = COPY_IMAGES,
         sampling: Sampling | None = None,
     ) -> None:
         self.images, self.metadata = ImageSide(images, on), MetadataSide(metadata, metadata_on)
         self.on, self.group, self._sampling = on, group, sampling or Sampling()
-        self.pictures = PictureRows(images, self.images.image, copy_images)
         is_joined_by_name = metadata_on == on and on in self.images.columns
         added = [name for name in self.metadata.columns if not (is_joined_by_name and name == on)]
         kept = [] if present is None else [column.name for column in present.schema if _is_mapped(column)]
-        places = self.pictures.fields()
-        kept += [column.name for column in places]
         self.names = named(self.images.columns, added, kept=kept, before=before)
-        fields = self.images.fields(dict(self.names.images))
+        name = self.names.images.get(self.images.image)
+        self.pictures = PictureRows(self.images, name, copies=copies, present=present)
+        fields = [*self.images.fields(dict(self.names.images)), *self.pictures.fields]
         if not self.images.has_etags:
             fields.append(pa.field(ETAG, pa.string()))
-        fields += [*self.metadata.fields(dict(self.names.metadata), group=group), *places]
+        fields += self.metadata.fields(dict(self.names.metadata), group=group)
         types = {} if present is None else {column.name: column.type for column in present.schema}
         self.schema = pa.schema([key_field(KEY), *[_fitted(column, types.get(column.name)) for column in fields]])
 
@@ -119,9 +118,15 @@ class Plan:
         if self.group:
             self._tags = self._tags[outputs]
 
+    @property
+    def outputs(self) -> Outputs:
+        """The rows that the table is to have, and the places of their images."""
+        return Outputs(self.keys, self.etags, self.matches.images)
+
     def units(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Outputs in runs bounded by rows and by the bytes of their images."""
-        ends = np.cumsum(self.images.sizes[self.matches.images[wanted]] * self.pictures.copies)
+        """Outputs in runs bounded by rows and by the bytes of the images that are read for them."""
+        is_read = self.images.image in self.pictures.reads
+        ends = np.cumsum(self.images.sizes[self.matches.images[wanted]] * is_read)
         first = 0
         while first < len(wanted):
             held = ends[first - 1] if first else 0
@@ -146,19 +151,15 @@ class Plan:
             columns[ETAG] = hexadecimal(self._tags[unit])
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
 
-    def _pictures(self, places: np.ndarray) -> dict[str, Any]:
+    def _pictures(self, places: np.ndarray) -> dict[str, pa.Array | pa.ChunkedArray]:
         """What rows carry of their images, in the table's names."""
         distinct, which = np.unique(places, return_inverse=True)
-        own_image = self.images.image
-        is_read = self.pictures.copies or not self.images.has_etags
-        read = self.images.take(distinct, [name for name in self.images.columns if is_read or name != own_image])
+        read = self.images.take(distinct, self.pictures.reads)
         rows = pa.array(which)
-        columns = {
-            new: _cast(read[own].take(rows), self.schema.field(new).type, new)
-            for own, new in self.names.images.items()
-            if self.pictures.copies or own != own_image
-        }
-        columns |= self.pictures.columns(places, self.names.images[own_image])
+        columns: dict[str, Any] = self.pictures.columns(places)
+        for own, new in self.names.images.items():
+            if new not in columns:
+                columns[new] = _cast(read[own].take(rows), self.schema.field(new).type, new)
         if not self.images.has_etags:
             columns[ETAG] = etags_of(read, self.images).take(rows)
         return columns
@@ -183,7 +184,9 @@ class Plan:
         left = self.metadata.keys_at(is_left)
         taken = np.zeros(len(self.images.sizes), np.bool_)
         taken[images[~is_left]] = True
-        found = find_alike(left.drop_null().unique(), self.images.key_batches(), taken)
+        found = find_alike(
+            left.drop_null().unique(), self.images.key_batches(), taken, across_folders=self.on != "path"
+        )
         if found.doubts:
             self._refuse_doubts(found.doubts)
         if not found.images:

@@ -73,7 +73,7 @@ class DataFiles:
         if not self._is_folder:
             return path == self._path
         inside = path.startswith(f"{self._path.rstrip('/')}/") and not _hidden(self._name(path))
-        return inside and (format_of(path) or "parquet") in self._formats
+        return inside and bool(format_of(path) or "parquet" in self._formats)
 
     def _listed(self) -> dict[str, Mapping[str, Any]]:
         if self._fs.isdir(self._path):

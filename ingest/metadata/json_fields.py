@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -31,11 +31,13 @@ class JsonColumns:
         names: field → column. A field whose name the row contract has taken comes back as `original_<name>`.
         types: column → type.
         taken: columns that a row has by itself; a field of that name that only repeats it is dropped.
+        mixed: fields that are of several types, which become no column.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    mixed: tuple[str, ...] = ()
 
     @classmethod
     def infer(
@@ -54,7 +56,8 @@ class JsonColumns:
                     continue
                 found = _type_of(value)
                 types[name] = found if name not in types else _wider(types[name], found)
-        return cls.of({name: kind for name, kind in types.items() if kind is not None}, taken)
+        chosen = cls.of({name: kind for name, kind in types.items() if kind is not None}, taken)
+        return replace(chosen, mixed=tuple(name for name, kind in types.items() if kind is None))
 
     @classmethod
     def of(cls, types: Mapping[str, pa.DataType], taken: frozenset[str]) -> JsonColumns:

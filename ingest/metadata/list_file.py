@@ -147,6 +147,9 @@ class ListFile:
     @property
     def layout_notes(self) -> tuple[str, ...]:
         """What was found out of the ordinary in the layout of a text."""
+        mixed = self._json_columns.mixed if self._json_columns else ()
+        if mixed:
+            return (f"fields of several types, kept as text in the column 'json': {', '.join(mixed)}",)
         return self._layout.notes if self._layout else ()
 
     def rows(self) -> Iterator[Row]:

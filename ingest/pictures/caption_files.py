@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
@@ -20,6 +21,7 @@ from ingest.pictures.image_reading import ImageItem
 from ingest.pictures.list_text import names
 from ingest.pictures.listed_images import ListedImages, ListedItem, listed, refused
 from ingest.pictures.name_index import SEVERAL, NameIndex
+from ingest.updating.digests import digest
 from ingest.updating.job import ingest
 from ingest.updating.outcome import Ingested
 from ingest.updating.source import Item, source_storage
@@ -166,12 +168,13 @@ class CaptionFiles(ListedImages):
         if self.rows == "image":
             yield listed(file, file.key, {"captions": [caption for _, caption, _ in group], **told})
             return
-        taken: set[int] = set()
+        taken: Tally[str] = Tally()
         for number, caption, _ in group:
-            if number == AS_THEY_COME or number in taken:
-                number = len(taken) if len(taken) not in taken else max(taken) + 1
-            taken.add(number)
-            yield listed(file, f"{file.key}#{number}", {"caption": caption, **told})
+            # By what it says where the file gives no number: another one before it must not make it another row.
+            name = digest(caption)[:8] if number == AS_THEY_COME else str(number)
+            again = f"-{taken[name]}" if taken[name] else ""
+            taken[name] += 1
+            yield listed(file, f"{file.key}#{name}{again}", {"caption": caption, **told})
 
     def _split_of_file(self, index: NameIndex) -> list[str | None]:
         """The split of each file by its number, from the lists; empty without lists.

@@ -122,7 +122,7 @@ class CaptionFile:
             f"{found}; expected lines of image#0, tab and caption, a table with a header of image and caption, JSON "
             "lines, or the JSON of COCO or Karpathy",
             hint=f"say which: --format (file_format=) {' | '.join(FORMATS)}; and its columns: --image-column, "
-            "--caption-column",
+            "--caption-columns",
         )
 
     def _looks_like(self) -> str:
@@ -208,7 +208,7 @@ class CaptionFile:
         return UsageError(
             f"the first line of {redact(self.where)} is {first[:80]!r}; expected a header with "
             f"{self._described() or words}",
-            hint="name the columns: --image-column NAME --caption-column NAME (image_column=, caption_columns=)",
+            hint="name the columns: --image-column NAME --caption-columns NAME (image_column=, caption_columns=)",
         )
 
     def _described(self) -> str:

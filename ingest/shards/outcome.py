@@ -23,7 +23,7 @@ class Exported:
         num_not_an_image: rows left out, because what they hold is no image.
         columns: fields in the JSON of each sample.
         left_out: columns that JSON cannot hold, or that are long vectors.
-        pictures_from: versions of other tables that the rows refer to for their pictures, such as "images.lance@7".
+        pictures_from: other tables that the rows refer to for their pictures, and of which these were read.
         is_dry: nothing was written; samples, bytes and shards are those that there would be, the bytes about.
     """
 

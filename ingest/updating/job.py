@@ -77,13 +77,12 @@ def ingest(
     with watch.task(f"listing {source.kind}", None, "items"):
         plan = rows_.plan(chain(first, items), retry_rejects=retry_rejects)
     if not dry_run:
-        table = target.make()
+        target.make()
         with watch.task(f"ingest {source.kind}", len(plan.todo), "items") as counter:
-            rows_.write(plan, counter)  # type: ignore[arg-type]
-        rows_.settle(plan)  # type: ignore[arg-type]
+            rows_.write(counter)
+        plan.refused_before = rows_.settle()
         said = {"from": redact(source.origin), **({"prefix": prefix} if prefix else {})}
         _close(target, f"ingest {source.kind}", {**(parameters or {}), **said})
-        assert table is target.table, "a target stays with its table"
     done = _outcome(source, target, plan, dry_run=dry_run, seconds=time.monotonic() - began_s)
     if target.num_gone > max(plan.listed - plan.unchanged, 1) / 2:
         raise TransientError(

@@ -125,25 +125,33 @@ class Rejects:
         self.num_written += len(waiting)
         self._waiting = []
 
-    def settle(self, stays: Callable[[str, str], bool]) -> None:
+    def settle(self, stays: Callable[[str, str], bool], *, is_own: Callable[[str], bool] = lambda _: False) -> int:
         """Remove the entries that no longer hold, once a run has seen all that there is.
 
         Args:
             stays: told the key and the scope of an entry that this run did not refuse; whether it holds all the same.
+            is_own: whether a scope is one of this run's source.
+
+        Returns:
+            entries of this source that hold although this run did not refuse them: it did not look again.
         """
         self.flush()
         mended: list[str] = []
+        num_standing = 0
         for batch in self._scan(["path", "scope"]):
             keys, scopes = batch.column(0).to_pylist(), batch.column(1).to_pylist()
             is_now = self._now.contains(keys)
-            mended += [
-                key
-                for key, scope, now in zip(keys, scopes, is_now, strict=True)
-                if not now and not stays(key, scope or "")
-            ]
+            for key, scope, now in zip(keys, scopes, is_now, strict=True):
+                if now:
+                    continue
+                if stays(key, scope or ""):
+                    num_standing += is_own(scope or "")
+                else:
+                    mended.append(key)
         if mended:
             rows.delete_keys(open_table(self.uri, storage=self.storage), mended)
             self.num_written += len(mended)
+        return num_standing
 
     def _scan(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         if exists(self.uri, storage=self.storage):

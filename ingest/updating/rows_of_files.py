@@ -60,11 +60,11 @@ class RowsOfFiles:
         self._read: set[str] = set()  # scopes of the files that this run read
         self._kept: dict[str, DigestSet] = {}  # keys of the rows of files that may have had others
         self._scopes: dict[str, str] = {}
-        self._survey = _Survey()
+        self._survey, self._plan = _Survey(), FilePlan()
 
     def plan(self, items: Iterator[Item], *, retry_rejects: bool) -> FilePlan:
         """Compare the listing with the files that were taken in."""
-        return plan_files(
+        self._plan = plan_files(
             items,
             self._taken,
             self.target.options,
@@ -74,13 +74,14 @@ class RowsOfFiles:
             lambda item, reject: self.target.refuse(reject, redact(item.where)),
             retry=retry_rejects,
         )
+        return self._plan
 
-    def write(self, plan: FilePlan, counter: Counter) -> None:
+    def write(self, counter: Counter) -> None:
         """Take in files; when the store goes down, what came before is written all the same."""
-        self._survey = self._look(plan)
-        ranks = self.sampling.of_files(self.source, plan.todo, self.source.key)
+        self._survey, todo = self._look(), self._plan.todo
+        ranks = self.sampling.of_files(self.source, todo, self.source.key)
         unit, ended = Unit(), list[tuple[Item, Ended]]()
-        with closing(read_files_ahead(self.source, plan.todo)) as entries:
+        with closing(read_files_ahead(self.source, todo)) as entries:
             try:
                 for item, entry in entries:
                     if isinstance(entry, Ended):
@@ -100,26 +101,26 @@ class RowsOfFiles:
                 raise
         self._write(unit, ended)
 
-    def settle(self, plan: FilePlan) -> None:
-        """Let go of refusals that no longer hold."""
+    def settle(self) -> int:
+        """Let go of refusals that no longer hold; say how many stand that this run did not look at again."""
         if not self.sampling.is_whole:
             self.target.rejects.flush()
-            return
+            return 0
 
         def stays(key: str, scope: str) -> bool:
             if scope in self._read:
                 return False
-            if scope in plan.places:
-                return key not in plan.good
+            if scope in self._plan.places:
+                return key not in self._plan.good
             return not self.source.covers(scope)
 
-        self.target.rejects.settle(stays)
+        return self.target.rejects.settle(stays, is_own=self._plan.places.__contains__)
 
-    def _look(self, plan: FilePlan) -> _Survey:
+    def _look(self) -> _Survey:
         survey, present = _Survey(), self.target.table
-        if present is None or not len(plan.todo):
+        if present is None or not len(self._plan.todo):
             return survey
-        to_read = {item.key for item in plan.todo}
+        to_read = {item.key for item in self._plan.todo}
         own = {file.key for file in self._taken} | to_read
         has = set(present.schema.names)
         columns = [self.target.key, *(name for name in ("source", "etag") if name in has)]

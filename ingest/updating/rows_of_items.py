@@ -48,11 +48,12 @@ class RowsOfItems:
         self._start: Table | None = None if target.table is None else target.table.pinned()
         # Where no column says it, nobody can tell sources apart: a key is then a digest of what the row says.
         self._tells_place = self._start is not None and source.place in self._start.schema.names
+        self._plan = Plan()
         self._known = KnownRows(self._rows_there(), self._is_own if self._tells_place else lambda _: True)
 
     def plan(self, items: Iterator[Item], *, retry_rejects: bool) -> Plan:
         """Compare the listing with the rows."""
-        plan = plan_rows(
+        self._plan = plan_rows(
             self.sampling.of_items(items),
             self._known,
             self.target.taken.seen() if len(self._known) else {},
@@ -60,13 +61,13 @@ class RowsOfItems:
             self._refuse,
         )
         if self.sampling.is_whole and self._tells_place:
-            find_missing(plan, ((keys, places) for keys, _, places in self._rows_there()), self._is_own)
-        return plan
+            find_missing(self._plan, ((keys, places) for keys, _, places in self._rows_there()), self._is_own)
+        return self._plan
 
-    def write(self, plan: Plan, counter: Counter) -> None:
+    def write(self, counter: Counter) -> None:
         """Write what the source gives; when the store goes down, what came before is written all the same."""
         # All in one go: a source that waits for slow servers would wait at the end of every portion.
-        with closing(read_ahead(self.source, plan.todo)) as entries:
+        with closing(read_ahead(self.source, self._plan.todo)) as entries:
             try:
                 for unit in units(rows_of(entries, lambda reject: self._refuse(reject, counter), counter.advance)):
                     self._write(unit)
@@ -75,16 +76,16 @@ class RowsOfItems:
                 self.target.rejects.flush()
                 raise
 
-    def settle(self, plan: Plan) -> None:
-        """Let go of refusals that no longer hold."""
+    def settle(self) -> int:
+        """Let go of refusals that no longer hold; say how many stand that this run did not look at again."""
         if not self.sampling.is_whole:
             self.target.rejects.flush()
-            return
+            return 0
 
         def stays(key: str, scope: str) -> bool:
-            return scope != self.scope or bool(plan.not_tried.contains([key])[0])
+            return scope != self.scope or bool(self._plan.not_tried.contains([key])[0])
 
-        self.target.rejects.settle(stays)
+        return self.target.rejects.settle(stays, is_own=lambda scope: scope == self.scope)
 
     def _rows_there(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
         """Key, etag and place of every row, batch by batch."""
@@ -139,6 +140,7 @@ class RowsOfItems:
                 keep[at] = False
             elif row.is_foreign[at]:
                 keep[at] = False
+                self.target.num_rows -= 1
                 self._refuse(_clash(keys[number], self.source.origin, places[number]))
         return unit.filter(pa.array(keep))
 

@@ -120,7 +120,8 @@ class Target:
         if counter is not None:
             counter.refuse(reject.reason)
         total = self.refused.total()
-        if total > MANY_REJECTS and total % 1024 == 0 and total > self._limit(total, default=_MOST_REFUSED):
+        looked_at = total + self.num_rows
+        if total > MANY_REJECTS and total % 1024 == 0 and total > self._limit(looked_at, default=_MOST_REFUSED):
             self.rejects.flush()
             raise self._too_many(total, "stopped there")
 
@@ -131,18 +132,19 @@ class Target:
             TooManyRejectsError: there are more.
         """
         total = self.refused.total() + num_before
-        if self._max_rejects is not None and total > self._limit(total, default=None):
+        num_rows = self.table.num_rows if self.table is not None else 0  # in every run alike, whatever it read
+        if self._max_rejects is not None and total > self._limit(total + num_rows, default=None):
             raise self._too_many(total, "the rows that could be used were written")
 
-    def _limit(self, total: int, *, default: float | None) -> float:
+    def _limit(self, num: int, *, default: float | None) -> float:
         limit = self._max_rejects if self._max_rejects is not None else default
         assert limit is not None, "there is a default wherever none is given"
-        return limit * (total + self.num_rows) if limit < 1 else limit
+        return limit * num if limit < 1 else limit
 
     def _too_many(self, total: int, what: str) -> TooManyRejectsError:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.most_common(3))
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.most_common(3)) or "earlier"
         allowed = self._max_rejects if self._max_rejects is not None else _MOST_REFUSED
-        bound = f"{allowed:.0%} of what was looked at" if allowed < 1 else f"the {allowed:,.0f} allowed"
+        bound = f"{allowed:.0%} of all rows" if allowed < 1 else f"the {allowed:,.0f} allowed"
         return TooManyRejectsError(
             f"{total:,} rows were refused ({reasons}), more than {bound}; {what}",
             hint=f"clipdata rejects {redact(self.uri)} lists them; --max-rejects N allows more",

@@ -114,6 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ReaderGoneError:  # it has read enough
         close_stdout()
         return 0
+    except OSError as error:
+        sys.stderr.write(f"error: the result could not be written: {error.strerror or error}\n")
+        close_stdout()
+        return StorageError.exit_code
     return code
 
 

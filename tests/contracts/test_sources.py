@@ -124,6 +124,7 @@ def test_a_second_source_of_the_same_names_replaces_nothing(case: Case, folder: 
     assert done.refused == {"other_source": 1}
     assert done.table.num_rows == 3 * case.rows
     assert [row for row in contents(table) if row in before] == before
+    assert case.run(other, table).usable
     prefixed = case.run(other, table, prefix="other")
     assert prefixed.table.num_rows == 5 * case.rows if case.rows == 1 else prefixed.table.num_rows >= 4 * case.rows
     assert case.run(folder, table).read == 0
@@ -275,3 +276,11 @@ def test_a_prefix_that_is_no_folder_is_refused(case: Case, folder: Path, table: 
     filled(case, folder)
     with pytest.raises(ClipdataError, match="prefix"):
         case.run(folder, table, prefix="../up")
+
+
+def test_a_source_of_which_another_one_has_all_names_is_of_no_use(case: Case, folder: Path, table: Path) -> None:
+    filled(case, folder)
+    case.run(folder, table)
+    other = folder.parent / "other" / "in"
+    case.put(other, "a/x", 8)
+    assert not case.run(other, table).usable

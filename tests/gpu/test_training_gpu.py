@@ -64,5 +64,5 @@ def test_scores_and_embeddings_of_a_gpu_are_those_of_a_processor(tmp_path, encod
     found = table.latest().to_table(["scores_gpu", "scores_cpu", "trunk_gpu", "trunk_cpu"])
 
     for name in ("scores", "trunk"):
-        gpu, cpu = (np.array(found.column(f"{name}_{device}").to_pylist()) for device in ("gpu", "cpu"))
-        np.testing.assert_allclose(gpu, cpu, atol=1e-4)
+        gpu, cpu = (np.concatenate(found.column(f"{name}_{device}").to_pylist()) for device in ("gpu", "cpu"))
+        np.testing.assert_allclose(gpu, cpu, atol=2e-3)  # a GPU's convolutions round to TF32

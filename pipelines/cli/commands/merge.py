@@ -29,6 +29,8 @@ MERGED = record(
     joined_examples=listed(listed(TEXT)),
     renamed={"type": "object", "additionalProperties": TEXT},
     renamed_images={"type": "object", "additionalProperties": TEXT},
+    pictures=maybe(TEXT),
+    changed=WHOLE,
     notes=listed(TEXT),
     needs_yes=maybe(TEXT),
     dry_run=FLAG,
@@ -54,9 +56,14 @@ def merge(
     seed: Seed = 0,
     dry_run: DryRun = False,
     copy_images: Annotated[
-        bool,
-        typer.Option(help="Write each row's picture into the table, instead of which row of IMAGES holds it."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--copy-images/--no-copy-images",
+            help="Write each row's picture into the table, instead of which row of IMAGES holds it; a table that is "
+            "there stays as it is by default.",
+            show_default=False,
+        ),
+    ] = None,
     store: StorageOptions,
 ) -> None:
     """Join images and metadata into one table, one row a metadata row."""

@@ -31,8 +31,16 @@ def query(
     store: VersionOptions,
 ) -> None:
     """Answer a SQL SELECT on a table."""
+    from clipdata.lance_io.pictures import place_columns
+    from clipdata.schema import image_column
+
     opened = store.open(table)
     found = opened.query(sql)
+    image = image_column(opened.schema)
+    if image is not None and image in sql and len(place_columns(opened.schema)) > 1:
+        terminal.say(
+            f"rows refer to another table for their picture, so {image!r} is null in a query; clipdata show says where"
+        )
     names, num_found = found.schema.names, found.num_rows
     found = found.slice(0, limit) if limit is not None else found
     values = [column.to_pylist() for column in found.columns]

@@ -12,7 +12,10 @@ from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 _COLUMN = record(name=TEXT, type=TEXT, values=maybe(WHOLE), lineage=maybe(OBJECT))
-SHOWN = record(table=TEXT, version=WHOLE, rows=WHOLE, columns=listed(_COLUMN), pictures=listed(OBJECT))
+_REFERRED = record(
+    name=TEXT, words=TEXT, uri=TEXT, version=maybe(WHOLE), num_rows=WHOLE, num_pictures=WHOLE, problem=maybe(TEXT)
+)
+SHOWN = record(table=TEXT, version=WHOLE, rows=WHOLE, columns=listed(_COLUMN), pictures=listed(_REFERRED))
 
 
 @verb("show", found=SHOWN, examples=["clipdata show contest.lance", "clipdata show contest.lance --vertical --full"])
@@ -36,9 +39,11 @@ def show(terminal: Terminal, table: TableArgument, *, layout: TableLayout, store
         columns.append({"name": column.name, "type": str(column.type), "values": filled, "lineage": made})
     title = f"{redact(table)}: {num_rows:,} rows, version {opened.version}"
     shown = terminal.table(lines, ["column", "type", "values", "made by"], full=layout.full, vertical=layout.vertical)
-    data = {"table": opened.uri, "version": opened.version, "rows": num_rows, "columns": columns}
     pictures = referred_by(opened)
-    said = "".join(f"\nimage: {referred}" for referred in pictures)
-    terminal.result(f"{title}\n{shown}{said}", data | {"pictures": [asdict(referred) for referred in pictures]})
+    data = {"table": opened.uri, "version": opened.version, "rows": num_rows, "columns": columns}
+    terminal.result(
+        "\n".join([title, shown, *(f"image: {referred}" for referred in pictures)]),
+        {**data, "pictures": [asdict(referred) for referred in pictures]},
+    )
     if num_rows and store.version is None:
         terminal.hint(next_command(opened, table))
