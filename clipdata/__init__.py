@@ -26,6 +26,7 @@ _PUBLIC = {
     "Stream": "clipdata.stream.dataset:Stream",
     "Table": "clipdata.lance_io.table:Table",
     "TrainConfig": "clipdata.training.config:TrainConfig",
+    "TrainingPlan": "clipdata.training.plan:TrainingPlan",
     "Cleaned": "clipdata.lance_io.cleaning:Cleaned",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",

@@ -27,6 +27,7 @@ from clipdata.stream.dataset import Stream as Stream
 from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.loop import train as train
+from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.run import Run as Run
 from clipdata.training.run import open_run as open_run
 

@@ -13,7 +13,7 @@ from clipdata.printable import printable
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a map did.
+    """What a map did, or with `dry_run` would do.
 
     Args:
         column: filled.
@@ -25,6 +25,12 @@ class Mapped:
         seconds: wall time.
         notes: facts the step counted (`step.notes()`), such as captions cut to the context length.
         failed_before: rows that stay null since an earlier run, in which the step failed on them.
+        pending: rows that are left to the next run; in a dry run those that are to be computed, whatever the limit.
+        dry_run: nothing was written.
+        read_bytes: column → about how many bytes of it would be read, judged by a handful of rows; of a dry run.
+        estimate_s: about how many seconds computing would take, reading aside, judged by the same rows, and so too many
+            where a step gains by large batches, too few where it remembers these rows; None where no row can be
+            computed.
     """
 
     column: str
@@ -36,6 +42,10 @@ class Mapped:
     seconds: float
     notes: Mapping[str, Any] = field(default_factory=dict)
     failed_before: int = 0
+    pending: int = 0
+    dry_run: bool = False
+    read_bytes: Mapping[str, int] = field(default_factory=dict)
+    estimate_s: float | None = None
 
     @property
     def num_failed(self) -> int:
@@ -48,7 +58,7 @@ class Mapped:
         return self.kept + self.computed - self.num_failed
 
     def hold(self, *, max_failed: int | float | None = None) -> Mapped:
-        """Hold the map to a bound on its failures; returns itself when it is met.
+        """Hold the map to a bound on its failures; returns itself when it is met, as a dry run always does.
 
         Args:
             max_failed: most rows without a value because the step failed, in this run or before: a whole number, or a
@@ -57,6 +67,8 @@ class Mapped:
         Raises:
             TooManyRejectsError: more rows failed. What was computed is committed all the same.
         """
+        if self.dry_run:
+            return self
         num_failed = self.num_failed + self.failed_before
         num_tried = self.num_filled + num_failed
         if max_failed is None:
@@ -80,10 +92,16 @@ class Mapped:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {**asdict(self), "failed": dict(self.failed), "notes": dict(self.notes)}
+        return {
+            **asdict(self),
+            "failed": dict(self.failed),
+            "notes": dict(self.notes),
+            "read_bytes": dict(self.read_bytes),
+        }
 
     def _repr_html_(self) -> str:
-        facts = {"computed": self.computed, "kept": self.kept, "waiting": self.waiting, "version": self.version}
+        facts: dict[str, Any] = {"would compute": self.pending} if self.dry_run else {"computed": self.computed}
+        facts |= {"kept": self.kept, "waiting": self.waiting, "version": self.version}
         reasons = {f"no value: {reason}": count for reason, count in self.failed.items()}
         return html_facts({**facts, **reasons, **self.notes}, title=f"map {self.column}")
 
@@ -91,14 +109,30 @@ class Mapped:
         return "\n".join(map(printable, self._lines()))
 
     def _lines(self) -> list[str]:
+        if self.dry_run:
+            return self._foretold()
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
-            failed = f", on {self.failed_before:,} the step failed before" if self.failed_before else ""
-            kept = f"{self.kept:,} rows have their value{waiting}{failed}"
+            kept = f"{self.kept:,} rows have their value{waiting}{self._before}"
             return [f"{self.column}: nothing to compute, {kept} (version {self.version})"]
         rate = self.computed / self.seconds if self.seconds else 0.0
         text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
         lines = [f"{text} (version {self.version})"]
+        lines += [f"  {self.pending:,} rows are left to the next run"] if self.pending else []
         lines += [f"  {self.waiting:,} rows wait for an input that is null"] if self.waiting else []
         lines += [f"  no value for {count:,} rows: {reason}" for reason, count in self.failed.items()]
+        return lines + [f"  {name}: {value}" for name, value in self.notes.items()]
+
+    @property
+    def _before(self) -> str:
+        return f", on {self.failed_before:,} the step failed before" if self.failed_before else ""
+
+    def _foretold(self) -> list[str]:
+        waiting = f", {self.waiting:,} wait for an input that is null" if self.waiting else ""
+        kept = f"{self.kept:,} kept{waiting}{self._before}"
+        lines = [f"{self.column}: {self.pending:,} rows to compute, {kept}; nothing was written"]
+        if self.estimate_s is not None:
+            rates = f"as {self.notes.get('rows tried', 0)} rows were"
+            lines.append(f"  about {self.estimate_s:,.3g} s of computing, if all are {rates}")
+        lines += [f"  reads about {num_bytes:,} bytes of {name}" for name, num_bytes in self.read_bytes.items()]
         return lines + [f"  {name}: {value}" for name, value in self.notes.items()]

@@ -127,7 +127,7 @@ def killed_before_the_commit(table: cd.Table, step: object, column: str, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("clipdata.mapping.commit_finished", die)
+        patch.setattr("clipdata.map_job.commit_finished", die)
         with pytest.raises(KeyboardInterrupt):
             cd.map_column(table, step, column)
 

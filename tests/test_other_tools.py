@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pytest
 
 import clipdata as cd
-import clipdata.mapping
+import clipdata.map_job
 from clipdata.engines import fill
 from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError
 from clipdata.lance_io.column_file import write_column
@@ -113,7 +113,7 @@ def killed_before_the_commit(table: cd.Table, step: Plus, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(clipdata.mapping, "commit_finished", die)
+        patch.setattr(clipdata.map_job, "commit_finished", die)
         with pytest.raises(KeyboardInterrupt):
             cd.map_column(table, step, "made", **how)
 

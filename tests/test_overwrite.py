@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
-import clipdata.mapping
+import clipdata.map_job
 import ingest
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import rows
@@ -275,16 +275,16 @@ def test_an_input_patched_in_place_while_it_is_read_is_read_again(tmp_path: Path
 def test_an_input_replaced_between_two_rounds_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = number_table(tmp_path, 4)
     cd.map_column(table, Plus(100), "made")
-    commit = clipdata.mapping.commit_finished
+    commit = clipdata.map_job.commit_finished
 
     def then_replace(*arguments: object) -> object:
         done = commit(*arguments)
-        monkeypatch.setattr(clipdata.mapping, "commit_finished", commit)
+        monkeypatch.setattr(clipdata.map_job, "commit_finished", commit)
         append_numbers(open_table(table.uri), 4, 8)
         cd.map_column(open_table(table.uri), Plus(900), "made", overwrite=True)
         return done
 
-    monkeypatch.setattr(clipdata.mapping, "commit_finished", then_replace)
+    monkeypatch.setattr(clipdata.map_job, "commit_finished", then_replace)
     with pytest.raises(ConcurrentChangeError, match="'made'"):
         cd.map_column(table, PlusOfMade(1), "more")
 

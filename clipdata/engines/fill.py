@@ -77,12 +77,18 @@ class _Work:
     def _prepared(self, done: np.ndarray) -> Generator[tuple[np.ndarray, pa.RecordBatch, Any], None, None]:
         """Rows still to compute, with what the step prepared of them; runs in a thread beside the model."""
         task = self._task
-        for places, batch in task.filling.read(task.fragment_id, done, batch_rows=task.batch_rows):
-            start = 0
-            while start < batch.num_rows:
-                rows = batch.slice(start, self._most_rows)
+        left = task.limit - len(done)
+        if left <= 0:
+            return
+        for places, batch in task.filling.read(task.fragment_id, done, batch_rows=min(task.batch_rows, left)):
+            start, stop = 0, min(batch.num_rows, left)
+            while start < stop:
+                rows = batch.slice(start, min(self._most_rows, stop - start))
                 yield places[start : start + rows.num_rows], rows, task.step.prepare(rows)
                 start += rows.num_rows
+            left -= stop
+            if not left:
+                return
 
     def _fit(self, part: Part) -> None:
         """Give the step as many rows as make no more bytes of values than a batch may have."""

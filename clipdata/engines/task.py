@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,6 +25,7 @@ class FragmentTask:
         step: makes the values.
         fragment_id: of the fragment.
         batch_rows: most rows that the step is given at once.
+        limit: most rows to fill, the first of the fragment; those that an earlier run stored count among them.
         checkpoint_every_s: seconds after which values are stored, so that a kill does not lose them.
         checkpoint_bytes: of values that are held in memory; more are stored.
     """
@@ -32,6 +34,7 @@ class FragmentTask:
     step: Step
     fragment_id: int
     batch_rows: int
+    limit: int = sys.maxsize
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     checkpoint_bytes: int = CHECKPOINT_BYTES
 

@@ -48,7 +48,7 @@ class Filling:
 
     Args:
         table: pinned to the version that is read.
-        column: to be filled; it exists.
+        column: to be filled; where the table has none of that name, no row has a value yet.
         inputs: columns that the values are computed from.
         state: name of the folder where finished work is recorded.
         retry_failed: also compute the rows for which there is a reason.
@@ -81,7 +81,8 @@ class Filling:
     @property
     def condition(self) -> str:
         """SQL condition of the rows to compute: null so far, not failed before, and with every input there."""
-        return " AND ".join([f"`{self.column}` IS NULL", *self._computable.values()])
+        missing = [f"`{self.column}` IS NULL"] if self.column in self.table.schema.names else []
+        return " AND ".join([*missing, *self._computable.values()])
 
     @property
     def _computable(self) -> dict[str, str]:
@@ -200,7 +201,7 @@ class Filling:
         with readable(self.table):
             scanner = fragment.scanner(
                 columns=names,
-                filter=self.condition,
+                filter=self.condition or None,
                 with_row_address=True,
                 batch_size=min(batch_rows, rows_that_fit(self.table, fragment, self.inputs, BATCH_BYTES)),
                 batch_size_bytes=BATCH_BYTES,
@@ -242,7 +243,8 @@ class Filling:
             fragment,
             lambda: [self._kept(fragment, self.column), *map(self._stored, lanes(stored)), values_of(held)],
         )
-        finished = Finished(fragment_id, signature, file, None, tally[0], dict(tally[1]))
+        placed = sum(len(part.places) for part in stored) + sum(len(part.places) for part in held)
+        finished = Finished(fragment_id, signature, file, None, tally[0], dict(tally[1]), placed)
         if reasons := self._new_reasons(stored, held):
             present = reasons_of(self.table.schema, self.column)
             reasons_file = write_column(

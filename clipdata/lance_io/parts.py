@@ -60,6 +60,7 @@ class Finished:
         reasons_file: name of the file of reasons, when there are any to write.
         computed: rows that the run which wrote it computed.
         failed: those of them that stayed null, by reason.
+        placed: rows for which it holds a value or a reason that were not there before, whichever run computed them.
     """
 
     fragment_id: int
@@ -68,6 +69,7 @@ class Finished:
     reasons_file: str | None = None
     computed: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
+    placed: int = 0
 
     @classmethod
     def from_record(cls, record: Any) -> Finished | None:

@@ -3,7 +3,8 @@
     config.py        TrainConfig, everything that decides the result      settings.py    fields from text and JSON
     recipes.py       functions that return one
     usable_rows.py   the rows that can be trained on                      rows_digest.py whether they are still the same
-    rows_read.py     what a run reads, known again
+    rows_read.py     what a run reads, known again                        portion.py     all of the rows, or some
+    length.py        steps, batches, epochs                               plan.py        what a dry run says
     overlap.py       rows to measure that were trained on                 left_out.py    rows whose picture is unusable
     forward.py       from a batch to features
     objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far

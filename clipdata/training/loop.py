@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -28,13 +28,51 @@ from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import Evaluation, evaluate
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
+from clipdata.training.length import Length
 from clipdata.training.metrics import MetricsFile
 from clipdata.training.optimisers import rate_factor
+from clipdata.training.plan import TrainingPlan, plan_of
+from clipdata.training.portion import Portion
+from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
 from clipdata.training.state_files import write_json, writing
 from clipdata.training.tally import Tally, timed
 
 EVALUATION_BATCH = 256
+
+
+@overload
+def train(
+    table: AnyTable,
+    encoder: Encoder,
+    config: TrainConfig,
+    *,
+    out: str | os.PathLike[str],
+    where: str | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    limit: int | None = None,
+    sample: int | None = None,
+    dry_run: Literal[False] = False,
+    progress: Progress | None = None,
+) -> Run: ...
+
+
+@overload
+def train(
+    table: AnyTable,
+    encoder: Encoder,
+    config: TrainConfig,
+    *,
+    out: str | os.PathLike[str],
+    where: str | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    limit: int | None = None,
+    sample: int | None = None,
+    dry_run: bool,
+    progress: Progress | None = None,
+) -> Run | TrainingPlan: ...
 
 
 def train(
@@ -46,8 +84,11 @@ def train(
     where: str | None = None,
     resume: bool = True,
     overwrite: bool = False,
+    limit: int | None = None,
+    sample: int | None = None,
+    dry_run: bool = False,
     progress: Progress | None = None,
-) -> Run:
+) -> Run | TrainingPlan:
     """Fine-tune an encoder. The encoder itself stays as it was; the run holds the tuned one.
 
     Args:
@@ -58,6 +99,10 @@ def train(
         where: SQL condition on the rows to train on.
         resume: False refuses a folder that holds a run already.
         overwrite: discard a run that the folder holds.
+        limit: train on the first so many rows only, of those that can be used.
+        sample: train on so many of them only, the same ones every time; `config.seed` chooses them by their keys.
+        dry_run: check all of it, train a copy on one batch to say how long a step takes, and write nothing; returns
+            what would be done, or a run that is finished.
         progress: watches.
 
     Raises:
@@ -74,17 +119,28 @@ def train(
     check_able(progress, "train: progress", ("task", "say"), PROGRESS)
     check_condition(where)
     progress = progress or Silent()
+    portion = Portion(limit, sample, config.seed)
     folder = run_folder(out)
-    pinned = as_table(table).pinned()
+    read = RowsRead(as_table(table).pinned(), config, where, portion)
     _refuse_ranks()
+    if dry_run:
+        with _own_randomness(encoder, config):
+            return plan_of(folder, read, encoder, resume=resume, overwrite=overwrite, progress=progress)
     with alone_in(folder, "training"):
         resumption.clear(folder, resume=resume, overwrite=overwrite)
-        begun = resumption.begin(folder, pinned, encoder, config, where=where, progress=progress)
+        begun = resumption.begin(folder, read, encoder, progress=progress)
         if isinstance(begun, Run):
             return begun
-        with torch.random.fork_rng([encoder.device] if encoder.device.type == "cuda" else []):
-            torch.manual_seed(config.seed)
+        with _own_randomness(encoder, config):
             return _Loop(begun, encoder, config, progress).run()
+
+
+@contextmanager
+def _own_randomness(encoder: Encoder, config: TrainConfig) -> Iterator[None]:
+    """Draw from the config's seed, and leave the caller's random state as it was."""
+    with torch.random.fork_rng([encoder.device] if encoder.device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        yield
 
 
 def _refuse_ranks() -> None:
@@ -103,20 +159,18 @@ class _Loop:
         self._run, offsets = begun.run, begun.rows.offsets
         self._learner = Learner(encoder, config, len(offsets))
         self._encode_texts_once()
-        batch_size = min(config.batch_size, len(offsets))
-        per_epoch = len(offsets) // batch_size
-        self._num_steps = config.num_steps(per_epoch)
-        self._num_epochs = -(-self._num_steps // per_epoch)
+        length = Length.of(config, len(offsets))
+        self._num_steps, self._num_epochs = length.num_steps, length.num_epochs
         # Epochs of a small table are many and short: a report and a checkpoint are worth a few of them.
         self._epochs_a_report = max(self._num_epochs // config.epochs, 1)
-        self._stream = self._make_stream(offsets, batch_size, until_epoch=self._num_epochs)
+        self._stream = self._make_stream(offsets, length.batch_size, until_epoch=self._num_epochs)
         self._left_out = LeftOut("rows to train on", len(offsets), config.max_bad_share)
         self._unmeasured = LeftOut(
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
         self._step = 0
         self._tally = Tally()
-        self._tell_plan(batch_size)
+        self._tell_plan(length.batch_size)
 
     def _tell_plan(self, batch_size: int) -> None:
         config, say = self._config, self._progress.say

@@ -19,7 +19,6 @@ from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.trained_rows import TrainedRows
-from clipdata.training.config import TrainConfig
 from clipdata.training.forward import check_images
 from clipdata.training.overlap import Overlap, overlap_of
 from clipdata.training.rows_read import RowsRead
@@ -47,18 +46,64 @@ class Beginning:
     held_out: ChosenRows | None
 
 
-def begin(
-    folder: Path, table: Table, encoder: Encoder, config: TrainConfig, *, where: str | None, progress: Progress
-) -> Beginning | Run:
+@dataclass(frozen=True)
+class Foreseen:
+    """A run as it would begin or go on, and nothing written yet.
+
+    Args:
+        run: its folder.
+        read: the rows, in the version that the run reads.
+        record: what config.json holds, or is to hold.
+        is_new: the folder holds no run, or one that is discarded.
+        overlap: what the rows to measure share with those to train on.
+    """
+
+    run: Run
+    read: RowsRead
+    record: dict[str, Any]
+    is_new: bool
+    overlap: Overlap | None
+
+
+def begin(folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress) -> Beginning | Run:
     """Begin a run or go on with it; a finished one is returned as it is.
+
+    Args:
+        read: the rows, in the version that a new run reads.
 
     Raises:
         UsageError: the folder holds another run, or something else.
         SchemaError: the table is not what the config needs.
     """
-    run, read = Run(folder), RowsRead(table, config, where)
-    wanted = _record(table, encoder, config, where)
-    is_new = not (folder / "config.json").exists()
+    found = foresee(folder, read, encoder, progress=progress)
+    if isinstance(found, Run):
+        return found
+    read, record = found.read, found.record
+    if found.is_new:
+        record["table"] |= read.to_record()
+        if found.overlap is not None:
+            record["held_out"] = found.overlap.to_json()
+        _tag(read.table, folder, progress)
+        write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
+        write_json(folder / "config.json", record)
+    return Beginning(found.run, read.table, read.rows, read.trained, read.held_out)
+
+
+def foresee(
+    folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress, anew: bool = False
+) -> Foreseen | Run:
+    """Look how a run would begin or go on, and write nothing; a finished one is returned as it is.
+
+    Args:
+        anew: as if the folder held no run.
+
+    Raises:
+        UsageError: the folder holds another run, or something else.
+        SchemaError: the table is not what the config needs.
+    """
+    run, config, table = Run(folder), read.config, read.table
+    wanted = _record(read, encoder)
+    is_new = anew or not (folder / "config.json").exists()
     if not is_new:
         _require_same(run, wanted, read)
         if run.is_finished:
@@ -69,14 +114,7 @@ def begin(
     check_images(read.table, encoder, config)
     progress.say(f"training on {read.rows.describe()}")
     overlap = _overlap(read, encoder, progress)
-    if is_new:
-        wanted["table"] |= read.to_record()
-        if overlap is not None:
-            wanted["held_out"] = overlap.to_json()
-        _tag(table, folder, progress)
-        write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
-        write_json(folder / "config.json", wanted)
-    return Beginning(run, read.table, read.rows, read.trained, read.held_out)
+    return Foreseen(run, read, wanted if is_new else run.record, is_new, overlap)
 
 
 def clear(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -85,12 +123,20 @@ def clear(folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         UsageError: the folder holds a run that may be neither gone on with nor discarded, or files of somebody else.
     """
-    holds_run = (folder / "config.json").exists()
-    if holds_run and overwrite:
+    if is_discarded(folder, resume=resume, overwrite=overwrite):
         discard(folder)
-    elif holds_run and not resume:
+
+
+def is_discarded(folder: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Whether a run that a folder holds is to go, as far as the caller allows.
+
+    Raises:
+        UsageError: the folder holds a run that may be neither gone on with nor discarded, or files of somebody else.
+    """
+    holds_run = (folder / "config.json").exists()
+    if holds_run and not overwrite and not resume:
         raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
-    elif not holds_run:
+    if not holds_run and folder.is_dir():
         # A run that died while it began may have left the record of its rows, which is written before config.json.
         held = (path.name for path in folder.iterdir() if path.name != TRAINED_ROWS)
         found = sorted(name for name in held if not name.startswith("."))
@@ -99,18 +145,20 @@ def clear(folder: Path, *, resume: bool, overwrite: bool) -> None:
                 f"{folder} is not empty and holds no training run (it holds {', '.join(found[:3])})",
                 hint="choose a folder that does not exist yet",
             )
+    return holds_run and overwrite
 
 
-def _record(table: Table, encoder: Encoder, config: TrainConfig, where: str | None) -> dict[str, Any]:
+def _record(read: RowsRead, encoder: Encoder) -> dict[str, Any]:
+    table = read.table
     return {
-        "config": config.to_json(),
+        "config": read.config.to_json(),
         "encoder": {
             "name": encoder.name,
             "identity": encoder.identity,
             "trunk_identity": encoder.trunk_identity,
             "precision": encoder.precision,
         },
-        "table": {"uri": redact(table.uri), "version": table.version, "where": where},
+        "table": {"uri": redact(table.uri), "version": table.version, "where": read.where, **read.portion.to_json()},
         "software": {**software(), "device": str(encoder.device)},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -15,6 +15,7 @@ from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.table import Table, open_table
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.config import TrainConfig
+from clipdata.training.portion import Portion
 from clipdata.training.usable_rows import ChosenRows, choose_rows
 
 
@@ -26,16 +27,18 @@ class RowsRead:
         table: pinned to that version.
         config: names the columns, and the rows to measure.
         where: SQL condition on the rows to train on.
+        portion: which of these.
     """
 
     table: Table
     config: TrainConfig
     where: str | None
+    portion: Portion
 
     @cached_property
     def rows(self) -> ChosenRows:
         """To train on."""
-        return self._chosen(self.where)
+        return self._chosen(self.where, self.portion)
 
     @cached_property
     def held_out(self) -> ChosenRows | None:
@@ -78,7 +81,7 @@ class RowsRead:
                 table = open_table(self.table.uri, version=int(record["version"]), storage=self.table.storage)
             except NotFoundError:
                 return None
-            begun = RowsRead(table, self.config, self.where)
+            begun = RowsRead(table, self.config, self.where, self.portion)
         return begun if begun._has_files_of(record) else None
 
     def _has_files_of(self, record: Mapping[str, Any]) -> bool:
@@ -91,7 +94,7 @@ class RowsRead:
         }
         return all(record.get(name, value) == value for name, value in now.items())
 
-    def _chosen(self, where: str | None) -> ChosenRows:
+    def _chosen(self, where: str | None, portion: Portion | None = None) -> ChosenRows:
         config = self.config
         return choose_rows(
             self.table,
@@ -99,6 +102,7 @@ class RowsRead:
             label=config.label,
             image=config.image,
             where=where,
+            portion=portion,
             max_texts=config.text_cache if config.train == "projections" else 0,
             features=config.image_trunk,
         )

@@ -207,10 +207,10 @@ def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     old_uri, new_uri = record["table"]["uri"], wanted["table"]["uri"]
     if one_spelling(old_uri) != one_spelling(new_uri):
         problems.append(f"the table was {old_uri} and is {new_uri} now")
-    if record["table"]["where"] != wanted["table"]["where"]:
-        problems.append(
-            f"the filter was {record['table']['where'] or 'none'} and is {wanted['table']['where'] or 'none'} now"
-        )
+    for name, word in (("where", "filter"), ("limit", "limit"), ("sample", "sample")):
+        old, new = record["table"].get(name), wanted["table"].get(name)
+        if old != new:
+            problems.append(f"the {word} was {old or 'none'} and is {new or 'none'} now")
     return problems
 
 

@@ -6,8 +6,8 @@ Arrow, and nothing of models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from clipdata.trained_rows import (
     picture_columns,
     picture_texts,
 )
+from clipdata.training.portion import Portion
 from clipdata.training.rows_digest import RowsDigest, content_texts
 
 
@@ -44,6 +45,7 @@ class ChosenRows:
         pictures_N: uint64, digest of what each row's picture is known by; 0 where nothing tells.
         pictures_by: what these are digests of; see `TrainedRows`.
         images: columns of the pictures; none in particular stands for the table's own.
+        num_usable: rows that can be trained on, those that a `Portion` leaves out among them.
     """
 
     offsets: np.ndarray
@@ -54,6 +56,7 @@ class ChosenRows:
     pictures_N: np.ndarray = field(repr=False)
     pictures_by: frozenset[str] = frozenset()
     images: tuple[str, ...] = ()
+    num_usable: int = 0
 
     def trained(self, table: Table, where: str | None) -> TrainedRows:
         """The record that a model trained on these rows carries; the filter is told, not applied."""
@@ -70,7 +73,8 @@ class ChosenRows:
     def describe(self) -> str:
         """One line for people."""
         refused = ", ".join(f"{count:,} with {reason}" for reason, count in self.refused.items())
-        return f"{len(self.offsets):,} rows" + (f"; left out {refused}" if refused else "")
+        part = f" of {self.num_usable:,} usable" if self.num_usable > len(self.offsets) else ""
+        return f"{len(self.offsets):,}{part} rows" + (f"; left out {refused}" if refused else "")
 
 
 def choose_rows(
@@ -82,6 +86,7 @@ def choose_rows(
     where: str | None = None,
     features: str | None = None,
     max_texts: int = 0,
+    portion: Portion | None = None,
 ) -> ChosenRows:
     """Find the rows whose label names one of their choices.
 
@@ -92,6 +97,7 @@ def choose_rows(
         where: SQL condition.
         features: column that `map` has filled, to be read instead of pictures; rows on which it failed are left out.
         max_texts: most distinct texts to collect.
+        portion: which of these rows; all by default.
 
     Raises:
         SchemaError: a column is missing, of another type, or not filled yet.
@@ -102,15 +108,46 @@ def choose_rows(
     found = _Found(table, _ImageSide(table, image, features), images, max_texts)
     refused = _without_features(table, features, where) if features else {}
     condition = _both(where, f"`{features}` is not null") if features else where
-    for batch in table.scan(list(dict.fromkeys([choices, label, *found.columns, "_rowoffset"])), where=condition):
-        reason_B = _reasons(batch.column(choices), batch.column(label))
-        for counted in pc.value_counts(reason_B.drop_null()).to_pylist():
-            refused[counted["values"]] = refused.get(counted["values"], 0) + counted["counts"]
-        kept = batch.filter(pc.is_null(reason_B))
+    usable = _Usable(table, choices, label, condition)
+    taken = usable.taken(portion) if portion is not None and portion.to_json() else None
+    num_usable = 0
+    for kept in usable.batches(found.columns, refused):
+        num_usable += kept.num_rows
+        if taken is not None:
+            kept = kept.filter(pa.array(np.isin(kept.column("_rowoffset").to_numpy(), taken)))
         found.add(kept, kept.column(choices), kept.column(label))
-    chosen = found.chosen(dict(sorted(refused.items())))
+    chosen = replace(found.chosen(dict(sorted(refused.items()))), num_usable=num_usable)
     _require_some(table, chosen, where)
     return chosen
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """The rows of a table whose label names one of their choices."""
+
+    table: Table
+    choices: str
+    label: str
+    condition: str | None
+
+    def batches(self, columns: Sequence[str], refused: dict[str, int]) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of the rows, their offsets among them; the others are counted in `refused`, by reason."""
+        names = list(dict.fromkeys([self.choices, self.label, *columns, "_rowoffset"]))
+        for batch in self.table.scan(names, where=self.condition):
+            reason_B = _reasons(batch.column(self.choices), batch.column(self.label))
+            for counted in pc.value_counts(reason_B.drop_null()).to_pylist():
+                refused[counted["values"]] = refused.get(counted["values"], 0) + counted["counts"]
+            yield batch.filter(pc.is_null(reason_B))
+
+    def taken(self, portion: Portion) -> np.ndarray:
+        """Offsets of the rows of a portion, int64 [n]; 16 bytes a row are kept for it."""
+        key = self.table.key
+        offsets, keys = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+        for batch in self.batches([key] if key else [], {}):
+            offsets.append(batch.column("_rowoffset").to_numpy().astype(np.int64))
+            if key:
+                keys.append(digests_or_0(batch.column(key), batch.num_rows))
+        return portion.of(np.concatenate(offsets), np.concatenate(keys))
 
 
 class _ImageSide:

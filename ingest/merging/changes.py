@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,10 @@ class Changes:
     def num_new(self) -> int:
         """How many rows are new."""
         return int(self.is_new.sum())
+
+    def without_removals(self) -> Changes:
+        """The same, with every row that is there left there."""
+        return replace(self, gone=self.gone[:0])
 
     @property
     def any(self) -> bool:

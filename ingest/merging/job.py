@@ -19,7 +19,7 @@ from clipdata.progress import Progress
 from clipdata.storage import Storage, redact
 from ingest.merging.changes import Changes, changes_of
 from ingest.merging.column_names import KEY, ColumnNames
-from ingest.merging.objections import Asked, check_grouping, objection_to
+from ingest.merging.objections import Asked, check_grouping, check_part, objection_to
 from ingest.merging.outcome import Merged
 from ingest.merging.pair import Pair, Side, remembered
 from ingest.merging.picture_rows import COPY_IMAGES
@@ -51,6 +51,7 @@ class MergeJob:
         self.images, self.metadata = images.pinned(), metadata.pinned()
         self.started_s = time.monotonic()
         self.written = Written()
+        self.num_foreseen = 0  # rows that the table would hold
         self.changed = 0
         self.notes: list[str] = []
         self.first_version: int | None = None
@@ -78,15 +79,20 @@ class MergeJob:
             copies=self._copies(before),
             present=present,
             before=before.names if before else ColumnNames(),
+            sampling=asked.sampling,
         )
         pair = self._pair(plan, before)
+        check_part(asked, present, pair, before)
         unmatched = plan.match()
         changes = changes_of(present, plan.keys, plan.etags)
+        if not asked.sampling.is_whole:
+            changes = changes.without_removals()
         otherwise = plan.pictures.num_otherwise(present, plan.outputs) if present is not None else 0
         objection = None
         if present is not None and not asked.yes:
             objection = objection_to(plan, changes, pair, before, present)
         if asked.dry_run:
+            self.num_foreseen = changes.num_present + changes.num_new - len(changes.gone)
             return self._done(
                 plan, present or Table(asked.location, 0, self.storage), _planned(changes), otherwise, objection
             )
@@ -217,13 +223,15 @@ class MergeJob:
 
     def _done(self, plan: Plan, table: Table, written: Written, changed: int, objection: str | None) -> Merged:
         notes = [*plan.images.notes, *self.notes]
+        if not self.asked.sampling.is_whole:
+            notes.append(f"{len(plan.keys):,} of {plan.num_whole:,} rows are merged; nothing is removed")
         for word, side in (("images", self.images), ("metadata", self.metadata)):
             newest = side.latest().version
             if newest != side.version:
                 notes.append(f"the {word} are at version {newest}; version {side.version} was merged")
         return Merged(
             table=table,
-            num_rows=len(plan.keys) if self.asked.dry_run else table.num_rows,
+            num_rows=self.num_foreseen if self.asked.dry_run else table.num_rows,
             written=written,
             joined=plan.joined,
             renamed=plan.names.renamed,

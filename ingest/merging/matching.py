@@ -45,6 +45,19 @@ class Matches:
     def __len__(self) -> int:
         return len(self.images)
 
+    def only(self, outputs: np.ndarray) -> Matches:
+        """Some of the outputs.
+
+        Args:
+            outputs: int64, ascending.
+        """
+        members, starts = self.members_of(outputs)
+        return Matches(self.images[outputs], None if self.starts is None else starts, _narrow(members))
+
+    def first_members(self) -> np.ndarray:
+        """Position of the first metadata row of each output: int [N]."""
+        return self.members if self.starts is None else self.members[self.starts[:-1]]
+
     def members_of(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Metadata rows of some outputs, one output after the other.
 

@@ -18,6 +18,7 @@ from clipdata.storage import Storage, absolute
 from ingest.merging.job import MergeJob
 from ingest.merging.objections import Asked
 from ingest.merging.outcome import Merged
+from ingest.updating.sampling import Sampling
 
 
 def merge(
@@ -30,6 +31,9 @@ def merge(
     group: bool = False,
     copy_images: bool | None = None,
     yes: bool = False,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
     storage: Storage | None = None,
     progress: Progress | None = None,
 ) -> Table:
@@ -47,6 +51,9 @@ def merge(
         group=group,
         copy_images=copy_images,
         yes=yes,
+        limit=limit,
+        sample=sample,
+        seed=seed,
         storage=storage,
         progress=progress,
     ).table
@@ -62,6 +69,9 @@ def merge_report(
     group: bool = False,
     copy_images: bool | None = None,
     yes: bool = False,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
     dry_run: bool = False,
     storage: Storage | None = None,
     progress: Progress | None = None,
@@ -83,6 +93,10 @@ def merge_report(
             lets rows of a new one refer to their pictures.
         yes: merge also when the table was made of another pair or in another way, when most of its rows would go, and
             when a table given is older than the one that was merged before.
+        limit: merge only the rows of the first so many metadata rows with a picture, or with `group` so many pictures,
+            and remove nothing; a merge without it completes the table.
+        sample: merge so many of the rows only, the same ones every time, and remove nothing.
+        seed: another one samples others.
         dry_run: say what would be done, and write nothing.
         storage: how to reach the tables.
         progress: watches the rows go by.
@@ -101,6 +115,7 @@ def merge_report(
         copy_images=copy_images,
         yes=yes,
         dry_run=dry_run,
+        sampling=Sampling(limit, sample, seed),
         follows=not isinstance(images, Table) and not isinstance(metadata, Table),
     )
     return MergeJob(asked, left, right, storage or left.storage, progress or Silent()).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import Table
@@ -11,6 +11,7 @@ from ingest.merging.changes import EXAMPLES, Changes, num_without_successor
 from ingest.merging.column_names import KEY
 from ingest.merging.pair import Pair
 from ingest.merging.plan import Plan
+from ingest.updating.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Asked:
     Args:
         copy_images: rows hold their pictures, or refer to them; None leaves a table as it is.
         follows: the sides were given by location, so that their newest versions are meant.
+        sampling: which of the rows are merged.
     """
 
     location: str
@@ -30,6 +32,7 @@ class Asked:
     yes: bool
     dry_run: bool
     follows: bool
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 def check_grouping(asked: Asked, present: Table | None, before: Pair | None) -> None:
@@ -46,6 +49,22 @@ def check_grouping(asked: Asked, present: Table | None, before: Pair | None) -> 
             f"{redact(present.uri)}: {num_rows:,} of {num_rows:,} rows would be removed: "
             f"it was merged in another way, and is now to have {now}",
             hint="merge into another table: --into",
+        )
+
+
+def check_part(asked: Asked, present: Table | None, pair: Pair, before: Pair | None) -> None:
+    """See to it that a part of a pair comes only beside rows of that pair: of another pair nothing would go for it.
+
+    Raises:
+        UsageError: the table holds rows of another pair, or rows that are merged in another way.
+    """
+    if asked.sampling.is_whole or present is None or not present.num_rows:
+        return
+    other = pair.difference_from(before) if before is not None else "no merge wrote it"
+    if other is not None:
+        raise UsageError(
+            f"{redact(present.uri)}: a part is to be merged into {present.num_rows:,} rows that stay: {other}",
+            hint="merge the part into another table (--into), or all of it: leave out --limit and --sample",
         )
 
 

@@ -26,6 +26,7 @@ from ingest.merging.metadata_side import MetadataSide
 from ingest.merging.outcome import LISTED, Joined
 from ingest.merging.picture_rows import Outputs, PictureRows
 from ingest.updating.digests import digests_of_texts
+from ingest.updating.sampling import Sampling
 
 UNIT_ROWS = ROWS_PER_FRAGMENT
 UNIT_BYTES = 128 << 20
@@ -42,6 +43,7 @@ class Plan:
         copies: rows hold their pictures, and do not refer to them.
         present: the table as it is, or None; a column keeps the name, and the type, that it has there.
         before: the names that an earlier merge gave.
+        sampling: which of the rows; whole rows of the merged table, by the place of their metadata or by their keys.
 
     Raises:
         SchemaError: a column does not exist, or its type is not that of the table.
@@ -58,9 +60,10 @@ class Plan:
         copies: bool,
         present: Table | None,
         before: ColumnNames,
+        sampling: Sampling | None = None,
     ) -> None:
         self.images, self.metadata = ImageSide(images, on), MetadataSide(metadata, metadata_on)
-        self.on, self.group = on, group
+        self.on, self.group, self._sampling = on, group, sampling or Sampling()
         is_joined_by_name = metadata_on == on and on in self.images.columns
         added = [name for name in self.metadata.columns if not (is_joined_by_name and name == on)]
         kept = [] if present is None else [column.name for column in present.schema if _is_mapped(column)]
@@ -99,9 +102,21 @@ class Plan:
             self.keys = keys_of(self.matches, images.identities, metadata.digests, metadata.numbers)
             self.etags = images.etags[self.matches.images]
         self.joined = self._joined(found.images, alike, unmatched)
+        self._take_part()
         images.forget_keys()
         metadata.forget_keys()
         return unmatched
+
+    def _take_part(self) -> None:
+        """Leave out the rows that are not asked for, after all have found their partners."""
+        self.num_whole = len(self.keys)
+        if self._sampling.is_whole:
+            return
+        outputs = self._sampling.of_places(self.matches.first_members(), hexadecimal(self.keys).to_pylist)
+        self.matches = self.matches.only(outputs)
+        self.keys, self.etags = self.keys[outputs], self.etags[outputs]
+        if self.group:
+            self._tags = self._tags[outputs]
 
     @property
     def outputs(self) -> Outputs:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from clipdata.arguments import check_count
@@ -72,6 +73,18 @@ class Sampling:
         if ranks is not None:
             return batch.filter(pa.array([self._rank(name) in ranks for name in batch.column(key).to_pylist()]))
         return batch if self.limit is None else batch.slice(0, max(self.limit - num_before, 0))
+
+    def of_places(self, places: np.ndarray, keys: Callable[[], Sequence[str]]) -> np.ndarray:
+        """Which of some rows are taken in, as int64 positions among them, ascending.
+
+        Args:
+            places: int [N], in which order they are counted.
+            keys: gives their keys, where it goes by these.
+        """
+        if self.sample is None:
+            return np.sort(np.argsort(places, kind="stable")[: self.limit])
+        chosen = heapq.nsmallest(self.sample, enumerate(keys()), key=lambda one: self._rank(one[1]))
+        return np.array(sorted(place for place, _ in chosen), np.int64)
 
     def _rank(self, key: str) -> bytes:
         return digest_bytes(str(self.seed), key)

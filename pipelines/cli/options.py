@@ -36,6 +36,9 @@ FollowLinks = Annotated[
 ]
 Encoding = Annotated[str, typer.Option(help="Of text files, such as gb18030, big5, utf-16.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most rows to show.")]
+RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="The first so many only.")]
+RowsSample = Annotated[int | None, typer.Option("--sample", min=1, help="So many only, the same ones every time.")]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed samples others.")]
 _StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", "-O", help="key=value for the store (endpoint, region, profile, …); repeatable."),
@@ -101,9 +104,9 @@ class IngestOptions(StorageOptions):
 
     into: Into
     prefix: Annotated[str, typer.Option(help="Folder to put before every key, where another source has them.")] = ""
-    limit: Annotated[int | None, typer.Option(min=1, help="Take in the first so many only.")] = None
-    sample: Annotated[int | None, typer.Option(min=1, help="Take in so many only, the same ones every time.")] = None
-    seed: Annotated[int, typer.Option(help="Another seed samples others.")] = 0
+    limit: RowsLimit = None
+    sample: RowsSample = None
+    seed: Seed = 0
     dry_run: DryRun = False
     retry_rejects: Annotated[
         bool, typer.Option("--retry-rejects", help="Try again what was refused and has not changed.")

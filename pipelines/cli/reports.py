@@ -33,7 +33,7 @@ INGESTED = record(
     seconds=NUMBER,
 )
 RUN = record(
-    ("steps", "model", "left_out", "not_measured"),
+    ("steps", "model", "left_out", "not_measured", "dry_run", "plan"),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -44,6 +44,23 @@ RUN = record(
     model=TEXT,
     left_out=counts(),
     not_measured=counts(),
+    dry_run=FLAG,
+    plan=record(
+        state=TEXT,
+        rows=WHOLE,
+        usable=WHOLE,
+        refused=counts(),
+        measured=maybe(WHOLE),
+        overlap=maybe(counts()),
+        batch_size=WHOLE,
+        per_epoch=WHOLE,
+        num_steps=WHOLE,
+        num_epochs=WHOLE,
+        steps_done=WHOLE,
+        captions=WHOLE,
+        batch=maybe(record(read_s=NUMBER, step_s=NUMBER, caption_s=maybe(NUMBER))),
+        estimate_s=maybe(NUMBER),
+    ),
 )
 ROW = {"type": "object", "additionalProperties": ANYTHING}
 

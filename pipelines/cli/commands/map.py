@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import steps_help
-from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, counts, record
+from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, maybe, record
 from pipelines.cli.next_command import next_command
-from pipelines.cli.options import Device, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
+from pipelines.cli.options import Device, DryRun, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -23,6 +23,10 @@ MAPPED = record(
     seconds=NUMBER,
     notes=OBJECT,
     failed_before=WHOLE,
+    pending=WHOLE,
+    dry_run=FLAG,
+    read_bytes=counts(),
+    estimate_s=maybe(NUMBER),
 )
 
 
@@ -51,6 +55,10 @@ def map_(
     ] = None,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Compute so many rows at most; the rest stay for the next run.")
+    ] = None,
+    dry_run: DryRun = False,
     max_failed: Annotated[
         str | None,
         typer.Option("--max-failed", help="Exit with 6 when more rows fail: a number, or a share such as 0.1; all."),
@@ -65,7 +73,17 @@ def map_(
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
     built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say)
-    done = cd.map_column(opened, built, column, overwrite=overwrite, retry_failed=retry_failed, progress=terminal)
+    done = cd.map_column(
+        opened,
+        built,
+        column,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        limit=limit,
+        dry_run=dry_run,
+        progress=terminal,
+    )
     terminal.result(str(done), done.to_dict())
     done.hold(max_failed=bound)
-    terminal.hint(next_command(opened, table))
+    if not done.dry_run:
+        terminal.hint(next_command(opened, table))

@@ -10,7 +10,7 @@ from clipdata import hints
 from clipdata.errors import TooManyRejectsError
 from pipelines.cli.json_output import FLAG, NUMBER, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.next_command import next_command
-from pipelines.cli.options import DryRun, Into, StorageOptions
+from pipelines.cli.options import DryRun, Into, RowsLimit, RowsSample, Seed, StorageOptions
 from pipelines.cli.reports import WRITTEN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -51,6 +51,9 @@ def merge(
     yes: Annotated[
         bool, typer.Option("--yes", help="Merge also where most rows would go, or the table is of another pair.")
     ] = False,
+    limit: RowsLimit = None,
+    sample: RowsSample = None,
+    seed: Seed = 0,
     dry_run: DryRun = False,
     copy_images: Annotated[
         bool | None,
@@ -74,6 +77,9 @@ def merge(
         metadata_on=metadata_on,
         group=group,
         yes=yes,
+        limit=limit,
+        sample=sample,
+        seed=seed,
         dry_run=dry_run,
         copy_images=copy_images,
         storage=store.storage,

@@ -8,7 +8,18 @@ import typer
 
 from pipelines.cli.field_help import config_help
 from pipelines.cli.next_command import after_training
-from pipelines.cli.options import Device, Model, Settings, StorageOptions, TableArgument, Where, parse_pairs
+from pipelines.cli.options import (
+    Device,
+    DryRun,
+    Model,
+    RowsLimit,
+    RowsSample,
+    Settings,
+    StorageOptions,
+    TableArgument,
+    Where,
+    parse_pairs,
+)
 from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -33,6 +44,9 @@ def train(
     settings: Settings = None,
     where: Where = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another run in the same folder.")] = False,
+    limit: RowsLimit = None,
+    sample: RowsSample = None,
+    dry_run: DryRun = False,
     device: Device = None,
     store: StorageOptions,
 ) -> None:
@@ -43,6 +57,18 @@ def train(
     opened = cd.open_table(table, storage=store.storage)
     config = recipe_named(recipe)(**cd.TrainConfig.parse_settings(parse_pairs(settings)))
     encoder = cd.load_encoder(model, device=device)
-    run = cd.train(opened, encoder, config, out=out, where=where, overwrite=overwrite, progress=terminal)
+    run = cd.train(
+        opened,
+        encoder,
+        config,
+        out=out,
+        where=where,
+        overwrite=overwrite,
+        limit=limit,
+        sample=sample,
+        dry_run=dry_run,
+        progress=terminal,
+    )
     terminal.result(str(run), run.to_dict())
-    terminal.hint(after_training(opened, table, out, config.image_trunk))
+    if not dry_run:
+        terminal.hint(after_training(opened, table, out, config.image_trunk))

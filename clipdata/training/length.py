@@ -1,0 +1,32 @@
+"""Length: how many steps a run has, in batches of what size and over how many epochs. It knows numbers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clipdata.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is.
+
+    Args:
+        batch_size: rows of a step; a table smaller than the config's is one batch.
+        per_epoch: steps of an epoch.
+        num_steps: in all.
+        num_epochs: begun.
+    """
+
+    batch_size: int
+    per_epoch: int
+    num_steps: int
+    num_epochs: int
+
+    @classmethod
+    def of(cls, config: TrainConfig, num_rows: int) -> Length:
+        """The length of a run on so many rows, at least one."""
+        batch_size = min(config.batch_size, num_rows)
+        per_epoch = num_rows // batch_size
+        num_steps = config.num_steps(per_epoch)
+        return cls(batch_size, per_epoch, num_steps, -(-num_steps // per_epoch))
