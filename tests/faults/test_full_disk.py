@@ -39,7 +39,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_a_full_disk_stops_the_job_and_the_same_command_finishes_it_once_there_is_room(
     target: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.pictures.image_files.BATCH_ROWS", 4)
+    monkeypatch.setattr("ingest.updating.batches.BATCH_ROWS", 4)
     monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_ROWS", 4)
     mount(target, "size=1m")
     with pytest.raises(StorageError, match="No space left"):
