@@ -40,7 +40,7 @@ def test_a_full_disk_stops_the_job_and_the_same_command_finishes_it_once_there_i
     target: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ingest.updating.batches.BATCH_ROWS", 4)
-    monkeypatch.setattr("ingest.updating.reading_ahead.UNIT_ROWS", 4)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 4)
     mount(target, "size=1m")
     with pytest.raises(StorageError, match="No space left"):
         ingest.from_images(pictures, into=target / "t.lance")
