@@ -54,6 +54,7 @@ class ContestSettings:
         label: column that says which one is right.
         test_share: of the rows, when the metadata has no `split` column.
         training: settings of the training config, as `key=value` text.
+        reference: leave the pictures where they are, and read them whenever they are needed.
         anonymous: the sources are public.
         storage: how to reach the sources and the tables.
         device: of the model.
@@ -69,6 +70,7 @@ class ContestSettings:
     label: str = "label"
     test_share: float = 0.2
     training: Mapping[str, str] = field(default_factory=dict)
+    reference: bool = False
     anonymous: bool = False
     storage: Storage = field(default_factory=Storage)
     device: str | None = None
@@ -186,7 +188,7 @@ class _Pipeline:
         self._note(questions, questions.written.any)
         if "split" in questions.table.schema.names:
             require_both_splits(questions.table, "the metadata's split column")
-        pictures = ingest.from_images(images, into=self.at("images.lance"), **options)
+        pictures = ingest.from_images(images, into=self.at("images.lance"), reference=given.reference, **options)
         self._note(pictures, pictures.written.any)
         merged = ingest.merge_report(
             pictures.table,

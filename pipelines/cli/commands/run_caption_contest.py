@@ -41,6 +41,7 @@ def run_caption_contest(
     label: Annotated[
         str, typer.Option(help="Column that says which caption is right: a letter or an index.")
     ] = "label",
+    reference: Annotated[bool, typer.Option("--reference", help="Leave the pictures where they are.")] = False,
     test_share: Annotated[float, typer.Option(help="Share to hold out when there is no split column.")] = 0.2,
     settings: Settings = None,
     device: Device = None,
@@ -61,6 +62,7 @@ def run_caption_contest(
             label=label,
             test_share=test_share,
             training=parse_pairs(settings),
+            reference=reference,
             anonymous=store.anonymous,
             storage=store.storage,
             device=device,
