@@ -61,5 +61,5 @@ def test_a_step_that_wants_lists_of_texts_names_the_option_that_reads_them() -> 
         name = "Wanting"
         takes: ClassVar = {"choices": TEXTS}
 
-    with pytest.raises(SchemaError, match=r"expected lists of texts[\s\S]*hint: .*--list choices reads"):
+    with pytest.raises(SchemaError, match=r"expected lists of texts[\s\S]*hint: .*--lists choices reads"):
         check_types(Wanting(), pa.schema([("choices", pa.string())]))
