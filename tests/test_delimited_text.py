@@ -50,7 +50,7 @@ def by_blocks(text: str, delimiter: str = ",") -> list[tuple[int, str] | list[st
     return said
 
 
-def same(text: str, delimiter: str = ",") -> None:
+def assert_same(text: str, delimiter: str = ",") -> None:
     """Rows in order, and refusals in order; a block gives its refusals before its rows."""
     expected, found = by_records(text, delimiter), by_blocks(text, delimiter)
     for kind in (list, tuple):
@@ -63,7 +63,7 @@ def test_blocks_give_what_records_give_whatever_the_text(pieces: list[str], bloc
     before = text_blocks.BLOCK_BYTES, text_blocks.RAW_BYTES
     text_blocks.BLOCK_BYTES, text_blocks.RAW_BYTES = block_bytes, 5
     try:
-        same("".join(pieces))
+        assert_same("".join(pieces))
     finally:
         text_blocks.BLOCK_BYTES, text_blocks.RAW_BYTES = before
 
@@ -81,10 +81,10 @@ def test_what_csv_wrote_comes_back_by_blocks_also_beside_a_broken_line(
 
     stream = io.StringIO(newline="")
     csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows(rows)
-    same(stream.getvalue(), delimiter)
+    assert_same(stream.getvalue(), delimiter)
     lines = stream.getvalue().split("\n")
     lines.insert(min(broken_at, len(lines)), '"never closed')
-    same("\n".join(lines), delimiter)
+    assert_same("\n".join(lines), delimiter)
 
 
 def test_a_broken_line_costs_neither_the_lines_before_it_nor_those_after_it() -> None:
@@ -97,12 +97,12 @@ def test_a_broken_line_costs_neither_the_lines_before_it_nor_those_after_it() ->
 
 @pytest.mark.parametrize("value", ["x" * 200_000, "two\nlines" * 20_000])
 def test_a_value_too_long_for_one_reader_is_too_long_for_the_other(value: str) -> None:
-    same(f'a,b\n"{value}",b\nc,d\n')
+    assert_same(f'a,b\n"{value}",b\nc,d\n')
 
 
 def test_an_empty_field_behind_the_last_delimiter_does_not_count() -> None:
     assert by_records("1,2,\n3,4,\n5,6,7\n") == [["1", "2"], ["3", "4"], (3, "5,6,7\n")]
-    same("1,2,\n3,4,\n5,6,7\n")
+    assert_same("1,2,\n3,4,\n5,6,7\n")
 
 
 def test_regular_blocks_are_read_whole() -> None:

@@ -97,14 +97,19 @@ def _fitting(column: pa.Field, present: pa.Field, where: str) -> pa.DataType:
     """
     if column.type == present.type or (is_text(column.type) and is_text(present.type)):
         return present.type
-    try:
-        both = [pa.schema([column.with_nullable(True).remove_metadata()])]
-        both.append(pa.schema([pa.field(column.name, present.type)]))
-        if pa.unify_schemas(both, promote_options="permissive").field(0).type == present.type:
-            return present.type
-    except pa.ArrowTypeError:
-        pass  # said below, with the names that matter
+    if _wider(column.type, present.type) == present.type:
+        return present.type
     raise SchemaError(
         f"column {column.name!r} of {redact(where)} is {present.type}, and {column.type} here",
         hint="take these rows into another table (--into), or write the column as the table has it",
     )
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that holds the values of both without loss, or None."""
+    try:
+        return pa.unify_schemas([pa.schema([("", one)]), pa.schema([("", other)])], promote_options="permissive")[
+            0
+        ].type
+    except pa.ArrowTypeError:
+        return None

@@ -84,12 +84,7 @@ def ingest(
         said = {"from": redact(source.origin), **({"prefix": prefix} if prefix else {})}
         _close(target, f"ingest {source.kind}", {**(parameters or {}), **said})
     done = _outcome(source, target, plan, dry_run=dry_run, seconds=time.monotonic() - began_s)
-    if target.num_gone > max(plan.listed - plan.unchanged, 1) / 2:
-        raise TransientError(
-            f"{target.num_gone:,} of {plan.listed:,} items of {redact(source.origin)} were listed, and gone when they "
-            f"were to be read; what could be read was written",
-            hint="look whether the folder or bucket is still there, and type the same command again",
-        )
+    _check_gone(source, target, plan)
     target.check(plan.refused_before)
     return done
 
@@ -110,6 +105,20 @@ def _prefixed(items: Iterator[Item], prefix: str) -> Iterator[Item]:
     if prefix and (not folder or any(part in ("", ".", "..") for part in folder.split("/"))):
         raise UsageError(f"prefix={prefix!r}; expected the name of a folder, such as 'day1'")
     return (replace(item, key=f"{folder}/{item.key}") for item in items) if folder else items
+
+
+def _check_gone(source: Source, target: Target, plan: Plan) -> None:
+    """Tell a source that went away while it was read from one that lacks some files.
+
+    Raises:
+        TransientError: most of what was listed, and not known, was gone when it was to be read.
+    """
+    if target.num_gone > max(plan.listed - plan.unchanged, 1) / 2:
+        raise TransientError(
+            f"{target.num_gone:,} of {plan.listed:,} items of {redact(source.origin)} were listed, and gone when they "
+            f"were to be read; what could be read was written",
+            hint="look whether the folder or bucket is still there, and type the same command again",
+        )
 
 
 def _close(target: Target, verb: str, parameters: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ class Sampling:
     def __post_init__(self) -> None:
         for name in ("limit", "sample"):
             if getattr(self, name) is not None:
-                check_count(getattr(self, name), name)
+                check_count(getattr(self, name), name, least=1)
         if self.limit is not None and self.sample is not None:
             raise UsageError("limit and sample are both given; expected one of them")
 
