@@ -53,6 +53,7 @@ def test_the_three_tables_are_printed_in_columns_of_the_terminals_width(
     assert header.split() == ["text", "nearest", "text", "probability", "cosine"]
     assert len(lines) == 2 * len(CHINESE)
     assert [line.split()[0] for line in lines[::2]] == CHINESE
+    assert {line.split()[0] for line in blocks[2].splitlines()[2:]} == {"0000.jpg", "0001.jpg", "0002.jpg"}
     at = header.index("probability")
     for line in lines:
         cells = next(place for place in range(len(line) + 1) if cell_len(line[:place]) == at)

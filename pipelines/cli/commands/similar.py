@@ -85,20 +85,30 @@ def similar(
     if csv_file is not None:
         _write_csv(found, Path(csv_file))
     blocks = [f"{found.title(kind)}\n{_shown(terminal, found, kind, layout)}" for kind in found.tables]
-    terminal.result("\n\n".join([*blocks, *(["\n".join(found.remarks())] if found.remarks() else [])]), found.to_dict())
+    remarks = "\n".join(found.remarks())
+    terminal.result("\n\n".join([*blocks, remarks] if remarks else blocks), found.to_dict())
 
 
 def _shown(terminal: Terminal, found: Similarity, kind: Kind, layout: TableLayout) -> str:
     from clipdata.similarity.records import shown_probability
 
+    left, right = kind.split("-")
+    folder = _folder_of(found.images)
     lines = []
     for ranking in found.tables[kind]:
+        name = ranking.name.removeprefix(folder) if left == "image" else ranking.name
         for rank, match in enumerate(ranking.matches):
-            name = ranking.name if not rank or layout.vertical else ""
-            lines.append([name, match.name, shown_probability(match.probability), f"{match.cosine:.4f}"])
-    left, right = kind.split("-")
+            other = match.name.removeprefix(folder) if right == "image" else match.name
+            shown = name if not rank or layout.vertical else ""
+            lines.append([shown, other, shown_probability(match.probability), f"{match.cosine:.4f}"])
     header = [left, f"nearest {right}" if left == right else right, "probability", "cosine"]
     return terminal.table(lines, header, full=layout.full, vertical=layout.vertical)
+
+
+def _folder_of(places: Sequence[str]) -> str:
+    """What all places begin with, up to their last common folder: left out where room is short."""
+    shared = os.path.commonprefix(places)  # noqa: RUF071 - URLs too, cut back to a folder
+    return shared[: shared.rfind("/") + 1]
 
 
 def _texts_of(given: str, encoding: str) -> Sequence[str]:
