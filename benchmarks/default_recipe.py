@@ -43,7 +43,7 @@ from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import right_answers
 from clipdata.training.forward import TextFeatures
 from clipdata.training.learner import Learner
-from clipdata.training.optimisers import rate_factor
+from clipdata.training.schedules import rate_factor
 from pipelines import sample
 
 TRUNK, CHOICES, LABEL = "image_trunk", "caption_choices", "label_ind"
@@ -157,7 +157,10 @@ def steps_of(config: TrainConfig, rows: Rows) -> Iterator[tuple[dict[str, Any], 
         epoch, batch = divmod(step, plan.num_batches)
         if not batch:
             order = plan.order(epoch)
-        yield rows.at(order.positions(*plan.bounds(batch))).batch(), rate_factor(step, num_steps, config)
+        yield (
+            rows.at(order.positions(*plan.bounds(batch))).batch(),
+            rate_factor(step, num_steps, plan.num_batches, config),
+        )
 
 
 class Bench:

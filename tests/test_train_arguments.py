@@ -5,6 +5,7 @@ import json
 import pytest
 
 from clipdata.errors import ConfigError, NotFoundError
+from clipdata.training.config import TrainConfig
 from pipelines.train_arguments import TrainArguments
 
 PUBLISHED = {
@@ -83,10 +84,21 @@ def test_its_training_is_that_of_these_fields():
         "grad_clip": 1.0,
         "seed": 7,
         "precision": "fp16",
+        "evaluation_batch": 256,
+        "tell_every_steps": 50,
         "checkpoint_every_steps": 500,
         "keep_checkpoints": 3,
         "num_workers": 10,
     }
+
+
+@pytest.mark.parametrize("given", [PUBLISHED, LEAST])
+def test_they_are_fields_of_a_training_config(given):
+    fields = TrainArguments(**given).to_train_config(on_gpu=False)
+
+    config = TrainConfig(objective="contrastive", **fields)
+
+    assert {name: getattr(config, name) for name in fields} == fields
 
 
 def test_what_a_file_leaves_out_is_as_in_the_trainer():
