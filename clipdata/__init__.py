@@ -35,6 +35,7 @@ _PUBLIC = {
     "log": "clipdata.lance_io.history:log",
     "map_column": "clipdata.mapping:map_column",
     "new_encoder": "clipdata.encoder.loading:new_encoder",
+    "objectives": "clipdata.training.objectives",
     "open_run": "clipdata.training.run:open_run",
     "open_table": "clipdata.lance_io.table:open_table",
     "progress_bar": "clipdata.bars:progress_bar",

@@ -26,6 +26,7 @@ from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
 from clipdata.stream.dataset import Stream as Stream
+from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.loop import train as train

@@ -5,18 +5,11 @@ Shapes: B rows of a batch, N all rows, C classes, D shared space.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import torch
 
-from clipdata.training.classification import Classified, classify
 from clipdata.training.evaluation import Evaluation
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.losses import choice_logits
-from clipdata.training.retrieval import retrieval
-
-if TYPE_CHECKING:
-    from clipdata.training.objectives import ClassPrompts
 
 
 class ChoiceMeasure:
