@@ -189,8 +189,11 @@ def test_what_is_not_read_is_said():
         ("learning_rates", "learning_rate"),
         ("warm_up_steps", "warmup_steps"),
         ("train_batch_size", "per_device_train_batch_size"),
+        ("batch_size", "per_device_train_batch_size or per_device_eval_batch_size?"),
+        ("Scheduler", "did you mean lr_scheduler_type?"),
         ("lr_scheduler", "lr_scheduler_type"),
-        ("epochs", "num_train_epochs"),
+        ("epochs", "did you mean num_train_epochs?"),
+        ("colour", "known are output_dir"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(typed, near):
