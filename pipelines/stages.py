@@ -152,6 +152,7 @@ class Pipeline(ABC, Generic[S]):
             return
         from clipdata.training.portion import Portion
 
+        assert table.key is not None, "the tables that pipelines make declare one"
         training = Portion(given.limit, given.sample, self.config.seed)
         held_out = Portion(sample=given.most_held_out, seed=self.config.seed)
         train, of_train = _chosen(table, f"{TRAIN} AND {usable}", training)
@@ -271,6 +272,7 @@ def _chosen(table: Table, where: str, portion: Any) -> tuple[list[str], int]:
     """Keys of the rows of a portion, and how many rows there are to choose from."""
     from clipdata.trained_rows import digests
 
+    assert table.key is not None, "checked by the caller"
     keys = table.to_table([table.key], where=where).column(0).combine_chunks()
     offsets = portion.of(np.arange(len(keys)), digests(keys))
     return keys.take(offsets).to_pylist(), len(keys)
