@@ -86,7 +86,7 @@ class CaptionContest(Pipeline[ContestSettings]):
         self.ingest()
         self.split()
         self.take_part([self.settings.choices, self.settings.label, "label_ind"], usable="label_ind IS NOT NULL")
-        self.score(encoder, "", scale=encoder.logit_scale)
+        self.score(encoder, "", scale=self.config.init_logit_scale or encoder.logit_scale)
         self.tell_baseline("label_prob", scores="scores", answer="label_ind", noun="questions")
         run = self.train(encoder)
         tuned = self.tuned(run)

@@ -72,6 +72,15 @@ def test_what_was_learned_by_heart_stands_beside_what_it_is_worth(
     assert result.to_dict()["trained"]["mean"]["num_rows"] == 10
 
 
+def test_scores_are_at_the_scale_that_the_run_holds(of_a_part: tuple[ContestSettings, PipelineResult]) -> None:
+    _, result = of_a_part
+
+    for column in ("scores", "scores_fine_tune"):
+        lineage = result.table.lineage(column)
+        assert lineage is not None
+        assert lineage.parameters["scale"] == pytest.approx(100)
+
+
 def test_the_same_part_is_taken_again_and_another_beside_it(of_a_part: tuple[ContestSettings, PipelineResult]) -> None:
     asked, result = of_a_part
 
@@ -120,7 +129,8 @@ def test_the_documents_own_settings_are_those_of_the_tutorial(contest: ContestSe
     assert (config.train, config.optimizer, config.lr, config.batch_size, config.epochs) == ("all", "adam", 1e-4, 2, 5)
     assert (config.betas, config.eps, config.weight_decay) == ((0.9, 0.999), 1e-8, 0.0)
     assert (config.schedule, config.grad_clip, config.warmup_steps, config.pull) == ("constant", None, 0, 0.0)
-    assert config.num_steps(5) == 25
+    assert (config.shuffle, config.drop_last, config.num_steps(5)) == (False, False, 25)
+    assert (config.init_logit_scale, config.learn_logit_scale) == (100.0, False)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in Path(configs.__file__).parent.glob("*.json")))

@@ -1,77 +1,78 @@
-"""Measuring a model on held-out rows while it trains. It knows features and batches, and nothing of optimizers."""
+"""Measuring a model on held-out rows: the figures, and the pass over the rows that gathers them.
+
+It knows features and batches, and nothing of optimizers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
-from clipdata.training.forward import Features
-from clipdata.training.objectives import choice_logits
+from clipdata.training.features import BatchFacts, Features
+from clipdata.training.metrics import told
+from clipdata.training.objectives import Objective
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model chooses.
+    """How well a model does on held-out rows.
 
     Args:
         num_rows: rows measured.
-        accuracy: share of rows whose right choice scores above every other; a tie for the top is not right, as in
-            `compare`.
-        mean_probability: of the right choice, by softmax over the row's own choices.
+        metrics: figures by name, the chief one first; shares are from 0 to 1.
+        more: what is no single figure, as JSON values.
     """
 
     num_rows: int
-    accuracy: float
-    mean_probability: float
+    metrics: Mapping[str, float]
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Fields as JSON values."""
-        return asdict(self)
+        """The figures by name."""
+        return {"num_rows": self.num_rows, **self.metrics}
 
     def __str__(self) -> str:
-        return (
-            f"held-out accuracy {self.accuracy:.1%}, mean probability {self.mean_probability:.3f} "
-            f"of {self.num_rows:,} rows"
-        )
+        figures = ", ".join(told(name, value) for name, value in self.metrics.items())
+        return f"held-out {figures} of {self.num_rows:,} rows"
 
 
-def right_answers(found: Features) -> torch.Tensor:
-    """Tell of which rows the right choice scores above every other: bool [B]."""
-    return _right(_logits(found), found.label_B)
+class Measure(Protocol):
+    """Gathers figures over batches of held-out rows."""
+
+    def add(self, features: Features, facts: BatchFacts) -> None:
+        """Take in a batch; the features are those that the objective's loss takes."""
+        ...
+
+    def result(self) -> Evaluation:
+        """Figures of all that was taken in."""
+        ...
 
 
-def _logits(found: Features) -> torch.Tensor:
-    return choice_logits(
-        found.image_BD,
-        found.text_TD,
-        found.logit_scale,
-        text_index_K=found.text_index_K,
-        text_counts_B=found.text_counts_B,
-    )
-
-
-def _right(logits_BN: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
-    right_B = logits_BN.gather(1, label_B[:, None])
-    return (logits_BN >= right_B).sum(dim=1) == 1
-
-
-def evaluate(batches: Iterable[Mapping[str, Any]], features_of: Callable[[Mapping[str, Any]], Features]) -> Evaluation:
-    """Measure how often the right choice wins.
+def evaluate(
+    batches: Iterable[Mapping[str, Any]],
+    features_of: Callable[[Mapping[str, Any]], tuple[Features, BatchFacts]],
+    objective: Objective,
+) -> Evaluation:
+    """Measure held-out rows: the loss, in batches as they come, and what else the objective measures.
 
     Args:
         batches: of a stream with `drop_last=False`.
-        features_of: a `Forward`.
+        features_of: a `Forward` that gives all texts of a row.
+        objective: what was trained for.
     """
-    num_rows, num_right, probability = 0, 0, 0.0
+    measure = objective.measure()
+    num_rows, loss = 0, 0.0
     with torch.no_grad():
         for batch in batches:
-            found = features_of(batch)
-            logits_BN = _logits(found)
-            num_rows += len(logits_BN)
-            num_right += int(_right(logits_BN, found.label_B).sum())
-            right_B = logits_BN.softmax(dim=1).gather(1, found.label_B[:, None])
-            probability += float(right_B.double().sum())
-    return Evaluation(num_rows, num_right / max(num_rows, 1), probability / max(num_rows, 1))
+            features, facts = features_of(batch)
+            measure.add(features, facts)
+            seen = facts if objective.picks == "all" else facts.one_text_each()
+            loss += float(objective.loss(features, seen)) * facts.num_rows
+            num_rows += facts.num_rows
+    found = measure.result()
+    if not num_rows:
+        return found
+    return Evaluation(found.num_rows, {**found.metrics, "held_out_loss": loss / num_rows}, found.more)

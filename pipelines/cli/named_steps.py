@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Name → class in clipdata.steps, and whether it takes a model.
 STEPS = {
     "choice-scores": ("ChoiceScores", True),
+    "class-scores": ("ClassScores", True),
     "pair-score": ("PairScore", True),
     "image-trunk": ("ImageTrunk", True),
     "image-embedding": ("ImageEmbedding", True),
