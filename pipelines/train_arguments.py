@@ -179,6 +179,8 @@ class TrainArguments:
             "grad_clip": float(self.max_grad_norm) or None,
             "seed": self.seed,
             "precision": "fp16" if self.fp16 and on_gpu else "fp32",
+            "evaluation_batch": self.per_device_eval_batch_size,
+            "tell_every_steps": self.logging_steps,
             "checkpoint_every_steps": self.save_steps,
             "keep_checkpoints": self.save_total_limit or _EVERY_CHECKPOINT,
             "num_workers": self.dataloader_num_workers,

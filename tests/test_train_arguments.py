@@ -5,6 +5,7 @@ import json
 import pytest
 
 from clipdata.errors import ConfigError, NotFoundError
+from clipdata.training.config import TrainConfig
 from pipelines.train_arguments import TrainArguments
 
 PUBLISHED = {
@@ -83,10 +84,21 @@ def test_its_training_is_that_of_these_fields():
         "grad_clip": 1.0,
         "seed": 7,
         "precision": "fp16",
+        "evaluation_batch": 256,
+        "tell_every_steps": 50,
         "checkpoint_every_steps": 500,
         "keep_checkpoints": 3,
         "num_workers": 10,
     }
+
+
+@pytest.mark.parametrize("given", [PUBLISHED, LEAST])
+def test_they_are_fields_of_a_training_config(given):
+    fields = TrainArguments(**given).to_train_config(on_gpu=False)
+
+    config = TrainConfig(objective="contrastive", **fields)
+
+    assert {name: getattr(config, name) for name in fields} == fields
 
 
 def test_what_a_file_leaves_out_is_as_in_the_trainer():
@@ -177,8 +189,11 @@ def test_what_is_not_read_is_said():
         ("learning_rates", "learning_rate"),
         ("warm_up_steps", "warmup_steps"),
         ("train_batch_size", "per_device_train_batch_size"),
+        ("batch_size", "per_device_train_batch_size or per_device_eval_batch_size?"),
+        ("Scheduler", "did you mean lr_scheduler_type?"),
         ("lr_scheduler", "lr_scheduler_type"),
-        ("epochs", "num_train_epochs"),
+        ("epochs", "did you mean num_train_epochs?"),
+        ("colour", "known are output_dir"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(typed, near):

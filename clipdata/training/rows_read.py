@@ -68,14 +68,15 @@ class RowsRead:
         return digest_of_files(self.table)
 
     def to_record(self) -> dict[str, Any]:
-        """JSON values by which `is_of` knows again what was read."""
+        """JSON values by which `is_of` knows again what was read; rows that nobody asked to measure are not of it."""
+        asked = None if self.config.evaluate_where == AUTO else self.held_out
         return {
             "num_rows": len(self.rows.offsets),
             "refused": dict(self.rows.refused),
             "files": self.files,
             "digest": self.rows.digest,
             "trained_rows": self.trained.rows_digest,
-            **({"held_out": self.held_out.digest} if self.held_out is not None else {}),
+            **({"held_out": asked.digest} if asked is not None else {}),
         }
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
