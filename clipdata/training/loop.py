@@ -243,7 +243,8 @@ class _Loop:
             for together, wait_s in _groups(timed(batches), self._config.accumulate):
                 self._take_step(together, wait_s, metrics)
                 counter.advance()
-                self._close_step(*together[-1]["cursor"], metrics)
+                epoch, next_batch = together[-1]["cursor"]
+                self._close_step(epoch, next_batch, metrics)
                 if self._step == self._num_steps:
                     return
 

@@ -40,6 +40,6 @@ def objective_for(table: Table) -> Objective:
             return ClassPrompts(name)
     raise UsageError(
         f"{redact(table.uri)} has the columns {', '.join(table.schema.names)}; nothing tells what to train for",
-        hint="name the objective and its column: --set objective=multi_positive --set text=COLUMN, or objective=choice, "
-        "or objective=class_prompts --set label=COLUMN",
+        hint="name the objective and its column: --set objective=multi_positive --set text=COLUMN, or "
+        "--set objective=choice, or --set objective=class_prompts --set label=COLUMN",
     )
