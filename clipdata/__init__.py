@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClipdataError": "clipdata.errors:ClipdataError",
     "Comparison": "clipdata.comparison:Comparison",
+    "Evaluated": "clipdata.training.evaluation:Evaluated",
     "Encoder": "clipdata.encoder.model:Encoder",
     "Lineage": "clipdata.lineage:Lineage",
     "Mapped": "clipdata.mapped:Mapped",
@@ -31,6 +32,7 @@ _PUBLIC = {
     "Cleaned": "clipdata.lance_io.cleaning:Cleaned",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
+    "evaluate": "clipdata.training.evaluation:evaluate",
     "load_encoder": "clipdata.encoder.loading:load_encoder",
     "log": "clipdata.lance_io.history:log",
     "map_column": "clipdata.mapping:map_column",

@@ -29,6 +29,8 @@ from clipdata.stream.dataset import Stream as Stream
 from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig
+from clipdata.training.evaluation import Evaluated as Evaluated
+from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.loop import train as train
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.run import Run as Run

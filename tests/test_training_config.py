@@ -44,7 +44,9 @@ def test_trunk_features_cannot_train_more_than_projections():
 
 
 def test_an_objective_is_named_and_its_fields_stand_beside_those_of_the_config():
-    config = TrainConfig().with_settings({"objective": "contrastive", "text": "title", "captions": "longest", "lr": "1"})
+    config = TrainConfig().with_settings(
+        {"objective": "contrastive", "text": "title", "captions": "longest", "lr": "1"}
+    )
 
     assert config == TrainConfig(objective=Contrastive("title", captions="longest"), lr=1.0)
     assert TrainConfig.from_json({"objective": "siglip", "text": "title"}).objective == SigLip("title")
