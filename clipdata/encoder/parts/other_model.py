@@ -92,7 +92,8 @@ def _open(name: str) -> Encoder | Path:
 
 
 def _own_image(encoder: Encoder, head: Head, embed_dim: int) -> Part:
-    visual, cfg = encoder.model.visual, encoder.model_cfg
+    visual: Any = encoder.model.visual
+    cfg = encoder.model_cfg
     preprocessing = {key: encoder.prepare.to_config()[key] for key in _PREPROCESSING}
     if isinstance(visual, HeadedTower):
         part = _own_headed(encoder, "image", visual, head)
