@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import config_help
+from pipelines.cli.json_output import TEXT, maybe
 from pipelines.cli.next_command import after_training
 from pipelines.cli.options import (
     Device,
@@ -20,11 +21,9 @@ from pipelines.cli.options import (
     Where,
     parse_pairs,
 )
-from pipelines.cli.json_output import TEXT, maybe
 from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
-
 
 TRAINED = {**RUN, "properties": {**RUN["properties"], "written": maybe(TEXT)}}
 
