@@ -340,8 +340,8 @@ def test_the_towers_of_an_export_are_towers_of_another_model(kind: str, files: P
 
     with torch.no_grad():
         tokens_BL = source.tokenize(TEXTS)
-        assert torch.equal(image.encode_images(pictures(image)), source.encode_images(pictures(image)))
-        assert torch.equal(split(text.model).text_trunk(tokens_BL), split(source.model).text_trunk(tokens_BL))
+        torch.testing.assert_close(image.encode_images(pictures(image)), source.encode_images(pictures(image)))
+        torch.testing.assert_close(split(text.model).text_trunk(tokens_BL), split(source.model).text_trunk(tokens_BL))
 
 
 def tokenizer_of(source: Encoder, path: str) -> dict[str, Any]:
@@ -359,7 +359,7 @@ def test_the_towers_of_open_clip_s_models_are_towers_of_another_model(tmp_path: 
     )  # fmt: skip
 
     assert found.model_cfg["quick_gelu"] is True
-    assert torch.equal(found.encode_images(pictures(quick)), quick.encode_images(pictures(quick)))
+    torch.testing.assert_close(found.encode_images(pictures(quick)), quick.encode_images(pictures(quick)))
     torch.testing.assert_close(found.encode_texts(["a cat"]), quick.encode_texts(["a cat"]))
 
 
@@ -383,11 +383,11 @@ def test_heads_compute_the_documents_formulas(files: Path) -> None:
 def test_the_temperature_begins_where_it_is_told_and_is_a_parameter_on_every_device(files: Path) -> None:
     encoder = new_encoder(KINDS["vit, distilbert, linear and norm"](files), device="cpu")
 
-    assert float(encoder.model.logit_scale) == pytest.approx(math.log(1 / 7))
+    assert encoder.model.logit_scale.item() == pytest.approx(math.log(1 / 7))
     assert encoder.logit_scale == pytest.approx(1 / 7)
     moved = copy.deepcopy(encoder.model).to("meta")
     assert "logit_scale" in dict(moved.named_parameters())
-    assert lock(encoder.model, "projections")[-1] == "logit_scale" or "logit_scale" in lock(encoder.model)
+    assert "logit_scale" in lock(encoder.model, "projections")
     assert encoder.model.logit_scale.shape == ()
 
 
@@ -399,7 +399,7 @@ def test_siglip_s_bias_is_trained_and_exported(tmp_path: Path) -> None:
 
         found = load_encoder(export(encoder.model, encoder, tmp_path / "model"), device="cpu")
 
-        assert float(found.model.logit_bias) == -9.5
+        assert found.model.logit_bias.item() == -9.5
         assert "logit_bias" in lock(found.model, "projections")
 
 
@@ -416,11 +416,10 @@ def test_the_seed_decides_the_weights_and_nothing_else_is_moved(files: Path) -> 
 
 
 def test_identities_tell_apart_what_weights_do_not_show(files: Path) -> None:
-    given = config(hugging_face_image := VIT, hugging_face(str(files / "bert"), head="linear+layernorm"))
+    given = config(VIT, hugging_face(str(files / "bert"), head="linear+layernorm"))
     one = new_encoder(given, device="cpu")
     pooled = new_encoder({**given, "text": {**given["text"], "pooling": "mean"}}, device="cpu")
 
-    assert hugging_face_image is VIT
     assert one.identity != pooled.identity
     assert one.trunk_identity == pooled.trunk_identity
 
@@ -547,7 +546,7 @@ WRONG: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], list[s
     "no pooler": (lambda files: config(text=hugging_face(DISTILBERT, pooling="pooler"), files=files), UsageError, ["'distilbert' has none"]),
     "no tokenizer": (lambda files: config(text=hugging_face(DISTILBERT)), NotFoundError, ["comes without a tokenizer"]),
     "tokenizer folder without one": (
-        lambda files: config(text=hugging_face(DISTILBERT), tokenizer=str(files / "clip")), UsageError, ["holds no tokenizer that transformers can read"],
+        lambda files: config(text=hugging_face(DISTILBERT), tokenizer=str(files / "clip")), NotFoundError, ["holds no tokenizer"],
     ),
     "vocabulary too small": (
         lambda files: config(text=hugging_face({**DISTILBERT, "vocab_size": 30}), files=files), UsageError, ["the text tower knows 30"]
