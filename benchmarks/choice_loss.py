@@ -4,7 +4,7 @@ The loop makes one forward a row and sums the losses. Ours makes one forward of 
 
     python benchmarks/choice_loss.py [--rows 16] [--repeats 5] [--threads 2]
 
-Shapes: B rows of a batch; see `clipdata.training.objectives` for the others.
+Shapes: B rows of a batch; see `clipdata.training.losses` for the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from clipdata.encoder import Encoder, new_encoder
 from clipdata.stream.columns import distinct_texts
-from clipdata.training.objectives import choice_loss
+from clipdata.training.losses import choice_loss
 
 MODELS = {
     "tiny, 32 px": {

@@ -40,10 +40,11 @@ from clipdata.lance_io.table import Table
 from clipdata.progress import Silent
 from clipdata.stream.plan import Plan
 from clipdata.training.config import TrainConfig
-from clipdata.training.evaluation import right_answers
-from clipdata.training.forward import TextFeatures
 from clipdata.training.learner import Learner
-from clipdata.training.optimisers import rate_factor
+from clipdata.training.losses import choice_logits
+from clipdata.training.measures import right_answers
+from clipdata.training.schedules import rate_factor
+from clipdata.training.text_cache import TextFeatures
 from pipelines import sample
 
 TRUNK, CHOICES, LABEL = "image_trunk", "caption_choices", "label_ind"
@@ -157,7 +158,10 @@ def steps_of(config: TrainConfig, rows: Rows) -> Iterator[tuple[dict[str, Any], 
         epoch, batch = divmod(step, plan.num_batches)
         if not batch:
             order = plan.order(epoch)
-        yield rows.at(order.positions(*plan.bounds(batch))).batch(), rate_factor(step, num_steps, config)
+        yield (
+            rows.at(order.positions(*plan.bounds(batch))).batch(),
+            rate_factor(step, num_steps, plan.num_batches, config),
+        )
 
 
 class Bench:
@@ -183,13 +187,21 @@ class Bench:
             self._texts = learner.forward.texts
         learner.forward.texts = self._texts
         before = self._right(learner, held_out)
-        losses = [learner.step(batch, factor).loss for batch, factor in steps_of(config, train)]
+        losses = [learner.step([batch], factor).loss for batch, factor in steps_of(config, train)]
         return losses, before, self._right(learner, held_out)
 
     def _right(self, learner: Learner, rows: Rows) -> np.ndarray:
         learner.training(False)
         with torch.no_grad():
-            found = right_answers(learner.forward(rows.batch())).numpy()
+            features, facts = learner.forward(rows.batch())
+            logits_BN = choice_logits(
+                features.image_BD,
+                features.text_TD,
+                features.logit_scale,
+                text_index_K=facts.text_index_K,
+                text_counts_B=facts.text_counts_B,
+            )
+            found = right_answers(logits_BN, facts.columns[LABEL]).numpy()
         learner.training(True)
         return found
 

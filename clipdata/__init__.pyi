@@ -21,12 +21,17 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.similarity import Similarity as Similarity
+from clipdata.similarity import similar as similar
 from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
 from clipdata.stream.dataset import Stream as Stream
+from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig
+from clipdata.training.evaluation import Evaluated as Evaluated
+from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.loop import train as train
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.run import Run as Run

@@ -1,14 +1,243 @@
-"""What whole pipelines share: checks between one stage and the next. It knows tables, and no particular pipeline."""
+"""What whole pipelines share: their tables, the part that is asked for, columns, training, and the comparison.
+
+    class Contest(Pipeline[ContestSettings]):
+        name = "caption-contest"
+
+        def stages(self) -> PipelineResult:
+            encoder = self.load()
+            self.table = ingest.from_images(…, into=self.at("images.lance")).table
+            self.map(step, "scores")
+            run = self.train(encoder)
+            …
+
+A pipeline puts stages in order, and can be run again at any time: what is done stays. It knows tables, models and
+runs, and no particular pipeline.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from clipdata.errors import UsageError
+import numpy as np
+
+import clipdata as cd
+import ingest
+from clipdata.answers import judge
+from clipdata.errors import LineageMismatchError, TransientError, UsageError
+from clipdata.folder_lock import alone_in
+from clipdata.progress import Progress, Silent
+from clipdata.schema import is_binary
+from clipdata.storage import join, redact
+from pipelines import configs
+from pipelines.results import PipelineResult
+from pipelines.settings import PipelineSettings
 
 if TYPE_CHECKING:
+    from clipdata.comparison import Comparison
+    from clipdata.encoder.model import Encoder
     from clipdata.lance_io.table import Table
+    from clipdata.mapped import Mapped
+    from clipdata.step_protocol import Step
+    from clipdata.training.run import Run
+
+TRAIN, TEST = "split = 'train'", "split = 'test'"
+S = TypeVar("S", bound=PipelineSettings)
+
+
+class Pipeline(ABC, Generic[S]):
+    """One pipeline at work.
+
+    Args:
+        settings: what it works on.
+        progress: watches.
+
+    Attributes:
+        name: as it is typed, "caption-contest".
+        table: what is trained on and measured; a pipeline sets it when it has one.
+        changed: whether anything was written so far.
+    """
+
+    name: ClassVar[str]
+    table: Table
+
+    def __init__(self, settings: S, progress: Progress | None = None) -> None:
+        self.settings, self.progress = settings, progress or Silent()
+        self.changed = False
+
+    def run(self) -> PipelineResult:
+        """Do all of it, or as much as is still to be done.
+
+        Raises:
+            TransientError: another run is at work in the same folder, or wrote to the same tables meanwhile.
+        """
+        with alone_in(self.settings.home, f"clipdata run {self.name}"):
+            return self.stages()
+
+    @abstractmethod
+    def stages(self) -> PipelineResult:
+        """The pipeline itself."""
+
+    @abstractmethod
+    def recipe(self, **overrides: Any) -> cd.TrainConfig:
+        """How it is trained, where the settings say nothing else."""
+
+    @cached_property
+    def config(self) -> cd.TrainConfig:
+        """How it is trained: the recipe, the file of `--config` over it, `--set` over both.
+
+        Raises:
+            ConfigError: lists every setting that is wrong.
+        """
+        typed = cd.TrainConfig.parse_settings(self.settings.training)
+        return self.recipe(**{**configs.read(self.settings.config, self.name), **typed})
+
+    def at(self, name: str) -> str:
+        """Location of something that the pipeline makes."""
+        return join(self.settings.out, name)
+
+    @property
+    def reach(self) -> dict[str, Any]:
+        """What every `ingest.from_…` is told beside its source."""
+        given = self.settings
+        return {"anonymous": given.anonymous, "storage": given.storage, "progress": self.progress}
+
+    def note(self, done: object, changed: bool) -> None:
+        """Tell what a stage did, if it did anything."""
+        self.changed |= changed
+        if changed:
+            self.progress.say(str(done))
+
+    def load(self) -> Encoder:
+        """The model to begin with."""
+        self.progress.say(f"loading {self.settings.model}")
+        return cd.load_encoder(self.settings.model, device=self.settings.device)
+
+    def tuned(self, run: Run) -> Encoder:
+        """The model that a run ended with."""
+        return run.encoder(device=self.settings.device)
+
+    def map(self, step: Step, column: str) -> None:
+        """Fill a column; one that other weights or settings made is replaced, and its old version named.
+
+        Raises:
+            TransientError: another run writes to the table.
+        """
+        try:
+            done: Mapped = cd.map_column(self.table, step, column, progress=self.progress)
+        except LineageMismatchError:
+            old = self.table.version
+            try:
+                done = cd.map_column(self.table, step, column, overwrite=True, progress=self.progress)
+            except LineageMismatchError as error:  # not the column itself, but what it is to be made from
+                raise self._disturbed(error) from error
+            self.progress.say(f"{column} was made by something else; version {old} of the table keeps it")
+        self.note(done, done.computed > 0)
+
+    def take_part(self, columns: Sequence[str], *, usable: str) -> None:
+        """Go on with the part of the rows that is asked for, in a table of its own, so that no other row is computed.
+
+        Args:
+            columns: that the part keeps beside the pictures; `split` comes along always.
+            usable: SQL condition of rows that can be of use.
+        """
+        given, table = self.settings, self.table
+        if not given.trains_on_a_part and given.most_held_out is None:
+            return
+        from clipdata.training.portion import Portion
+
+        assert table.key is not None, "the tables that pipelines make declare one"
+        training = Portion(given.limit, given.sample, self.config.seed)
+        held_out = Portion(sample=given.most_held_out, seed=self.config.seed)
+        train, of_train = _chosen(table, f"{TRAIN} AND {usable}", training)
+        test, of_test = _chosen(table, f"{TEST} AND {usable}", held_out)
+        self.progress.say(
+            f"training on {len(train):,} of {of_train:,} rows, measuring on {len(test):,} of {of_test:,} held-out rows"
+        )
+        keys = sorted([*train, *test])
+        listed = ", ".join("'{}'".format(key.replace("'", "''")) for key in keys)
+        part = ingest.from_lance(
+            table,
+            into=self.at(f"part-{_digest(keys)}.lance"),
+            columns=[*columns, "split"],
+            where=f"`{table.key}` IN ({listed})",
+            storage=given.storage,
+            progress=self.progress,
+        )
+        self.note(part, part.written.any)
+        self.table = part.table
+
+    def tell_baseline(self, values: str, *, scores: str, answer: str, noun: str) -> None:
+        """Say how good the model is before training, against chance.
+
+        Args:
+            values: column of the right choice's probability.
+            scores: column of lists, one score a choice.
+            answer: column of the right choice's place.
+            noun: what a row is, in the plural ("questions").
+        """
+        for split in ("train", "test"):
+            where = f"split = '{split}' AND `{values}` IS NOT NULL"
+            rows = self.table.to_table([scores, answer, values], where=where).combine_chunks()
+            if not rows.num_rows:
+                continue
+            judged = judge(rows[scores].chunk(0), rows[answer].chunk(0))
+            right, chance = np.nanmean(judged.right_N), np.nanmean(1 / judged.choices_N)
+            self.progress.say(
+                f"before training, {split}: {rows.num_rows:,} {noun}, mean probability of the right one "
+                f"{np.mean(rows[values].to_numpy()):.3f}, right {right:.1%}; "
+                f"guessing gives {chance:.3f} and {chance:.1%}"
+            )
+
+    def train(self, encoder: Encoder) -> Run:
+        """Fine-tune on the training rows. Each set of rows, model and config has a run folder of its own."""
+        from clipdata.training.run import Run
+
+        decisive = [self.config.to_json(), encoder.identity, self._rows_digest()]
+        out = Path(self.settings.runs or self.at("runs")) / _digest(decisive)
+        table = self.table
+        if (out / "config.json").exists():  # later verbs made newer versions of the same rows
+            begun_at = Run(out).record["table"]["version"]
+            table = cd.open_table(table.uri, version=begun_at, storage=self.settings.storage)
+        run = cd.train(table, encoder, self.config, out=out, where=TRAIN, progress=self.progress)
+        self.progress.say(str(run))
+        return run
+
+    def compare(
+        self, before: str, after: str, models: tuple[Encoder, Encoder], *, where: str = TEST, **options: Any
+    ) -> Comparison:
+        """Compare two columns that are of this run's models.
+
+        Tables in a bucket can be written from two machines at once, and no lock keeps those apart.
+
+        Raises:
+            TransientError: another run replaced one of the columns meanwhile.
+        """
+        behind = (models[0].identity, models[1].identity)
+        try:
+            return cd.compare(self.table, before, after, where=where, trained_where=TRAIN, models=behind, **options)
+        except LineageMismatchError as error:
+            raise self._disturbed(error) from error
+
+    def _disturbed(self, error: LineageMismatchError) -> TransientError:
+        return TransientError(
+            f"another run writes to {redact(self.table.uri)} at the same time: {error.message}",
+            hint="run the same command again when the other is done, or use another folder: --out DIR",
+        )
+
+    def _rows_digest(self) -> str:
+        """A digest of which training rows there are, and of their content."""
+        schema = self.table.schema
+        own = [one.name for one in schema if not is_binary(one.type) and self.table.lineage(one.name) is None]
+        key = self.table.key
+        read = self.table.to_table([key, "etag"] if key and "etag" in schema.names else own, where=TRAIN)
+        return _digest(sorted(map(str, read.to_pylist())))
 
 
 def require_both_splits(table: Table, what: str, needed: str | None = None) -> None:
@@ -37,3 +266,18 @@ def first_value(table: Table, column: str) -> Any:
     """The value in the first row, as an example; None where there is no row."""
     found = next(table.scan([column], limit=1), None)
     return found.column(0)[0].as_py() if found is not None and found.num_rows else None
+
+
+def _chosen(table: Table, where: str, portion: Any) -> tuple[list[str], int]:
+    """Keys of the rows of a portion, and how many rows there are to choose from."""
+    from clipdata.trained_rows import digests
+
+    assert table.key is not None, "checked by the caller"
+    keys = table.to_table([table.key], where=where).column(0).combine_chunks()
+    offsets = portion.of(np.arange(len(keys)), digests(keys))
+    return keys.take(offsets).to_pylist(), len(keys)
+
+
+def _digest(value: Any) -> str:
+    """Eight letters that tell one value from others, for the name of a folder."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -12,7 +12,6 @@ from clipdata.training.optimisers import (
     build_optimizer,
     clamp_logit_scale,
     parameter_groups,
-    rate_factor,
     set_rate,
 )
 from tests.tiny_models import tiny_encoder
@@ -54,6 +53,77 @@ def test_only_what_trains_is_grouped():
     assert found == {id(model.visual.proj), id(model.text_projection), id(model.logit_scale)}
 
 
+def test_all_decay_where_that_is_asked_for():
+    model, groups = groups_of(TrainConfig(train="all", weight_decay=0.3, decay_all=True))
+
+    assert {group["weight_decay"] for group in groups} == {0.3}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_multipliers_give_the_towers_and_the_heads_three_rates():
+    config = TrainConfig(train="all", lr=1e-3, image_lr_multiplier=0.1, text_lr_multiplier=0.01)
+    _, groups = groups_of(config)
+
+    rates = {group["name"].split(",")[0]: group["peak_lr"] for group in groups}
+
+    assert rates == pytest.approx({"image": 1e-4, "text": 1e-5, "head": 1e-3}, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "plain"),
+    [
+        (
+            {"optimizer": "adam", "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 1e-3},
+            lambda p: torch.optim.Adam(p, lr=1e-2, betas=(0.9, 0.98), eps=1e-6, weight_decay=1e-3),
+        ),
+        (
+            {"optimizer": "adamw", "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.05},
+            lambda p: torch.optim.AdamW(p, lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
+        ),
+        (
+            {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.05},
+            lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, weight_decay=0.05),
+        ),
+        ({"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}, lambda p: torch.optim.SGD(p, lr=1e-2)),
+    ],
+)
+def test_with_all_decaying_the_weights_after_steps_are_those_of_a_plain_optimizer_of_torch(changes, plain):
+    config = TrainConfig(train="all", lr=1e-2, decay_all=True, **changes)
+    encoder, other, begun = (tiny_encoder(text_cfg={"vocab_size": 50}) for _ in range(3))
+    model, other = encoder.model, other.model
+    ours = build_optimizer(parameter_groups(model, encoder.towers, config), config)
+    set_rate(ours, 1.0)
+    theirs = plain(other.parameters())
+    random = torch.Generator().manual_seed(0)
+
+    for _ in range(20):
+        for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=random)
+            its.grad = mine.grad.clone()
+        ours.step()
+        theirs.step()
+
+    for (name, mine), its in zip(model.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, its), name
+        assert not torch.equal(mine, begun.model.get_parameter(name)), name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_without_a_gradient_only_what_decays_moves_by_decay(optimizer):
+    config = TrainConfig(train="all", optimizer=optimizer, lr=1e-2, weight_decay=0.5)
+    model, groups = groups_of(config)
+    begun = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    built = build_optimizer(groups, config)
+    set_rate(built, 1.0)
+
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    built.step()
+
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, begun[name])}
+    assert moved == {name for name, parameter in model.named_parameters() if parameter.ndim >= 2}
+
+
 @pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
 def test_the_optimizer_is_the_one_that_is_named(name, kind):
     _, groups = groups_of(TrainConfig())
@@ -63,6 +133,16 @@ def test_the_optimizer_is_the_one_that_is_named(name, kind):
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["betas"] == (0.7, 0.8)
     assert optimizer.param_groups[0]["eps"] == 1e-3
+
+
+def test_momentum_is_that_of_sgd():
+    _, groups = groups_of(TrainConfig())
+
+    optimizer = build_optimizer(groups, TrainConfig(optimizer="sgd", momentum=0.7))
+
+    assert type(optimizer) is torch.optim.SGD
+    assert {group["momentum"] for group in optimizer.param_groups} == {0.7}
+    assert not any(group["nesterov"] for group in optimizer.param_groups)
 
 
 def test_a_rate_is_a_part_of_each_groups_own_peak():
@@ -76,23 +156,6 @@ def test_a_rate_is_a_part_of_each_groups_own_peak():
         "image": pytest.approx(0.05),
         "text": pytest.approx(0.1),
     }
-
-
-@pytest.mark.parametrize(
-    ("warmup_steps", "num_steps", "expected"),
-    [
-        (0, 1, [1.0]),
-        (0, 4, [1.0, 0.8536, 0.5, 0.1464]),  # a rate of zero in the last step would waste it
-        (1, 3, [1.0, 1.0, 0.5]),
-        (2, 6, [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]),
-        (4, 4, [0.25, 0.5, 0.75, 1.0]),
-        (10, 4, [0.1, 0.2, 0.3, 0.4]),
-    ],
-)
-def test_every_step_of_a_run_has_its_rate(warmup_steps, num_steps, expected):
-    config = TrainConfig(warmup_steps=warmup_steps)
-
-    assert [rate_factor(step, num_steps, config) for step in range(num_steps)] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_pull_is_the_squared_way_from_where_training_began_without_the_logit_scale():
@@ -118,31 +181,6 @@ def test_without_a_pull_there_is_no_penalty():
     lock(model, "projections")
 
     assert Pull(model, 0.0)() is None
-
-
-def test_a_warm_up_begins_above_zero_and_reaches_the_peak():
-    config = TrainConfig(warmup_steps=4)
-
-    assert [rate_factor(step, 10, config) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
-
-
-def test_the_cosine_falls_from_the_peak_towards_zero():
-    factors = [rate_factor(step, 100, TrainConfig()) for step in range(100)]
-
-    assert factors[0] == 1
-    assert factors[50] == pytest.approx(0.5)
-    assert 0 < factors[-1] < 0.001
-    assert factors == sorted(factors, reverse=True)
-
-
-def test_a_constant_rate_stays():
-    assert {rate_factor(step, 9, TrainConfig(schedule="constant")) for step in range(9)} == {1.0}
-
-
-def test_a_warm_up_longer_than_the_run_only_rises():
-    config = TrainConfig(warmup_steps=50)
-
-    assert [rate_factor(step, 3, config) for step in range(3)] == [0.02, 0.04, 0.06]
 
 
 def test_the_logit_scale_is_clamped_from_above_only():

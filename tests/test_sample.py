@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -198,9 +199,13 @@ def source_folder(folder: Path, num_emoji: int) -> Path:
                     "drawn_by": artist,
                     "label": f"thing{number}x",
                     "label_zh": f"东西{number}",
+                    "tags": ["thing", "made up"],
                     "category": "Objects" if number % 10 else "Flags",
+                    "subcategory": "tool",
                 }
             )
+    french = [{"hexcode": f"{number:04X}-FE0F", "label": f"chose {number}"} for number in range(num_emoji)]
+    (folder / "fr.json").write_text(json.dumps([{"hexcode": "ffff", "label": "x", "skins": french}]))
     pq.write_table(pa.Table.from_pylist(rows), folder / "emoji.parquet")
     return folder
 
@@ -210,6 +215,11 @@ def test_building_copies_bytes_and_gives_the_same_sample_again(tmp_path) -> None
     built = [build_sample.build(source, tmp_path / name, num_train=24, num_test=16) for name in ("a", "b")]
     assert built[0].equals(built[1])
     assert pq.read_table(tmp_path / "a" / "questions.parquet").equals(built[0])
+    names = pq.read_table(tmp_path / "a" / "names.parquet")
+    assert names.equals(pq.read_table(tmp_path / "b" / "names.parquet"))
+    assert set(zip(names["caption"].to_pylist(), names["caption_fr"].to_pylist(), strict=True)) == {
+        (one["caption"], f"chose {int(one['emoji'], 16)}") for one in built[0].to_pylist()
+    }
     assert Counter(built[0]["split"].to_pylist()) == {"train": 24 * 2 * 3, "test": 16 * 2 * 3}
     written = list((tmp_path / "a" / "images").rglob("*.png"))
     assert {path.name for path in written} == set(built[0]["filename"].to_pylist())
@@ -227,7 +237,10 @@ def test_categories_left_out_and_too_few_emoji(tmp_path) -> None:
 
 def test_variants_of_a_name_are_in_the_sample_once() -> None:
     names = ["woman surfing", "man surfing", "person surfing", "surfboard", "smiling face with heart-eyes"]
-    emoji = [Emoji(f"{place:04x}", name, name, "People & Body", {}) for place, name in enumerate(names)]
+    emoji = [
+        Emoji(f"{place:04x}", name, name, name, [], "People & Body", "person-sport", {})
+        for place, name in enumerate(names)
+    ]
     kept = [one.caption for one in build_sample.without_variants(emoji)]
     assert len(kept) == 2
     assert "surfboard" in kept
@@ -236,6 +249,10 @@ def test_variants_of_a_name_are_in_the_sample_once() -> None:
 def test_a_wrong_source_or_a_full_target_is_refused(tmp_path) -> None:
     with pytest.raises(NotFoundError, match=r"emoji\.parquet"):
         build_sample.build(tmp_path, tmp_path / "out")
+    source = source_folder(tmp_path / "source", 2)
+    (source / "fr.json").unlink()
+    with pytest.raises(NotFoundError, match=r"fr\.json"):
+        build_sample.build(source, tmp_path / "out")
     (tmp_path / "out" / "images").mkdir(parents=True)
     with pytest.raises(UsageError, match="made from nothing"):
         build_sample.build(tmp_path, tmp_path / "out")

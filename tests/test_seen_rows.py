@@ -17,7 +17,7 @@ from clipdata.training.config import TrainConfig
 from tests.contests import contest_table
 from tests.tiny_models import tiny_encoder
 
-CONFIG = TrainConfig(epochs=1, batch_size=8, choices="caption_choices", evaluate_where=None)
+CONFIG = TrainConfig(epochs=1, batch_size=8, evaluate_where=None)
 
 
 def scored(folder: Path, where: str, num_rows: int = 40) -> cd.Table:

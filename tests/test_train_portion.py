@@ -17,6 +17,7 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.trained_rows import digests
 from clipdata.training.config import TrainConfig
 from clipdata.training.loop import train
+from clipdata.training.objectives import Choice
 from clipdata.training.plan import TrainingPlan
 from clipdata.training.portion import Portion
 from clipdata.training.usable_rows import choose_rows
@@ -51,7 +52,7 @@ def keys_of(table: Table, trained) -> set[str]:
 
 
 def chosen(table: Table, **options):
-    return choose_rows(table, choices="caption_choices", label="label_ind", **options)
+    return choose_rows(table, Choice(), **options)
 
 
 def files_of(folder: Path) -> set[str]:
@@ -187,7 +188,7 @@ def test_a_dry_run_tells_rows_steps_and_time_and_writes_nothing(tmp_path: Path, 
 def test_a_dry_run_refuses_what_the_training_would_refuse(tmp_path: Path, encoder: Encoder) -> None:
     table, out = contest_table(tmp_path), tmp_path / "run"
     with pytest.raises(SchemaError, match="no column 'captions'"):
-        train(table, encoder, quick(choices="captions"), out=out, dry_run=True)
+        train(table, encoder, quick(objective=Choice("captions")), out=out, dry_run=True)
     with pytest.raises((SchemaError, LineageMismatchError), match="trunk"):
         train(table, encoder, quick(image_trunk="trunk"), out=out, dry_run=True)
     with pytest.raises(UsageError, match="has no row to train on"):

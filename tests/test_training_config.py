@@ -7,6 +7,7 @@ import pytest
 from clipdata.errors import ConfigError
 from clipdata.training import recipes
 from clipdata.training.config import TrainConfig
+from clipdata.training.objectives import Choice, ClassPrompts, Contrastive, SigLip
 
 
 def test_a_wrong_config_names_all_its_faults_at_once():
@@ -23,7 +24,7 @@ def test_a_wrong_config_names_all_its_faults_at_once():
         ("epochs", True),
         ("lr", None),
         ("lr", float("nan")),
-        ("optimizer", "sgd"),
+        ("optimizer", "lion"),
         ("betas", (0.9,)),
         ("train", "heads"),
         ("num_threads", 0),
@@ -38,8 +39,47 @@ def test_a_value_of_the_wrong_kind_is_refused(field, value):
 
 
 def test_trunk_features_cannot_train_more_than_projections():
-    with pytest.raises(ConfigError, match="can only train the projections"):
+    with pytest.raises(ConfigError, match="can only train what lies behind them"):
         TrainConfig(image_trunk="trunk", train="all")
+
+
+def test_an_objective_is_named_and_its_fields_stand_beside_those_of_the_config():
+    config = TrainConfig().with_settings(
+        {"objective": "contrastive", "text": "title", "captions": "longest", "lr": "1"}
+    )
+
+    assert config == TrainConfig(objective=Contrastive("title", captions="longest"), lr=1.0)
+    assert TrainConfig.from_json({"objective": "siglip", "text": "title"}).objective == SigLip("title")
+    assert TrainConfig(objective="class_prompts").objective == ClassPrompts()
+    assert recipes.caption_contest(choices="captions").objective == Choice("captions")
+
+
+def test_a_template_may_hold_commas_and_several_are_a_json_list():
+    one = TrainConfig().with_settings({"objective": "class_prompts", "templates": "a photo of {}, a type of pet"})
+    two = TrainConfig().with_settings({"objective": "class_prompts", "templates": '["a {}", "the {}, drawn"]'})
+
+    assert one.objective.templates == ("a photo of {}, a type of pet",)
+    assert two.objective.templates == ("a {}", "the {}, drawn")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"objective": "contrastiv"}, "no objective 'contrastiv'; did you mean contrastive"),
+        ({"objective": "contrastive", "choices": "c"}, "no field 'choices'"),
+        ({"objective": {"kind": "contrastive", "captions": "shortest"}}, "captions is 'shortest'; expected 'first'"),
+        ({"objective": {"text": "c"}}, "expected the name of one"),
+        ({"objective": {"kind": "class_prompts", "templates": ["a photo"]}}, "0 places for a name"),
+        ({"objective": {"kind": "class_prompts", "classes": ["cat", "cat"]}}, "classes names cat twice"),
+        ({"best": "accuracy", "evaluate_where": None}, "no row is measured"),
+        ({"init_logit_scale": 101.0}, "init_logit_scale is 101.0; expected a number above 0 up to 100"),
+    ],
+)
+def test_an_objective_that_is_none_is_refused(given, found):
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_json(given)
+
+    assert found in "\n".join(caught.value.problems)
 
 
 def test_settings_are_read_as_the_types_of_their_fields():

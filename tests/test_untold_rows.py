@@ -15,7 +15,7 @@ from clipdata.training.config import TrainConfig
 from tests.contests import contest_rows
 from tests.tiny_models import tiny_encoder
 
-CONFIG = TrainConfig(epochs=1, batch_size=8, choices="caption_choices", evaluate_where=None)
+CONFIG = TrainConfig(epochs=1, batch_size=8, evaluate_where=None)
 
 
 def written(folder: Path, rows: pa.Table, name: str = "t") -> cd.Table:
@@ -66,7 +66,7 @@ def test_digests_beside_the_compared_pictures_do_not_help_where_the_training_had
 def test_a_picture_column_speaks_of_the_tables_own_pictures_alone(tmp_path: Path) -> None:
     rows = contest_rows(15)
     twice = rows.append_column("photo2", contest_rows(15, seed=1)["image"])
-    config = TrainConfig(epochs=1, batch_size=8, choices="caption_choices", image="photo2", evaluate_where=None)
+    config = TrainConfig(epochs=1, batch_size=8, image="photo2", evaluate_where=None)
     encoders = trained(written(tmp_path, twice), tmp_path / "run", config)
     renamed = rows.set_column(0, rows.schema.field("path"), pa.array([f"other {n}" for n in range(15)]))
 

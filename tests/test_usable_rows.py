@@ -9,12 +9,13 @@ from clipdata.errors import SchemaError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.trained_rows import digests
+from clipdata.training.objectives import Choice
 from clipdata.training.usable_rows import choose_rows
 from tests.contests import contest_rows, contest_table
 
 
 def choose(table: Table, **options):
-    return choose_rows(table, choices="caption_choices", label="label_ind", **options)
+    return choose_rows(table, Choice(), **options)
 
 
 def test_rows_are_chosen_by_offset_and_texts_collected_in_order(tmp_path):

@@ -163,12 +163,13 @@ class Encoder:
     def _forward(
         self, function: Callable[[torch.Tensor], torch.Tensor], chunks: Sequence[torch.Tensor]
     ) -> torch.Tensor:
-        with _in_eval(self.model), torch.inference_mode(), self._autocast():
+        with _in_eval(self.model), torch.inference_mode(), self.autocast():
             done = [function(chunk).float() for chunk in chunks]
         # Leaving inference mode with a copy: the result may become the input of something that trains.
         return torch.cat(done)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Compute in the encoder's precision."""
         dtype = _DTYPES.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 

@@ -1,6 +1,8 @@
 """Steps: each makes one column. They load their model's library only when they run."""
 
 from clipdata.steps.choice_scores import ChoiceScores
+from clipdata.steps.class_scores import ClassScores
+from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
@@ -10,6 +12,9 @@ from clipdata.steps.splits import GroupSplit
 
 __all__ = [
     "ChoiceScores",
+    "ClassScores",
+    "DrawnChoices",
+    "DrawnPlace",
     "FunctionStep",
     "GroupSplit",
     "ImageEmbedding",

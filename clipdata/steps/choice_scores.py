@@ -5,22 +5,17 @@ Shapes: B rows, C choices of all rows together, D features.
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from clipdata.errors import UsageError
 from clipdata.step_protocol import TEXTS, require_names
-from clipdata.steps.encoder_step import EncoderStep
+from clipdata.steps.encoder_step import EncoderStep, logit_scale
 from clipdata.steps.recall import NOT_FINITE
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
-
-
-MAX_SCALE = 1e30  # a cosine times it is a single-precision number
 
 
 class ChoiceScores(EncoderStep):
@@ -58,7 +53,7 @@ class ChoiceScores(EncoderStep):
         super().__init__(encoder, image=image, trunk=trunk)
         require_names(self.name, choices=choices)
         self.choices = choices
-        self.scale = _positive(encoder.logit_scale if scale is None else scale)
+        self.scale = logit_scale(self.name, encoder, scale)
         self.probabilities = probabilities
         self.reads = (image if trunk is None else trunk, choices)
         self.takes = {**self.takes, choices: TEXTS}
@@ -78,15 +73,6 @@ class ChoiceScores(EncoderStep):
         if self.probabilities:
             scores_C = softmax_by_row(self.scale * scores_C, counts)
         return _as_lists(scores_C, counts, rows, batch.num_rows), reasons
-
-
-def _positive(scale: Any) -> float:
-    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < float(scale) <= MAX_SCALE:
-        raise UsageError(
-            f"ChoiceScores: scale is {scale!r:.80}; expected a positive number up to {MAX_SCALE:g}",
-            hint="leave it out for the model's own, or scale=100; probabilities=False gives the cosines",
-        )
-    return float(scale)
 
 
 def _finite(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from clipdata.steps.recall import ImageRecall, TextRecall, finite_or_reason
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
+MAX_SCALE = 1e30  # a cosine times it is a single-precision number
+
 
 def require_encoder(step: str, encoder: Any) -> None:
     """Hold what a step was given as its encoder to be one.
@@ -29,6 +32,21 @@ def require_encoder(step: str, encoder: Any) -> None:
             f"{step}: the encoder is {encoder!r:.80}; expected a loaded one",
             hint=f"{step}(clipdata.load_encoder({name!r}), …)",
         )
+
+
+def logit_scale(step: str, encoder: Encoder, given: Any) -> float:
+    """What multiplies cosines before a softmax: what a step was given, or the model's own.
+
+    Raises:
+        UsageError: it is no positive number.
+    """
+    scale = encoder.logit_scale if given is None else given
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < float(scale) <= MAX_SCALE:
+        raise UsageError(
+            f"{step}: scale is {scale!r:.80}; expected a positive number up to {MAX_SCALE:g}",
+            hint="leave it out for the model's own, or scale=100",
+        )
+    return float(scale)
 
 
 class EncoderStep(BaseStep):

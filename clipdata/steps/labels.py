@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pyarrow as pa
 
-from clipdata.errors import UsageError
 from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, TEXTS, BaseStep, require_names
+from clipdata.steps.class_prompts import Classes, ClassPlaces, class_names
 from clipdata.steps.conversion import to_array
 
 MAX_PLACE = 2**31 - 1
@@ -19,28 +16,27 @@ class LabelIndex(BaseStep):
 
     Args:
         label: column of labels.
-        classes: names in order; by default labels are letters or numbers.
+        classes: list of names, or a file with one a line; by default labels are letters or numbers. A label may differ
+            from its class in capitals, and have spaces for underscores.
         choices: column of lists; the index must lie in the row's own list, and a label may be the text of a choice.
 
     Raises:
         UsageError: the classes are no list of names, empty, or hold a name twice; or a name of a column is no text.
+        NotFoundError: there is no file of classes.
     """
 
     name = "LabelIndex"
-    version = "1"
+    version = "2"
     returns = pa.int32()
 
-    def __init__(
-        self, label: str = "label", *, classes: Sequence[str | int] | None = None, choices: str | None = None
-    ) -> None:
+    def __init__(self, label: str = "label", *, classes: Classes | None = None, choices: str | None = None) -> None:
         require_names(self.name, label=label, choices=choices)
-        if classes is not None:
-            _require_classes(classes)
+        names = class_names(classes, asker=self.name) if classes is not None else None
         self.label, self.choices = label, choices
-        self._places = {str(name): place for place, name in enumerate(classes)} if classes is not None else None
+        self._places = ClassPlaces(names) if names is not None else None
         self.reads: tuple[str, ...] = (label,) if choices is None else (label, choices)
         self.takes = {label: LABEL} | ({choices: TEXTS} if choices is not None else {})
-        self.parameters = {"classes": list(classes)} if classes is not None else {}
+        self.parameters = {"classes": list(names)} if names is not None else {}
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Find the place of each label: int32 [B]."""
@@ -67,7 +63,7 @@ class LabelIndex(BaseStep):
 
     def _read(self, label: str | int, texts: list[str] | None) -> int | None:
         if self._places is not None:
-            return self._places.get(str(label))
+            return self._places.of(label)
         if isinstance(label, int):
             return label if label >= 0 else None
         if texts is not None and label in texts:
@@ -76,17 +72,6 @@ class LabelIndex(BaseStep):
         if len(text) == 1 and "A" <= text.upper() <= "Z":
             return ord(text.upper()) - ord("A")
         return int(text) if text.isdecimal() else None
-
-
-def _require_classes(classes: Any) -> None:
-    listed = isinstance(classes, Sequence) and not isinstance(classes, str | bytes)
-    if not listed or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in classes):
-        raise UsageError(
-            f"LabelIndex: classes is {classes!r:.80}; expected a list of names", hint='classes=["cat", "dog"]'
-        )
-    distinct = len(set(map(str, classes)))
-    if not classes or distinct != len(classes):
-        raise UsageError(f"LabelIndex: {len(classes)} classes, {distinct} distinct; expected distinct names")
 
 
 class Pick(BaseStep):

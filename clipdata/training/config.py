@@ -5,14 +5,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from clipdata.errors import ConfigError
 from clipdata.training import settings
+from clipdata.training.objectives import OBJECTIVES, Choice, Objective, objective_of
 
-OPERATIONAL = frozenset({"num_workers", "num_threads", "checkpoint_every_steps", "keep_checkpoints", "max_bad_share"})
+OPERATIONAL = frozenset(
+    {
+        "num_workers",
+        "num_threads",
+        "checkpoint_every_steps",
+        "checkpoint_every_epochs",
+        "keep_checkpoints",
+        "export_every_epochs",
+        "tell_every_steps",
+        "evaluation_batch",
+        "max_bad_share",
+    }
+)
 """Fields that change how fast and how safely a run goes, and nothing in its result."""
+
+AUTO = "auto"
+"""`evaluate_where` that goes by the table's split."""
 
 BEFORE_IT_EXISTED: Mapping[str, Any] = {"pull": 0.0, "min_steps": 0, "steps": None, "fidelity": "fast"}
 """What a run did that was recorded before a field existed. A field that is added later belongs here with the value that
@@ -21,42 +37,62 @@ gives the numbers of the time, whatever its default; one that is missing here co
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to fine-tune.
+    """How to train.
 
     Args:
-        objective: "choice": each image among its own captions, cross-entropy on the right one.
+        objective: what the run is about, with the columns that it needs: choice, contrastive, multi_positive, siglip,
+            soft_target or class_prompts; a name stands for the one with its defaults.
         epochs: times every row is seen.
         min_steps: least number of steps; a table so small that its epochs are fewer is seen more often.
         steps: number of steps exactly, whatever the size of the table, `epochs` and `min_steps`; None goes by these.
-        batch_size: rows of a step, over all ranks; a smaller table is one batch.
-        lr: peak learning rate.
-        optimizer: "adamw" decays weights apart from the gradient; "adam" adds the decay to it (L2), as torch's does.
-        betas, eps, weight_decay: of the optimizer. Biases, norms and the logit scale are never decayed.
+        batch_size: rows whose features meet in a loss, over all ranks; a smaller table is one batch.
+        accumulate: batches whose gradients are averaged before the weights move. It adds no negatives: rows are only
+            compared with those of their own batch.
+        shuffle: draw another order of rows every epoch; False keeps the table's.
+        drop_last: leave out the rows of an epoch that do not fill a batch; False trains on a shorter one.
+        lr: peak learning rate, of the heads.
+        optimizer: "adamw" decays weights apart from the gradient; "adam" adds the decay to it (L2), as torch's does;
+            "sgd".
+        momentum: of "sgd".
+        betas, eps: of "adamw" and "adam".
+        weight_decay: of the optimizer.
+        decay_all: decay biases, norms and the logit scale, too, as torch's optimizers do by themselves.
         pull: penalty that pulls towards the weights that training began with: the loss gets
             pull / rows * |W - W0|^2, summed over all that trains but the logit scale, so that it fades as the table
             grows. Source: ProLIP (arXiv 2410.05270), where it stands for a validation set on few rows.
         warmup_steps: steps over which the rate rises from lr / warmup_steps to lr.
-        schedule: "cosine" falls from lr towards 0, which it would reach one step after the last; "constant" stays.
+        warmup_ratio: the same as a share of all steps, where warmup_steps is 0.
+        warmup_from_zero: begin the warm-up at 0, as Hugging Face's schedules do: the first step moves nothing then.
+        schedule: "cosine" and "linear" fall from lr towards 0, which they would reach one step after the last;
+            "constant" stays; "step" is multiplied by step_gamma every step_epochs.
+        step_epochs, step_gamma: of "step".
         precision: "fp32"; "bf16" and "fp16" compute in it by autocast, with weights kept in fp32.
         grad_clip: largest norm of the gradient of a step, or None.
-        train: "projections" trains the two heads, "last_blocks" also the last block of each tower, "all" everything.
+        train: "projections" trains the two heads, "last_blocks" also the last block of each tower, "text" the heads and
+            the whole text tower (locked-image tuning), "all" everything.
         freeze_batchnorm: keep the statistics of BatchNorm layers as they were, also in parts that are trained.
-        learn_logit_scale: train the temperature; it never exceeds ln 100.
+        learn_logit_scale: train the temperature; the scale never exceeds 100.
+        init_logit_scale: the scale to begin with, up to 100; None takes the model's own.
         image_lr_multiplier, text_lr_multiplier: of the rate for the towers' trunks; the heads have lr itself.
         seed: of the order of rows and of dropout.
         image: column of images.
         image_trunk: column that holds the image trunk's features, computed by `map` with the same encoder: no image is
             decoded then. Only for train="projections". None decodes `image`.
-        choices: column of captions to choose from, a list a row.
-        label: column of the right caption's place, from 0.
         fidelity: "fast" resizes pictures within about a level of open_clip's own transform, "exact" as that does.
         max_bad_share: largest share of the rows whose pictures cannot be decoded. These are left out and counted; a
             run that meets more of them ends.
         text_cache: most distinct captions to encode once, before the first step, when the text trunk is not trained;
             0 encodes captions in every step.
         evaluate_where: SQL condition of rows to measure after every epoch, or None. They should not be trained on.
-        checkpoint_every_steps: steps between checkpoints; 0 writes one only at the end of every epoch.
+            "auto" takes rows that the filter leaves out and whose `split` says validation, or else test, if there are.
+        evaluation_batch: rows that are measured at a time.
+        best: figure of these rows whose best report gives the exported model, such as "accuracy"; None exports the last
+            step. The best of many reports is a little lucky: judge it on other rows.
+        checkpoint_every_steps: steps between checkpoints; 0 writes them at the ends of epochs alone.
+        checkpoint_every_epochs: epochs between checkpoints.
         keep_checkpoints: newest checkpoints to keep.
+        export_every_epochs: epochs between models written to `epochs/`; 0 writes the tuned one alone.
+        tell_every_steps: steps between losses told; 0 tells those of epochs.
         num_workers: processes that read and decode; 0 uses threads.
         num_threads: images decoded at the same time by each; None uses all cores.
 
@@ -64,41 +100,55 @@ class TrainConfig:
         ConfigError: lists every field that is wrong.
     """
 
-    objective: Literal["choice"] = "choice"
+    objective: Objective = field(default_factory=Choice)
     epochs: int = 5
     min_steps: int = 0
     steps: int | None = None
     batch_size: int = 64
+    accumulate: int = 1
+    shuffle: bool = True
+    drop_last: bool = True
     lr: float = 1e-4
-    optimizer: Literal["adamw", "adam"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-6
     weight_decay: float = 0.1
+    decay_all: bool = False
     pull: float = 0.0
     warmup_steps: int = 0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_ratio: float = 0.0
+    warmup_from_zero: bool = False
+    schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
+    step_epochs: int = 10
+    step_gamma: float = 0.1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     grad_clip: float | None = 1.0
-    train: Literal["projections", "last_blocks", "all"] = "projections"
+    train: Literal["projections", "last_blocks", "text", "all"] = "projections"
     freeze_batchnorm: bool = True
     learn_logit_scale: bool = True
+    init_logit_scale: float | None = None
     image_lr_multiplier: float = 1.0
     text_lr_multiplier: float = 1.0
     seed: int = 0
     image: str = "image"
     image_trunk: str | None = None
-    choices: str = "caption_choices"
-    label: str = "label_ind"
     fidelity: Literal["fast", "exact"] = "fast"
     max_bad_share: float = 0.1
     text_cache: int = 200_000
-    evaluate_where: str | None = None
+    evaluate_where: str | None = AUTO
+    evaluation_batch: int = 256
+    best: str | None = None
     checkpoint_every_steps: int = 500
+    checkpoint_every_epochs: int = 1
     keep_checkpoints: int = 2
+    export_every_epochs: int = 0
+    tell_every_steps: int = 0
     num_workers: int = 0
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "objective", objective_of(self.objective))
         problems = self._of_wrong_type() or self._out_of_range()
         if problems:
             raise ConfigError(problems, what="training config", hint="clipdata train --help lists the fields")
@@ -108,33 +158,61 @@ class TrainConfig:
             if settings.fits(1.5, kind) and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, name, float(value))
 
-    def num_steps(self, batches_per_epoch: int) -> int:
-        """Steps of a run, for a table that makes so many batches."""
-        return self.steps or max(self.epochs * batches_per_epoch, self.min_steps)
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Steps of a run, for a table that makes so many an epoch."""
+        return self.steps or max(self.epochs * steps_per_epoch, self.min_steps)
+
+    @property
+    def image_trunk_trains(self) -> bool:
+        """Whether features of the image trunk change as it trains."""
+        return self.train in ("last_blocks", "all")
+
+    @property
+    def text_trunk_trains(self) -> bool:
+        """Whether features of the text trunk change as it trains."""
+        return self.train in ("last_blocks", "text", "all")
 
     @classmethod
     def parse_settings(cls, texts: Mapping[str, str]) -> dict[str, Any]:
         """Values of fields from texts, as typed in `--set key=value`; a recipe takes them as overrides.
 
+        A key that is no field of the config is one of its objective.
+
         Raises:
             ConfigError: lists every unknown name with the nearest known one, and every text that fits no field.
         """
-        values, problems = settings.parse(texts, cls)
+        own = _names(cls)
+        values, problems = settings.parse({n: text for n, text in texts.items() if n in own and n != "objective"}, cls)
+        kinds = [OBJECTIVES[texts["objective"]]] if texts.get("objective") in OBJECTIVES else list(OBJECTIVES.values())
+        values |= {"objective": texts["objective"]} if "objective" in texts else {}
+        known = list(dict.fromkeys([*own, *(name for kind in kinds for name in _names(kind))]))
+        for name, text in texts.items():
+            if name in own:
+                continue
+            kind = next((kind for kind in kinds if name in _names(kind)), None)
+            if kind is None:
+                problems += settings.unknown_names([name], known)
+                continue
+            parsed, found = settings.parse({name: text}, kind)
+            values, problems = values | parsed, problems + found
         if problems:
             raise ConfigError(problems, what="training config", hint="clipdata train --help lists the fields")
         return values
 
     def with_settings(self, texts: Mapping[str, str]) -> TrainConfig:
         """Change fields by texts; see `parse_settings`."""
-        return replace(self, **self.parse_settings(texts))
+        return self.from_json({**self.to_json(), **self.parse_settings(texts)})
 
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
-        return {**asdict(self), "betas": list(self.betas)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**values, "objective": self.objective.to_json(), "betas": list(self.betas)}
 
     @classmethod
     def from_json(cls, given: str | bytes | Mapping[str, Any]) -> TrainConfig:
         """Read what `to_json` gave, or JSON text of it; fields that are left out have their defaults.
+
+        A name that is no field of the config is one of its objective.
 
         Raises:
             ConfigError: the text is no JSON object, or lists every field that is wrong.
@@ -146,11 +224,16 @@ class TrainConfig:
                 raise ConfigError([f"not JSON: {error}"], what="training config") from error
         if not isinstance(given, Mapping):
             raise ConfigError([f"found {type(given).__name__}; expected a JSON object"], what="training config")
-        unknown = settings.unknown_names(given, (field.name for field in fields(cls)))
+        objective = objective_of(given.get("objective", "choice"))
+        own = _names(cls)
+        of_objective = {name: value for name, value in given.items() if name not in own}
+        unknown = settings.unknown_names(of_objective, [*_names(type(objective)), *own])
         if unknown:
             raise ConfigError(unknown, what="training config")
-        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
-        return cls(**values)
+        values: dict[str, Any] = {
+            n: tuple(value) if isinstance(value, list) else value for n, value in given.items() if n in own
+        }
+        return cls(**{**values, "objective": objective_of({**objective.to_json(), **of_objective})})
 
     def _of_wrong_type(self) -> list[str]:
         return [
@@ -161,13 +244,22 @@ class TrainConfig:
 
     def _out_of_range(self) -> list[str]:
         problems = []
-        for name in ("epochs", "batch_size", "keep_checkpoints"):
+        at_least_1 = (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "step_epochs",
+            "evaluation_batch",
+            "checkpoint_every_epochs",
+        )
+        for name in (*at_least_1, "keep_checkpoints"):
             if getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("min_steps", "warmup_steps", "text_cache", "checkpoint_every_steps", "num_workers"):
+        at_least_0 = ("min_steps", "warmup_steps", "text_cache", "checkpoint_every_steps", "export_every_epochs")
+        for name in (*at_least_0, "tell_every_steps", "num_workers"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("lr", "eps"):
+        for name in ("lr", "eps", "step_gamma"):
             if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} is {getattr(self, name)}; expected a number above 0")
         for name in ("weight_decay", "pull", "image_lr_multiplier", "text_lr_multiplier"):
@@ -181,11 +273,24 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"{name} is {value}; expected at least 1, or none")
-        if not 0 <= self.max_bad_share <= 1:
-            problems.append(f"max_bad_share is {self.max_bad_share}; expected a share from 0 to 1")
-        if self.image_trunk is not None and self.train != "projections":
+        for name in ("max_bad_share", "warmup_ratio", "momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)}; expected a share from 0 to 1")
+        if self.init_logit_scale is not None and not 0 < self.init_logit_scale <= 100:
+            problems.append(
+                f"init_logit_scale is {self.init_logit_scale}; expected a number above 0 up to 100, or none"
+            )
+        if self.image_trunk is not None and self.image_trunk_trains:
             problems.append(
                 f"image_trunk is {self.image_trunk!r} and train is {self.train!r}; features that are computed once can "
-                'only train the projections: train="projections", or image_trunk=none to decode images'
+                'only train what lies behind them: train="projections" or train="text", or image_trunk=none to decode '
+                "images"
             )
+        if self.best is not None and self.evaluate_where is None:
+            problems.append(f"best is {self.best!r} and no row is measured; expected evaluate_where, or best=none")
         return problems
+
+
+def _names(kind: type) -> list[str]:
+    """Fields of a dataclass."""
+    return [one.name for one in fields(kind)]

@@ -1,77 +1,181 @@
-"""Measuring a model on held-out rows while it trains. It knows features and batches, and nothing of optimizers."""
+"""evaluate(): how well a model does on rows of a table, by what an objective measures.
+
+The same pass measures held-out rows while a model trains. It knows features, batches and objectives, and nothing of
+optimizers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from clipdata.training.forward import Features
-from clipdata.training.objectives import choice_logits
+from clipdata.arguments import PROGRESS, check_able, check_condition, check_count, check_kind
+from clipdata.encoder import Encoder
+from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.printable import printable
+from clipdata.progress import Progress, Silent
+from clipdata.storage import redact
+from clipdata.stream import Stream
+from clipdata.training.config import TrainConfig
+from clipdata.training.features import BatchFacts, Features
+from clipdata.training.figures import Evaluation
+from clipdata.training.forward import Forward, PictureIds, check_images
+from clipdata.training.left_out import LeftOut, left_out_of
+from clipdata.training.objectives import Objective, objective_for, objective_of
+from clipdata.training.overlap import Overlap, overlap_of
+from clipdata.training.portion import Portion
+from clipdata.training.usable_rows import choose_rows
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How well a model chooses.
+class Evaluated:
+    """What evaluate() found.
 
     Args:
-        num_rows: rows measured.
-        accuracy: share of rows whose right choice scores above every other; a tie for the top is not right, as in
-            `compare`.
-        mean_probability: of the right choice, by softmax over the row's own choices.
+        evaluation: the figures.
+        objective: what they are about.
+        model: name and identity of the encoder.
+        table: location, version and condition of the rows.
+        refused: rows that could not be measured, by reason.
+        overlap: how many of the measured rows and pictures the model was trained on, as far as clipdata trained it.
     """
 
-    num_rows: int
-    accuracy: float
-    mean_probability: float
+    evaluation: Evaluation
+    objective: Objective
+    model: Mapping[str, str]
+    table: Mapping[str, Any]
+    refused: Mapping[str, int]
+    overlap: Overlap
 
-    def to_json(self) -> dict[str, Any]:
-        """Fields as JSON values."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "objective": self.objective.to_json(),
+            "model": dict(self.model),
+            "table": dict(self.table),
+            "rows": self.evaluation.num_rows,
+            "metrics": dict(self.evaluation.metrics),
+            "more": dict(self.evaluation.more),
+            "refused": dict(self.refused),
+            "rows_trained_on": self.overlap.rows_seen_earlier,
+        }
 
     def __str__(self) -> str:
-        return (
-            f"held-out accuracy {self.accuracy:.1%}, mean probability {self.mean_probability:.3f} "
-            f"of {self.num_rows:,} rows"
-        )
+        where = f" where {self.table['where']}" if self.table["where"] else ""
+        lines = [
+            f"{self.model['name']} on {self.table['uri']}, version {self.table['version']}{where}",
+            f"  {self.objective.kind}: {self.evaluation}",
+        ]
+        lines += [f"  not measured: {count:,} with {reason}" for reason, count in self.refused.items()]
+        lines += [f"  {self.overlap}"] if self.overlap.any else []
+        lines += ["", self.evaluation.table] if self.evaluation.table else []
+        return "\n".join(printable(line) for text in lines for line in text.split("\n"))
 
 
-def right_answers(found: Features) -> torch.Tensor:
-    """Tell of which rows the right choice scores above every other: bool [B]."""
-    return _right(_logits(found), found.label_B)
+def evaluate(
+    table: AnyTable,
+    encoder: Encoder,
+    objective: Objective | str | None = None,
+    *,
+    where: str | None = None,
+    sample: int | None = None,
+    image: str = "image",
+    image_trunk: str | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Measure a model on rows of a table; nothing is written.
 
+    Args:
+        table: read at the version it is pinned to.
+        encoder: the model.
+        objective: what to measure: choices, classes, or captions and pictures that find each other; chosen by the
+            table's columns by default.
+        where: SQL condition on the rows, such as "split = 'test'".
+        sample: so many rows only, the same ones every time.
+        image: column of pictures.
+        image_trunk: column of the image trunk's features, made by this encoder; read instead of the pictures.
+        batch_size: rows that are read at a time.
+        seed: another seed samples others.
+        progress: watches.
 
-def _logits(found: Features) -> torch.Tensor:
-    return choice_logits(
-        found.image_BD,
-        found.text_TD,
-        found.logit_scale,
-        text_index_K=found.text_index_K,
-        text_counts_B=found.text_counts_B,
+    Raises:
+        SchemaError: the table lacks a column, or it has another type.
+        UsageError: no row can be measured, or nothing tells what to measure.
+        TooManyRejectsError: more than a tenth of the pictures cannot be decoded.
+    """
+    check_kind(encoder, Encoder, "evaluate: encoder", 'clipdata.load_encoder("starter")')
+    check_able(progress, "evaluate: progress", ("task", "say"), PROGRESS)
+    check_condition(where)
+    check_count(batch_size, "evaluate: batch_size", least=1)
+    progress = progress or Silent()
+    pinned = as_table(table).pinned()
+    chosen_by = objective_of(objective) if objective is not None else objective_for(pinned)
+    config = TrainConfig(
+        objective=chosen_by.resolved(pinned), image=image, image_trunk=image_trunk, fidelity="exact", seed=seed
+    )
+    rows = choose_rows(
+        pinned,
+        config.objective,
+        image=image,
+        where=where,
+        features=image_trunk,
+        portion=Portion(sample=sample, seed=seed) if sample is not None else None,
+    )
+    check_images(pinned, encoder, config)
+    left_out = LeftOut("rows to measure", len(rows.offsets), config.max_bad_share)
+    forward = Forward(encoder.model, encoder, config, PictureIds(rows.offsets, rows.pictures_N))
+    stream = Stream(
+        pinned, rows=rows.offsets, batch_size=batch_size, shuffle=False, drop_last=False, **forward.request()
+    )
+    with progress.task("evaluate", len(rows.offsets), "rows") as counter, encoder.autocast():
+        batches = _counted(stream, left_out, counter.advance)
+        found = figures_of(batches, partial(forward, every_text=True), config.objective)
+    return Evaluated(
+        found,
+        config.objective,
+        {"name": encoder.name, "identity": encoder.identity},
+        {"uri": redact(pinned.uri), "version": pinned.version, "where": where},
+        {**rows.refused, **left_out.counts},
+        overlap_of(rows, rows.none(), encoder.trained_on),
     )
 
 
-def _right(logits_BN: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
-    right_B = logits_BN.gather(1, label_B[:, None])
-    return (logits_BN >= right_B).sum(dim=1) == 1
+def _counted(stream: Stream, left_out: LeftOut, advance: Callable[[int], None]) -> Iterator[Mapping[str, Any]]:
+    for batch in stream:
+        left_out.add(left_out_of(batch))
+        if len(batch["offsets"]):
+            yield batch
+        advance(len(batch["offsets"]) + len(left_out_of(batch)))
 
 
-def evaluate(batches: Iterable[Mapping[str, Any]], features_of: Callable[[Mapping[str, Any]], Features]) -> Evaluation:
-    """Measure how often the right choice wins.
+def figures_of(
+    batches: Iterable[Mapping[str, Any]],
+    features_of: Callable[[Mapping[str, Any]], tuple[Features, BatchFacts]],
+    objective: Objective,
+) -> Evaluation:
+    """Measure batches of rows: the loss, in batches as they come, and what else the objective measures.
 
     Args:
-        batches: of a stream with `drop_last=False`.
-        features_of: a `Forward`.
+        batches: each of one row at least.
+        features_of: a `Forward` that gives all texts of a row.
+        objective: gives loss and measure.
     """
-    num_rows, num_right, probability = 0, 0, 0.0
+    measure = objective.measure()
+    num_rows, loss = 0, 0.0
     with torch.no_grad():
         for batch in batches:
-            found = features_of(batch)
-            logits_BN = _logits(found)
-            num_rows += len(logits_BN)
-            num_right += int(_right(logits_BN, found.label_B).sum())
-            right_B = logits_BN.softmax(dim=1).gather(1, found.label_B[:, None])
-            probability += float(right_B.double().sum())
-    return Evaluation(num_rows, num_right / max(num_rows, 1), probability / max(num_rows, 1))
+            features, facts = features_of(batch)
+            measure.add(features, facts)
+            seen = facts if objective.picks == "all" else facts.one_text_each()
+            loss += float(objective.loss(features, seen)) * facts.num_rows
+            num_rows += facts.num_rows
+    found = measure.result()
+    if not num_rows:
+        return found
+    return replace(found, metrics={**found.metrics, "held_out_loss": loss / num_rows})

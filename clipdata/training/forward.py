@@ -1,7 +1,8 @@
 """From a batch to features: what is computed in every step, what once before the first, and what is read from a column.
 
-It knows the towers and the batches of a stream; it must not know losses or optimizers.
-Shapes: B rows, T distinct texts (of a batch, or of all rows), W features of a trunk, D shared space, L ids of a text.
+It knows the towers and the batches of a stream, and asks the objective which columns it takes; it must not know losses
+or optimizers. Shapes: B rows, T distinct texts, K texts of all rows laid end to end, W features of a trunk, D shared
+space, L ids of a text.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from clipdata.encoder import Encoder, split
 from clipdata.errors import LineageMismatchError, SchemaError
@@ -20,35 +21,45 @@ from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.columns import distinct_texts, is_image
+from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
+from clipdata.training.features import BatchFacts, Features
 from clipdata.training.optimisers import part_of
-
-TEXTS_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Features:
-    """What an objective takes, by the names of its arguments."""
-
-    image_BD: torch.Tensor
-    text_TD: torch.Tensor
-    logit_scale: torch.Tensor
-    text_index_K: torch.Tensor
-    text_counts_B: torch.Tensor
-    label_B: torch.Tensor
+from clipdata.training.text_cache import TextFeatures, encode_once
 
 
 @dataclass(frozen=True)
-class TextFeatures:
-    """The text trunk's features of texts, computed once.
+class PictureIds:
+    """What picture each row of a table shows.
 
     Args:
-        place_of: text to its row.
-        trunk_TW: float32.
+        offsets_N: int64, ascending.
+        pictures_N: uint64; 0 where nothing tells.
     """
 
-    place_of: Mapping[str, int]
+    offsets_N: np.ndarray
+    pictures_N: np.ndarray
+
+    def of(self, offsets_B: torch.Tensor) -> torch.Tensor:
+        """int64 [B], equal for equal pictures; the rows are some of these."""
+        places_B = np.searchsorted(self.offsets_N, offsets_B.numpy())
+        return torch.from_numpy(self.pictures_N[places_B].view(np.int64))
+
+    def __or__(self, other: PictureIds) -> PictureIds:
+        offsets = np.concatenate([self.offsets_N, other.offsets_N])
+        pictures = np.concatenate([self.pictures_N, other.pictures_N])
+        offsets_N, first_N = np.unique(offsets, return_index=True)
+        return PictureIds(offsets_N, pictures[first_N])
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The texts of a batch: features of the trunk [T, W], ids [T], places [K] among these, numbers [B] of each row."""
+
     trunk_TW: torch.Tensor
+    id_T: torch.Tensor
+    index_K: torch.Tensor
+    counts_B: torch.Tensor
 
 
 class Forward:
@@ -57,76 +68,151 @@ class Forward:
     Args:
         model: a copy of the encoder's, with what trains already chosen (`clipdata.encoder.lock`).
         encoder: gives preprocessing, tokenizer and device.
-        config: names the columns.
+        config: names the columns of pictures, and holds the objective.
+        pictures: of all rows that will come; without them no two rows are known to share a picture.
 
     `texts` holds features that were computed before the first step, or None to compute them in every step.
     """
 
-    def __init__(self, model: nn.Module, encoder: Encoder, config: TrainConfig) -> None:
+    def __init__(
+        self, model: nn.Module, encoder: Encoder, config: TrainConfig, pictures: PictureIds | None = None
+    ) -> None:
         self._model, self._encoder, self._config = model, encoder, config
+        self._objective, self._pictures = config.objective, pictures
         self.towers = split(model)
         trained = {part_of(name, self.towers) for name, p in model.named_parameters() if p.requires_grad}
         self._image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
         self.texts: TextFeatures | None = None
+        self._prompt_tokens_PL: torch.Tensor | None = None
 
     def request(self) -> dict[str, Any]:
         """Arguments for a Stream, so that its batches hold what `__call__` needs."""
-        image = self._config.image_trunk or self._config.image
-        request: dict[str, Any] = {"columns": [image, self._config.label]}
+        request: dict[str, Any] = {}
         if self._config.image_trunk is None:
             request["prepare"] = self._encoder.prepare.with_fidelity(self._config.fidelity)
             request["on_bad_image"] = "leave_out"
-        if self.texts is None:
-            return {**request, "texts": self._config.choices, "tokenize": self._encoder.tokenize}
-        return {**request, "columns": [*request["columns"], self._config.choices]}
+        column = self._objective.texts
+        columns = [self._config.image_trunk or self._config.image, *self._objective.columns]
+        reads_texts = column is not None and (self.texts is not None or self._objective.picks == "longest")
+        if reads_texts and column is not None:
+            columns.append(column)
+        if column is not None and self.texts is None:
+            request |= {"texts": column, "tokenize": self._encoder.tokenize}
+        return {**request, "columns": list(dict.fromkeys(columns))}
 
     def encode_once(self, texts: Sequence[str], progress: Progress) -> None:
-        """Compute the text trunk's features of all texts that will occur; only while that trunk is not trained.
-
-        The same texts give bit-equal features on the same machine: they come in sorted order and in fixed batches.
-        """
+        """Compute the text trunk's features of all texts that will occur; only while that trunk is not trained."""
         assert not self.text_trunk_trains
-        ordered = sorted(set(texts))
-        done = []
-        with progress.task("encode captions", len(ordered), "captions") as counter, torch.no_grad():
-            for start in range(0, len(ordered), TEXTS_AT_ONCE):
-                tokens_BL = self._encoder.tokenize(ordered[start : start + TEXTS_AT_ONCE])
-                done.append(self.towers.text_trunk(self.towers.trim_tokens(tokens_BL).to(self._encoder.device)).float())
-                counter.advance(len(tokens_BL))
-        self.texts = TextFeatures({text: place for place, text in enumerate(ordered)}, torch.cat(done))
+        self.texts = encode_once(texts, self._encoder, self.towers, progress)
 
-    def __call__(self, batch: Mapping[str, Any]) -> Features:
-        """Compute the L2-normalised features of a batch, with gradients where something trains."""
-        device = self._encoder.device
-        text_trunk_TW, index_K, counts_B = self._texts(batch)
-        return Features(
-            image_BD=_normalised(self.towers.image_head(self._images(batch))),
-            text_TD=_normalised(self.towers.text_head(text_trunk_TW)),
+    def __call__(self, batch: Mapping[str, Any], *, every_text: bool = False) -> tuple[Features, BatchFacts]:
+        """Compute the features of a batch, with gradients where something trains, and what the batch says of its rows.
+
+        Args:
+            every_text: take all captions of a row, whichever of them the objective trains on.
+        """
+        texts = self._prompts(batch) if self._objective.texts is None else self._texts(batch, every_text)
+        features = Features(
+            image_BD=self.towers.image_head(self._images(batch)).float(),
+            text_TD=self.towers.text_head(texts.trunk_TW).float(),
             logit_scale=self._model.get_parameter("logit_scale").exp(),
-            text_index_K=index_K.to(device, non_blocking=True),
-            text_counts_B=counts_B.to(device, non_blocking=True),
-            label_B=batch[self._config.label].long().to(device, non_blocking=True),
+            logit_bias=getattr(self._model, "logit_bias", None),
         )
+        facts = BatchFacts(
+            text_index_K=self._sent(texts.index_K),
+            text_counts_B=self._sent(texts.counts_B),
+            text_id_T=self._sent(texts.id_T),
+            picture_B=self._sent(self._picture_ids(batch)),
+            columns={n: self._sent(self._objective.tensor_of(n, batch[n])) for n in self._objective.columns},
+        )
+        return (features.normalised() if self._objective.normalises else features), facts
+
+    def num_rows(self, batch: Mapping[str, Any]) -> int:
+        """B of a batch."""
+        return len(batch[self._config.image_trunk or self._config.image])
+
+    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._encoder.device, non_blocking=True)
+
+    def _picture_ids(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        if self._pictures is None or "offsets" not in batch:
+            return torch.zeros(self.num_rows(batch), dtype=torch.int64)
+        return self._pictures.of(batch["offsets"])
 
     def _images(self, batch: Mapping[str, Any]) -> torch.Tensor:
         if self._config.image_trunk is not None:
-            return batch[self._config.image_trunk].to(self._encoder.device, non_blocking=True)
+            return self._sent(batch[self._config.image_trunk])
         image_BCHW = self._encoder.normalise(batch[self._config.image])
         with torch.set_grad_enabled(self._image_trunk_trains and torch.is_grad_enabled()):
             return self.towers.image_trunk(image_BCHW)
 
-    def _texts(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _texts(self, batch: Mapping[str, Any], every_text: bool) -> _Texts:
+        """The texts that a step takes of a batch, each distinct one once."""
+        column = self._objective.texts
+        assert column is not None
         if self.texts is not None:
-            texts, index_K, counts_B = distinct_texts(batch[self._config.choices])
-            places_T = torch.tensor([self.texts.place_of[text] for text in texts], device=self.texts.trunk_TW.device)
-            return self.texts.trunk_TW.index_select(0, places_T), index_K, counts_B
-        tokens_TL = self.towers.trim_tokens(batch["tokens"]).to(self._encoder.device, non_blocking=True)
+            lists = [[one] if isinstance(one, str) else one for one in batch[column]]
+            counts_B = torch.tensor([len(row) for row in lists], dtype=torch.int64)
+            places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
+            flat = [text for row in lists for text in row]
+            texts, index_K, _ = distinct_texts([[flat[at] for at in places_K.tolist()]])
+            trunk_TW, places_T = self.texts.of(texts)
+            return _Texts(trunk_TW, places_T.cpu() + 1, index_K, counts_B)  # an id of 0 is unknown
+        tokens = batch["tokens"]
+        index_K = batch.get("text_index", torch.arange(len(tokens)))
+        counts_B = batch.get("text_counts", torch.ones(len(tokens), dtype=torch.int64))
+        lists = batch.get(column) if "text_index" in batch else None
+        places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
+        index_K = index_K.index_select(0, places_K)
+        # Texts whose ids are the same are one text to the model, also those that differ behind the cut.
+        id_K = token_digests(tokens).index_select(0, index_K)
+        id_T, inverse_K = torch.unique(id_K, return_inverse=True)
+        # Backwards, so that of several places of a text the first is the one that stays.
+        first_T = torch.empty(len(id_T), dtype=torch.int64).scatter_(0, inverse_K.flip(0), index_K.flip(0))
+        return _Texts(self._trunk(tokens.index_select(0, first_T)), id_T, inverse_K, counts_B)
+
+    def _picked(
+        self, batch: Mapping[str, Any], counts_B: torch.Tensor, lists: Sequence[Sequence[str]] | None, every_text: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Places of the texts that are taken, among all of the batch laid end to end, and how many each row gives."""
+        how = self._objective.picks
+        if every_text or how == "all" or bool((counts_B == 1).all()):
+            return torch.arange(int(counts_B.sum())), counts_B
+        epoch, next_batch = batch["cursor"]
+        place_B = places_of(
+            how,
+            counts_B,
+            texts=lists,
+            offsets_B=batch["offsets"],
+            seed=self._config.seed,
+            epoch=epoch if next_batch else epoch - 1,
+        )
+        return counts_B.cumsum(0) - counts_B + place_B, torch.ones_like(counts_B)
+
+    def _prompts(self, batch: Mapping[str, Any]) -> _Texts:
+        """The objective's own prompts, in their order; no row has texts."""
+        prompts = self._objective.prompts
+        if self.texts is not None:
+            trunk_TW, id_T = self.texts.of(prompts)
+        else:
+            if self._prompt_tokens_PL is None:
+                self._prompt_tokens_PL = self._encoder.tokenize(prompts)
+            id_T = torch.arange(len(prompts))
+            trunk_TW = self._trunk(self._prompt_tokens_PL)
+        none_B = torch.zeros(self.num_rows(batch), dtype=torch.int64)
+        return _Texts(trunk_TW, id_T, torch.zeros(0, dtype=torch.int64), none_B)
+
+    def _trunk(self, tokens_TL: torch.Tensor) -> torch.Tensor:
         with torch.set_grad_enabled(self.text_trunk_trains and torch.is_grad_enabled()):
-            return self.towers.text_trunk(tokens_TL), batch["text_index"], batch["text_counts"]
+            return self.towers.text_trunk(self._sent(self.towers.trim_tokens(tokens_TL)))
 
 
-def _normalised(features_BD: torch.Tensor) -> torch.Tensor:
-    return functional.normalize(features_BD.float(), dim=-1)
+def token_digests(tokens_TL: torch.Tensor) -> torch.Tensor:
+    """A number for each text that is equal for equal ids, on every machine: int64 [T]."""
+    weights_L = torch.from_numpy(
+        np.random.default_rng(0).integers(1, 2**62, tokens_TL.shape[1], dtype=np.int64) * 2 + 1
+    )
+    return ((tokens_TL + 1) * weights_L).sum(dim=1)
 
 
 def check_images(table: Table, encoder: Encoder, config: TrainConfig) -> None:

@@ -6,7 +6,8 @@ It knows batches and features; it must not know folders, tables or how long a ru
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch import nn
 from clipdata.encoder import Encoder, lock
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.config import TrainConfig
-from clipdata.training.forward import Forward
-from clipdata.training.objectives import OBJECTIVES
+from clipdata.training.forward import Forward, PictureIds
+from clipdata.training.gradients import Gradients
 from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
+from clipdata.training.processes import Processes
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -29,11 +31,11 @@ class StepResult:
     """What a step did.
 
     Args:
-        loss: mean over the rows of the batch, before the weights moved; without the penalty.
+        loss: mean over the rows of the step, before the weights moved; without the penalty.
         penalty: what `TrainConfig.pull` added to it.
         grad_norm: before clipping.
         logit_scale: after the weights moved.
-        num_rows: of the batch.
+        num_rows: of the step.
     """
 
     loss: float
@@ -50,22 +52,27 @@ class Learner:
         encoder: what to begin with.
         config: what trains, and how.
         num_rows: of the table that are trained on; `config.pull` is shared among them.
+        pictures: of all rows that will come; without them no two rows are known to share a picture.
 
     Raises:
-        UsageError: the encoder's device cannot compute in the config's precision.
+        UsageError: the encoder's device cannot compute in the config's precision; the objective needs a logit bias that
+            the model has not.
     """
 
-    def __init__(self, encoder: Encoder, config: TrainConfig, num_rows: int) -> None:
+    def __init__(
+        self, encoder: Encoder, config: TrainConfig, num_rows: int, pictures: PictureIds | None = None
+    ) -> None:
         self.device, self._config = encoder.device, config
         if config.precision != "fp32" and not torch.amp.is_autocast_available(self.device.type):
             found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
             raise UsageError(found, hint="--set precision=fp32")
         self.model = copy.deepcopy(encoder.model)
         lock(self.model, config.train)
+        self._begin_scale(encoder)
         for name in ("logit_scale", "logit_bias"):
             if isinstance(getattr(self.model, name, None), nn.Parameter):
                 self.model.get_parameter(name).requires_grad_(config.learn_logit_scale)
-        self.forward = Forward(self.model, encoder, config)
+        self.forward = Forward(self.model, encoder, config, pictures)
         groups = parameter_groups(self.model, self.forward.towers, config)
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         if not self._parameters:
@@ -73,6 +80,14 @@ class Learner:
         self._pull = Pull(self.model, config.pull / num_rows)
         self._optimizer = build_optimizer(groups, config)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        self._processes = Processes.here()
+        self._gradients = Gradients(
+            self.forward,
+            config.objective,
+            autocast=self.autocast,
+            scale=self._scaler.scale,
+            processes=self._processes,
+        )
         self.training(True)
 
     def training(self, on: bool) -> None:
@@ -88,35 +103,49 @@ class Learner:
         dtype = _DTYPES[self._config.precision]
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
-    def step(self, batch: Mapping[str, Any], rate_factor: float) -> StepResult:
+    def _begin_scale(self, encoder: Encoder) -> None:
+        """Set the logit scale that the config begins with, and see that there is a bias where one is needed."""
+        if self._config.init_logit_scale is not None:
+            with torch.no_grad():
+                self.model.get_parameter("logit_scale").fill_(math.log(self._config.init_logit_scale))
+        if self._config.objective.needs_bias and getattr(self.model, "logit_bias", None) is None:
+            raise UsageError(
+                f"objective {self._config.objective.kind} adds a logit bias, and {encoder.name} has none",
+                hint="begin with a model that has one (`logit_bias` in the config of clipdata new), or train with "
+                "--set objective=multi_positive",
+            )
+
+    def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float) -> StepResult:
         """Move the weights once.
 
         Args:
-            batch: of a stream made with `forward.request()`.
+            batches: of a stream made with `forward.request()`; the gradients of several are averaged.
             rate_factor: part of the peak learning rate.
 
         Raises:
             ClipdataError: the loss or the gradient is not a number any more; the weights did not move.
         """
         set_rate(self._optimizer, rate_factor)
-        with self.autocast():
-            features = self.forward(batch)
-        loss = OBJECTIVES[self._config.objective](**vars(features))
-        loss_value = float(loss.detach())
-        _require_finite("loss", loss_value)
-        penalty = self._pull()
-        self._scaler.scale(loss if penalty is None else loss + penalty).backward()
-        self._scaler.unscale_(self._optimizer)
-        grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip or torch.inf))
-        if not self._scaler.is_enabled():  # a scaler leaves out a step that overflows, and goes on with a smaller scale
-            _require_finite("gradient", grad_norm)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
+        try:
+            done = self._gradients.of(batches, self.device)
+            _require_finite("loss", done.loss)
+            penalty = self._pull()
+            if penalty is not None:
+                self._scaler.scale(penalty).backward()
+            self._processes.mean_gradients(self._parameters)
+            self._scaler.unscale_(self._optimizer)
+            grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip or torch.inf))
+            # A scaler leaves out a step that overflows, and goes on with a smaller scale.
+            if not self._scaler.is_enabled():
+                _require_finite("gradient", grad_norm)
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        finally:
+            self._optimizer.zero_grad(set_to_none=True)
         clamp_logit_scale(self.model)
         logit_scale = float(self.model.get_parameter("logit_scale").detach().exp())
         penalty_value = 0.0 if penalty is None else float(penalty.detach())
-        return StepResult(loss_value, penalty_value, grad_norm, logit_scale, len(features.label_B))
+        return StepResult(done.loss, penalty_value, grad_norm, logit_scale, done.num_rows)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors that training changes: trained parameters, and statistics of BatchNorm layers that move."""
@@ -136,8 +165,8 @@ class Learner:
             "cuda_random": torch.cuda.get_rng_state(self.device) if on_gpu else None,
         }
 
-    def restore(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Stand where `tensors` and `state` were taken.
+    def put(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Give the tensors that train other values.
 
         Raises:
             StorageError: the tensors are others than those that train.
@@ -149,6 +178,14 @@ class Learner:
         with torch.no_grad():
             for name, tensor in mine.items():
                 tensor.copy_(tensors[name])
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Stand where `tensors` and `state` were taken.
+
+        Raises:
+            StorageError: the tensors are others than those that train.
+        """
+        self.put(tensors)
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])

@@ -12,8 +12,8 @@ class Length:
     """How long a run is.
 
     Args:
-        batch_size: rows of a step; a table smaller than the config's is one batch.
-        per_epoch: steps of an epoch.
+        batch_size: rows of a batch; a table smaller than the config's is one batch.
+        per_epoch: steps of an epoch, each of `TrainConfig.accumulate` batches; the last may have fewer.
         num_steps: in all.
         num_epochs: begun.
     """
@@ -27,6 +27,7 @@ class Length:
     def of(cls, config: TrainConfig, num_rows: int) -> Length:
         """The length of a run on so many rows, at least one."""
         batch_size = min(config.batch_size, num_rows)
-        per_epoch = num_rows // batch_size
+        num_batches = num_rows // batch_size if config.drop_last else -(-num_rows // batch_size)
+        per_epoch = -(-num_batches // config.accumulate)
         num_steps = config.num_steps(per_epoch)
         return cls(batch_size, per_epoch, num_steps, -(-num_steps // per_epoch))

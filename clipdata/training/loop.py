@@ -10,6 +10,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -17,7 +20,7 @@ import torch
 
 from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.encoder import Encoder, export
-from clipdata.errors import ClipdataError, UsageError
+from clipdata.errors import ClipdataError, ConfigError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.progress import Counter, Progress, Silent
@@ -25,20 +28,21 @@ from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
-from clipdata.training.evaluation import Evaluation, evaluate
+from clipdata.training.evaluation import figures_of
+from clipdata.training.figures import Evaluation
+from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
 from clipdata.training.metrics import MetricsFile
-from clipdata.training.optimisers import rate_factor
 from clipdata.training.plan import TrainingPlan, plan_of
 from clipdata.training.portion import Portion
+from clipdata.training.reports import Best, report_line, tell_report
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
+from clipdata.training.schedules import rate_factor
 from clipdata.training.state_files import write_json, writing
 from clipdata.training.tally import Tally, timed
-
-EVALUATION_BATCH = 256
 
 
 @overload
@@ -121,7 +125,9 @@ def train(
     progress = progress or Silent()
     portion = Portion(limit, sample, config.seed)
     folder = run_folder(out)
-    read = RowsRead(as_table(table).pinned(), config, where, portion)
+    pinned = as_table(table).pinned()
+    config = replace(config, objective=config.objective.resolved(pinned))
+    read = RowsRead(pinned, config, where, portion)
     _refuse_ranks()
     if dry_run:
         with _own_randomness(encoder, config):
@@ -157,33 +163,46 @@ class _Loop:
     def __init__(self, begun: resumption.Beginning, encoder: Encoder, config: TrainConfig, progress: Progress) -> None:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
         self._run, offsets = begun.run, begun.rows.offsets
-        self._learner = Learner(encoder, config, len(offsets))
+        self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
         self._encode_texts_once()
-        length = Length.of(config, len(offsets))
-        self._num_steps, self._num_epochs = length.num_steps, length.num_epochs
+        self._length = Length.of(config, len(offsets))
+        self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
         # Epochs of a small table are many and short: a report and a checkpoint are worth a few of them.
         self._epochs_a_report = max(self._num_epochs // config.epochs, 1)
-        self._stream = self._make_stream(offsets, length.batch_size, until_epoch=self._num_epochs)
+        self._stream = self._make_stream(
+            offsets,
+            self._length.batch_size,
+            until_epoch=self._num_epochs,
+            shuffle=config.shuffle,
+            drop_last=config.drop_last,
+        )
         self._left_out = LeftOut("rows to train on", len(offsets), config.max_bad_share)
         self._unmeasured = LeftOut(
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
+        self._best = Best(self._run.path / "best", config.best)
         self._step = 0
         self._tally = Tally()
-        self._tell_plan(length.batch_size)
+        self._tell_plan()
 
-    def _tell_plan(self, batch_size: int) -> None:
-        config, say = self._config, self._progress.say
+    def _tell_plan(self) -> None:
+        config, say, batch_size = self._config, self._progress.say, self._length.batch_size
         if batch_size < config.batch_size:
             say(f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
         if self._num_epochs != config.epochs:
             say(f"{self._num_steps:,} steps are {self._num_epochs:,} epochs of this table")
         if config.warmup_steps > self._num_steps:
-            highest = rate_factor(self._num_steps - 1, self._num_steps, config)
+            highest = self._rate(self._num_steps - 1)
             say(
                 f"the warm-up takes {config.warmup_steps:,} steps and the run {self._num_steps:,}: the rate rises to "
                 f"{highest:.0%} of lr and no further; lower warmup_steps"
             )
+        if config.best is not None and self._begun.held_out is None:
+            raise ConfigError([f"best is {config.best!r} and no row is measured"], what="training config")
+
+    def _rate(self, step: int) -> float:
+        """Learning rate of a step, from 0, as a part of the peak."""
+        return rate_factor(step, self._num_steps, self._length.per_epoch, self._config)
 
     def run(self) -> Run:
         """Train what is left, export the model, and close the run."""
@@ -194,12 +213,13 @@ class _Loop:
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
-        self._learner.training(False)
-        with writing(self._run.export_path):
-            export(
-                self._learner.model, self._encoder, self._run.export_path, trained_on=[self._begun.trained]
-            )  # which adds those in the encoder's past
-        summary = {"steps": self._step, "model": str(self._run.export_path)}
+        exported_step = self._step
+        if (weights := self._best.weights(self._encoder.device)) is not None:
+            self._learner.put(weights)
+            exported_step = self._best.step or 0
+            self._progress.say(f"exporting {self._best}")
+        self._export(self._run.export_path)
+        summary = {"steps": self._step, "exported_step": exported_step, "model": str(self._run.export_path)}
         summary |= {"left_out": self._left_out.counts, "not_measured": self._unmeasured.counts}
         write_json(self._run.path / "summary.json", summary)
         if self._left_out.counts:
@@ -207,46 +227,64 @@ class _Loop:
         self._progress.say(f"the tuned model is in {self._run.export_path}")
         return self._run
 
+    def _export(self, path: Path) -> None:
+        self._learner.training(False)
+        with writing(path):
+            # The rows in the encoder's own past are added by export.
+            export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained])
+        self._learner.training(True)
+
     def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
         if self._step == self._num_steps:
             return
-        every, on_gpu = self._config.checkpoint_every_steps, self._encoder.device.type == "cuda"
+        on_gpu = self._encoder.device.type == "cuda"
         batches = load(self._stream, self._config.num_workers, pin_memory=on_gpu)
         with closing(batches):
-            for batch, wait_s in timed(batches):
-                self._take_step(batch, wait_s, metrics)
+            for together, wait_s in _groups(timed(batches), self._config.accumulate):
+                self._take_step(together, wait_s, metrics)
                 counter.advance()
-                epoch, next_batch = batch["cursor"]
-                is_last = self._step == self._num_steps
-                reports = is_last or (next_batch == 0 and epoch % self._epochs_a_report == 0)
-                if reports:
-                    self._report(metrics, epoch + (next_batch > 0))
-                if reports or (every and self._step % every == 0):
-                    self._save(epoch, next_batch, metrics.sync())
-                if is_last:
+                epoch, next_batch = together[-1]["cursor"]
+                self._close_step(epoch, next_batch, metrics)
+                if self._step == self._num_steps:
                     return
 
-    def _take_step(self, batch: Batch, wait_s: float, metrics: MetricsFile) -> None:
-        """Move the weights by one batch; a batch of which nothing can be used counts as a step that moved nothing."""
-        self._left_out.add(left_out_of(batch))
-        started_s, factor = time.perf_counter(), rate_factor(self._step, self._num_steps, self._config)
-        done = None
-        if len(batch["offsets"]):
+    def _close_step(self, epoch: int, next_batch: int, metrics: MetricsFile) -> None:
+        """Report, checkpoint and export, as far as it is time for it."""
+        config, is_last, ends = self._config, self._step == self._num_steps, next_batch == 0
+        reports = is_last or (ends and epoch % self._epochs_a_report == 0)
+        if reports:
+            self._report(metrics, epoch + (next_batch > 0))
+        number = epoch // self._epochs_a_report
+        by_epochs = reports and (is_last or number % config.checkpoint_every_epochs == 0)
+        if by_epochs or (config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0):
+            self._save(epoch, next_batch, metrics.sync())
+        if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
+            self._export(self._run.path / "epochs" / str(epoch))
+
+    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
+        """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
+        for batch in batches:
+            self._left_out.add(left_out_of(batch))
+        started_s, factor = time.perf_counter(), self._rate(self._step)
+        usable, done = [batch for batch in batches if len(batch["offsets"])], None
+        if usable:
             try:
-                done = self._learner.step(batch, factor)
+                done = self._learner.step(usable, factor)
             except ClipdataError as error:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
         step_s = time.perf_counter() - started_s
         if done is not None:
             self._tally.add(done.loss, wait_s, step_s)
+            if self._config.tell_every_steps and self._step % self._config.tell_every_steps == 0:
+                self._progress.say(f"step {self._step:,} of {self._num_steps:,}: loss {done.loss:.4g}")
         metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
 
     def _line(self, done: StepResult | None, factor: float, wait_share: float) -> dict[str, Any]:
         line: dict[str, Any] = {
             "kind": "step",
             "step": self._step,
-            "epoch": 1 + (self._step - 1) // self._stream.plan.num_batches,
+            "epoch": 1 + (self._step - 1) // self._length.per_epoch,
             "loss": None,
             "lr": self._config.lr * factor,
             "rows": 0,
@@ -260,29 +298,21 @@ class _Loop:
     def _report(self, metrics: MetricsFile, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
         tally, self._tally = self._tally, Tally()
-        line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": self._step, "loss": None}
-        parts = ["before training"]
-        if epoch:
-            loss = tally.loss / max(tally.num_steps, 1)
-            line |= {"loss": loss, "wait": round(tally.wait_share, 4)}
-            parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
-        if self._begun.held_out is not None:
-            found = self._evaluate(self._begun.held_out.offsets)
-            line |= found.to_json() if found.num_rows else {}
-            parts.append(str(found) if found.num_rows else "no row to measure can be decoded")
-        for name, what in (("left_out", self._left_out), ("not_measured", self._unmeasured)):
-            if what.counts:
-                line[name] = what.counts
-                parts.append(f"{name.replace('_', ' ')}: {what}")
-        if epoch or self._begun.held_out is not None:
-            metrics.write(line)
-            self._progress.say(f"epoch {epoch} of {self._num_epochs}: {', '.join(parts)}")
+        held_out = self._begun.held_out
+        found = self._evaluate(held_out.offsets) if held_out is not None else None
+        counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
+        line, parts = report_line(epoch, self._step, tally, found, counts)
+        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
+            parts.append("the best so far")
+        if epoch or found is not None:
+            tell_report(line, parts, self._num_epochs, metrics, self._progress)
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
-        stream = self._make_stream(offsets, EVALUATION_BATCH, shuffle=False, drop_last=False)
+        stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
         with self._learner.autocast():
-            found = evaluate(self._usable(load(stream)), self._learner.forward)
+            features_of = partial(self._learner.forward, every_text=True)
+            found = figures_of(self._usable(load(stream)), features_of, self._config.objective)
         self._learner.training(True)
         return found
 
@@ -320,11 +350,13 @@ class _Loop:
             "loss_sum": self._tally.loss,
             "loss_steps": self._tally.num_steps,
             "left_out": self._left_out.state(),
+            "best": self._best.state(),
             "metrics_bytes": num_metrics_bytes,
         }
         folder = self._run.path / "checkpoints"
         checkpoints.save(folder, self._step, self._learner.tensors(), state)
         checkpoints.prune(folder, self._config.keep_checkpoints)
+        self._best.forget_others()
 
     def _restore(self) -> int:
         """Take up the newest checkpoint, and return how many bytes of metrics were written before it."""
@@ -335,9 +367,27 @@ class _Loop:
         self._learner.restore(tensors, state)
         self._stream.load_state_dict(state["cursor"])
         self._step = found[-1].step
-        # Checkpoints of an earlier release hold neither of the last two, and reported at every end of an epoch.
-        self._tally.num_steps = state.get("loss_steps", self._step % self._stream.plan.num_batches)
-        self._tally.loss = state["loss_sum"]
-        self._left_out.restore(state.get("left_out", {}))
+        self._tally.num_steps, self._tally.loss = state["loss_steps"], state["loss_sum"]
+        self._left_out.restore(state["left_out"])
+        self._best.restore(state["best"])
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
+
+
+def _pictures_of(begun: resumption.Beginning) -> PictureIds:
+    """Of the rows to train on and of those to measure."""
+    chosen = [begun.rows, *([begun.held_out] if begun.held_out is not None else [])]
+    ids = [PictureIds(some.offsets, some.pictures_N) for some in chosen]
+    return ids[0] if len(ids) == 1 else ids[0] | ids[1]
+
+
+def _groups(batches: Iterator[tuple[Batch, float]], most: int) -> Iterator[tuple[list[Batch], float]]:
+    """Batches of one step, and the seconds they were waited for; a step never reaches into the next epoch."""
+    together: list[Batch] = []
+    waited_s = 0.0
+    for batch, wait_s in batches:
+        together.append(batch)
+        waited_s += wait_s
+        if len(together) == most or batch["cursor"][1] == 0:
+            yield together, waited_s
+            together, waited_s = [], 0.0

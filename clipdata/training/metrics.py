@@ -1,4 +1,7 @@
-"""metrics.jsonl: one line a step and one an epoch, cut back to a checkpoint when a run goes on. Knows files only."""
+"""metrics.jsonl: one line a step and one an epoch, cut back to a checkpoint when a run goes on. Knows files only.
+
+And how a figure in it is told to people.
+"""
 
 from __future__ import annotations
 
@@ -66,3 +69,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         raise StorageError(
             f"{path} cannot be read: {error}", hint="it is a log: the model of a finished run needs it not"
         ) from error
+
+
+def told(name: str, value: float | None) -> str:
+    """A figure for people: its name in words, and shares as percent."""
+    words = name.replace("_", " ")
+    if value is None:
+        return f"{words} unknown"
+    is_share = any(word in name for word in ("accuracy", "top_", "recall"))
+    return f"{words} {value:.1%}" if is_share else f"{words} {value:.3f}"

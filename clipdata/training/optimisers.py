@@ -1,6 +1,7 @@
-"""Which parameters an optimizer moves and how fast: groups, weight decay, the pull back, the learning rate of a step.
+"""Which parameters an optimizer moves and how: groups by part and decay, the pull back, the clamp of the logit scale.
 
-The rate is a pure function of the step, so that a run that goes on needs no scheduler's state.
+It knows parameters, and nothing of losses or of how long a run is; the rate of a step comes from outside, as a part of
+each group's peak.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def part_of(name: str, towers: TowerSplit) -> str:
 
 
 def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) -> list[dict[str, Any]]:
-    """Group the trained parameters by part and by whether their weights decay.
+    """Group the trained parameters by part and by whether they decay.
+
+    Weights decay, and neither biases, norms nor the logit scale, unless `config.decay_all`: then all of them do, as in
+    an optimizer of torch that is given the parameters as one list.
 
     Returns:
         Groups for a torch optimizer, in a fixed order, each with its peak rate as `peak_lr`.
@@ -38,7 +42,7 @@ def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) 
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decays = parameter.ndim >= 2 and name not in _SCALES
+            decays = config.decay_all or (parameter.ndim >= 2 and name not in _SCALES)
             groups.setdefault((part_of(name, towers), decays), []).append(parameter)
     return [
         {
@@ -76,24 +80,16 @@ class Pull:
 
 
 def build_optimizer(groups: Iterable[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
-    """Make the optimizer that a config names."""
+    """Make the optimizer of torch that a config names, over `parameter_groups`.
+
+    "adamw" decays weights apart from the gradient; "adam" and "sgd" add the decay to the gradient (L2).
+
+    Source: torch.optim.AdamW, Adam and SGD (no Nesterov, no dampening), with `betas` and `eps`, or `momentum`.
+    """
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(list(groups), lr=config.lr, momentum=config.momentum)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
     return kind(list(groups), lr=config.lr, betas=config.betas, eps=config.eps)
-
-
-def rate_factor(step: int, num_steps: int, config: TrainConfig) -> float:
-    """Learning rate of a step, as a part of the peak.
-
-    Args:
-        step: from 0. The first step of a warm-up already moves.
-        num_steps: steps of the whole run.
-    """
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return 1.0
-    progress = (step - config.warmup_steps) / max(num_steps - config.warmup_steps, 1)
-    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

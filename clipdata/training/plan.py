@@ -11,12 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from clipdata.encoder import Encoder
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.stream import Stream
 from clipdata.training import resumption
 from clipdata.training.checkpoints import complete
+from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner
 from clipdata.training.length import Length
 from clipdata.training.rows_read import RowsRead
@@ -132,7 +135,7 @@ def plan_of(
     read, config = found.read, found.read.config
     length = Length.of(config, len(read.rows.offsets))
     newest = [] if found.is_new else complete(folder / "checkpoints")
-    learner = Learner(encoder, config, len(read.rows.offsets))
+    learner = Learner(encoder, config, len(read.rows.offsets), PictureIds(read.rows.offsets, read.rows.pictures_N))
     num_captions = _num_captions(read, learner)
     return TrainingPlan(
         path=str(folder),
@@ -166,8 +169,7 @@ def try_batch(read: RowsRead, learner: Learner, length: Length, *, encodes_once:
     config, offsets = read.config, read.rows.offsets[: length.batch_size]
     caption_s = None
     if encodes_once:
-        lists = read.table.take(offsets, [config.choices]).column(0).to_pylist()
-        texts = sorted({text for choices in lists for text in choices})
+        texts = _texts_of(read, offsets)
         started_s = time.perf_counter()
         learner.forward.encode_once(texts, Silent())
         caption_s = (time.perf_counter() - started_s) / len(texts)
@@ -187,8 +189,17 @@ def try_batch(read: RowsRead, learner: Learner, length: Length, *, encodes_once:
         return None
     for _ in range(2):
         started_s = time.perf_counter()
-        learner.step(batch, 1.0)
+        learner.step([batch] * config.accumulate, 1.0)
     return BatchTimes(read_s, time.perf_counter() - started_s, caption_s)
+
+
+def _texts_of(read: RowsRead, offsets: np.ndarray) -> list[str]:
+    """Distinct texts that the objective reads of some rows."""
+    objective, texts = read.config.objective, set(read.config.objective.prompts)
+    if objective.texts is not None:
+        for row in read.table.take(offsets, [objective.texts]).column(0).to_pylist():
+            texts.update([row] if isinstance(row, str) else row)
+    return sorted(texts)
 
 
 def _num_captions(read: RowsRead, learner: Learner) -> int:

@@ -13,10 +13,15 @@ from typing import Any
 from clipdata.errors import NotFoundError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.table import Table, open_table
+from clipdata.schema import is_of
 from clipdata.trained_rows import TrainedRows
-from clipdata.training.config import TrainConfig
+from clipdata.training.config import AUTO, TrainConfig
 from clipdata.training.portion import Portion
 from clipdata.training.usable_rows import ChosenRows, choose_rows
+
+SPLIT = "split"
+_VALIDATION = ("val", "validation", "valid", "dev")
+_TEST = ("test", "held_out")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,14 @@ class RowsRead:
     @cached_property
     def held_out(self) -> ChosenRows | None:
         """To measure, if asked for."""
-        return None if self.config.evaluate_where is None else self._chosen(self.config.evaluate_where)
+        where = self.measured_where
+        return None if where is None else self._chosen(where)
+
+    @cached_property
+    def measured_where(self) -> str | None:
+        """The condition of the rows to measure: the config's, or what the table's split says of rows left out."""
+        asked = self.config.evaluate_where
+        return asked if asked != AUTO else _held_out_by_split(self.table, self.where)
 
     @cached_property
     def trained(self) -> TrainedRows:
@@ -56,14 +68,15 @@ class RowsRead:
         return digest_of_files(self.table)
 
     def to_record(self) -> dict[str, Any]:
-        """JSON values by which `is_of` knows again what was read."""
+        """JSON values by which `is_of` knows again what was read; rows that nobody asked to measure are not of it."""
+        asked = None if self.config.evaluate_where == AUTO else self.held_out
         return {
             "num_rows": len(self.rows.offsets),
             "refused": dict(self.rows.refused),
             "files": self.files,
             "digest": self.rows.digest,
             "trained_rows": self.trained.rows_digest,
-            **({"held_out": self.held_out.digest} if self.held_out is not None else {}),
+            **({"held_out": asked.digest} if asked is not None else {}),
         }
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
@@ -98,11 +111,21 @@ class RowsRead:
         config = self.config
         return choose_rows(
             self.table,
-            choices=config.choices,
-            label=config.label,
+            config.objective,
             image=config.image,
             where=where,
             portion=portion,
-            max_texts=config.text_cache if config.train == "projections" else 0,
+            max_texts=0 if config.text_trunk_trains else config.text_cache,
             features=config.image_trunk,
         )
+
+
+def _held_out_by_split(table: Table, where: str | None) -> str | None:
+    """Rows that a filter leaves out and whose `split` says validation, or else test; None where there are none."""
+    if where is None or SPLIT not in table.schema.names or not is_of("text", table.schema.field(SPLIT).type):
+        return None
+    for words in (_VALIDATION, _TEST):
+        named = f"{SPLIT} IN ({', '.join(repr(word) for word in words)}) AND NOT ({where})"
+        if table.count_rows(named):
+            return named
+    return None

@@ -29,7 +29,7 @@ from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.checkpoints import complete
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
-from clipdata.training.metrics import read_metrics
+from clipdata.training.metrics import read_metrics, told
 from clipdata.training.state_files import read_json
 
 if TYPE_CHECKING:
@@ -159,9 +159,17 @@ class Run:
         ]
         for epoch in self.epochs:
             loss = f"mean loss {epoch['loss']:.4g}" if epoch["loss"] is not None else "before training"
-            measured = f", held-out accuracy {epoch['accuracy']:.1%}" if "accuracy" in epoch else ""
-            lines.append(f"  epoch {epoch['epoch']}: {loss}{measured}")
+            lines.append(f"  epoch {epoch['epoch']}: {loss}{_measured(epoch)}")
         return "\n".join(map(printable, lines))
+
+
+def _measured(epoch: Mapping[str, Any]) -> str:
+    """The chief figure of a report, which is the first one behind the number of rows."""
+    names = list(epoch)
+    if "num_rows" not in names or names.index("num_rows") + 1 == len(names):
+        return ""
+    name = names[names.index("num_rows") + 1]
+    return f", held-out {told(name, epoch[name])}"
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -240,7 +248,7 @@ def discard(path: Path) -> None:
     try:
         for name in ("summary.json", "metrics.jsonl", TRAINED_ROWS):
             (path / name).unlink(missing_ok=True)
-        for name in ("checkpoints", "export"):
+        for name in ("checkpoints", "best", "epochs", "export"):
             if (path / name).exists():
                 shutil.rmtree(path / name)
         (path / "config.json").unlink(missing_ok=True)

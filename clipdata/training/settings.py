@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -28,10 +29,17 @@ def unknown_names(given: Iterable[str], known: Iterable[str]) -> list[str]:
     problems = []
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=2)
+            near = difflib.get_close_matches(name, names, n=2) or _sharing_words(name, names)[:3]
             guess = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
             problems.append(f"there is no field {name!r}; {guess}")
     return problems
+
+
+def _sharing_words(name: str, names: Iterable[str]) -> list[str]:
+    """Names that have words of another in them, those with the most first: `batch_size` in `train_batch_size`."""
+    words = set(name.lower().split("_")) - {""}
+    shared = {known: len(words & set(known.split("_"))) for known in names}
+    return sorted((known for known, num in shared.items() if num), key=lambda known: -shared[known])
 
 
 def parse(texts: Mapping[str, str], cls: type) -> tuple[dict[str, Any], list[str]]:
@@ -60,6 +68,8 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, option) for option in get_args(kind))
     if origin is Literal:
         return value in get_args(kind)
+    if is_texts(kind):
+        return isinstance(value, (tuple, list)) and all(isinstance(one, str) for one in value)
     if origin is tuple:
         parts = get_args(kind)
         return (
@@ -85,6 +95,8 @@ def describe(kind: Any) -> str:
         return " or ".join(map(repr, get_args(kind)))
     if origin in (list, Sequence):
         return "a list such as a,b"
+    if is_texts(kind):
+        return """a text, or several as ["one", "two"]"""
     if origin is tuple:
         return f"{len(get_args(kind))} numbers such as 0.9,0.98"
     plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
@@ -93,6 +105,8 @@ def describe(kind: Any) -> str:
 
 def from_text(text: str, kind: Any) -> Any:
     """A value of a declared type from what a person types; a list is written with commas between.
+
+    Texts of any number (`tuple[str, ...]`) may hold commas themselves: they are one text, or a JSON list of several.
 
     Raises:
         ValueError: the text fits no such value.
@@ -106,6 +120,8 @@ def from_text(text: str, kind: Any) -> Any:
         return text
     if origin in (list, Sequence):
         return [part.strip() for part in text.split(",")]
+    if is_texts(kind):
+        return _texts(text)
     if origin is tuple:
         values = tuple(float(part) for part in text.strip("()[] ").split(","))
         if len(values) != len(get_args(kind)):
@@ -115,7 +131,25 @@ def from_text(text: str, kind: Any) -> Any:
         if text.lower() not in _TRUE | _FALSE:
             raise ValueError(text)
         return text.lower() in _TRUE
+    if kind is type(None):
+        if text.lower() not in _NONE:
+            raise ValueError(text)
+        return None
     return kind(text)
+
+
+def is_texts(kind: Any) -> bool:
+    """Tell whether a declared type is that of any number of texts."""
+    return get_origin(kind) is tuple and get_args(kind) == (str, ...)
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    if not text.startswith("["):
+        return (text,) if text else ()
+    listed = json.loads(text)  # whose error is a ValueError
+    if not all(isinstance(one, str) for one in listed):
+        raise ValueError(text)
+    return tuple(listed)
 
 
 def _first_that_fits(text: str, options: tuple[Any, ...]) -> Any:

@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.data_files import Places
 from clipdata.lance_io.table import Table
-from clipdata.schema import error_column, image_column
+from clipdata.schema import error_column, image_column, is_of
 from clipdata.storage import redact
 from clipdata.stream.assembly import fill_command
-from clipdata.stream.columns import is_texts
 from clipdata.trained_rows import (
     TrainedRows,
     digests_or_0,
@@ -28,6 +27,7 @@ from clipdata.trained_rows import (
     picture_columns,
     picture_texts,
 )
+from clipdata.training.objectives import Objective
 from clipdata.training.portion import Portion
 from clipdata.training.rows_digest import RowsDigest, content_texts
 
@@ -70,6 +70,10 @@ class ChosenRows:
             where=where,
         )
 
+    def none(self) -> ChosenRows:
+        """No row of the same table."""
+        return replace(self, offsets=self.offsets[:0], keys_N=self.keys_N[:0], pictures_N=self.pictures_N[:0])
+
     def describe(self) -> str:
         """One line for people."""
         refused = ", ".join(f"{count:,} with {reason}" for reason, count in self.refused.items())
@@ -79,20 +83,18 @@ class ChosenRows:
 
 def choose_rows(
     table: Table,
+    objective: Objective,
     *,
-    choices: str,
-    label: str,
     image: str = "image",
     where: str | None = None,
     features: str | None = None,
     max_texts: int = 0,
     portion: Portion | None = None,
 ) -> ChosenRows:
-    """Find the rows whose label names one of their choices.
+    """Find the rows that an objective can use.
 
     Args:
-        choices: column of lists of texts.
-        label: column of integers, places in those lists.
+        objective: says which columns it reads, and which rows it cannot use.
         image: column of pictures, of which nothing is read here.
         where: SQL condition.
         features: column that `map` has filled, to be read instead of pictures; rows on which it failed are left out.
@@ -103,38 +105,42 @@ def choose_rows(
         SchemaError: a column is missing, of another type, or not filled yet.
         UsageError: no row is left.
     """
-    _check_columns(table, choices, label)
+    objective.check(table)
     images = images_behind(table.schema, features or image)
-    found = _Found(table, _ImageSide(table, image, features), images, max_texts)
+    found = _Found(table, objective, _ImageSide(table, image, features), images, max_texts)
     refused = _without_features(table, features, where) if features else {}
     condition = _both(where, f"`{features}` is not null") if features else where
-    usable = _Usable(table, choices, label, condition)
+    usable = _Usable(table, objective, condition)
     taken = usable.taken(portion) if portion is not None and portion.to_json() else None
     num_usable = 0
     for kept in usable.batches(found.columns, refused):
         num_usable += kept.num_rows
         if taken is not None:
             kept = kept.filter(pa.array(np.isin(kept.column("_rowoffset").to_numpy(), taken)))
-        found.add(kept, kept.column(choices), kept.column(label))
+        found.add(kept)
     chosen = replace(found.chosen(dict(sorted(refused.items()))), num_usable=num_usable)
     _require_some(table, chosen, where)
     return chosen
 
 
+def own_columns(objective: Objective) -> list[str]:
+    """The columns that an objective reads, beside the pictures."""
+    return [*([objective.texts] if objective.texts is not None else []), *objective.columns]
+
+
 @dataclass(frozen=True)
 class _Usable:
-    """The rows of a table whose label names one of their choices."""
+    """The rows of a table that an objective can use."""
 
     table: Table
-    choices: str
-    label: str
+    objective: Objective
     condition: str | None
 
     def batches(self, columns: Sequence[str], refused: dict[str, int]) -> Iterator[pa.RecordBatch]:
         """Yield some columns of the rows, their offsets among them; the others are counted in `refused`, by reason."""
-        names = list(dict.fromkeys([self.choices, self.label, *columns, "_rowoffset"]))
+        names = list(dict.fromkeys([*own_columns(self.objective), *columns, "_rowoffset"]))
         for batch in self.table.scan(names, where=self.condition):
-            reason_B = _reasons(batch.column(self.choices), batch.column(self.label))
+            reason_B = self.objective.reasons(batch)
             for counted in pc.value_counts(reason_B.drop_null()).to_pylist():
                 refused[counted["values"]] = refused.get(counted["values"], 0) + counted["counts"]
             yield batch.filter(pc.is_null(reason_B))
@@ -187,20 +193,25 @@ class _ImageSide:
 class _Found:
     """What one pass over the rows gathers."""
 
-    def __init__(self, table: Table, image_side: _ImageSide, images: frozenset[str], max_texts: int) -> None:
+    def __init__(
+        self, table: Table, objective: Objective, image_side: _ImageSide, images: frozenset[str], max_texts: int
+    ) -> None:
+        self._own, self._read_texts = own_columns(objective), objective.texts
         self._version, self._key, self._image_side = table.version, table.key, image_side
         self._pictures = picture_columns(table.schema, images)
         self._images, self._kinds = tuple(sorted(images)), set[str]()
         self.columns = [*([self._key] if self._key else []), *self._pictures, *image_side.columns]
         self._digest, self._texts = RowsDigest(), _Texts(max_texts)
+        self._texts.add(pa.array(objective.prompts, pa.string()))
         self._offsets, self._keys, self._seen = ([np.empty(0, kind)] for kind in (np.int64, np.uint64, np.uint64))
 
-    def add(self, kept: pa.RecordBatch, choices: pa.Array, label: pa.Array) -> None:
+    def add(self, kept: pa.RecordBatch) -> None:
         """Take in rows that can be used."""
         pictures = {name: kept.column(name) for name in self._pictures}
-        self._digest.add([choices, label, self._image_side.of(kept, pictures)])
+        self._digest.add([*map(kept.column, self._own), self._image_side.of(kept, pictures)])
         self._offsets.append(kept.column("_rowoffset").to_numpy().astype(np.int64))
-        self._texts.add(choices)
+        if self._read_texts is not None:
+            self._texts.add(kept.column(self._read_texts))
         if self._key:
             self._keys.append(digests_or_0(kept.column(self._key), kept.num_rows))
         self._kinds |= kinds_used(pictures)
@@ -252,44 +263,6 @@ def _both(first: str | None, second: str) -> str:
     return f"({first}) and {second}" if first else second
 
 
-def _check_columns(table: Table, choices: str, label: str) -> None:
-    table.require([choices], verb="train")
-    command = f"clipdata map {redact(table.uri)} label-index"
-    table.require([label], verb="train", hint=f"{command} {label} -p label=COLUMN_OF_THE_ANSWERS")
-    found = table.schema.field(choices).type
-    if not is_texts(found):
-        raise SchemaError(f"train: column {choices!r} holds {found}; expected lists of texts to choose from")
-    found = table.schema.field(label).type
-    if not pa.types.is_integer(found):
-        into = "label_ind" if label != "label_ind" else "label_place"
-        raise SchemaError(
-            f"train: column {label!r} holds {found}; expected the place of the right choice, from 0",
-            hint=f"{command} {into} -p label={label}; then --set label={into}",
-        )
-
-
-def _reasons(choices: pa.Array, labels: pa.Array) -> pa.Array:
-    """Why a row cannot be trained on, or null: the first reason that holds."""
-    num_choices = pc.fill_null(pc.list_value_length(choices), 0).cast(pa.int64())
-    place = labels.cast(pa.int64(), safe=False)  # what lies beyond becomes negative, and is outside all the same
-    outside = pc.or_(pc.less(place, 0), pc.greater_equal(place, num_choices))
-    reasons = [
-        ("no choices", pc.equal(num_choices, 0)),
-        ("a null among its choices", _holds_null(choices)),
-        ("no label", pc.is_null(labels)),
-        ("a label outside its choices", pc.fill_null(outside, False)),
-    ]
-    conditions = pc.make_struct(*(condition for _, condition in reasons), field_names=[name for name, _ in reasons])
-    return pc.case_when(conditions, *(pa.scalar(name) for name, _ in reasons))
-
-
-def _holds_null(choices: pa.Array) -> pa.Array:
-    flat, parents = choices.flatten(), pc.list_parent_indices(choices)
-    holds = np.zeros(len(choices), bool)
-    holds[parents.filter(flat.is_null()).to_numpy()] = True
-    return pa.array(holds)
-
-
 class _Texts:
     """Distinct texts, up to a number."""
 
@@ -297,10 +270,11 @@ class _Texts:
         self._most = most
         self._found: set[str] | None = set() if most else None
 
-    def add(self, choices: pa.Array) -> None:
+    def add(self, texts: pa.Array) -> None:
         if self._found is None:
             return
-        self._found.update(choices.flatten().unique().to_pylist())
+        flat = texts if is_of("text", texts.type) else texts.flatten()
+        self._found.update(flat.unique().to_pylist())
         if len(self._found) > self._most:
             self._found = None
 

@@ -33,6 +33,7 @@ from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.show import show
+from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
@@ -50,6 +51,7 @@ VERBS = (
     map_,
     train,
     compare,
+    similar,
     show,
     log,
     query,

@@ -131,6 +131,33 @@ class SourceOptions(IngestOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PipelineOptions(SourceStorageOptions):
+    """Options of every `run …`; see `pipelines.settings.PipelineSettings`."""
+
+    model: Model = "starter"
+    out: Annotated[str, typer.Option(help="Folder or URL for the tables.")] = "work"
+    runs: Annotated[str | None, typer.Option(help="Local folder for the training runs; OUT/runs by default.")] = None
+    config: Annotated[
+        str | None, typer.Option(help="JSON file with fields of the training config; document: the document's own.")
+    ] = None
+    settings: Settings = None
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Train on the first so many rows only.")] = None
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="Train on so many rows only, the same ones every time.")
+    ] = None
+    held_out: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure on so many held-out rows at most; all, or 500 beside --limit and --sample."),
+    ] = None
+    device: Device = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As the pipelines' settings take them."""
+        given = {name: value for name, value in vars(self).items() if name not in ("storage_option", "settings")}
+        return given | {"training": parse_pairs(self.settings), "storage": self.storage}
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableLayout:
     """How a verb shows rows to a person."""
 

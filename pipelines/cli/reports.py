@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING
 
 from clipdata import hints
 from clipdata.errors import TooManyRejectsError
-from pipelines.cli.json_output import ANYTHING, FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
+from pipelines.cli.json_output import (
+    ANYTHING,
+    FLAG,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    WHOLE,
+    Schema,
+    counts,
+    listed,
+    maybe,
+    record,
+)
 from pipelines.cli.next_command import next_command
 from pipelines.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from ingest import Ingested
+    from pipelines.results import PipelineResult
 
 WRITTEN = {"inserted": WHOLE, "updated": WHOLE, "deleted": WHOLE}
 INGESTED = record(
@@ -63,6 +76,29 @@ RUN = record(
     ),
 )
 ROW = {"type": "object", "additionalProperties": ANYTHING}
+
+
+def pipeline_schema() -> Schema:
+    """What every pipeline finds; `evaluations` holds those of its own, by name."""
+    from clipdata.comparison import json_schema
+
+    return record(
+        table=TEXT,
+        version=WHOLE,
+        run=RUN,
+        comparison=json_schema(),
+        trained=maybe(json_schema()),
+        evaluations={"type": "object", "additionalProperties": OBJECT},
+        changed=FLAG,
+    )
+
+
+def report_pipeline(terminal: Terminal, result: PipelineResult) -> None:
+    """Print what a pipeline found, and what to do next."""
+    if not result.changed:
+        terminal.say("nothing changed since the last run: the figures are those of the tables as they are")
+    terminal.result(str(result), result.to_dict())
+    terminal.hint(hints.log(result.table.uri))
 
 
 def report_ingest(terminal: Terminal, done: Ingested, into: str) -> None:

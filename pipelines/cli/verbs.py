@@ -52,6 +52,9 @@ class Verb:
         verb = self
 
         class Command(TyperCommand):
+            def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+                return super().parse_args(ctx, _several_after(args, self.params))
+
             def format_epilog(self, ctx: Any, formatter: Any) -> None:
                 formatter.write(verb.epilog())
 
@@ -104,6 +107,30 @@ def verb(
 ) -> Callable[[Callable[..., None]], Verb]:
     """Make a verb of a function; see `Verb`."""
     return lambda function: Verb(words, function, found, examples, more_help)
+
+
+def _several_after(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
+    """Give words that stand alone to the repeatable option before them, where a verb takes no words of its own.
+
+    So `--images a.png b.png`, or `--images *.png`, names two pictures.
+    """
+    if any(one.param_type_name == "argument" for one in parameters):
+        return list(words)
+    flags = {opt for one in parameters for opt in one.opts if one.is_flag}
+    repeatable = {opt for one in parameters for opt in one.opts if one.multiple}
+    spread: list[str] = []
+    option, has_value = "", True
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*spread, *words[place:]]
+        if not has_value:
+            has_value = True
+        elif word.startswith("-"):
+            option, has_value = word.partition("=")[0], "=" in word or word in flags
+        elif option in repeatable:
+            spread.append(option)
+        spread.append(word)
+    return spread
 
 
 def _remote(values: Iterable[Any]) -> str | None:

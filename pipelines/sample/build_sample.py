@@ -2,23 +2,32 @@
 
     python -m pipelines.sample.build_sample --emoji DIR --out DIR
 
-DIR holds google/*.png, twitter/*.png (64 px, from the npm packages emoji-datasource-google and -twitter 16.0.0) and
-emoji.parquet with one row a picture: path, emoji, drawn_by, label, category (names from emojibase-data 17.0.0). The
-same folder always gives the same sample. Nothing else of the project reads that folder.
+DIR holds
+
+    google/*.png, twitter/*.png   64 px, from the npm packages emoji-datasource-google and -twitter 16.0.0
+    emoji.parquet                 one row a picture: path, emoji (code points), drawn_by, and of emojibase-data 17.0.0
+                                  label, tags, label_zh, category, subcategory
+    fr.json                       fr/data.json of the npm package emojibase-data 17.0.0, as it is
+
+The same folder always gives the same sample. Nothing else of the project reads that folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipdata.errors import NotFoundError, UsageError
+from pipelines.sample.captions import captions_of
+from pipelines.sample.classes import class_of
 from pipelines.sample.names import families, subjects, words
 from pipelines.sample.questions import Picture, digest, make_questions
 
@@ -42,14 +51,20 @@ class Emoji:
         code: its code points in hexadecimal, as in its files' names.
         caption: English name.
         caption_zh: Chinese name.
+        caption_fr: French name.
+        tags: English words that belong to it.
         category: group of the Unicode standard.
+        subcategory: the smaller group within.
         files: who drew it → path of the picture in the source.
     """
 
     code: str
     caption: str
     caption_zh: str
+    caption_fr: str
+    tags: Sequence[str]
     category: str
+    subcategory: str
     files: Mapping[str, str]
 
 
@@ -61,7 +76,8 @@ def read_emoji(folder: Path) -> list[Emoji]:
     """
     table = folder / "emoji.parquet"
     if not table.is_file():
-        raise NotFoundError(f"there is no {table}; expected google/, twitter/ and emoji.parquet in {folder}")
+        raise NotFoundError(f"there is no {table}; expected google/, twitter/, emoji.parquet and fr.json in {folder}")
+    french = _french_names(folder / "fr.json")
     drawings: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for row in pq.read_table(table).to_pylist():
         if row["drawn_by"] in DRAWN_BY and row["category"] not in LEFT_OUT:
@@ -71,8 +87,31 @@ def read_emoji(folder: Path) -> list[Emoji]:
         if len(rows) == len(DRAWN_BY):
             row = rows[DRAWN_BY[0]]
             files = {artist: rows[artist]["path"] for artist in DRAWN_BY}
-            found.append(Emoji(code, row["label"], row["label_zh"], row["category"], files))
+            texts = (row["label"], row["label_zh"], french[_plain(code)], row["tags"], row["category"])
+            found.append(Emoji(code, *texts, row["subcategory"], files))
     return found
+
+
+def _french_names(path: Path) -> dict[str, str]:
+    """Code points → name.
+
+    Raises:
+        NotFoundError: there is no such file.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no {path}; expected fr/data.json of emojibase-data under that name")
+    return {_plain(row["hexcode"]): row["label"] for row in _with_skins(json.loads(path.read_text("utf-8")))}
+
+
+def _with_skins(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for row in rows:
+        yield row
+        yield from row.get("skins", ())
+
+
+def _plain(code: str) -> str:
+    """Code points without the mark that asks for a picture, which not every source writes."""
+    return code.lower().replace("-fe0f", "")
 
 
 def without_variants(emoji: Sequence[Emoji]) -> list[Emoji]:
@@ -141,14 +180,41 @@ def questions_table(emoji: Sequence[Emoji], split: Mapping[str, str]) -> pa.Tabl
     )
 
 
+def names_table(emoji: Sequence[Emoji], split: Mapping[str, str]) -> pa.Table:
+    """One row a picture, by filename."""
+    rows: list[dict[str, Any]] = []
+    for one in emoji:
+        for artist in DRAWN_BY if one.code in split else ():
+            class_name = class_of(one.subcategory)
+            captions = captions_of(one.caption, one.tags, class_name=class_name, artist=artist)
+            rows.append(
+                {
+                    "filename": f"{artist}-{one.code}.png",
+                    "caption": one.caption,
+                    "caption_zh": one.caption_zh,
+                    "caption_fr": one.caption_fr,
+                    "captions": captions,
+                    "category": one.category,
+                    "subcategory": one.subcategory,
+                    "class_name": class_name,
+                    "split": split[one.code],
+                    "drawn_by": artist,
+                }
+            )
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: row["filename"]))
+
+
 def build(source: Path, out: Path, *, num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> pa.Table:
-    """Write `out`/images and `out`/questions.parquet; pictures are copied as they are.
+    """Write `out`/images, `out`/questions.parquet and `out`/names.parquet; pictures are copied as they are.
 
     Args:
         source: folder described above.
         out: folder to write to.
         num_train: emoji of the training split.
         num_test: emoji of the test split.
+
+    Returns:
+        The questions.
 
     Raises:
         NotFoundError: `source` is not laid out as described above, or a picture is missing.
@@ -167,14 +233,19 @@ def build(source: Path, out: Path, *, num_train: int = NUM_TRAIN, num_test: int 
             target.write_bytes((source / path).read_bytes())
     table = questions_table(emoji, split)
     pq.write_table(table, out / "questions.parquet", compression="zstd")
+    pq.write_table(names_table(emoji, split), out / "names.parquet", compression="zstd")
     return table
 
 
 def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(description="Make the built-in sample from a folder of emoji.")
-    parser.add_argument("--emoji", type=Path, required=True, help="folder with google/, twitter/ and emoji.parquet")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write images/ and questions.parquet to")
+    parser.add_argument(
+        "--emoji", type=Path, required=True, help="folder with google/, twitter/, emoji.parquet and fr.json"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write to: images/, questions.parquet, names.parquet"
+    )
     arguments = parser.parse_args()
     table = build(arguments.emoji, arguments.out)
     pictures = sum(1 for _ in (arguments.out / "images").rglob("*.png"))

@@ -6,25 +6,18 @@ from typing import Annotated
 
 import typer
 
-from clipdata import hints
-from pipelines.cli.json_output import FLAG, TEXT, WHOLE, Schema, record
-from pipelines.cli.options import Device, Model, Settings, SourceStorageOptions, parse_pairs
-from pipelines.cli.reports import RUN
+from pipelines.cli.options import PipelineOptions
+from pipelines.cli.reports import pipeline_schema, report_pipeline
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
-def _found() -> Schema:
-    from clipdata.comparison import json_schema
-
-    return record(table=TEXT, version=WHOLE, run=RUN, comparison=json_schema(), changed=FLAG)
-
-
 @verb(
     "run caption-contest",
-    found=_found,
+    found=pipeline_schema,
     examples=[
         "clipdata run caption-contest",
+        "clipdata run caption-contest --sample 10 --config document --out ten/",
         "clipdata run caption-contest --images DIR_OR_URL --metadata FILE.parquet --model ViT-B-32/openai --out work/",
     ],
 )
@@ -33,9 +26,6 @@ def run_caption_contest(
     *,
     images: Annotated[str | None, typer.Option(help="Pictures; the built-in sample by default.")] = None,
     metadata: Annotated[str | None, typer.Option(help="Parquet file with the questions.")] = None,
-    model: Model = "starter",
-    out: Annotated[str, typer.Option(help="Folder or URL for the tables.")] = "work",
-    runs: Annotated[str | None, typer.Option(help="Local folder for the training runs; OUT/runs by default.")] = None,
     filename: Annotated[str, typer.Option(help="Column that names the picture.")] = "filename",
     choices: Annotated[str, typer.Option(help="Column with the captions to choose from.")] = "caption_choices",
     label: Annotated[
@@ -43,33 +33,19 @@ def run_caption_contest(
     ] = "label",
     reference: Annotated[bool, typer.Option("--reference", help="Leave the pictures where they are.")] = False,
     test_share: Annotated[float, typer.Option(help="Share to hold out when there is no split column.")] = 0.2,
-    settings: Settings = None,
-    device: Device = None,
-    store: SourceStorageOptions,
+    shared: PipelineOptions,
 ) -> None:
     """Score captions, fine-tune on the right ones, score again, and compare on held-out pictures."""
     from pipelines import caption_contest as contest
 
-    result = contest.run_caption_contest(
-        contest.ContestSettings(
-            images=images,
-            metadata=metadata,
-            model=model,
-            out=out,
-            runs=runs,
-            filename=filename,
-            choices=choices,
-            label=label,
-            test_share=test_share,
-            training=parse_pairs(settings),
-            reference=reference,
-            anonymous=store.anonymous,
-            storage=store.storage,
-            device=device,
-        ),
-        terminal,
+    settings = contest.ContestSettings(
+        images=images,
+        metadata=metadata,
+        filename=filename,
+        choices=choices,
+        label=label,
+        test_share=test_share,
+        reference=reference,
+        **shared.arguments(),
     )
-    if not result.changed:
-        terminal.say("nothing changed since the last run: the figures are those of the tables as they are")
-    terminal.result(str(result.comparison), result.to_dict())
-    terminal.hint(hints.log(result.table.uri))
+    report_pipeline(terminal, contest.run_caption_contest(settings, terminal))

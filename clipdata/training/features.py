@@ -1,0 +1,74 @@
+"""What goes from a batch into an objective: features of its pictures and texts, and what the batch says of its rows.
+
+Features hold no labels, and the facts no features. It knows tensors, and neither towers nor losses.
+Shapes: B rows, T distinct texts, K texts of all rows laid end to end, D shared space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the towers make of a batch.
+
+    Args:
+        image_BD: float32, one a row.
+        text_TD: float32, each distinct text once, or the objective's own prompts.
+        logit_scale: the factor itself, not its logarithm.
+        logit_bias: what a sigmoid loss adds to its logits; None where the model has none.
+    """
+
+    image_BD: torch.Tensor
+    text_TD: torch.Tensor
+    logit_scale: torch.Tensor
+    logit_bias: torch.Tensor | None = None
+
+    def normalised(self) -> Features:
+        """The same, L2-normalised."""
+        image_BD, text_TD = (functional.normalize(one, dim=-1) for one in (self.image_BD, self.text_TD))
+        return replace(self, image_BD=image_BD, text_TD=text_TD)
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """What a batch says of its rows, on the device of the features.
+
+    Args:
+        text_index_K: int64, the place of each text among the distinct ones.
+        text_counts_B: int64, number of texts of each row.
+        text_id_T: int64, equal for equal texts, in every batch and process.
+        picture_B: int64, equal for rows of one picture; 0 where nothing tells, which is no other row's picture.
+        columns: further columns that the objective asked for: tensors [B] of numbers, lists of B otherwise.
+    """
+
+    text_index_K: torch.Tensor
+    text_counts_B: torch.Tensor
+    text_id_T: torch.Tensor
+    picture_B: torch.Tensor
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return len(self.picture_B)
+
+    @property
+    def text_id_K(self) -> torch.Tensor:
+        """int64, of every text of every row."""
+        return self.text_id_T.index_select(0, self.text_index_K)
+
+    def one_text_each(self) -> BatchFacts:
+        """The same with the first text of each row alone."""
+        first_B = self.text_counts_B.cumsum(0) - self.text_counts_B
+        return replace(
+            self,
+            text_index_K=self.text_index_K.index_select(0, first_B),
+            text_counts_B=torch.ones_like(self.text_counts_B),
+        )

@@ -1,0 +1,85 @@
+"""Gradients of a step: features, loss and backward, one batch after the other, in all processes together.
+
+Several batches a step are plain accumulation: their gradients are averaged, and no row is compared with one of another
+batch, so that it saves memory and adds no negatives. It knows forwards, objectives and processes; it must not know
+optimizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from clipdata.training.forward import Forward
+from clipdata.training.objectives import Objective
+from clipdata.training.processes import Processes
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What a step's backward passes did.
+
+    Args:
+        loss: mean over the rows of all processes, before the weights moved.
+        num_rows: of all processes.
+    """
+
+    loss: float
+    num_rows: int
+
+
+class Gradients:
+    """Computes a step's gradients, and leaves them at the parameters.
+
+    Args:
+        forward: of the model.
+        objective: gives the loss.
+        autocast: what the forward computes in.
+        scale: from a loss to what is differentiated, as a GradScaler scales it.
+        processes: that train together.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        objective: Objective,
+        *,
+        autocast: Callable[[], AbstractContextManager[Any]],
+        scale: Callable[[torch.Tensor], torch.Tensor],
+        processes: Processes,
+    ) -> None:
+        self._forward, self._objective = forward, objective
+        self._autocast, self._scale, self._processes = autocast, scale, processes
+
+    def of(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> Backward:
+        """Add up the gradients of a step's batches, each by its share of the rows.
+
+        Args:
+            batches: of a stream made with `forward.request()`, each of at least one row in some process.
+        """
+        num_rows = [self._processes.total(self._forward.num_rows(batch), device) for batch in batches]
+        loss = 0.0
+        for batch, rows in zip(batches, num_rows, strict=True):
+            share = rows / sum(num_rows)
+            loss += share * self._of_one(batch, rows, share, device)
+        return Backward(loss, int(sum(num_rows)))
+
+    def _of_one(self, batch: Mapping[str, Any], rows: float, share: float, device: torch.device) -> float:
+        with self._autocast():
+            features, facts = self._forward(batch)
+        own_rows = facts.num_rows
+        if self._objective.shares:  # every process has the loss of all rows, whose gradients average to that of one
+            features, facts = self._processes.gather(features, facts)
+            loss, weight = self._objective.loss(features, facts), 1.0
+        elif own_rows:
+            # The mean over processes is taken afterwards; one with more rows counts for more.
+            loss, weight = self._objective.loss(features, facts), own_rows * self._processes.world / rows
+        else:
+            loss, weight = features.image_BD.sum() * 0.0, 0.0
+        self._scale(loss * (weight * share)).backward()
+        value = float(loss.detach())
+        return value if self._objective.shares else self._processes.total(value * own_rows, device) / rows

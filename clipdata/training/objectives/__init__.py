@@ -1,0 +1,75 @@
+"""What a training run can be about, one file each.
+
+    protocol.py         what every objective tells: columns, unusable rows, loss, measures
+    choice.py           the right one among each row's own captions
+    contrastive.py      each picture's caption among those of the batch
+    multi_positive.py   the same, where several captions and pictures belong together
+    siglip.py           each pair of the batch by itself
+    soft_target.py      targets made of the batch's own similarities
+    class_prompts.py    the right one among the prompts of all classes
+    pairs.py            what the objectives over pictures and captions share
+    fitting.py          the one that a table's columns ask for
+
+They are values without torch, so that a config can be read, checked and written anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from clipdata.errors import ConfigError
+from clipdata.training import settings
+from clipdata.training.objectives.choice import Choice
+from clipdata.training.objectives.class_prompts import ClassPrompts
+from clipdata.training.objectives.contrastive import Contrastive
+from clipdata.training.objectives.fitting import objective_for
+from clipdata.training.objectives.multi_positive import MultiPositive
+from clipdata.training.objectives.protocol import Objective
+from clipdata.training.objectives.siglip import SigLip
+from clipdata.training.objectives.soft_target import SoftTarget
+
+__all__ = [
+    "OBJECTIVES",
+    "Choice",
+    "ClassPrompts",
+    "Contrastive",
+    "MultiPositive",
+    "Objective",
+    "SigLip",
+    "SoftTarget",
+    "objective_for",
+    "objective_of",
+]
+
+OBJECTIVES: Mapping[str, type[Objective]] = {
+    one.kind: one for one in (Choice, Contrastive, MultiPositive, SigLip, SoftTarget, ClassPrompts)
+}
+
+
+def objective_of(given: Any) -> Objective:
+    """An objective from one, from its name, or from JSON values: its kind and its fields.
+
+    Raises:
+        ConfigError: there is no such objective, or lists every field that is wrong.
+    """
+    if isinstance(given, Objective):
+        return given
+    values = {"kind": given} if isinstance(given, str) else given
+    if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
+        found = f"objective is {given!r:.80}; expected the name of one, or its kind and fields"
+        raise ConfigError([found], what="training config", hint=_KNOWN)
+    unknown = settings.unknown_names([values["kind"]], OBJECTIVES)
+    if unknown:
+        found = unknown[0].replace("there is no field", "there is no objective")
+        raise ConfigError([found], what="training config", hint=_KNOWN)
+    kind = OBJECTIVES[values["kind"]]
+    fields = {name: value for name, value in values.items() if name != "kind"}
+    unknown = settings.unknown_names(fields, (one.name for one in dataclasses.fields(kind)))
+    if unknown:
+        raise ConfigError(unknown, what=f"objective {values['kind']}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+_KNOWN = f"objectives: {', '.join(OBJECTIVES)}"

@@ -1,0 +1,149 @@
+"""ClassPrompts: each picture's class among all classes, which are told by prompts."""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipdata.errors import SchemaError, UsageError
+from clipdata.schema import is_of
+from clipdata.training.objectives.protocol import Objective, first_reason
+
+if TYPE_CHECKING:
+    import torch
+
+    from clipdata.lance_io.table import Table
+    from clipdata.training.features import BatchFacts, Features
+    from clipdata.training.figures import Measure
+
+MAX_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class ClassPrompts(Objective):
+    """Softmax over all classes; each is the mean of its prompts' features.
+
+    Args:
+        label: column of class names, or of their places in `classes`.
+        classes: names of all classes; by default the distinct values of the column, sorted.
+        templates: prompts with one pair of braces for the name, "a photo of {}".
+    """
+
+    kind: ClassVar[str] = "class_prompts"
+
+    label: str = "class_name"
+    classes: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ("a photo of {}",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The class of each row."""
+        return (self.label,)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Of every class in turn, its prompts."""
+        fields = [_places(template)[0] for template in self.templates]
+        return tuple(
+            one.format(**{field: name}) if field else one.format(name)
+            for name in self.classes
+            for one, field in zip(self.templates, fields, strict=True)
+        )
+
+    def resolved(self, table: Table) -> ClassPrompts:
+        """The same with the table's classes, where none are given."""
+        if self.classes:
+            return self
+        self.check(table)
+        if not is_of("text", table.schema.field(self.label).type):
+            raise UsageError(
+                f"train: column {self.label!r} holds numbers, and nothing says what they are called",
+                hint='name the classes: --classes FILE, or objective=ClassPrompts(classes=("cat", "dog"))',
+            )
+        found: set[str] = set()
+        for batch in table.scan([self.label]):
+            found.update(name for name in batch.column(0).unique().to_pylist() if name and name.strip())
+            if len(found) > MAX_CLASSES:
+                raise UsageError(
+                    f"train: column {self.label!r} holds more than {MAX_CLASSES:,} distinct values; expected classes",
+                    hint="--set label=COLUMN",
+                )
+        return replace(self, classes=tuple(sorted(found)))
+
+    def check(self, table: Table) -> None:
+        """Check the class column."""
+        table.require([self.label], verb="train", hint="--set label=COLUMN")
+        found = table.schema.field(self.label).type
+        if not (is_of("text", found) or pa.types.is_integer(found)):
+            raise SchemaError(
+                f"train: column {self.label!r} holds {found}; expected names of classes, or their places from 0",
+                hint="--set label=COLUMN",
+            )
+
+    def reasons(self, batch: pa.RecordBatch) -> pa.Array:
+        """Rows without a class, or of one that is not in the list."""
+        label = batch.column(self.label)
+        if is_of("text", label.type):
+            known = pc.is_in(label.cast(pa.string()), pa.array(self.classes, pa.string()))
+        else:
+            place = label.cast(pa.int64(), safe=False)
+            known = pc.and_(pc.greater_equal(place, 0), pc.less(place, len(self.classes)))
+        return first_reason(("no class", pc.is_null(label)), ("a class that is not in the list", pc.invert(known)))
+
+    def tensor_of(self, name: str, values: Any) -> torch.Tensor:
+        """The place of each row's class."""
+        import torch
+
+        if isinstance(values, torch.Tensor):
+            return values.long()
+        place_of = {one: place for place, one in enumerate(self.classes)}
+        return torch.tensor([place_of[one] for one in values], dtype=torch.int64)
+
+    def loss(self, features: Features, facts: BatchFacts) -> torch.Tensor:
+        """See `losses.class_prompt_loss`."""
+        from clipdata.training.losses import class_prompt_loss
+
+        class_CD = self.class_features(features)
+        return class_prompt_loss(features.image_BD, class_CD, features.logit_scale, facts.columns[self.label])
+
+    def class_features(self, features: Features) -> torch.Tensor:
+        """Features of each class: float [C, D], L2-normalised."""
+        import torch
+
+        from clipdata.training.losses import class_embeddings
+
+        places = torch.arange(len(self.classes), device=features.text_TD.device)
+        return class_embeddings(features.text_TD, places.repeat_interleave(len(self.templates)), len(self.classes))
+
+    def measure(self) -> Measure:
+        """How often the right class is first, or among the first five."""
+        from clipdata.training.measures import ClassMeasure
+
+        return ClassMeasure(self)
+
+    def _problems(self) -> list[str]:
+        problems = [] if self.templates else ["templates is empty; expected at least one, such as 'a photo of {}'"]
+        for template in self.templates:
+            try:
+                names = _places(template)
+            except ValueError as error:
+                problems.append(f"template {template!r}: {error}")
+                continue
+            if len(names) != 1 or "." in names[0] or "[" in names[0]:
+                problems.append(
+                    f"template {template!r} has {len(names)} places for a name; expected one pair of braces"
+                )
+        doubled = sorted(name for name, times in Counter(self.classes).items() if times > 1)
+        if doubled:
+            problems.append(f"classes names {', '.join(doubled[:5])} twice")
+        return problems
+
+
+def _places(template: str) -> list[str]:
+    """What stands in a template's braces, pair by pair."""
+    return [name for _, name, *_ in string.Formatter().parse(template) if name is not None]

@@ -1,0 +1,43 @@
+"""MultiPositive: contrastive, where several captions belong to a picture and several pictures to a caption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from clipdata.training.objectives.pairs import Pairs
+
+if TYPE_CHECKING:
+    import torch
+
+    from clipdata.training.features import BatchFacts, Features
+
+
+@dataclass(frozen=True)
+class MultiPositive(Pairs):
+    """Symmetric cross-entropy against all that belongs together by ids: the picture, the text, the group.
+
+    Args:
+        text: column of captions, one or a list a row.
+        captions: which of a list: "all" of them, "random" draws one anew every epoch, "longest", "first".
+        group: column of which equal values belong together, too; none by default.
+        normalise: L2-normalise features; False takes plain dot products.
+    """
+
+    kind: ClassVar[str] = "multi_positive"
+
+    text: str = "caption"
+    captions: Literal["all", "first", "longest", "random"] = "random"
+    group: str | None = None
+    normalise: bool = True
+
+    def loss(self, features: Features, facts: BatchFacts) -> torch.Tensor:
+        """See `losses.multi_positive_loss`."""
+        from clipdata.training.losses import multi_positive_loss
+
+        return multi_positive_loss(
+            features.image_BD,
+            features.text_TD.index_select(0, facts.text_index_K),
+            features.logit_scale,
+            positive_BK=self.same_pairs(facts),
+        )

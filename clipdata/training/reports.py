@@ -1,0 +1,115 @@
+"""What a run says of itself at the end of epochs: losses since the last time, held-out figures, and the best of them.
+
+It knows evaluations, metrics and folders of checkpoints, and nothing of steps or optimizers.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clipdata.errors import ConfigError
+from clipdata.progress import Progress
+from clipdata.training import checkpoints
+from clipdata.training.figures import Evaluation
+from clipdata.training.left_out import LeftOut
+from clipdata.training.metrics import MetricsFile, told
+from clipdata.training.tally import Tally
+
+
+class Best:
+    """The report with the best figure so far, and the weights of that step.
+
+    Args:
+        folder: of these weights.
+        metric: name of the figure, or None to keep no best.
+    """
+
+    def __init__(self, folder: Path, metric: str | None) -> None:
+        self._folder, self._metric = folder, metric
+        self._value: float | None = None
+        self.step: int | None = None
+
+    def see(self, step: int, found: Evaluation, tensors: Callable[[], Mapping[str, torch.Tensor]]) -> bool:
+        """Keep the weights of a step if its figure is the best; tell whether it is.
+
+        Raises:
+            ConfigError: there is no such figure.
+        """
+        if self._metric is None:
+            return False
+        if self._metric not in found.metrics:
+            listed = ", ".join(found.metrics)
+            raise ConfigError([f"best is {self._metric!r}; measured are {listed}"], what="training config")
+        value = found.metrics[self._metric]
+        if not math.isfinite(value) or (self._value is not None and not self._is_better(value, self._value)):
+            return False
+        self._value, self.step = value, step
+        checkpoints.save(self._folder, step, tensors(), {})
+        return True
+
+    def weights(self, device: torch.device) -> Mapping[str, torch.Tensor] | None:
+        """Those of the best step; None where no best is kept."""
+        kept = [one for one in checkpoints.complete(self._folder) if one.step == self.step]
+        return kept[-1].load(device)[0] if kept else None
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"value": self._value, "step": self.step}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Stand where `state` was taken."""
+        self._value, self.step = state["value"], state["step"]
+
+    def forget_others(self) -> None:
+        """Remove the weights of all steps but the best, once a checkpoint names it."""
+        for one in checkpoints.complete(self._folder):
+            if one.step != self.step:
+                shutil.rmtree(one.path)
+
+    def _is_better(self, value: float, than: float) -> bool:
+        lower_is_better = any(word in str(self._metric) for word in ("loss", "rank"))
+        return value < than if lower_is_better else value > than
+
+    def __str__(self) -> str:
+        return f"the best {told(str(self._metric), self._value)}, of step {self.step:,}"
+
+
+def report_line(
+    epoch: int, step: int, tally: Tally, found: Evaluation | None, counts: Mapping[str, LeftOut]
+) -> tuple[dict[str, Any], list[str]]:
+    """The line of a report for metrics.jsonl, and its parts in words.
+
+    Args:
+        epoch: 0 is before the first step.
+        tally: of the steps since the last report.
+        found: what was measured, if anything.
+        counts: name of a field → rows that were left out.
+    """
+    line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": step, "loss": None}
+    parts = ["before training"]
+    if epoch:
+        loss = tally.loss / max(tally.num_steps, 1)
+        line |= {"loss": loss, "wait": round(tally.wait_share, 4)}
+        parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
+    if found is not None:
+        line |= found.to_json() if found.num_rows else {}
+        parts.append(str(found))
+    for name, what in counts.items():
+        if what.counts:
+            line[name] = what.counts
+            parts.append(f"{name.replace('_', ' ')}: {what}")
+    return line, parts
+
+
+def tell_report(
+    line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: MetricsFile, progress: Progress
+) -> None:
+    """Write a report, and tell it."""
+    metrics.write(dict(line))
+    progress.say(f"epoch {line['epoch']} of {num_epochs}: {', '.join(parts)}")

@@ -1,0 +1,153 @@
+"""`clipdata similar`: what a model finds like what, among texts and pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clipdata.errors import NotFoundError, StorageError, UsageError
+from pipelines.cli.json_output import NUMBER, TEXT, WHOLE, listed, record
+from pipelines.cli.options import Device, Encoding, Model, ReadOptions, TableLayout
+from pipelines.cli.terminal import Terminal
+from pipelines.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from clipdata.similarity import Similarity
+    from clipdata.similarity.records import Kind
+
+_MATCH = record(place=WHOLE, name=TEXT, probability=NUMBER, cosine=NUMBER)
+_RANKINGS = listed(record(place=WHOLE, name=TEXT, matches=listed(_MATCH)))
+_KINDS = ("image-text", "text-text", "image-image")
+SIMILAR = record(
+    model=TEXT,
+    identity=TEXT,
+    logit_scale=NUMBER,
+    texts=listed(TEXT),
+    images=listed(TEXT),
+    tables=record(_KINDS, **dict.fromkeys(_KINDS, _RANKINGS)),
+    refused={"type": "object", "additionalProperties": TEXT},
+    notes=listed(TEXT),
+)
+
+
+@verb(
+    "similar",
+    found=SIMILAR,
+    examples=[
+        "clipdata similar --model runs/pairs --texts sentences.txt --images photos/",
+        "clipdata similar --model runs/pairs --texts 小猪 佩奇 足球场 --csv likeness.csv",
+        "clipdata similar --images a.png b.png c.png --top 1 --json",
+    ],
+)
+def similar(
+    terminal: Terminal,
+    *,
+    model: Model = "starter",
+    texts: Annotated[
+        list[str] | None, typer.Option("--texts", help="Texts, or text files with one a line; several may follow.")
+    ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--images", help="Pictures, folders, or URLs of them; several may follow.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="Matches to show of each; 0 shows all.")] = 5,
+    csv_file: Annotated[
+        str | None, typer.Option("--csv", help="File to write the same matches to, a line each.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
+    encoding: Encoding = "utf-8",
+    device: Device = None,
+    layout: TableLayout,
+    store: ReadOptions,
+) -> None:
+    """Show what a model finds alike: pictures and texts, texts among themselves, pictures among themselves.
+
+    The tables follow from what is given. Each row is a softmax over its candidates at the model's own scale; a text or
+    picture is no candidate of itself.
+    """
+    if csv_file is not None and os.path.lexists(csv_file) and not overwrite:
+        raise UsageError(f"{csv_file} is there already", hint="--overwrite replaces it, or name another file")
+    sentences = [text for given in texts or [] for text in _texts_of(given, encoding)]
+    import clipdata as cd
+
+    found = cd.similar(
+        cd.load_encoder(model, device=device),
+        texts=sentences,
+        images=images or [],
+        top=top or None,
+        storage=store.storage,
+        progress=terminal,
+    )
+    if csv_file is not None:
+        _write_csv(found, Path(csv_file))
+    blocks = [f"{found.title(kind)}\n{_shown(terminal, found, kind, layout)}" for kind in found.tables]
+    remarks = "\n".join(found.remarks())
+    terminal.result("\n\n".join([*blocks, remarks] if remarks else blocks), found.to_dict())
+
+
+def _shown(terminal: Terminal, found: Similarity, kind: Kind, layout: TableLayout) -> str:
+    from clipdata.similarity.records import shown_probability
+
+    left, right = kind.split("-")
+    folder = _folder_of(found.images)
+    lines = []
+    for ranking in found.tables[kind]:
+        name = ranking.name.removeprefix(folder) if left == "image" else ranking.name
+        for rank, match in enumerate(ranking.matches):
+            other = match.name.removeprefix(folder) if right == "image" else match.name
+            shown = name if not rank or layout.vertical else ""
+            lines.append([shown, other, shown_probability(match.probability), f"{match.cosine:.4f}"])
+    header = [left, f"nearest {right}" if left == right else right, "probability", "cosine"]
+    return terminal.table(lines, header, full=layout.full, vertical=layout.vertical)
+
+
+def _folder_of(places: Sequence[str]) -> str:
+    """What all places begin with, up to their last common folder: left out where room is short."""
+    shared = os.path.commonprefix(places)  # noqa: RUF071 - URLs too, cut back to a folder
+    return shared[: shared.rfind("/") + 1]
+
+
+def _texts_of(given: str, encoding: str) -> Sequence[str]:
+    """The texts that a word stands for: the lines of a file, blank ones left out, or itself.
+
+    Raises:
+        NotFoundError: it is the name of a text file that is not there.
+        UsageError: the file is in another encoding, or holds no text.
+    """
+    if not os.path.isfile(given):
+        if given.endswith(".txt"):
+            raise NotFoundError(f"there is no file {given}", hint="check the path; a text is typed as it is")
+        return [given]
+    try:
+        lines = Path(given).read_bytes().decode("utf-8-sig" if encoding == "utf-8" else encoding).splitlines()
+    except OSError as error:
+        raise StorageError(f"{given} cannot be read: {error.strerror}") from error
+    except LookupError as error:
+        raise UsageError(f"there is no encoding {encoding!r}", hint="--encoding gb18030, big5, utf-16, …") from error
+    except UnicodeDecodeError as error:
+        from ingest.metadata.encodings import guess
+
+        likely = guess(Path(given).read_bytes())
+        raise UsageError(f"{given} is not {encoding}: {error.reason}", hint=f"--encoding {likely}") from error
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise UsageError(f"{given} holds no text; expected one a line")
+    return texts
+
+
+def _write_csv(found: Similarity, file: Path) -> None:
+    names = ["table", "place", "name", "rank", "match_place", "match", "probability", "cosine"]
+    aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with open(aside, "w", encoding="utf-8", errors="backslashreplace", newline="") as opened:
+            writer = csv.DictWriter(opened, names)
+            writer.writeheader()
+            writer.writerows(found.records())
+        os.replace(aside, file)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StorageError(f"{file} cannot be written: {error.strerror}") from error
