@@ -30,6 +30,7 @@ from pipelines.cli.commands.ingest_urls import ingest_urls
 from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
+from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
@@ -50,6 +51,7 @@ VERBS = (
     ingest_lance,
     merge,
     map_,
+    new,
     train,
     evaluate,
     compare,
