@@ -41,8 +41,8 @@ from clipdata.progress import Silent
 from clipdata.stream.plan import Plan
 from clipdata.training.config import TrainConfig
 from clipdata.training.learner import Learner
-from clipdata.training.measures import right_answers
 from clipdata.training.losses import choice_logits
+from clipdata.training.measures import right_answers
 from clipdata.training.schedules import rate_factor
 from clipdata.training.text_cache import TextFeatures
 from pipelines import sample
@@ -158,7 +158,10 @@ def steps_of(config: TrainConfig, rows: Rows) -> Iterator[tuple[dict[str, Any], 
         epoch, batch = divmod(step, plan.num_batches)
         if not batch:
             order = plan.order(epoch)
-        yield rows.at(order.positions(*plan.bounds(batch))).batch(), rate_factor(step, num_steps, plan.num_batches, config)
+        yield (
+            rows.at(order.positions(*plan.bounds(batch))).batch(),
+            rate_factor(step, num_steps, plan.num_batches, config),
+        )
 
 
 class Bench:

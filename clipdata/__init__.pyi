@@ -10,6 +10,7 @@ from clipdata.comparison import compare as compare
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
+from clipdata.encoder.model_config import ModelConfig as ModelConfig
 from clipdata.errors import ClipdataError as ClipdataError
 from clipdata.lance_io.cleaning import Cleaned as Cleaned
 from clipdata.lance_io.cleaning import clean as clean
@@ -29,6 +30,8 @@ from clipdata.stream.dataset import Stream as Stream
 from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig
+from clipdata.training.evaluation import Evaluated as Evaluated
+from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.loop import train as train
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.run import Run as Run

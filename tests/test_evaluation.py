@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from clipdata.answers import judge
-from clipdata.training.evaluation import evaluate
+from clipdata.training.evaluation import figures_of
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.measures import right_answers
 from clipdata.training.objectives import Choice
@@ -31,7 +31,7 @@ def measured(choices: list[list[tuple[float, float]]], labels: list[int]) -> tup
 
 
 def accuracy(found: tuple[Features, BatchFacts]) -> float:
-    return evaluate([{}], lambda _: found, Choice()).metrics["accuracy"]
+    return figures_of([{}], lambda _: found, Choice()).metrics["accuracy"]
 
 
 BEST, SECOND, WORST = (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)
@@ -41,7 +41,9 @@ def test_right_is_what_scores_above_every_other():
     logits_BN = torch.tensor([[1.0, 0.7, -torch.inf], [0.7, 1.0, 0.0], [0.0, 0.7, -torch.inf]])
 
     assert right_answers(logits_BN, torch.tensor([0, 0, 1])).tolist() == [True, False, True]
-    assert accuracy(measured([[BEST, SECOND], [SECOND, BEST, WORST], [WORST, SECOND]], [0, 0, 1])) == pytest.approx(2 / 3)
+    assert accuracy(measured([[BEST, SECOND], [SECOND, BEST, WORST], [WORST, SECOND]], [0, 0, 1])) == pytest.approx(
+        2 / 3
+    )
 
 
 def test_a_tie_for_the_top_is_not_right_and_compare_says_the_same():

@@ -1,12 +1,12 @@
 """Which parameters move, and how fast."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
 
 from clipdata.encoder import lock
+from clipdata.training.config import TrainConfig
 from clipdata.training.optimisers import (
     Pull,
     build_optimizer,
@@ -17,28 +17,14 @@ from clipdata.training.optimisers import (
 from tests.tiny_models import tiny_encoder
 
 
-@dataclass(frozen=True)
-class Optimising:
-    train: str = "projections"
-    lr: float = 1e-4
-    optimizer: str = "adamw"
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = 1e-6
-    momentum: float = 0.0
-    weight_decay: float = 0.1
-    decay_all: bool = False
-    image_lr_multiplier: float = 1.0
-    text_lr_multiplier: float = 1.0
-
-
-def groups_of(config: Optimising) -> tuple[torch.nn.Module, list[dict]]:
+def groups_of(config: TrainConfig) -> tuple[torch.nn.Module, list[dict]]:
     encoder = tiny_encoder()
     lock(encoder.model, config.train)
     return encoder.model, parameter_groups(encoder.model, encoder.towers, config)
 
 
 def test_only_matrices_decay_and_never_the_logit_scale():
-    model, groups = groups_of(Optimising(train="all", weight_decay=0.3))
+    model, groups = groups_of(TrainConfig(train="all", weight_decay=0.3))
 
     decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
 
@@ -49,7 +35,7 @@ def test_only_matrices_decay_and_never_the_logit_scale():
 
 
 def test_each_part_has_its_own_rate():
-    config = Optimising(train="all", lr=1e-2, image_lr_multiplier=0.1, text_lr_multiplier=0.0)
+    config = TrainConfig(train="all", lr=1e-2, image_lr_multiplier=0.1, text_lr_multiplier=0.0)
     model, groups = groups_of(config)
 
     peak = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
@@ -60,7 +46,7 @@ def test_each_part_has_its_own_rate():
 
 
 def test_only_what_trains_is_grouped():
-    model, groups = groups_of(Optimising(train="projections"))
+    model, groups = groups_of(TrainConfig(train="projections"))
 
     found = {id(p) for group in groups for p in group["params"]}
 
@@ -68,14 +54,14 @@ def test_only_what_trains_is_grouped():
 
 
 def test_all_decay_where_that_is_asked_for():
-    model, groups = groups_of(Optimising(train="all", weight_decay=0.3, decay_all=True))
+    model, groups = groups_of(TrainConfig(train="all", weight_decay=0.3, decay_all=True))
 
     assert {group["weight_decay"] for group in groups} == {0.3}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_multipliers_give_the_towers_and_the_heads_three_rates():
-    config = Optimising(train="all", lr=1e-3, image_lr_multiplier=0.1, text_lr_multiplier=0.01)
+    config = TrainConfig(train="all", lr=1e-3, image_lr_multiplier=0.1, text_lr_multiplier=0.01)
     _, groups = groups_of(config)
 
     rates = {group["name"].split(",")[0]: group["peak_lr"] for group in groups}
@@ -98,11 +84,11 @@ def test_multipliers_give_the_towers_and_the_heads_three_rates():
             {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.05},
             lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, weight_decay=0.05),
         ),
-        ({"optimizer": "sgd", "weight_decay": 0.0}, lambda p: torch.optim.SGD(p, lr=1e-2)),
+        ({"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}, lambda p: torch.optim.SGD(p, lr=1e-2)),
     ],
 )
 def test_with_all_decaying_the_weights_after_steps_are_those_of_a_plain_optimizer_of_torch(changes, plain):
-    config = Optimising(train="all", lr=1e-2, decay_all=True, **changes)
+    config = TrainConfig(train="all", lr=1e-2, decay_all=True, **changes)
     encoder, other, begun = (tiny_encoder(text_cfg={"vocab_size": 50}) for _ in range(3))
     model, other = encoder.model, other.model
     ours = build_optimizer(parameter_groups(model, encoder.towers, config), config)
@@ -124,7 +110,7 @@ def test_with_all_decaying_the_weights_after_steps_are_those_of_a_plain_optimize
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_without_a_gradient_only_what_decays_moves_by_decay(optimizer):
-    config = Optimising(train="all", optimizer=optimizer, lr=1e-2, weight_decay=0.5)
+    config = TrainConfig(train="all", optimizer=optimizer, lr=1e-2, weight_decay=0.5)
     model, groups = groups_of(config)
     begun = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     built = build_optimizer(groups, config)
@@ -140,9 +126,9 @@ def test_without_a_gradient_only_what_decays_moves_by_decay(optimizer):
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
 def test_the_optimizer_is_the_one_that_is_named(name, kind):
-    _, groups = groups_of(Optimising())
+    _, groups = groups_of(TrainConfig())
 
-    optimizer = build_optimizer(groups, Optimising(optimizer=name, betas=(0.7, 0.8), eps=1e-3))
+    optimizer = build_optimizer(groups, TrainConfig(optimizer=name, betas=(0.7, 0.8), eps=1e-3))
 
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["betas"] == (0.7, 0.8)
@@ -150,9 +136,9 @@ def test_the_optimizer_is_the_one_that_is_named(name, kind):
 
 
 def test_momentum_is_that_of_sgd():
-    _, groups = groups_of(Optimising())
+    _, groups = groups_of(TrainConfig())
 
-    optimizer = build_optimizer(groups, Optimising(optimizer="sgd", momentum=0.7))
+    optimizer = build_optimizer(groups, TrainConfig(optimizer="sgd", momentum=0.7))
 
     assert type(optimizer) is torch.optim.SGD
     assert {group["momentum"] for group in optimizer.param_groups} == {0.7}
@@ -160,8 +146,8 @@ def test_momentum_is_that_of_sgd():
 
 
 def test_a_rate_is_a_part_of_each_groups_own_peak():
-    _, groups = groups_of(Optimising(train="all", lr=1.0, image_lr_multiplier=0.5))
-    optimizer = build_optimizer(groups, Optimising())
+    _, groups = groups_of(TrainConfig(train="all", lr=1.0, image_lr_multiplier=0.5))
+    optimizer = build_optimizer(groups, TrainConfig())
 
     set_rate(optimizer, 0.1)
 

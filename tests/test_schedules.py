@@ -1,7 +1,5 @@
 """The learning rate of a step, beside the schedulers of torch and transformers."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from transformers import (
@@ -10,20 +8,11 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from clipdata.training.config import TrainConfig
 from clipdata.training.schedules import rate_factor, warmup_steps
 
 
-@dataclass(frozen=True)
-class Rates:
-    schedule: str = "cosine"
-    warmup_steps: int = 0
-    warmup_ratio: float = 0.0
-    warmup_from_zero: bool = False
-    step_epochs: int = 10
-    step_gamma: float = 0.1
-
-
-def trace(num_steps: int, config: Rates, steps_per_epoch: int = 1) -> list[float]:
+def trace(num_steps: int, config: TrainConfig, steps_per_epoch: int = 1) -> list[float]:
     return [rate_factor(step, num_steps, steps_per_epoch, config) for step in range(num_steps)]
 
 
@@ -49,27 +38,27 @@ def trace_of(make_scheduler, num_steps: int, steps_per_call: int = 1) -> list[fl
     ],
 )
 def test_rates_that_begin_at_zero_are_those_of_transformers(schedule, theirs, num_warmup):
-    config = Rates(schedule, warmup_steps=num_warmup, warmup_from_zero=True)
+    config = TrainConfig(schedule=schedule, warmup_steps=num_warmup, warmup_from_zero=True)
 
     assert trace(31, config) == pytest.approx(trace_of(lambda o: theirs(o, num_warmup, 31), 31), abs=1e-12)
 
 
 @pytest.mark.parametrize(("step_epochs", "gamma", "steps_per_epoch"), [(10, 0.1, 3), (1, 0.5, 4), (3, 0.9, 1)])
 def test_the_step_schedule_is_step_lr_stepped_after_every_epoch(step_epochs, gamma, steps_per_epoch):
-    config = Rates("step", step_epochs=step_epochs, step_gamma=gamma)
+    config = TrainConfig(schedule="step", step_epochs=step_epochs, step_gamma=gamma)
     theirs = trace_of(lambda o: torch.optim.lr_scheduler.StepLR(o, step_epochs, gamma), 70, steps_per_epoch)
 
     assert trace(70, config, steps_per_epoch) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_the_step_schedule_drops_behind_the_tenth_epoch():
-    factors = trace(44, Rates("step"), steps_per_epoch=2)
+    factors = trace(44, TrainConfig(schedule="step"), steps_per_epoch=2)
 
     assert factors == pytest.approx([1.0] * 20 + [0.1] * 20 + [0.01] * 4)
 
 
 def test_a_warm_up_is_multiplied_with_the_step_schedule():
-    config = Rates("step", warmup_steps=4, step_epochs=1, step_gamma=0.5)
+    config = TrainConfig(schedule="step", warmup_steps=4, step_epochs=1, step_gamma=0.5)
 
     assert trace(6, config, steps_per_epoch=2) == pytest.approx([0.25, 0.5, 0.375, 0.5, 0.25, 0.25])
 
@@ -77,12 +66,12 @@ def test_a_warm_up_is_multiplied_with_the_step_schedule():
 @pytest.mark.parametrize(
     ("config", "num_steps", "expected"),
     [
-        (Rates(warmup_ratio=0.1), 100, 10),
-        (Rates(warmup_ratio=0.1), 101, 11),
-        (Rates(warmup_ratio=0.01), 3, 1),
-        (Rates(warmup_ratio=1.0), 5, 5),
-        (Rates(warmup_ratio=0.0), 5, 0),
-        (Rates(warmup_ratio=0.5, warmup_steps=3), 100, 3),
+        (TrainConfig(warmup_ratio=0.1), 100, 10),
+        (TrainConfig(warmup_ratio=0.1), 101, 11),
+        (TrainConfig(warmup_ratio=0.01), 3, 1),
+        (TrainConfig(warmup_ratio=1.0), 5, 5),
+        (TrainConfig(warmup_ratio=0.0), 5, 0),
+        (TrainConfig(warmup_ratio=0.5, warmup_steps=3), 100, 3),
     ],
 )
 def test_a_ratio_of_warm_up_is_rounded_up_and_steps_come_before_it(config, num_steps, expected):
@@ -90,7 +79,7 @@ def test_a_ratio_of_warm_up_is_rounded_up_and_steps_come_before_it(config, num_s
 
 
 def test_a_ratio_of_warm_up_warms_up():
-    assert trace(8, Rates("constant", warmup_ratio=0.5)) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+    assert trace(8, TrainConfig(schedule="constant", warmup_ratio=0.5)) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -105,15 +94,15 @@ def test_a_ratio_of_warm_up_warms_up():
     ],
 )
 def test_every_step_of_a_run_has_its_rate(num_warmup, num_steps, expected):
-    assert trace(num_steps, Rates(warmup_steps=num_warmup)) == pytest.approx(expected, abs=1e-4)
+    assert trace(num_steps, TrainConfig(warmup_steps=num_warmup)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_warm_up_begins_above_zero_and_reaches_the_peak():
-    assert trace(10, Rates(warmup_steps=4))[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert trace(10, TrainConfig(warmup_steps=4))[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
 def test_the_cosine_falls_from_the_peak_towards_zero():
-    factors = trace(100, Rates())
+    factors = trace(100, TrainConfig())
 
     assert factors[0] == 1
     assert factors[50] == pytest.approx(0.5)
@@ -122,8 +111,8 @@ def test_the_cosine_falls_from_the_peak_towards_zero():
 
 
 def test_the_line_falls_from_the_peak_towards_zero_in_equal_parts():
-    assert trace(5, Rates("linear")) == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+    assert trace(5, TrainConfig(schedule="linear")) == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
 
 
 def test_a_constant_rate_stays():
-    assert set(trace(9, Rates("constant"))) == {1.0}
+    assert set(trace(9, TrainConfig(schedule="constant"))) == {1.0}

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from clipdata.errors import ConfigError, NotFoundError
+from clipdata.training.config import TrainConfig
 from pipelines.train_arguments import TrainArguments
 
 PUBLISHED = {
@@ -34,6 +35,7 @@ PUBLISHED = {
     "no_cuda": False,
     "dataloader_num_workers": 10,
 }
+ITS_REST = {"save_strategy": "steps", "weight_decay": 0, "max_grad_norm": 1.0}
 LEAST = {
     "output_dir": "out",
     "image_path": "images",
@@ -55,11 +57,12 @@ def fields_of(on_gpu: bool = False, **changes) -> dict:
 
 def test_a_published_file_is_read_with_every_name_it_has(tmp_path):
     path = tmp_path / "train_clip.json"
-    path.write_text(json.dumps(PUBLISHED, ensure_ascii=False, indent=4), encoding="utf-8")
+    path.write_text(json.dumps({**PUBLISHED, **ITS_REST}, ensure_ascii=False, indent=4), encoding="utf-8")
 
     arguments = TrainArguments.read(path)
 
     assert {name: getattr(arguments, name) for name in PUBLISHED} == PUBLISHED
+    assert {name: getattr(arguments, name) for name in ITS_REST} == ITS_REST
 
 
 def test_its_training_is_that_of_these_fields():
@@ -83,10 +86,21 @@ def test_its_training_is_that_of_these_fields():
         "grad_clip": 1.0,
         "seed": 7,
         "precision": "fp16",
+        "evaluation_batch": 256,
+        "tell_every_steps": 50,
         "checkpoint_every_steps": 500,
         "keep_checkpoints": 3,
         "num_workers": 10,
     }
+
+
+@pytest.mark.parametrize("given", [PUBLISHED, LEAST])
+def test_they_are_fields_of_a_training_config(given):
+    fields = TrainArguments(**given).to_train_config(on_gpu=False)
+
+    config = TrainConfig(objective="contrastive", **fields)
+
+    assert {name: getattr(config, name) for name in fields} == fields
 
 
 def test_what_a_file_leaves_out_is_as_in_the_trainer():
@@ -144,6 +158,18 @@ def test_optimizers_have_one_name_here(optim, ours):
     assert fields_of(optim=optim)["optimizer"] == ours
 
 
+@pytest.mark.parametrize(("strategy", "steps"), [("steps", 40), ("epoch", 0), ("no", 0)])
+def test_checkpoints_between_the_ends_of_epochs_are_written_where_that_is_the_strategy(strategy, steps):
+    assert fields_of(save_strategy=strategy, save_steps=40)["checkpoint_every_steps"] == steps
+
+
+def test_paths_that_are_not_needed_may_be_empty():
+    arguments = TrainArguments(**{**LEAST, "bert_pretrain_path": "", "test_file": ""})
+
+    assert (arguments.bert_pretrain_path, arguments.test_file) == (None, None)
+    assert arguments.notes(on_gpu=True) == []
+
+
 @pytest.mark.parametrize("limit", [None, 0])
 def test_without_a_limit_every_checkpoint_is_kept(limit):
     assert fields_of(save_total_limit=limit)["keep_checkpoints"] >= 10**6
@@ -177,8 +203,11 @@ def test_what_is_not_read_is_said():
         ("learning_rates", "learning_rate"),
         ("warm_up_steps", "warmup_steps"),
         ("train_batch_size", "per_device_train_batch_size"),
+        ("batch_size", "per_device_train_batch_size or per_device_eval_batch_size?"),
+        ("Scheduler", "did you mean lr_scheduler_type?"),
         ("lr_scheduler", "lr_scheduler_type"),
-        ("epochs", "num_train_epochs"),
+        ("epochs", "did you mean num_train_epochs?"),
+        ("colour", "known are output_dir"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(typed, near):
@@ -211,6 +240,8 @@ def test_an_unknown_name_is_refused_with_the_nearest(typed, near):
         ("train_file", "  ", "a path"),
         ("train_file", None, "a text"),
         ("bert_pretrain_path", None, "load_from_bert_clip true"),
+        ("bert_pretrain_path", "", "load_from_bert_clip true"),
+        ("save_strategy", "best", "'steps' or 'epoch' or 'no'"),
         ("image_path", ["images"], "a text"),
         ("optim", {"name": "sgd"}, "'sgd'"),
     ],

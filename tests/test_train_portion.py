@@ -17,9 +17,9 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.trained_rows import digests
 from clipdata.training.config import TrainConfig
 from clipdata.training.loop import train
+from clipdata.training.objectives import Choice
 from clipdata.training.plan import TrainingPlan
 from clipdata.training.portion import Portion
-from clipdata.training.objectives import Choice
 from clipdata.training.usable_rows import choose_rows
 from tests.contests import contest_rows, contest_table
 from tests.telling import Told

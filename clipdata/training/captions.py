@@ -37,7 +37,7 @@ def places_of(
     """
     if how == "longest":
         assert texts is not None
-        return torch.tensor([max(range(len(row)), key=lambda at: len(row[at])) for row in texts], dtype=torch.int64)  # noqa: B023
+        return torch.tensor([max(range(len(row)), key=lambda at: len(row[at])) for row in texts], dtype=torch.int64)
     if how == "random":
         assert offsets_B is not None
         drawn_B = _mixed(offsets_B.numpy().astype(np.uint64), seed, epoch) % counts_B.numpy().astype(np.uint64)

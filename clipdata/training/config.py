@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from clipdata.errors import ConfigError
@@ -244,7 +244,14 @@ class TrainConfig:
 
     def _out_of_range(self) -> list[str]:
         problems = []
-        at_least_1 = ("epochs", "batch_size", "accumulate", "step_epochs", "evaluation_batch", "checkpoint_every_epochs")
+        at_least_1 = (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "step_epochs",
+            "evaluation_batch",
+            "checkpoint_every_epochs",
+        )
         for name in (*at_least_1, "keep_checkpoints"):
             if getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -270,7 +277,9 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 1:
                 problems.append(f"{name} is {getattr(self, name)}; expected a share from 0 to 1")
         if self.init_logit_scale is not None and not 0 < self.init_logit_scale <= 100:
-            problems.append(f"init_logit_scale is {self.init_logit_scale}; expected a number above 0 up to 100, or none")
+            problems.append(
+                f"init_logit_scale is {self.init_logit_scale}; expected a number above 0 up to 100, or none"
+            )
         if self.image_trunk is not None and self.image_trunk_trains:
             problems.append(
                 f"image_trunk is {self.image_trunk!r} and train is {self.train!r}; features that are computed once can "

@@ -111,7 +111,7 @@ class Learner:
         if self._config.objective.needs_bias and getattr(self.model, "logit_bias", None) is None:
             raise UsageError(
                 f"objective {self._config.objective.kind} adds a logit bias, and {encoder.name} has none",
-                hint='begin with a model that has one ("logit_bias": -10 in its config, see clipdata new), or train with '
+                hint="begin with a model that has one (`logit_bias` in the config of clipdata new), or train with "
                 "--set objective=multi_positive",
             )
 

@@ -28,7 +28,8 @@ from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
-from clipdata.training.evaluation import Evaluation, evaluate
+from clipdata.training.evaluation import figures_of
+from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
@@ -42,6 +43,7 @@ from clipdata.training.run import Run, run_folder
 from clipdata.training.schedules import rate_factor
 from clipdata.training.state_files import write_json, writing
 from clipdata.training.tally import Tally, timed
+
 
 @overload
 def train(
@@ -241,7 +243,8 @@ class _Loop:
             for together, wait_s in _groups(timed(batches), self._config.accumulate):
                 self._take_step(together, wait_s, metrics)
                 counter.advance()
-                self._close_step(*together[-1]["cursor"], metrics)
+                epoch, next_batch = together[-1]["cursor"]
+                self._close_step(epoch, next_batch, metrics)
                 if self._step == self._num_steps:
                     return
 
@@ -309,7 +312,7 @@ class _Loop:
         self._learner.training(False)
         with self._learner.autocast():
             features_of = partial(self._learner.forward, every_text=True)
-            found = evaluate(self._usable(load(stream)), features_of, self._config.objective)
+            found = figures_of(self._usable(load(stream)), features_of, self._config.objective)
         self._learner.training(True)
         return found
 

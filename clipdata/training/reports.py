@@ -16,7 +16,7 @@ import torch
 from clipdata.errors import ConfigError
 from clipdata.progress import Progress
 from clipdata.training import checkpoints
-from clipdata.training.evaluation import Evaluation
+from clipdata.training.figures import Evaluation
 from clipdata.training.left_out import LeftOut
 from clipdata.training.metrics import MetricsFile, told
 from clipdata.training.tally import Tally
@@ -99,7 +99,7 @@ def report_line(
         parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
     if found is not None:
         line |= found.to_json() if found.num_rows else {}
-        parts.append(str(found) if found.num_rows else "no row to measure can be decoded")
+        parts.append(str(found))
     for name, what in counts.items():
         if what.counts:
             line[name] = what.counts
@@ -107,7 +107,9 @@ def report_line(
     return line, parts
 
 
-def tell_report(line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: MetricsFile, progress: Progress) -> None:
+def tell_report(
+    line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: MetricsFile, progress: Progress
+) -> None:
     """Write a report, and tell it."""
     metrics.write(dict(line))
     progress.say(f"epoch {line['epoch']} of {num_epochs}: {', '.join(parts)}")

@@ -29,10 +29,17 @@ def unknown_names(given: Iterable[str], known: Iterable[str]) -> list[str]:
     problems = []
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=2)
+            near = difflib.get_close_matches(name, names, n=2) or _sharing_words(name, names)[:3]
             guess = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
             problems.append(f"there is no field {name!r}; {guess}")
     return problems
+
+
+def _sharing_words(name: str, names: Iterable[str]) -> list[str]:
+    """Names that have words of another in them, those with the most first: `batch_size` in `train_batch_size`."""
+    words = set(name.lower().split("_")) - {""}
+    shared = {known: len(words & set(known.split("_"))) for known in names}
+    return sorted((known for known, num in shared.items() if num), key=lambda known: -shared[known])
 
 
 def parse(texts: Mapping[str, str], cls: type) -> tuple[dict[str, Any], list[str]]:

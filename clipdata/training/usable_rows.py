@@ -70,6 +70,10 @@ class ChosenRows:
             where=where,
         )
 
+    def none(self) -> ChosenRows:
+        """No row of the same table."""
+        return replace(self, offsets=self.offsets[:0], keys_N=self.keys_N[:0], pictures_N=self.pictures_N[:0])
+
     def describe(self) -> str:
         """One line for people."""
         refused = ", ".join(f"{count:,} with {reason}" for reason, count in self.refused.items())

@@ -7,6 +7,8 @@
     siglip.py           each pair of the batch by itself
     soft_target.py      targets made of the batch's own similarities
     class_prompts.py    the right one among the prompts of all classes
+    pairs.py            what the objectives over pictures and captions share
+    fitting.py          the one that a table's columns ask for
 
 They are values without torch, so that a config can be read, checked and written anywhere.
 """
@@ -22,6 +24,7 @@ from clipdata.training import settings
 from clipdata.training.objectives.choice import Choice
 from clipdata.training.objectives.class_prompts import ClassPrompts
 from clipdata.training.objectives.contrastive import Contrastive
+from clipdata.training.objectives.fitting import objective_for
 from clipdata.training.objectives.multi_positive import MultiPositive
 from clipdata.training.objectives.protocol import Objective
 from clipdata.training.objectives.siglip import SigLip
@@ -36,6 +39,7 @@ __all__ = [
     "Objective",
     "SigLip",
     "SoftTarget",
+    "objective_for",
     "objective_of",
 ]
 

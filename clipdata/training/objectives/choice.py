@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from clipdata.lance_io.table import Table
-    from clipdata.training.evaluation import Measure
     from clipdata.training.features import BatchFacts, Features
+    from clipdata.training.figures import Measure
 
 
 @dataclass(frozen=True)

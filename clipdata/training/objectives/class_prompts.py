@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from clipdata.lance_io.table import Table
-    from clipdata.training.evaluation import Measure
     from clipdata.training.features import BatchFacts, Features
+    from clipdata.training.figures import Measure
 
 MAX_CLASSES = 100_000
 
@@ -48,7 +48,7 @@ class ClassPrompts(Objective):
     @property
     def prompts(self) -> tuple[str, ...]:
         """Of every class in turn, its prompts."""
-        fields = [next(name for _, name, *_ in string.Formatter().parse(one) if name is not None) for one in self.templates]
+        fields = [_places(template)[0] for template in self.templates]
         return tuple(
             one.format(**{field: name}) if field else one.format(name)
             for name in self.classes
@@ -130,13 +130,20 @@ class ClassPrompts(Objective):
         problems = [] if self.templates else ["templates is empty; expected at least one, such as 'a photo of {}'"]
         for template in self.templates:
             try:
-                names = [name for _, name, *_ in string.Formatter().parse(template) if name is not None]
+                names = _places(template)
             except ValueError as error:
                 problems.append(f"template {template!r}: {error}")
                 continue
             if len(names) != 1 or "." in names[0] or "[" in names[0]:
-                problems.append(f"template {template!r} has {len(names)} places for a name; expected one pair of braces")
+                problems.append(
+                    f"template {template!r} has {len(names)} places for a name; expected one pair of braces"
+                )
         doubled = sorted(name for name, times in Counter(self.classes).items() if times > 1)
         if doubled:
             problems.append(f"classes names {', '.join(doubled[:5])} twice")
         return problems
+
+
+def _places(template: str) -> list[str]:
+    """What stands in a template's braces, pair by pair."""
+    return [name for _, name, *_ in string.Formatter().parse(template) if name is not None]

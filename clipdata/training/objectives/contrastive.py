@@ -1,4 +1,4 @@
-"""Contrastive: each picture's caption among the captions of the batch, and each caption's picture among its pictures."""
+"""Contrastive: each picture's caption among those of the batch, and each caption's picture among its pictures."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+"""objective_for(): the objective that a table's columns ask for. It knows columns, and no rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from clipdata.errors import UsageError
+from clipdata.schema import is_of
+from clipdata.storage import redact
+from clipdata.training.objectives.choice import Choice
+from clipdata.training.objectives.class_prompts import ClassPrompts
+from clipdata.training.objectives.multi_positive import MultiPositive
+from clipdata.training.objectives.protocol import Objective
+
+if TYPE_CHECKING:
+    from clipdata.lance_io.table import Table
+
+CAPTIONS = ("caption", "captions", "text", "texts", "title")
+CLASSES = ("class_name", "class", "label_name")
+
+
+def objective_for(table: Table) -> Objective:
+    """Choose by the names and types of columns: choices with a place, then captions, then classes.
+
+    Raises:
+        UsageError: none of them is there.
+    """
+    kinds = {name: table.schema.field(name).type for name in table.schema.names}
+    choice = Choice()
+    places = kinds.get(choice.label)
+    if is_of("texts", kinds.get(choice.choices, pa.null())) and places is not None and pa.types.is_integer(places):
+        return choice
+    for name in CAPTIONS:
+        if name in kinds and (is_of("text", kinds[name]) or is_of("texts", kinds[name])):
+            return MultiPositive(name, captions="random")
+    for name in CLASSES:
+        if name in kinds and is_of("text", kinds[name]):
+            return ClassPrompts(name)
+    raise UsageError(
+        f"{redact(table.uri)} has the columns {', '.join(table.schema.names)}; nothing tells what to train for",
+        hint="name the objective and its column: --set objective=multi_positive --set text=COLUMN, or "
+        "--set objective=choice, or --set objective=class_prompts --set label=COLUMN",
+    )
