@@ -125,7 +125,7 @@ def test_a_split_is_made_when_there_is_none_and_keeps_pictures_and_captions_toge
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
     code, _, err = run(capsys, *command, "--model", model, "--out", contest / "work", "-s", "steps=2")
     assert code == 0, err
-    assert "the metadata has no split" in err
+    assert "nothing says what to hold out" in err
     rows = cd.open_table(contest / "work" / "contest.lance").to_table(["path", "split"]).to_pylist()
     assert {row["split"] for row in rows} == {"train", "test"}
     assert len({(row["path"], row["split"]) for row in rows}) == 12
