@@ -26,6 +26,7 @@ STEPS = {
     "label-index": ("LabelIndex", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
+    "class-prompt": ("ClassPrompt", False),
 }
 
 
