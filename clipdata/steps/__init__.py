@@ -3,6 +3,7 @@
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
 from clipdata.steps.class_split import ClassSplit
+from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
@@ -15,6 +16,8 @@ __all__ = [
     "ClassPrompt",
     "ClassScores",
     "ClassSplit",
+    "DrawnChoices",
+    "DrawnPlace",
     "FunctionStep",
     "GroupSplit",
     "ImageEmbedding",
