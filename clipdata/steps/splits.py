@@ -57,10 +57,7 @@ class GroupSplit(BaseStep):
         test_share: float = 0.2,
         seed: int = 0,
     ) -> None:
-        if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
-            raise UsageError(f"GroupSplit: test_share is {test_share!r:.80}; expected a share between 0 and 1")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise UsageError(f"GroupSplit: seed is {seed!r:.80}; expected a whole number")
+        require_share(self.name, test_share, seed)
         require_names(self.name, picture=picture, choices=choices, label_index=label_index, column=column)
         self.reads: tuple[str, ...] = (picture, choices, label_index)
         self.takes = {choices: TEXTS, label_index: INTEGER}
@@ -113,6 +110,18 @@ class GroupSplit(BaseStep):
                 if side is not None:
                     present.setdefault(picture, set()).add(side)
         return groups, present
+
+
+def require_share(step: str, test_share: Any, seed: Any) -> None:
+    """Hold what a split was given to be a share and a seed.
+
+    Raises:
+        UsageError: the share is not between 0 and 1, or the seed is no whole number.
+    """
+    if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
+        raise UsageError(f"{step}: test_share is {test_share!r:.80}; expected a share between 0 and 1")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UsageError(f"{step}: seed is {seed!r:.80}; expected a whole number")
 
 
 class _Groups:

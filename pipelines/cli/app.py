@@ -34,6 +34,7 @@ from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
+from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
@@ -42,6 +43,7 @@ from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
 VERBS = (
     run_caption_contest,
+    run_prompt_classification,
     ingest_images,
     ingest_parquet,
     ingest_class_list,

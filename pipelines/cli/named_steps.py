@@ -28,8 +28,10 @@ STEPS = {
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
     "group-split": ("GroupSplit", False),
+    "class-split": ("ClassSplit", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
+    "class-prompt": ("ClassPrompt", False),
 }
 GIVEN = ("encoder", "table")  # parameters that the command line has from elsewhere
 
