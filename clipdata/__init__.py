@@ -20,6 +20,7 @@ _PUBLIC = {
     "Encoder": "clipdata.encoder.model:Encoder",
     "Lineage": "clipdata.lineage:Lineage",
     "Mapped": "clipdata.mapped:Mapped",
+    "ModelConfig": "clipdata.encoder.model_config:ModelConfig",
     "Progress": "clipdata.progress:Progress",
     "Run": "clipdata.training.run:Run",
     "Similarity": "clipdata.similarity:Similarity",

@@ -76,7 +76,7 @@ def build_encoder(
         model = _build_model(name, model_cfg)
         if weights is not None:
             _load_weights(name, model, weights)
-        tokenize = _build_tokenizer(model_cfg["text_cfg"], tokenizer_folder)
+        tokenize = build_tokenizer(model_cfg["text_cfg"], tokenizer_folder)
     merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess_cfg or {}))
     merged["size"] = model.visual.image_size
     prepare = Preparation.from_config(merged)
@@ -122,17 +122,32 @@ def _load_weights(name: str, model: nn.Module, weights: Path) -> None:
         ) from error
 
 
-def _build_tokenizer(text_cfg: Mapping[str, Any], folder: Path | None) -> TextTokenizer:
+def build_tokenizer(text_cfg: Mapping[str, Any], folder: Path | None) -> TextTokenizer:
+    """Make the tokenizer of a text tower: that of a folder, or open_clip's own.
+
+    Raises:
+        UsageError: the folder holds no tokenizer that transformers can read, or one that cannot pad.
+    """
     context_length = int(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
     options = dict(text_cfg.get("tokenizer_kwargs") or {})
     if folder is None:
         tokenizer: Any = open_clip.tokenizer.SimpleTokenizer(context_length=context_length, **options)
     else:
-        tokenizer = open_clip.tokenizer.HFTokenizer(
-            str(folder),
-            context_length=context_length,
-            tokenizer_mode=text_cfg.get("tokenizer_mode"),
-            local_files_only=True,
-            **options,
-        )
+        tokenizer = _from_folder(folder, context_length, text_cfg.get("tokenizer_mode"), options)
     return TextTokenizer(tokenizer, context_length)
+
+
+def _from_folder(folder: Path, context_length: int, mode: str | None, options: Mapping[str, Any]) -> Any:
+    try:
+        tokenizer = open_clip.tokenizer.HFTokenizer(
+            str(folder), context_length=context_length, tokenizer_mode=mode, local_files_only=True, **options
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = str(error).strip().partition("\n")[0][:200]
+        raise UsageError(
+            f"{folder} holds no tokenizer that transformers can read: {said}",
+            hint="expected tokenizer.json with tokenizer_config.json, as a tokenizer's save_pretrained writes them",
+        ) from error
+    if tokenizer.tokenizer.pad_token_id is None:
+        raise UsageError(f"the tokenizer in {folder} has no token to pad texts with", hint="set its pad_token")
+    return tokenizer

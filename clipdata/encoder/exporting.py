@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from clipdata.encoder.layout import CLIPDATA_CONFIG, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, write_json, write_trained_rows
+from clipdata.encoder.layout import (
+    CLIPDATA_CONFIG,
+    OPEN_CLIP_CONFIG,
+    OPEN_CLIP_WEIGHTS,
+    OWN_CONFIG,
+    OWN_WEIGHTS,
+    is_model_folder,
+    is_own_config,
+    write_json,
+    write_trained_rows,
+)
 from clipdata.encoder.quiet import quiet_libraries
 from clipdata.errors import StorageError, UsageError
 
@@ -33,9 +43,7 @@ _ABANDONED_AFTER_S = 3600.0
 # Longer than the moment between a living writer's two renames.
 _KILLED_AFTER_S = 10.0
 
-_README = """# {name}
-
-An image-text model in open_clip's format, exported by clipdata. In clipdata:
+_README = """An image-text model in open_clip's format, exported by clipdata. In clipdata:
 
     encoder = clipdata.load_encoder("{path}")
 
@@ -44,6 +52,19 @@ With open_clip alone:
     model, _, preprocess = open_clip.create_model_and_transforms("local-dir:{path}")
     tokenizer = open_clip.get_tokenizer("local-dir:{path}")
 {moved}"""
+
+_OWN_README = """An image-text model of two towers, exported by clipdata. In clipdata:
+
+    encoder = clipdata.load_encoder("{path}")
+
+open_clip cannot load it by itself:
+
+{why_not}
+
+The folder may be moved. The towers alone, for transformers and timm:
+
+    clipdata export-towers {path} --out DIR
+"""
 
 _MOVED = """
 open_clip looks for the text tower's `config.json` at the path that `text_cfg.hf_model_name` in `open_clip_config.json`
@@ -115,27 +136,60 @@ def write_model(
     about: Mapping[str, Any],
 ) -> None:
     """Write a model's files into a folder that will be renamed to `target`."""
-    from safetensors.torch import save_file
-
-    save_file(_state_on_cpu(model), folder / OPEN_CLIP_WEIGHTS, metadata={"format": "pt"})
-    config = copy.deepcopy(dict(model_cfg))
-    tower = getattr(getattr(model, "text", None), "config", None)
     with quiet_libraries():
         tokenize.save(folder)
-        if tower is not None:
-            tower.save_pretrained(str(folder))
-            config["text_cfg"]["hf_model_name"] = str(target)
-    if tokenize.is_hugging_face:
-        config["text_cfg"]["hf_tokenizer_name"] = str(target)
-    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": prepare.to_config()})
+    write = _write_own if is_own_config(model_cfg) else _write_open_clip
+    readme = write(folder, target, model, model_cfg, prepare, tokenize)
     write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about})
-    moved = _MOVED if tower is not None else ""
-    text = _README.format(name=about.get("name", target.name), path=target, moved=moved)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    title = about.get("name", target.name)
+    (folder / "README.md").write_text(f"# {title}\n\n{readme}", encoding="utf-8")
     # Written aside as private files; a model in a shared place is for whoever may read that place.
     folder.chmod(0o755)
     for entry in folder.rglob("*"):
         entry.chmod(0o755 if entry.is_dir() else 0o644)
+
+
+def _write_open_clip(
+    folder: Path,
+    target: Path,
+    model: nn.Module,
+    model_cfg: Mapping[str, Any],
+    prepare: Preparation,
+    tokenize: TextTokenizer,
+) -> str:
+    """Write a model that open_clip can load; return what to type for that."""
+    save_tensors(model, folder / OPEN_CLIP_WEIGHTS)
+    config = copy.deepcopy(dict(model_cfg))
+    tower = getattr(getattr(model, "text", None), "config", None)
+    if tower is not None:
+        with quiet_libraries():
+            tower.save_pretrained(str(folder))
+        config["text_cfg"]["hf_model_name"] = str(target)
+    if tokenize.is_hugging_face:
+        config["text_cfg"]["hf_tokenizer_name"] = str(target)
+    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": prepare.to_config()})
+    return _README.format(path=target, moved=_MOVED if tower is not None else "")
+
+
+def _write_own(
+    folder: Path,
+    target: Path,
+    model: Any,
+    model_cfg: Mapping[str, Any],
+    prepare: Preparation,  # noqa: ARG001 - it is in the config
+    tokenize: TextTokenizer,  # noqa: ARG001 - it lies beside it
+) -> str:
+    """Write a model that only clipdata can load whole; return why, and what to type."""
+    save_tensors(model, folder / OWN_WEIGHTS)
+    write_json(folder / OWN_CONFIG, model_cfg)
+    return _OWN_README.format(path=target, why_not="\n".join(f"- {reason}" for reason in model.why_not))
+
+
+def save_tensors(model: nn.Module, path: Path) -> None:
+    """Write a module's weights as float32 safetensors."""
+    from safetensors.torch import save_file
+
+    save_file(_state_on_cpu(model), path, metadata={"format": "pt"})
 
 
 def _state_on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -152,7 +206,7 @@ def _state_on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _may_replace(target: Path) -> bool:
-    return target.is_dir() and ((target / OPEN_CLIP_CONFIG).is_file() or not any(target.iterdir()))
+    return target.is_dir() and (is_model_folder(target) or not any(target.iterdir()))
 
 
 def _replace(aside: Path, target: Path) -> None:

@@ -6,7 +6,9 @@ It must know nothing of how a model is built. What it raises says what was tried
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from huggingface_hub.utils import validate_repo_id
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from clipdata.encoder.layout import OPEN_CLIP_CONFIG, TOWER_CONFIG, read_config
+from clipdata.encoder.parts.tensors import weights_in
 from clipdata.errors import CredentialsError, NotFoundError, TransientError, UsageError
 
 # The first answer of a hub that can be reached takes well under a second.
@@ -33,6 +36,10 @@ _WITHOUT_HUB = (
     "or set HF_HOME to a cache that holds the model; or give a file of weights, "
     "'ViT-B-32//path/to/weights.safetensors'; or use 'starter', which needs no hub"
 )
+HF_INDEX = "model.safetensors.index.json"
+TOKENIZER_MARKS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model",
+                   "spiece.model", "tokenizer.model")  # fmt: skip
+"""Files by which a folder is known to hold a tokenizer."""
 # The last of them is fetched last: where the cache holds it, there is nothing left to ask for.
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -106,6 +113,49 @@ def find_on_hub(name: str, repository: str) -> Published:
     return _with_local_towers(name, config["model_cfg"], config.get("preprocess_cfg", {}), weights)
 
 
+def is_repository(name: str) -> bool:
+    """Whether a name can only be that of a repository: "org/name" whose beginning is no architecture of open_clip's."""
+    org, slash, rest = name.partition("/")
+    return bool(slash) and "/" not in rest and ":" not in name and bool(rest) and org not in open_clip.list_models()
+
+
+def find_file(name: str, repository: str, files: list[str]) -> Path:
+    """Find the first of some files that a repository holds.
+
+    Raises:
+        NotFoundError: there is no such repository, or none of the files in it.
+        UsageError, TransientError, CredentialsError: it could not be fetched.
+    """
+    return _fetch(name, repository, files)
+
+
+def find_tower(repository: str) -> Path:
+    """Find a model in transformers' format: the folder of its config, its weights if it has any, and its tokenizer.
+
+    Raises:
+        UsageError: the repository's name is malformed.
+        NotFoundError: there is no such repository.
+        TransientError, CredentialsError: its files could not be fetched.
+    """
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UsageError(f"{repository!r} is neither a folder nor the name of a repository") from error
+    folder = _fetch(repository, repository, [TOWER_CONFIG]).parent
+    if weights_in(folder) and any((folder / name).is_file() for name in TOKENIZER_MARKS):
+        return folder
+    for file in (HF_INDEX, "preprocessor_config.json", *_TOKENIZER_FILES):
+        with suppress(NotFoundError):
+            _fetch(repository, repository, [file])
+    shards = json.loads((folder / HF_INDEX).read_text())["weight_map"] if (folder / HF_INDEX).is_file() else {}
+    for shard in sorted(set(shards.values())):
+        _fetch(repository, repository, [shard])
+    if not shards:
+        with suppress(NotFoundError):
+            _fetch(repository, repository, ["model.safetensors", "pytorch_model.bin"])
+    return folder
+
+
 def _with_local_towers(
     name: str, model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], weights: Path
 ) -> Published:
@@ -115,7 +165,7 @@ def _with_local_towers(
         text_cfg["hf_model_name"] = str(_fetch(name, tower, [TOWER_CONFIG]).parent)
     folder = None
     if tokenizer:
-        folder = Path(tokenizer) if Path(tokenizer).is_dir() else _fetch_tokenizer(name, tokenizer)
+        folder = Path(tokenizer) if Path(tokenizer).is_dir() else find_tokenizer(tokenizer, name)
     return Published(model_cfg, preprocess_cfg, weights, folder)
 
 
@@ -139,13 +189,13 @@ def _parse(name: str) -> tuple[str, str]:
             return architecture, chosen
         raise NotFoundError(
             f"{architecture!r} has no weights {chosen!r} (it has {_few(tags)}), and there is no such file",
-            hint=_near(chosen, tags, f"{architecture}/"),
+            hint=near_names(chosen, tags, f"{architecture}/"),
         )
     everything = ["starter", *("/".join(pair) for pair in open_clip.list_pretrained())]
     raise NotFoundError(
         f"there is no model {name!r}; expected 'starter', 'architecture/weights' of open_clip, 'hf-hub:org/name', "
         "'local-dir:path' or the path of an exported model",
-        hint=_near(name, everything, ""),
+        hint=near_names(name, everything),
     )
 
 
@@ -153,7 +203,8 @@ def _few(tags: list[str]) -> str:
     return ", ".join(tags[:8]) + (f" and {len(tags) - 8} more" if len(tags) > 8 else "") or "none"
 
 
-def _near(wrong: str, right: list[str], prefix: str) -> str | None:
+def near_names(wrong: str, right: list[str], prefix: str = "") -> str | None:
+    """A question after the names that are nearly those that were typed."""
     by_folded = {name.casefold(): name for name in right}
     near = difflib.get_close_matches(wrong.casefold(), by_folded, n=5, cutoff=0.5)
     return "did you mean " + ", ".join(prefix + by_folded[name] for name in near) + "?" if near else None
@@ -166,8 +217,14 @@ def _weights_names(file: str) -> list[str]:
     return [f"{stem}.safetensors", file] if ending in ("bin", "pth") else [file]
 
 
-def _fetch_tokenizer(name: str, repository: str) -> Path:
-    """Fetch what there is of a tokenizer's files; which of them exist depends on its kind."""
+def find_tokenizer(repository: str, name: str | None = None) -> Path:
+    """Find what there is of a tokenizer's files; which of them exist depends on its kind.
+
+    Args:
+        repository: that holds it.
+        name: of the model that wants it, for errors.
+    """
+    name = name or repository
     cached = huggingface_hub.try_to_load_from_cache(repository, _TOKENIZER_FILES[-1])
     if isinstance(cached, str):
         return Path(cached).parent

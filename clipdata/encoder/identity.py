@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from clipdata.encoder.layout import is_own_config
+
 # Where a tower's files lie, and whether they were loaded: no part of what the tower computes.
 _NOT_ARCHITECTURE = {"hf_model_name", "hf_model_pretrained", "hf_tokenizer_name", "timm_model_pretrained"}
 # What a Hugging Face tower computes beyond its weights. A fixed list, because libraries add keys over time.
@@ -34,18 +36,32 @@ def digest_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def architecture(model_cfg: Mapping[str, Any], tower_config: Any = None) -> dict[str, Any]:
-    """Return what of an open_clip config decides the features and cannot be seen in the weights' shapes.
+def architecture(model_cfg: Mapping[str, Any], tower_config: Any = None, *, whole: bool = True) -> dict[str, Any]:
+    """Return what of a model's config decides the features and cannot be seen in the weights' shapes.
 
     Args:
-        model_cfg: open_clip's `model_cfg`.
+        model_cfg: open_clip's `model_cfg`, or our own config of an assembled model.
         tower_config: config of the Hugging Face text tower, if there is one.
+        whole: of both towers and their heads, or of the image trunk alone.
     """
+    if is_own_config(model_cfg):
+        return _own_architecture(model_cfg, tower_config, whole)
+    if not whole:
+        model_cfg, tower_config = {k: v for k, v in model_cfg.items() if k != "text_cfg"}, None
     decisive = {key: _without_places(value) for key, value in model_cfg.items() if value is not None}
     decisive.pop("custom_text", None)
     if tower_config is not None:
         decisive["tower"] = {key: getattr(tower_config, key, None) for key in _TOWER_KEYS}
     return decisive
+
+
+def _own_architecture(own: Mapping[str, Any], tower_config: Any, whole: bool) -> dict[str, Any]:
+    if not whole:
+        return {"image": {key: value for key, value in own["image"].items() if key != "head"}}
+    text = dict(own["text"])
+    if tower_config is not None:
+        text["architecture"] = {key: getattr(tower_config, key, None) for key in _TOWER_KEYS}
+    return {"image": own["image"], "text": text}
 
 
 def mutation_count(model: torch.nn.Module) -> tuple[tuple[int, object], ...]:

@@ -2,6 +2,8 @@
 
     open_clip_config.json       open_clip's architecture and preprocessing
     open_clip_model.safetensors weights, float32
+    model_config.json           instead of these two, of a model that open_clip has no classes for: our own config of it
+    model.safetensors           and its weights, float32
     config.json                 architecture of a Hugging Face text tower, if the model has one
     tokenizer files             if the model has a Hugging Face tokenizer
     clipdata_config.json        where the model comes from, its precision, and the trainings in its past
@@ -26,7 +28,9 @@ from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.trained_rows import TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
+OWN_CONFIG = "model_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+OWN_WEIGHTS = "model.safetensors"
 TOWER_CONFIG = "config.json"
 CLIPDATA_CONFIG = "clipdata_config.json"
 # A training run keeps its exported model here.
@@ -40,7 +44,7 @@ def find_model_folder(path: Path) -> Path:
         NotFoundError: there is no such folder, or no model in it.
     """
     for folder in (path, path / RUN_EXPORT):
-        if (folder / OPEN_CLIP_CONFIG).is_file():
+        if is_model_folder(folder):
             return folder.absolute()
     if not path.exists():
         raise NotFoundError(f"there is no folder {path}")
@@ -54,6 +58,16 @@ def find_model_folder(path: Path) -> Path:
         f"{path} holds no model: expected {OPEN_CLIP_CONFIG} in it or in its {RUN_EXPORT}/, found {held}",
         hint="a training run writes its model when it ends; train() again resumes it",
     )
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder is that of a model."""
+    return (folder / OPEN_CLIP_CONFIG).is_file() or (folder / OWN_CONFIG).is_file()
+
+
+def is_own_config(model_cfg: Mapping[str, Any]) -> bool:
+    """Whether a model's config is one of ours, which open_clip cannot read."""
+    return "image" in model_cfg
 
 
 def find_weights(folder: Path) -> Path:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.encoder.layout import (
     OPEN_CLIP_CONFIG,
+    OWN_CONFIG,
     TOWER_CONFIG,
     find_model_folder,
     find_weights,
@@ -25,6 +27,7 @@ from clipdata.encoder.layout import (
     read_config,
     read_trained_rows,
 )
+from clipdata.encoder.model_config import ModelConfig, read_object
 from clipdata.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 _HUB = "hf-hub:"
 _LOCAL = "local-dir:"
+_OPEN_CLIP_KEYS = {"vision_cfg", "text_cfg", "model_cfg"}
 _PRECISION = "fp32"  # of a model that says nothing else
 
 
@@ -72,51 +76,74 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
 
 
 def new_encoder(
-    architecture: str | Mapping[str, Any],
+    architecture: str | os.PathLike[str] | Mapping[str, Any] | ModelConfig,
     *,
     preprocess_cfg: Mapping[str, Any] | None = None,
     tokenizer_folder: str | os.PathLike[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     name: str | None = None,
     device: str | None = None,
     precision: str = _PRECISION,
 ) -> Encoder:
-    """Make a model with random weights, to be trained from scratch.
+    """Make a model that does not exist yet: of two towers with weights of their own, or with random weights.
 
     Args:
-        architecture: name of an open_clip architecture such as "ViT-B-32", or a `model_cfg` of one's own. A Hugging
-            Face tower in it (`hf_model_name`) is named by a local folder with its `config.json`.
-        preprocess_cfg: what differs from open_clip's preprocessing: mean, std, interpolation, resize_mode, fill_color.
-        tokenizer_folder: local folder with a Hugging Face tokenizer; by default `hf_tokenizer_name` of the
-            architecture, else open_clip's own tokenizer.
-        seed: of the weights.
-        name: what to call it; by default the architecture and the seed.
+        architecture: a ModelConfig, or an object or the name of a JSON file with its fields; or the name of an
+            open_clip architecture such as "ViT-B-32", or its `model_cfg`. A Hugging Face tower in that
+            (`hf_model_name`) is named by a local folder with its `config.json`.
+        preprocess_cfg: of an open_clip architecture: what differs from open_clip's preprocessing: mean, std,
+            interpolation, resize_mode, fill_color.
+        tokenizer_folder: of an open_clip architecture: local folder with a Hugging Face tokenizer; by default
+            `hf_tokenizer_name` of the architecture, else open_clip's own tokenizer.
+        seed: of the weights; by default the config's, or 0.
+        name: what to call it; by default the config's, or what it is made of.
         device: as in `load_encoder`.
         precision: as in `load_encoder`.
 
     Raises:
-        NotFoundError: open_clip has no such architecture.
-        UsageError: open_clip cannot build it.
+        NotFoundError: there is no such architecture, file or weights.
+        ConfigError: lists every field of the config that is wrong.
+        UsageError: parts do not fit each other, or open_clip cannot build it.
+        TransientError, CredentialsError: weights could not be fetched.
     """
     where = _checked_device(device)
+    given = architecture
+    if isinstance(given, str | os.PathLike) and os.fspath(given).endswith(".json"):
+        given = read_object(Path(given).expanduser())
+    if isinstance(given, Mapping) and not _OPEN_CLIP_KEYS & set(given):
+        given = ModelConfig.from_json(given)
+    if isinstance(given, ModelConfig):
+        from clipdata.encoder.assembling import assemble
+
+        if tokenizer_folder is not None or preprocess_cfg is not None:
+            raise UsageError("preprocess_cfg and tokenizer_folder are fields of the model's own config")
+        config = given if seed is None else replace(given, seed=seed)
+        towers = f"{config.image.kind} and {config.text.kind}, seed {config.seed}"
+        return assemble(config, name=name or config.name or towers, device=where, precision=precision)
     import open_clip
 
     from clipdata.encoder.building import build_encoder
+    from clipdata.encoder.hub import near_names
 
-    if isinstance(architecture, str):
-        model_cfg = open_clip.get_model_config(architecture)
-        if model_cfg is None:
-            raise NotFoundError(f"open_clip has no architecture {architecture!r}")
+    if isinstance(given, Mapping):
+        model_cfg = dict(given.get("model_cfg", given))
+        preprocess_cfg = preprocess_cfg or given.get("preprocess_cfg")
+        title = "own architecture" if isinstance(architecture, Mapping) else Path(architecture).stem  # type: ignore[arg-type]
     else:
-        model_cfg = dict(architecture)
-    title = architecture if isinstance(architecture, str) else "own architecture"
+        title = os.fspath(given)
+        found = open_clip.get_model_config(title)
+        if found is None:
+            raise NotFoundError(
+                f"open_clip has no architecture {title!r}", hint=near_names(title, open_clip.list_models())
+            )
+        model_cfg = found
     tokenizer = tokenizer_folder or model_cfg["text_cfg"].get("hf_tokenizer_name")
     return build_encoder(
-        name or f"{title}, seed {seed}",
+        name or f"{title}, seed {seed or 0}",
         model_cfg,
         preprocess_cfg,
         tokenizer_folder=Path(tokenizer).expanduser() if tokenizer else None,
-        seed=seed,
+        seed=seed or 0,
         device=where,
         precision=precision,
     )
@@ -162,6 +189,18 @@ def _from_folder(folder: Path, name: str, device: torch.device, precision: str |
     """Load a folder in open_clip's `local-dir` layout; a Hugging Face tower is looked for inside it first."""
     from clipdata.encoder.building import build_encoder
 
+    precision = precision or str(read_about(folder).get("precision", _PRECISION))
+    if (folder / OWN_CONFIG).is_file():
+        from clipdata.encoder.assembling import load_assembled
+
+        return load_assembled(
+            folder,
+            ModelConfig.read(folder / OWN_CONFIG),
+            name=name,
+            device=device,
+            precision=precision,
+            trained_on=read_trained_rows(folder),
+        )
     config = read_config(folder / OPEN_CLIP_CONFIG)
     model_cfg = config["model_cfg"]
     text_cfg = model_cfg["text_cfg"]
@@ -175,6 +214,6 @@ def _from_folder(folder: Path, name: str, device: torch.device, precision: str |
         weights=find_weights(folder),
         tokenizer_folder=folder if text_cfg.get("hf_tokenizer_name") else None,
         device=device,
-        precision=precision or str(read_about(folder).get("precision", _PRECISION)),
+        precision=precision,
         trained_on=read_trained_rows(folder),
     )

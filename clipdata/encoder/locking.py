@@ -14,7 +14,7 @@ from torch import nn
 from clipdata.encoder.towers import image_tower, text_tower
 from clipdata.errors import UsageError
 
-TrainedPart = Literal["projections", "last_blocks", "all"]
+TrainedPart = Literal["projections", "last_blocks", "text", "all"]
 
 
 def lock(model: nn.Module, train: TrainedPart = "projections", *, num_blocks: int = 1) -> list[str]:
@@ -23,9 +23,10 @@ def lock(model: nn.Module, train: TrainedPart = "projections", *, num_blocks: in
     What is held still stays so when somebody calls `model.train()`. A later call replaces an earlier one.
 
     Args:
-        model: open_clip's CLIP, CustomTextCLIP or CoCa.
+        model: open_clip's CLIP, CustomTextCLIP or CoCa, or an AssembledModel.
         train: "projections" trains both heads and the logit scale and bias, "last_blocks" also the last blocks of
-            both trunks with the norms behind them, "all" everything.
+            both trunks with the norms behind them, "text" also the whole text tower and nothing of the image trunk
+            (locked-image tuning), "all" everything.
         num_blocks: how many blocks of a tower "last_blocks" trains.
 
     Returns:
@@ -51,6 +52,8 @@ def _trained_parameters(model: nn.Module, train: TrainedPart, num_blocks: int) -
     if train == "all":
         yield from model.parameters()
         return
+    if train == "text":
+        yield from (parameter for name, parameter in model.named_parameters() if not name.startswith("visual."))
     towers = image_tower(model), text_tower(model)
     for tower in towers:
         yield from tower.head_parameters

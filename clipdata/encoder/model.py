@@ -38,9 +38,9 @@ class Encoder:
     `prepare` and `tokenize` are callables that pickle without the model, so that data workers can carry them.
 
     Args:
-        model: open_clip's CLIP, CustomTextCLIP or CoCa with float32 weights.
+        model: open_clip's CLIP, CustomTextCLIP or CoCa, or an AssembledModel, with float32 weights.
         name: what the person called it; shown in lineage, no part of the identity.
-        model_cfg: open_clip's `model_cfg` of the model.
+        model_cfg: open_clip's `model_cfg` of the model, or our own config of an assembled one.
         prepare: makes uint8 [3, H, W] of a decoded picture.
         tokenize: makes int64 [B, L] of texts.
         device: where the model runs, such as "cpu" or "cuda:0".
@@ -180,11 +180,10 @@ class Encoder:
         known = self._digests[1]
         if what not in known:
             tensors = ((name, tensor) for name, tensor in self.model.state_dict().items() if chosen(name))
-            config = {k: v for k, v in self.model_cfg.items() if tokenizer or k != "text_cfg"}
-            tower = getattr(getattr(self.model, "text", None), "config", None) if tokenizer else None
+            tower = getattr(getattr(self.model, "text", None), "config", None)
             facts = {
                 "weights": digest_tensors(tensors),
-                "architecture": architecture(config, tower),
+                "architecture": architecture(self.model_cfg, tower, whole=tokenizer is not None),
                 "preparation": self.prepare.facts(),
                 "tokenizer": tokenizer,
                 "precision": self.precision,

@@ -18,31 +18,47 @@ from typing import Any
 from torch import nn
 
 from clipdata.encoder.towers import hugging_face, vision_transformer
+from clipdata.encoder.towers.headed import HeadedTower, headed_tower
 from clipdata.encoder.towers.native_text import native_text_tower
 from clipdata.encoder.towers.protocol import TensorMap, Tower, TowerSplit
-from clipdata.encoder.towers.timm import timm_tower
+from clipdata.encoder.towers.timm import bare_tower, timm_tower
 
 __all__ = ["TensorMap", "Tower", "TowerSplit", "image_tower", "split", "text_tower"]
 
 
 def image_tower(model: Any) -> Tower:
-    """The image tower of open_clip's CLIP, CustomTextCLIP or CoCa."""
-    from open_clip.timm_model import TimmModel
-    from open_clip.transformer import VisionTransformer
-
-    if isinstance(model.visual, TimmModel):
-        return timm_tower(model.visual)
-    if isinstance(model.visual, VisionTransformer):
-        return vision_transformer.vision_transformer(model.visual)
-    return vision_transformer.uncut(model.visual)
+    """The image tower of a live model: open_clip's CLIP, CustomTextCLIP or CoCa, or an AssembledModel."""
+    return _image(model.visual)
 
 
 def text_tower(model: Any) -> Tower:
-    """The text tower of open_clip's CLIP, CustomTextCLIP or CoCa."""
+    """The text tower of a live model: open_clip's CLIP, CustomTextCLIP or CoCa, or an AssembledModel."""
+    return _text(getattr(model, "text", model))
+
+
+def _image(visual: Any) -> Tower:
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
+
+    if isinstance(visual, HeadedTower):
+        return headed_tower(visual, _image)
+    if isinstance(visual, TimmModel):
+        return timm_tower(visual)
+    if isinstance(visual, VisionTransformer):
+        return vision_transformer.vision_transformer(visual)
+    if hasattr(visual, "group_matcher"):
+        return bare_tower(visual)
+    return vision_transformer.uncut(visual)
+
+
+def _text(text: Any) -> Tower:
     from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import TextTransformer
 
-    text = getattr(model, "text", model)
+    if isinstance(text, HeadedTower):
+        return headed_tower(text, _text)
+    if isinstance(text, hugging_face.HuggingFaceText):
+        return hugging_face.own_tower(text)
     if isinstance(text, HFTextEncoder):
         return hugging_face.hugging_face_tower(text)
     if isinstance(text, TextTransformer) or hasattr(text, "token_embedding"):
@@ -51,13 +67,13 @@ def text_tower(model: Any) -> Tower:
 
 
 def split(model: nn.Module) -> TowerSplit:
-    """Cut the towers of an open_clip model into trunks and heads.
+    """Cut the towers of a model into trunks and heads.
 
     A tower without a projection of its own (ResNet's attention pooling ends in one that cannot be cut off) is all
     trunk, and its head passes features through.
 
     Args:
-        model: open_clip's CLIP, CustomTextCLIP or CoCa. Its present weights are used at every call.
+        model: as of `image_tower`. Its present weights are used at every call.
     """
     image, text = image_tower(model), text_tower(model)
     return TowerSplit(

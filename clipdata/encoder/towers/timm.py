@@ -1,4 +1,4 @@
-"""Image towers from timm, as open_clip wraps them.
+"""Image towers from timm, as they are and as open_clip wraps them.
 
 Shapes: as in protocol.py.
 """
@@ -26,7 +26,7 @@ def timm_tower(visual: Any) -> Tower:
             head=lambda trunk_BT: _in_turn(layers.values(), trunk_BT),
             trunk_dim=first.in_features,
             head_parameters=tuple(chain.from_iterable(layer.parameters() for layer in layers.values())),
-            last_blocks=lambda num_blocks: _last_blocks(visual, num_blocks),
+            last_blocks=lambda num_blocks: _last_blocks(visual.trunk, num_blocks),
         )
     classifier = visual.trunk.get_classifier()
     if isinstance(classifier, nn.Linear):
@@ -37,14 +37,25 @@ def timm_tower(visual: Any) -> Tower:
             head=classifier,
             trunk_dim=classifier.in_features,
             head_parameters=tuple(classifier.parameters()),
-            last_blocks=lambda num_blocks: _last_blocks(visual, num_blocks),
+            last_blocks=lambda num_blocks: _last_blocks(visual.trunk, num_blocks),
         )
     return Tower(
         trunk=visual,
         head=pass_through,
         trunk_dim=int(visual.trunk.num_features),
         head_parameters=(),
-        last_blocks=lambda num_blocks: _last_blocks(visual, num_blocks),
+        last_blocks=lambda num_blocks: _last_blocks(visual.trunk, num_blocks),
+    )
+
+
+def bare_tower(trunk: Any) -> Tower:
+    """Take timm's own model whole, as a trunk."""
+    return Tower(
+        trunk=trunk,
+        head=pass_through,
+        trunk_dim=int(trunk.num_features),
+        head_parameters=(),
+        last_blocks=lambda num_blocks: _last_blocks(trunk, num_blocks),
     )
 
 
@@ -54,12 +65,12 @@ def _in_turn(layers: Iterable[nn.Module], features: torch.Tensor) -> torch.Tenso
     return features
 
 
-def _last_blocks(visual: Any, num_blocks: int) -> Iterator[nn.Parameter]:
+def _last_blocks(trunk: Any, num_blocks: int) -> Iterator[nn.Parameter]:
     from timm.models import group_parameters
 
-    by_group = group_parameters(visual.trunk, visual.trunk.group_matcher(coarse=False))
+    by_group = group_parameters(trunk, trunk.group_matcher(coarse=False))
     groups = [by_group[group] for group in sorted(by_group)]
     # Blocks are numbered; most models have a norm or convolution behind them, which is not.
     has_tail = not any(part.isdigit() for name in groups[-1] for part in name.split("."))
     for name in chain.from_iterable(groups[-(num_blocks + has_tail) :]):
-        yield visual.trunk.get_parameter(name)
+        yield trunk.get_parameter(name)
