@@ -19,6 +19,7 @@ from clipdata.exact_values import ExactValues, Untold
 from clipdata.printable import printable
 
 METADATA_KEY = b"clipdata.lineage"
+_LISTED = 6  # entries of a list that a line for people shows
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ class Lineage:
 
     def describe(self) -> str:
         """One line for people: step, inputs, parameters, model."""
-        short = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in self.parameters.items()}
-        parameters = [f"{name}={value!r}" for name, value in short.items()]
+        parameters = [f"{name}={_short(value)}" for name, value in self.parameters.items()]
         model = f" with {self.model[:12]}" if self.model else ""
         return printable(f"{self.step}({', '.join([*self.inputs, *parameters])}){model}")
 
@@ -116,7 +116,7 @@ class Lineage:
             lines.append(_versions_differ(self.step_version, other.step_version))
         mine, its = _plain(self.parameters), _plain(other.parameters)
         lines += [
-            f"parameter {name}: {_said(mine, name)} in the column, {_said(its, name)} in this run"
+            f"parameter {name}: {_said(mine, its, name)} in the column, {_said(its, mine, name)} in this run"
             for name in sorted({*mine, *its})
             if json.dumps(mine.get(name), sort_keys=True) != json.dumps(its.get(name), sort_keys=True)
             or (name in mine) != (name in its)
@@ -125,6 +125,15 @@ class Lineage:
             names = [name for name in self.inputs if self.upstream.get(name) != other.upstream.get(name)]
             lines += [f"column {name!r} that it reads was made anew, in another way, since" for name in names]
         return lines
+
+
+def _short(value: Any) -> str:
+    """A parameter for people: a number to six digits, and of a long list how it begins and how long it is."""
+    if isinstance(value, float):
+        return repr(float(f"{value:.6g}"))
+    if isinstance(value, list | tuple) and len(value) > _LISTED:
+        return f"[{', '.join(map(repr, value[:_LISTED]))}, … {len(value):,} in all]"
+    return repr(value)
 
 
 def _versions_differ(mine: str, its: str) -> str:
@@ -138,8 +147,17 @@ def _versions_differ(mine: str, its: str) -> str:
     return f"{said} (other code of the function, or other values that it closes over or names)"
 
 
-def _said(parameters: Mapping[str, Any], name: str) -> str:
-    return repr(parameters[name]) if name in parameters else "none"
+def _said(parameters: Mapping[str, Any], other: Mapping[str, Any], name: str) -> str:
+    """A parameter exactly; of a long list where it first differs from the other one."""
+    if name not in parameters:
+        return "none"
+    value, beside = parameters[name], other.get(name)
+    if not isinstance(value, list) or not isinstance(beside, list) or max(len(value), len(beside)) <= _LISTED:
+        return repr(value)
+    shared = zip(value, beside, strict=False)
+    place = next((n for n, (one, two) in enumerate(shared) if one != two), min(len(value), len(beside)))
+    entry = repr(value[place]) if place < len(value) else "none"
+    return f"{_short(value)} (entry {place}: {entry})"
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:

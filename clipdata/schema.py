@@ -114,6 +114,7 @@ def _is_number(kind: pa.DataType) -> bool:
 _FAMILIES: Mapping[str, Callable[[pa.DataType], bool]] = {
     "text": is_text,
     "texts": lambda kind: is_list(kind) and is_text(kind.value_type),
+    "captions": lambda kind: is_text(kind) or (is_list(kind) and is_text(kind.value_type)),
     "integer": _is_integer,
     "number": _is_number,
     "numbers": lambda kind: is_list(kind) and _is_number(kind.value_type),
@@ -123,7 +124,7 @@ _FAMILIES: Mapping[str, Callable[[pa.DataType], bool]] = {
 
 
 def is_of(family: str, kind: pa.DataType) -> bool:
-    """Tell whether a type belongs to a family: "text", "texts", "integer", "number", "numbers", "label" or "bytes"."""
+    """Tell whether a type belongs to a family: "text", "texts", "captions", "integer", "number", and so on."""
     return _FAMILIES[family](kind)
 
 

@@ -36,6 +36,7 @@ class Kind:
 
 TEXT = Kind("texts", "text")
 TEXTS = Kind("lists of texts", "texts")
+CAPTIONS = Kind("texts or lists of texts", "captions")
 INTEGER = Kind("integers", "integer")
 NUMBER = Kind("numbers", "number")
 NUMBERS = Kind("lists of numbers", "numbers")

@@ -99,6 +99,20 @@ def test_parameters_of_other_kinds_read_differently() -> None:
     assert len({replace(SCORES, parameters={"k": k}).describe() for k in (1, 1.0, "1", True)}) == 4
 
 
+def test_a_long_list_is_told_by_how_it_begins_and_by_where_it_differs() -> None:
+    classes = [f"class {number}" for number in range(1000)]
+    column = replace(SCORES, parameters={"classes": classes})
+    other = replace(SCORES, parameters={"classes": [*classes[:700], "cat", *classes[701:]]})
+
+    assert "'class 5', … 1,000 in all]" in column.describe()
+    assert len(column.describe()) < 200
+    assert "(entry 700: 'class 700') in the column" in column.differences(other)[0]
+    assert "(entry 700: 'cat') in this run" in column.differences(other)[0]
+    shorter = replace(SCORES, parameters={"classes": classes[:3]})
+    assert "['class 0', 'class 1', 'class 2'] (entry 3: none)" in shorter.differences(column)[0]
+    assert "(entry 3: 'class 3')" in column.differences(shorter)[0]
+
+
 def test_it_is_one_line_for_people() -> None:
     expected = "ChoiceScores(image, caption_choices, scale=14.2857, probabilities=True) with 9794dd63d28a"
     assert SCORES.describe() == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from clipdata.errors import UsageError
 from pipelines.cli.named_steps import build_step
 from pipelines.cli.options import parse_pairs
+from tests.contests import contest_table
+from tests.tiny_models import tiny_encoder
 
 
 def built(name: str, *pairs: str, model: str | None = None) -> Any:
@@ -26,6 +29,33 @@ def test_a_text_keeps_its_commas() -> None:
     assert built("prompt", "template=a photo of {label}, in colour").parameters == {
         "template": "a photo of {label}, in colour"
     }
+
+
+def test_classes_are_a_file_or_names_with_commas_between(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("apple_pie\nfish, raw\n")
+
+    assert built("label-index", f"classes={tmp_path / 'classes.txt'}").parameters == {
+        "classes": ["apple_pie", "fish, raw"]
+    }
+
+
+def test_a_template_keeps_its_commas_and_several_are_a_json_list(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path).name
+    one = built("class-scores", "classes=cat,dog", "templates=a photo of {}, a pet", model=folder)
+    two = built("class-scores", "classes=cat,dog", 'templates=["a {}, red", "{}"]', model=folder)
+
+    assert one.parameters["templates"] == ["a photo of {}, a pet"]
+    assert two.parameters["templates"] == ["a {}, red", "{}"]
+
+
+def test_a_step_that_reads_the_whole_table_is_given_the_one_that_is_mapped(tmp_path: Path) -> None:
+    table = contest_table(tmp_path, 8)
+
+    step = build_step("drawn-choices", {"text": "split", "num_choices": "3"}, model=None, device=None,
+                      say=lambda _: None, table=table)  # fmt: skip
+
+    assert step.parameters == {"num_choices": 3, "seed": 0, "picture": ["sha256"]}
+    assert step.notes() == {"captions to draw from": 2}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
+from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
@@ -12,6 +13,8 @@ from clipdata.steps.splits import GroupSplit
 __all__ = [
     "ChoiceScores",
     "ClassScores",
+    "DrawnChoices",
+    "DrawnPlace",
     "FunctionStep",
     "GroupSplit",
     "ImageEmbedding",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from clipdata.statistics import FloatArray, IntArray, bootstrap_means, dense_cod
 
 SIZES = (1, 5, 10)
 _SCORES_IN_MEMORY = 4_000_000
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,19 @@ class Recall:
         """Median over queries of the place of the first right thing."""
         return float(np.median(self.rank_Q)) if self.queries else float("nan")
 
-    def interval(self, size: int, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float] | None:
+    def interval(self, size: int) -> tuple[float, float] | None:
         """Interval of 95 % of the recall at `size`, by resampling groups of queries; None for fewer than two groups."""
-        sums = sum_clusters(dense_codes(self.group_Q), self.hit_QS[:, self.sizes.index(size)])
-        if len(sums) < 2:
+        if len(self._resampled) == 0:
             return None
-        draws_R = bootstrap_means(sums, resamples=resamples, seed=seed)[:, 0]
-        low, high = percentile_interval(draws_R, len(sums))
+        low, high = percentile_interval(self._resampled[:, self.sizes.index(size)], len(np.unique(self.group_Q)))
         return max(low, 0.0), min(high, 1.0)
+
+    @cached_property
+    def _resampled(self) -> FloatArray:
+        """Recalls of resampled groups: float64 [draws, S]; without a draw for fewer than two groups."""
+        if len(np.unique(self.group_Q)) < 2:
+            return np.empty((0, len(self.sizes)))
+        return bootstrap_means(sum_clusters(dense_codes(self.group_Q), *self.hit_QS.T), resamples=_RESAMPLES, seed=0)
 
     def to_json(self) -> dict[str, Any]:
         """Figures as JSON values."""

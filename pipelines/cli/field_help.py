@@ -54,7 +54,7 @@ def config_help() -> str:
 def steps_help() -> str:
     """Every step by name, with its parameters."""
     import clipdata as cd
-    from pipelines.cli.named_steps import STEPS
+    from pipelines.cli.named_steps import GIVEN, STEPS
 
     blocks = ["Steps, and their parameters for -p:"]
     for name, (class_name, takes_model) in STEPS.items():
@@ -63,7 +63,7 @@ def steps_help() -> str:
         blocks.append(_entry(f"{name}{'  (takes --model)' if takes_model else ''}", summary))
         meanings = arguments_of(step)
         for parameter in inspect.signature(step).parameters.values():
-            if parameter.name == "encoder":
+            if parameter.name in GIVEN:
                 continue
             needed = parameter.default is inspect.Parameter.empty
             default = "must be given" if needed else f"default {_shown(parameter.default)}"

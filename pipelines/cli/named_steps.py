@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from clipdata.lance_io.table import Table
     from clipdata.step_protocol import Step
     from clipdata.training.config import TrainConfig
 
@@ -24,13 +25,23 @@ STEPS = {
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
     "label-index": ("LabelIndex", False),
+    "drawn-choices": ("DrawnChoices", False),
+    "drawn-place": ("DrawnPlace", False),
+    "group-split": ("GroupSplit", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
 }
+GIVEN = ("encoder", "table")  # parameters that the command line has from elsewhere
 
 
 def build_step(
-    name: str, given: Mapping[str, str], *, model: str | None, device: str | None, say: Callable[[str], None]
+    name: str,
+    given: Mapping[str, str],
+    *,
+    model: str | None,
+    device: str | None,
+    say: Callable[[str], None],
+    table: Table | None = None,
 ) -> Step:
     """Make a step from its name and its parameters as texts.
 
@@ -40,6 +51,7 @@ def build_step(
         model: for the steps that need one.
         device: for the model.
         say: told what is loaded.
+        table: for the steps that read all of it beforehand.
 
     Raises:
         UsageError: the name or a parameter is unknown, or a model is missing.
@@ -63,7 +75,8 @@ def build_step(
     if not takes_model:
         if model:
             raise UsageError(f"step {name} takes no model", hint="leave --model out")
-        plain: Step = step_class(**parameters)
+        whole = {"table": table} if "table" in inspect.signature(step_class).parameters else {}
+        plain: Step = step_class(**whole, **parameters)
         return plain
     if model is None:
         raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
@@ -93,7 +106,7 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
     from clipdata.training import settings
 
     signature = inspect.signature(step_class)
-    known = {n: p for n, p in signature.parameters.items() if n != "encoder"}
+    known = {n: p for n, p in signature.parameters.items() if n not in GIVEN}
     problems = [f"{key!r} is unknown; known: {', '.join(known)}" for key in given if key not in known]
     missing = [n for n, p in known.items() if p.default is inspect.Parameter.empty and n not in given]
     problems += [f"{key!r} is missing: -p {key}=…" for key in missing]

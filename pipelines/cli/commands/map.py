@@ -39,6 +39,8 @@ MAPPED = record(
         "clipdata map contest.lance choice-scores scores --model starter -p trunk=image_trunk",
         "clipdata map contest.lance pair-score pair_score --model starter -p text=caption",
         "clipdata map contest.lance label-index label_ind -p label=label",
+        "clipdata map contest.lance class-scores class_scores --model starter -p classes=classes.txt",
+        "clipdata map contest.lance drawn-choices caption_choices -p text=caption -p num_choices=10",
         "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
     ],
@@ -72,7 +74,7 @@ def map_(
 
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
-    built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say)
+    built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say, table=opened)
     done = cd.map_column(
         opened,
         built,
