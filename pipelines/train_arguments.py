@@ -19,7 +19,8 @@ from typing import Any, Literal
 from clipdata.errors import ConfigError, NotFoundError, StorageError
 from clipdata.training import settings
 
-_PLACES = ("output_dir", "image_path", "train_file", "test_file", "clip_pretrain_path", "bert_pretrain_path")
+_PLACES = ("output_dir", "image_path", "train_file", "clip_pretrain_path")
+_OPTIONAL = ("test_file", "bert_pretrain_path")
 _EVERY_CHECKPOINT = 1_000_000
 """What stands for no limit: more checkpoints than a run writes."""
 _POSITIVE = (
@@ -37,9 +38,9 @@ class TrainArguments:
         output_dir: folder of the run.
         image_path: folder of the pictures.
         train_file: csv `text,url,filename` of the rows to train on.
-        test_file: the same of rows to measure, or None.
+        test_file: the same of rows to measure, or None; "" is None.
         clip_pretrain_path: weights of a CLIP, of which the image tower is taken, or all where `load_from_bert_clip`.
-        bert_pretrain_path: weights of the text tower; not read where `load_from_bert_clip`.
+        bert_pretrain_path: weights of the text tower; not read, and may be None or "", where `load_from_bert_clip`.
         load_from_bert_clip: whether `clip_pretrain_path` holds both towers.
         num_train_epochs: times every row is seen; a whole number.
         max_steps: steps in all, whatever the epochs; -1 goes by these.
@@ -47,7 +48,10 @@ class TrainArguments:
         per_device_eval_batch_size: rows that are measured at once.
         learning_rate: at its peak.
         max_seq_length: most tokens of a text, marks included.
-        logging_steps, save_steps: steps between two reports, two checkpoints.
+        logging_steps: steps between two reports.
+        save_strategy: "steps" writes checkpoints every `save_steps` and at the ends of epochs, which a killed run goes
+            on from; "epoch" and "no" at these alone.
+        save_steps: steps between two checkpoints.
         save_total_limit: newest checkpoints to keep; None or 0 keeps all.
         lr_scheduler_type: the way of the rate after the warm-up; "constant" has no warm-up, whatever is said of one.
         warmup_steps: of the warm-up; where it is given, `warmup_ratio` is not read.
@@ -80,6 +84,7 @@ class TrainArguments:
     learning_rate: float = 5e-5
     max_seq_length: int = 100
     logging_steps: int = 500
+    save_strategy: Literal["steps", "epoch", "no"] = "steps"
     save_steps: int = 500
     save_total_limit: int | None = None
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
@@ -100,6 +105,8 @@ class TrainArguments:
 
     def __post_init__(self) -> None:
         _refuse(_problems_of(vars(self)))
+        for name in _OPTIONAL:
+            object.__setattr__(self, name, getattr(self, name) or None)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> TrainArguments:
@@ -181,7 +188,7 @@ class TrainArguments:
             "precision": "fp16" if self.fp16 and on_gpu else "fp32",
             "evaluation_batch": self.per_device_eval_batch_size,
             "tell_every_steps": self.logging_steps,
-            "checkpoint_every_steps": self.save_steps,
+            "checkpoint_every_steps": self.save_steps if self.save_strategy == "steps" else 0,
             "keep_checkpoints": self.save_total_limit or _EVERY_CHECKPOINT,
             "num_workers": self.dataloader_num_workers,
         }
@@ -249,8 +256,8 @@ def _inconsistent(values: Mapping[str, Any], fitting: Mapping[str, Any]) -> Iter
     epochs = fitting.get("num_train_epochs", 1)
     if 0 < epochs < math.inf and epochs % 1 and fitting.get("max_steps", -1) < 1:
         yield f"num_train_epochs is {epochs!r}; expected a whole number, or max_steps for a part of an epoch"
-    if values.get("load_from_bert_clip") is False and values.get("bert_pretrain_path") is None:
+    if values.get("load_from_bert_clip") is False and values.get("bert_pretrain_path") in (None, ""):
         yield (
-            "bert_pretrain_path is null and load_from_bert_clip is false; expected the weights of the text tower, or "
+            "bert_pretrain_path is empty and load_from_bert_clip is false; expected the weights of the text tower, or "
             "load_from_bert_clip true where clip_pretrain_path holds both towers"
         )

@@ -35,6 +35,7 @@ PUBLISHED = {
     "no_cuda": False,
     "dataloader_num_workers": 10,
 }
+ITS_REST = {"save_strategy": "steps", "weight_decay": 0, "max_grad_norm": 1.0}
 LEAST = {
     "output_dir": "out",
     "image_path": "images",
@@ -56,11 +57,12 @@ def fields_of(on_gpu: bool = False, **changes) -> dict:
 
 def test_a_published_file_is_read_with_every_name_it_has(tmp_path):
     path = tmp_path / "train_clip.json"
-    path.write_text(json.dumps(PUBLISHED, ensure_ascii=False, indent=4), encoding="utf-8")
+    path.write_text(json.dumps({**PUBLISHED, **ITS_REST}, ensure_ascii=False, indent=4), encoding="utf-8")
 
     arguments = TrainArguments.read(path)
 
     assert {name: getattr(arguments, name) for name in PUBLISHED} == PUBLISHED
+    assert {name: getattr(arguments, name) for name in ITS_REST} == ITS_REST
 
 
 def test_its_training_is_that_of_these_fields():
@@ -156,6 +158,18 @@ def test_optimizers_have_one_name_here(optim, ours):
     assert fields_of(optim=optim)["optimizer"] == ours
 
 
+@pytest.mark.parametrize(("strategy", "steps"), [("steps", 40), ("epoch", 0), ("no", 0)])
+def test_checkpoints_between_the_ends_of_epochs_are_written_where_that_is_the_strategy(strategy, steps):
+    assert fields_of(save_strategy=strategy, save_steps=40)["checkpoint_every_steps"] == steps
+
+
+def test_paths_that_are_not_needed_may_be_empty():
+    arguments = TrainArguments(**{**LEAST, "bert_pretrain_path": "", "test_file": ""})
+
+    assert (arguments.bert_pretrain_path, arguments.test_file) == (None, None)
+    assert arguments.notes(on_gpu=True) == []
+
+
 @pytest.mark.parametrize("limit", [None, 0])
 def test_without_a_limit_every_checkpoint_is_kept(limit):
     assert fields_of(save_total_limit=limit)["keep_checkpoints"] >= 10**6
@@ -226,6 +240,8 @@ def test_an_unknown_name_is_refused_with_the_nearest(typed, near):
         ("train_file", "  ", "a path"),
         ("train_file", None, "a text"),
         ("bert_pretrain_path", None, "load_from_bert_clip true"),
+        ("bert_pretrain_path", "", "load_from_bert_clip true"),
+        ("save_strategy", "best", "'steps' or 'epoch' or 'no'"),
         ("image_path", ["images"], "a text"),
         ("optim", {"name": "sgd"}, "'sgd'"),
     ],
