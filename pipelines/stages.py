@@ -195,17 +195,23 @@ class Pipeline(ABC, Generic[S]):
                 f"guessing gives {chance:.3f} and {chance:.1%}"
             )
 
-    def train(self, encoder: Encoder) -> Run:
-        """Fine-tune on the training rows. Each set of rows, model and config has a run folder of its own."""
+    def train(self, encoder: Encoder, **portion: int | None) -> Run:
+        """Fine-tune on the training rows. Each set of rows, model and config has a run folder of its own.
+
+        Args:
+            encoder: what to begin with.
+            portion: `limit` or `sample` of `clipdata.train`, for a pipeline that takes no part in a table of its own.
+        """
         from clipdata.training.run import Run
 
-        decisive = [self.config.to_json(), encoder.identity, self._rows_digest()]
+        part = {name: number for name, number in portion.items() if number is not None}
+        decisive = [self.config.to_json(), encoder.identity, self._rows_digest(), *([part] if part else [])]
         out = Path(self.settings.runs or self.at("runs")) / _digest(decisive)
         table = self.table
         if (out / "config.json").exists():  # later verbs made newer versions of the same rows
             begun_at = Run(out).record["table"]["version"]
             table = cd.open_table(table.uri, version=begun_at, storage=self.settings.storage)
-        run = cd.train(table, encoder, self.config, out=out, where=TRAIN, progress=self.progress)
+        run = cd.train(table, encoder, self.config, out=out, where=TRAIN, progress=self.progress, **part)
         self.progress.say(str(run))
         return run
 

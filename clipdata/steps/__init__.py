@@ -1,5 +1,6 @@
 """Steps: each makes one column. They load their model's library only when they run."""
 
+from clipdata.steps.captions import CleanCaptions, PictureDigest, UnseenCaptions
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
 from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
@@ -8,11 +9,12 @@ from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.prompts import Prompt
-from clipdata.steps.splits import GroupSplit
+from clipdata.steps.splits import GroupSplit, PairSplit
 
 __all__ = [
     "ChoiceScores",
     "ClassScores",
+    "CleanCaptions",
     "DrawnChoices",
     "DrawnPlace",
     "FunctionStep",
@@ -21,8 +23,11 @@ __all__ = [
     "ImageTrunk",
     "LabelIndex",
     "PairScore",
+    "PairSplit",
     "Pick",
+    "PictureDigest",
     "Prompt",
     "TextEmbedding",
+    "UnseenCaptions",
     "step",
 ]

@@ -28,6 +28,10 @@ STEPS = {
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
     "group-split": ("GroupSplit", False),
+    "pair-split": ("PairSplit", False),
+    "clean-captions": ("CleanCaptions", False),
+    "unseen-captions": ("UnseenCaptions", False),
+    "picture-digest": ("PictureDigest", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
 }
