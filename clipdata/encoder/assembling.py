@@ -289,7 +289,9 @@ def _check_fit(config: ModelConfig, image: Part, text: Part, tokenize: TextToken
         state = part.head_state or {}
         matrix = state.get("weight", state.get("projection.weight"))
         if matrix is not None and len(matrix) != config.embed_dim:
-            problems.append(f"{key}.head is 'own', which gives {len(matrix)} numbers, and embed_dim is {config.embed_dim}")
+            problems.append(
+                f"{key}.head is 'own', which gives {len(matrix)} numbers, and embed_dim is {config.embed_dim}"
+            )
     inner: Any = getattr(tokenize.tokenizer, "tokenizer", None)
     vocab_size, pad_id = _vocabulary(text)
     largest = max(inner.get_vocab().values()) if tokenize.is_hugging_face else tokenize.tokenizer.vocab_size - 1

@@ -161,7 +161,7 @@ class Forward:
         tokens = batch["tokens"]
         index_K = batch.get("text_index", torch.arange(len(tokens)))
         counts_B = batch.get("text_counts", torch.ones(len(tokens), dtype=torch.int64))
-        lists = batch.get(column) if "text_index" in batch else None
+        lists: Sequence[Sequence[str]] | None = batch.get(column) if "text_index" in batch else None
         places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
         index_K = index_K.index_select(0, places_K)
         # Texts whose ids are the same are one text to the model, also those that differ behind the cut.

@@ -18,6 +18,7 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
@@ -50,6 +51,7 @@ VERBS = (
     merge,
     map_,
     train,
+    evaluate,
     compare,
     similar,
     show,
