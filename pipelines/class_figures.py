@@ -43,7 +43,9 @@ class ClassFigures:
         )
         lines = [f"{'':<22} {'before':>8} {'after':>8} {'chance':>8}"]
         lines += [f"  {name:<22}{was:>7.1%} {now:>8.1%} {chance:>8.1%}" for name, was, now, chance in figures]
-        lines.append(f"  {self.after.num_rows:,} held-out pictures of {self.after.num_classes:,} classes{self._apart()}")
+        lines.append(
+            f"  {self.after.num_rows:,} held-out pictures of {self.after.num_classes:,} classes{self._apart()}"
+        )
         return "\n".join([*lines, "", "after training:", confusion_table(self.after, self.classes)])
 
     def _side(self, found: Classification) -> dict[str, Any]:

@@ -277,9 +277,7 @@ class PairsPipeline(Pipeline[P]):
         sets["trained on"] = self._recall(encoder, self.training, CLEAN, TRAIN, held_out["rows"])
         return [RecallRow(rows, when, found) for rows, found in sets.items()]
 
-    def _recall(
-        self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None
-    ) -> Mapping[str, Any]:
+    def _recall(self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None) -> Mapping[str, Any]:
         condition = f"{where} AND {text} IS NOT NULL"
         objective = replace(self.config.objective, text=text)  # type: ignore[call-arg]
         rows = sorted(map(str, table.to_table([PICTURE, text], where=condition).to_pylist()))

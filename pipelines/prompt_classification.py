@@ -205,7 +205,9 @@ class PromptClassification(Pipeline[ClassificationSettings]):
                 ),
                 MADE_SPLIT,
             )
-            self.progress.say("nothing says which pictures are held out: a share of every class is, equal ones together")
+            self.progress.say(
+                "nothing says which pictures are held out: a share of every class is, equal ones together"
+            )
         elif not table.count_rows(self.held_out_rows) and table.count_rows("split = 'val'"):
             self.held_out = "val"
             self.progress.say("no row is of the split test: measuring on val")

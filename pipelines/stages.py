@@ -224,9 +224,7 @@ class Pipeline(ABC, Generic[S]):
         if (out / "config.json").exists():  # later verbs made newer versions of the same rows
             begun_at = Run(out).record["table"]["version"]
             table = cd.open_table(table.uri, version=begun_at, storage=self.settings.storage)
-        run = cd.train(
-            table, encoder, self.config, out=out, where=self.train_rows, progress=self.progress, **part
-        )
+        run = cd.train(table, encoder, self.config, out=out, where=self.train_rows, progress=self.progress, **part)
         self.progress.say(str(run))
         return run
 

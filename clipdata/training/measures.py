@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from clipdata.training.classification import Classification, classification, confusion_table
+from clipdata.training.classification import classification, confusion_table
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
 from clipdata.training.losses import choice_logits, owners

@@ -68,4 +68,6 @@ def prompt_classification(**overrides: Any) -> TrainConfig:
     for_blocks = {"lr": 1e-5, "weight_decay": 0.1}
     fitting = for_projections if overrides.get("train", "projections") == "projections" else for_blocks
     about = {"objective": "multi_positive", "text": "prompt"} if "objective" not in overrides else {}
-    return TrainConfig.from_json({"train": "projections", "epochs": 10, "batch_size": 64, **fitting, **about, **overrides})
+    return TrainConfig.from_json(
+        {"train": "projections", "epochs": 10, "batch_size": 64, **fitting, **about, **overrides}
+    )
