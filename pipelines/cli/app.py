@@ -20,6 +20,7 @@ from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
+from pipelines.cli.commands.fine_tune import fine_tune
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
 from pipelines.cli.commands.ingest_images import ingest_images
@@ -55,6 +56,7 @@ VERBS = (
     map_,
     new,
     train,
+    fine_tune,
     evaluate,
     compare,
     similar,
