@@ -21,6 +21,7 @@ from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.fine_tune import fine_tune
+from pipelines.cli.commands.export_towers import export_towers
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
 from pipelines.cli.commands.ingest_images import ingest_images
@@ -65,6 +66,7 @@ VERBS = (
     query,
     rejects,
     export,
+    export_towers,
     clean,
 )
 """Every verb there is, in the order of the help."""
