@@ -27,7 +27,7 @@ from torch import nn
 
 from clipdata.encoder import hub
 from clipdata.encoder.building import build_encoder, build_tokenizer
-from clipdata.encoder.layout import OWN_WEIGHTS
+from clipdata.encoder.layout import OWN_WEIGHTS, has_tokenizer
 from clipdata.encoder.model import Encoder
 from clipdata.encoder.model_config import ModelConfig
 from clipdata.encoder.parts.protocol import Part
@@ -289,7 +289,9 @@ def _check_fit(config: ModelConfig, image: Part, text: Part, tokenize: TextToken
         state = part.head_state or {}
         matrix = state.get("weight", state.get("projection.weight"))
         if matrix is not None and len(matrix) != config.embed_dim:
-            problems.append(f"{key}.head is 'own', which gives {len(matrix)} numbers, and embed_dim is {config.embed_dim}")
+            problems.append(
+                f"{key}.head is 'own', which gives {len(matrix)} numbers, and embed_dim is {config.embed_dim}"
+            )
     inner: Any = getattr(tokenize.tokenizer, "tokenizer", None)
     vocab_size, pad_id = _vocabulary(text)
     largest = max(inner.get_vocab().values()) if tokenize.is_hugging_face else tokenize.tokenizer.vocab_size - 1
@@ -328,7 +330,7 @@ def _tokenizer_folder(config: ModelConfig, text: Part) -> Path | None:
         if folder.exists() or config.tokenizer.startswith((".", "/", "~")):
             raise NotFoundError(f"there is no folder {config.tokenizer!r} with a tokenizer")
         return hub.find_tokenizer(config.tokenizer)
-    if text.tokenizer is not None and any((text.tokenizer / name).is_file() for name in hub.TOKENIZER_MARKS):
+    if text.tokenizer is not None and has_tokenizer(text.tokenizer):
         return text.tokenizer
     if getattr(text.trunk, "config", None) is not None:
         raise NotFoundError(

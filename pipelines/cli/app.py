@@ -18,6 +18,7 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
@@ -29,9 +30,11 @@ from pipelines.cli.commands.ingest_urls import ingest_urls
 from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
+from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
+from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
@@ -40,6 +43,7 @@ from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
 VERBS = (
     run_caption_contest,
+    run_prompt_classification,
     ingest_images,
     ingest_parquet,
     ingest_class_list,
@@ -49,7 +53,9 @@ VERBS = (
     ingest_lance,
     merge,
     map_,
+    new,
     train,
+    evaluate,
     compare,
     similar,
     show,

@@ -46,7 +46,7 @@ INGESTED = record(
     seconds=NUMBER,
 )
 RUN = record(
-    ("steps", "model", "left_out", "not_measured", "dry_run", "plan"),
+    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "dry_run", "plan"),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -54,7 +54,9 @@ RUN = record(
     table=OBJECT,
     epochs=listed(OBJECT),
     steps=WHOLE,
+    exported_step=WHOLE,
     model=TEXT,
+    texts=OBJECT,
     left_out=counts(),
     not_measured=counts(),
     dry_run=FLAG,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import config_help
+from pipelines.cli.json_output import TEXT, maybe
 from pipelines.cli.next_command import after_training
 from pipelines.cli.options import (
     Device,
@@ -24,10 +25,12 @@ from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
+TRAINED = {**RUN, "properties": {**RUN["properties"], "written": maybe(TEXT)}}
+
 
 @verb(
     "train",
-    found=RUN,
+    found=TRAINED,
     more_help=config_help,
     examples=[
         "clipdata train contest.lance --model starter --out runs/contest --set image_trunk=image_trunk "
@@ -43,6 +46,9 @@ def train(
     recipe: Annotated[str, typer.Option(help="Recipe that the config starts from.")] = "caption_contest",
     settings: Settings = None,
     where: Where = None,
+    write_back: Annotated[
+        str | None, typer.Option("--write-back", help="Then fill a column with each row's scores of the tuned model.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another run in the same folder.")] = False,
     limit: RowsLimit = None,
     sample: RowsSample = None,
@@ -52,6 +58,7 @@ def train(
 ) -> None:
     """Fine-tune a model on the rows of a table; goes on where a killed run stopped."""
     import clipdata as cd
+    from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import recipe_named
 
     opened = cd.open_table(table, storage=store.storage)
@@ -69,6 +76,16 @@ def train(
         dry_run=dry_run,
         progress=terminal,
     )
-    terminal.result(str(run), run.to_dict())
-    if not dry_run:
+    if write_back is not None and isinstance(run, cd.Run):
+        # The run's own config names the classes that it found in the table.
+        step = scores_of(
+            run.encoder(device=device),
+            run.config.objective,
+            opened.schema,
+            image=config.image,
+            trunk=config.image_trunk,
+        )
+        terminal.say(str(cd.map_column(opened, step, write_back, overwrite=overwrite, progress=terminal)))
+    terminal.result(str(run), run.to_dict() | {"written": write_back})
+    if not dry_run and write_back is None:
         terminal.hint(after_training(opened, table, out, config.image_trunk))
