@@ -106,6 +106,20 @@ def test_the_whole_contest_in_one_command_and_again_with_nothing_to_do(
     assert cd.open_table(contest / "work" / "contest.lance").version == version
 
 
+def test_a_few_rows_are_learned_by_heart_and_both_figures_are_told(
+    contest: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
+    command += ["--model", model, "--out", contest / "work", "--sample", 5, "--held-out", 4, "--config", "document"]
+    code, out, err = run(capsys, *command, "--set", "steps=3")
+    assert code == 0, err
+    assert "training on 5 of 16 rows, measuring on 4 of 8 held-out rows" in err
+    assert out.index("trained on ") < out.index("held out ")
+    found = checked("run caption-contest", run(capsys, *command, "--set", "steps=3", "--json")[1])
+    assert (found["trained"]["mean"]["num_rows"], found["comparison"]["mean"]["num_rows"]) == (5, 4)
+    assert found["run"]["config"]["init_logit_scale"] == 100
+
+
 def test_the_contest_trains_blocks_of_the_towers_from_the_pictures(
     contest: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
