@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import clipdata as cd
@@ -47,6 +46,8 @@ class PairsSettings(PipelineSettings):
 
     Args:
         model: to begin with, anything `clipdata.load_encoder` takes; "new" makes one as the other settings say.
+        captions_column: of captions, one or a list a row; by default the one with a usual name.
+        image_column: of the bytes of pictures; by default the one that the table declares, or with a usual name.
         choices: captions of each question that is drawn, the right one among them.
         test_share: of the pictures, where nothing says which are held out.
         search: texts to look for among all pictures at the end; by default captions of held-out pictures.
@@ -54,6 +55,8 @@ class PairsSettings(PipelineSettings):
     """
 
     model: str = "new"
+    captions_column: str | None = None
+    image_column: str | None = None
     choices: int = 5
     test_share: float = 0.2
     search: Sequence[str] = ()
@@ -142,24 +145,17 @@ class PairsPipeline(Pipeline[P]):
             )
         super().map(step, column)
 
-    @cached_property
-    def image(self) -> str:
-        """The column of pictures.
+    def image_in(self, table: Table) -> str:
+        """The column of pictures."""
+        named = self.settings.image_column
+        return image_of(table, named if table is self.training or named in table.schema.names else None)
 
-        Raises:
-            SchemaError: there is none.
-        """
-        return image_of(self.training, self.config.image if "image" in self._said else None)
+    def captions_in(self, table: Table) -> str:
+        """The column of captions."""
+        return captions_of(table, self.settings.captions_column)
 
-    @property
-    def _said(self) -> Mapping[str, str]:
-        return self.settings.training
-
-    def tidy(self, captions: str) -> None:
+    def tidy(self) -> None:
         """Tell pictures apart, clean the captions, and hold pictures out, unless the tables say which.
-
-        Args:
-            captions: column of captions, one or a list a row.
 
         Raises:
             UsageError: there is nothing to train on, or nothing to measure.
@@ -167,8 +163,8 @@ class PairsPipeline(Pipeline[P]):
         for table in self._tables:
             self.table = table
             if PICTURE not in table.schema.names or table.lineage(PICTURE) is not None:
-                self.map(cd.steps.PictureDigest(image_of(table, None)), PICTURE)
-            self.map(cd.steps.CleanCaptions(captions), CLEAN)
+                self.map(cd.steps.PictureDigest(self.image_in(table)), PICTURE)
+            self.map(cd.steps.CleanCaptions(self.captions_in(table)), CLEAN)
         if self.held_out is self.training:
             self._split()
         else:
@@ -208,19 +204,18 @@ class PairsPipeline(Pipeline[P]):
         found = self.held_out.to_table([PICTURE], where=f"{TEST} AND {CLEAN} IS NOT NULL").column(0)
         chosen = sorted(set(found.to_pylist()), key=lambda one: _digest([self.config.seed, one]))[:most]
         listed = ", ".join(f"'{digest}'" for digest in chosen)
+        captions = self.captions_in(self.held_out)
         part = ingest.from_lance(
             self.held_out,
             into=self.at(f"held-out-{_digest(chosen)}.lance"),
-            columns=[self.captions, "split"],
+            columns=[captions, "split"],
             where=f"{TEST} AND {PICTURE} IN ({listed})",
             storage=self.settings.storage,
             progress=self.progress,
         )
         self.note(part, part.written.any)
         self.held_out = self.table = part.table
-        self.map(cd.steps.CleanCaptions(self.captions), CLEAN)
-
-    captions: str = "captions"
+        self.map(cd.steps.CleanCaptions(captions), CLEAN)
 
     @property
     def _tables(self) -> list[Table]:
@@ -264,7 +259,7 @@ class PairsPipeline(Pipeline[P]):
     def score(self, encoder: Encoder, suffix: str) -> None:
         """Scores of the questions and the right caption's probability, under names that end in `suffix`."""
         scores = f"choice_scores{suffix}"
-        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=image_of(self.table, None)), scores)
+        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=self.image_in(self.table)), scores)
         self.map(cd.steps.Pick(scores, PLACE), f"choice_prob{suffix}")
 
     def recalls(self, encoder: Encoder, when: str) -> list[RecallRow]:
@@ -290,7 +285,7 @@ class PairsPipeline(Pipeline[P]):
                 objective,
                 where=condition,
                 sample=sample,
-                image=image_of(table, None),
+                image=self.image_in(table),
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,
                 progress=self.progress,
@@ -312,7 +307,7 @@ class PairsPipeline(Pipeline[P]):
         tables = self._tables
         for table in tables:
             self.table = table
-            self.map(cd.steps.ImageEmbedding(encoder, image=image_of(table, None)), column)
+            self.map(cd.steps.ImageEmbedding(encoder, image=self.image_in(table)), column)
         self.table = self.held_out
         texts = list(self.settings.search) or self._examples()
         return search_pictures(tables, encoder, texts, column, captions=CLEAN, top=self.settings.top)
