@@ -44,9 +44,7 @@ class RowsOfItems:
         prefix: folder that all keys of this run are under; rows outside it are another run's, also of the same source.
     """
 
-    def __init__(
-        self, target: Target, source: RowSource, scope: str, sampling: Sampling, *, prefix: str = ""
-    ) -> None:
+    def __init__(self, target: Target, source: RowSource, scope: str, sampling: Sampling, *, prefix: str = "") -> None:
         self.target, self.source, self.scope, self.sampling = target, source, scope, sampling
         self._folder = f"{folder}/" if (folder := prefix.strip("/")) else ""
         self._start: Table | None = None if target.table is None else target.table.pinned()
