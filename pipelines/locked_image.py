@@ -164,7 +164,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         return said.get("precision") == "fp16"
 
     def recipe(self, **overrides: Any) -> cd.TrainConfig:
-        """The recipe of the same name, or what a `train_clip.json` says; on the column of the locked tower's features."""
+        """The recipe of the same name, or what a `train_clip.json` says; on the locked tower's column."""
         given = self.settings
         said: dict[str, Any] = {}
         if given.arguments is not None:

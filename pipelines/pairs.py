@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import clipdata as cd
@@ -22,7 +21,7 @@ from clipdata.schema import image_column, is_binary, is_of
 from clipdata.storage import redact
 from clipdata.training.objectives.fitting import CAPTIONS
 from pipelines.recalls import RecallRow, Recalls, kept
-from pipelines.results import PipelineResult
+from pipelines.results import Evaluation, PipelineResult
 from pipelines.search import Search, search_pictures
 from pipelines.settings import PipelineSettings
 from pipelines.stages import TEST, TRAIN, Pipeline, require_both_splits
@@ -47,6 +46,8 @@ class PairsSettings(PipelineSettings):
 
     Args:
         model: to begin with, anything `clipdata.load_encoder` takes; "new" makes one as the other settings say.
+        captions_column: of captions, one or a list a row; by default the one with a usual name.
+        image_column: of the bytes of pictures; by default the one that the table declares, or with a usual name.
         choices: captions of each question that is drawn, the right one among them.
         test_share: of the pictures, where nothing says which are held out.
         search: texts to look for among all pictures at the end; by default captions of held-out pictures.
@@ -54,6 +55,8 @@ class PairsSettings(PipelineSettings):
     """
 
     model: str = "new"
+    captions_column: str | None = None
+    image_column: str | None = None
     choices: int = 5
     test_share: float = 0.2
     search: Sequence[str] = ()
@@ -106,10 +109,12 @@ class PairsPipeline(Pipeline[P]):
     Attributes:
         training: the table whose training rows are trained on.
         held_out: the table whose held-out rows are measured; often the same.
+        trunk: column of the image trunk's features to read instead of the pictures, or None.
     """
 
     training: Table
     held_out: Table
+    trunk: str | None = None
 
     def finish(self, encoder: Encoder) -> PipelineResult:
         """All that follows once there are tables with `captions_clean` and a split, and a model to begin with."""
@@ -125,7 +130,8 @@ class PairsPipeline(Pipeline[P]):
         self.score(tuned, TUNED)
         found = self.compare("choice_prob", f"choice_prob{TUNED}", (encoder, tuned), label_index=PLACE)
         recalls = _in_turn(recalls, self.recalls(tuned, "after"))
-        evaluations = {"captions": cut, "recall": Recalls(recalls, self.notes(run)), "search": self.look_for(tuned)}
+        recall = Recalls(recalls, self.notes(run))
+        evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **self.shown(tuned)}
         return PipelineResult(self.table, run, found, None, self.changed, evaluations)
 
     def map(self, step: Step, column: str) -> None:
@@ -142,24 +148,17 @@ class PairsPipeline(Pipeline[P]):
             )
         super().map(step, column)
 
-    @cached_property
-    def image(self) -> str:
-        """The column of pictures.
+    def image_in(self, table: Table) -> str:
+        """The column of pictures."""
+        named = self.settings.image_column
+        return image_of(table, named if table is self.training or named in table.schema.names else None)
 
-        Raises:
-            SchemaError: there is none.
-        """
-        return image_of(self.training, self.config.image if "image" in self._said else None)
+    def captions_in(self, table: Table) -> str:
+        """The column of captions."""
+        return captions_of(table, self.settings.captions_column)
 
-    @property
-    def _said(self) -> Mapping[str, str]:
-        return self.settings.training
-
-    def tidy(self, captions: str) -> None:
+    def tidy(self) -> None:
         """Tell pictures apart, clean the captions, and hold pictures out, unless the tables say which.
-
-        Args:
-            captions: column of captions, one or a list a row.
 
         Raises:
             UsageError: there is nothing to train on, or nothing to measure.
@@ -167,8 +166,8 @@ class PairsPipeline(Pipeline[P]):
         for table in self._tables:
             self.table = table
             if PICTURE not in table.schema.names or table.lineage(PICTURE) is not None:
-                self.map(cd.steps.PictureDigest(image_of(table, None)), PICTURE)
-            self.map(cd.steps.CleanCaptions(captions), CLEAN)
+                self.map(cd.steps.PictureDigest(self.image_in(table)), PICTURE)
+            self.map(cd.steps.CleanCaptions(self.captions_in(table)), CLEAN)
         if self.held_out is self.training:
             self._split()
         else:
@@ -208,19 +207,18 @@ class PairsPipeline(Pipeline[P]):
         found = self.held_out.to_table([PICTURE], where=f"{TEST} AND {CLEAN} IS NOT NULL").column(0)
         chosen = sorted(set(found.to_pylist()), key=lambda one: _digest([self.config.seed, one]))[:most]
         listed = ", ".join(f"'{digest}'" for digest in chosen)
+        captions = self.captions_in(self.held_out)
         part = ingest.from_lance(
             self.held_out,
             into=self.at(f"held-out-{_digest(chosen)}.lance"),
-            columns=[self.captions, "split"],
+            columns=[captions, "split"],
             where=f"{TEST} AND {PICTURE} IN ({listed})",
             storage=self.settings.storage,
             progress=self.progress,
         )
         self.note(part, part.written.any)
         self.held_out = self.table = part.table
-        self.map(cd.steps.CleanCaptions(self.captions), CLEAN)
-
-    captions: str = "captions"
+        self.map(cd.steps.CleanCaptions(captions), CLEAN)
 
     @property
     def _tables(self) -> list[Table]:
@@ -264,7 +262,7 @@ class PairsPipeline(Pipeline[P]):
     def score(self, encoder: Encoder, suffix: str) -> None:
         """Scores of the questions and the right caption's probability, under names that end in `suffix`."""
         scores = f"choice_scores{suffix}"
-        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=image_of(self.table, None)), scores)
+        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=self.image_in(self.table), trunk=self.trunk), scores)
         self.map(cd.steps.Pick(scores, PLACE), f"choice_prob{suffix}")
 
     def recalls(self, encoder: Encoder, when: str) -> list[RecallRow]:
@@ -277,9 +275,7 @@ class PairsPipeline(Pipeline[P]):
         sets["trained on"] = self._recall(encoder, self.training, CLEAN, TRAIN, held_out["rows"])
         return [RecallRow(rows, when, found) for rows, found in sets.items()]
 
-    def _recall(
-        self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None
-    ) -> Mapping[str, Any]:
+    def _recall(self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None) -> Mapping[str, Any]:
         condition = f"{where} AND {text} IS NOT NULL"
         objective = replace(self.config.objective, text=text)  # type: ignore[call-arg]
         rows = sorted(map(str, table.to_table([PICTURE, text], where=condition).to_pylist()))
@@ -292,7 +288,8 @@ class PairsPipeline(Pipeline[P]):
                 objective,
                 where=condition,
                 sample=sample,
-                image=image_of(table, None),
+                image=self.image_in(table),
+                image_trunk=self.trunk,
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,
                 progress=self.progress,
@@ -308,13 +305,17 @@ class PairsPipeline(Pipeline[P]):
         fell = f"the {self.config.objective.kind} loss went from {losses[0]:.3f} to {losses[-1]:.3f}" if losses else ""
         return [f"{told} captions of held-out pictures are trained on, too", *([fell] if fell else [])]
 
+    def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
+        """What the tuned model is shown to do at the end, by name."""
+        return {"search": self.look_for(encoder)}
+
     def look_for(self, encoder: Encoder) -> Search:
         """Search all pictures by text, with the tuned model's features in a column."""
         column = f"image_embedding{TUNED}"
         tables = self._tables
         for table in tables:
             self.table = table
-            self.map(cd.steps.ImageEmbedding(encoder, image=image_of(table, None)), column)
+            self.map(cd.steps.ImageEmbedding(encoder, image=self.image_in(table)), column)
         self.table = self.held_out
         texts = list(self.settings.search) or self._examples()
         return search_pictures(tables, encoder, texts, column, captions=CLEAN, top=self.settings.top)

@@ -1,7 +1,7 @@
 """The folder of a small BERT that has met no text yet: an architecture, and a vocabulary made of texts at hand.
 
-The vocabulary is of the kind that bert-base-chinese has: every Chinese character is a token of its own; other writing is
-cut into words, and a word that is rare into letters. So it serves where no pretrained text tower can be reached. It
+The vocabulary is of the kind that bert-base-chinese has: every Chinese character is a token of its own; other writing
+is cut into words, and a word that is rare into letters. So it serves where no pretrained text tower can be reached. It
 knows texts and files, and neither models nor tables.
 
 Source: BERT's basic tokenizer and WordPiece (github.com/google-research/bert, multilingual.md).

@@ -33,6 +33,9 @@ from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
+from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
+from pipelines.cli.commands.run_from_scratch import run_from_scratch
+from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
@@ -41,6 +44,9 @@ from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
 VERBS = (
     run_caption_contest,
+    run_from_scratch,
+    run_dual_encoder,
+    run_locked_image,
     ingest_images,
     ingest_parquet,
     ingest_class_list,
