@@ -122,3 +122,30 @@ def from_scratch(**overrides: Any) -> TrainConfig:
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})
+
+
+def locked_image(**overrides: Any) -> TrainConfig:
+    """Train a text tower to read what a locked image tower sees: the text tower, both projections and the scale.
+
+    Texts and pictures that belong together by their ids are each other's positives. The last, short batch is kept.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: LiT (arXiv 2111.07991).
+    """
+    own = {
+        "objective": "multi_positive",
+        "train": "text",
+        "lr": 1e-3,
+        "weight_decay": 0.01,
+        "batch_size": 128,
+        "epochs": 20,
+        "min_steps": 200,
+        "drop_last": False,
+        "warmup_ratio": 0.1,
+    }
+    return TrainConfig.from_json({**own, **overrides})

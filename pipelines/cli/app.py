@@ -38,6 +38,7 @@ from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
+from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
@@ -50,6 +51,7 @@ VERBS = (
     run_prompt_classification,
     run_from_scratch,
     run_dual_encoder,
+    run_locked_image,
     ingest_images,
     ingest_parquet,
     ingest_class_list,
