@@ -12,6 +12,7 @@ tower. Shapes: B = batch, T = trunk, D = shared space.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -29,7 +30,7 @@ from clipdata.encoder import hub
 from clipdata.encoder.building import build_encoder, build_tokenizer
 from clipdata.encoder.layout import OWN_WEIGHTS, has_tokenizer
 from clipdata.encoder.model import Encoder
-from clipdata.encoder.model_config import ModelConfig
+from clipdata.encoder.model_config import LOGIT_SCALE, ModelConfig
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.parts.sections import image_part, text_part
 from clipdata.encoder.parts.tensors import put_in, read_tensors
@@ -67,7 +68,7 @@ class AssembledModel(nn.Module):
         super().__init__()
         self.visual = visual
         self.text = text
-        self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)).log())
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.logit_bias = None if logit_bias is None else nn.Parameter(torch.tensor(float(logit_bias)))
         self.why_not = tuple(why_not)
 
@@ -231,8 +232,9 @@ def _of_open_clip(
         "vision_cfg": dict(image.open_clip_cfg),
         "text_cfg": text_cfg,
         "custom_text": True,
-        "init_logit_scale": float(torch.tensor(config.logit_scale).log()),
     }
+    if config.logit_scale != LOGIT_SCALE:
+        model_cfg["init_logit_scale"] = math.log(config.logit_scale)
     if True in {image.quick_gelu, text.quick_gelu}:
         model_cfg["quick_gelu"] = True
     if config.logit_bias is not None:

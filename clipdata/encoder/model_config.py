@@ -26,6 +26,8 @@ _HINT = "clipdata new --help shows whole configs"
 _PREPROCESSING = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
 RANDOM = "random"
 PRETRAINED = "pretrained"
+LOGIT_SCALE = 1 / 0.07
+"""Source: Radford et al. 2021, section 2.5."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ class ModelConfig:
     image: Image
     text: Text
     embed_dim: int = 512
-    logit_scale: float = 1 / 0.07
+    logit_scale: float = LOGIT_SCALE
     logit_bias: float | None = None
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     context_length: int | None = None

@@ -227,8 +227,10 @@ class _Writer:
             return
         assert isinstance(image, Part)
         assert isinstance(text, Part)
-        scale = {"logit_scale_init_value": float(self._encoder.model.get_parameter("logit_scale").detach().cpu())}
-        dims = {"projection_dim": self._encoder.embed_dim, **scale}
+        scale: dict[str, Any] = {
+            "logit_scale_init_value": float(self._encoder.model.get_parameter("logit_scale").detach().cpu())
+        }
+        dims: dict[str, Any] = {"projection_dim": self._encoder.embed_dim, **scale}
         if text_config.model_type == "clip_text_model":
             config = self._transformers.CLIPConfig(
                 text_config=text_config.to_dict(), vision_config=vision_config.to_dict(), **dims
