@@ -74,6 +74,16 @@ def starter_folder() -> Path:
     return folder
 
 
+def starter_tokenizer() -> Path:
+    """Return the folder of MiniLM's tokenizer, whose vocabulary is that of bert-base-uncased and DistilBERT.
+
+    Raises:
+        NotFoundError: the package is not installed.
+        ClipdataError: it is another release.
+    """
+    return _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256).parent
+
+
 def _build(folder: Path) -> None:
     image_weights = _packaged(_IMAGE_PACKAGE, _IMAGE_WEIGHTS, _IMAGE_SHA256)
     text_weights = _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256)

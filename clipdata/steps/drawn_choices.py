@@ -20,6 +20,7 @@ from clipdata.arguments import check_condition, check_count
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.step_protocol import CAPTIONS, TEXTS, BaseStep, check_types, require_names
+from clipdata.steps.captions import alike, captions_of
 from clipdata.trained_rows import picture_columns, picture_texts
 
 SCAN_ROWS = 8192
@@ -120,16 +121,16 @@ class DrawnChoices(BaseStep):
 
     def _places(self, captions: Sequence[str]) -> set[int]:
         """Where captions stand among those that may be drawn."""
-        return {self._place_of[alike] for alike in map(_alike, captions) if alike in self._place_of}
+        return {self._place_of[one] for one in map(alike, captions) if one in self._place_of}
 
     def _read(self, table: Table, pictures: tuple[str, ...], where: str | None) -> None:
         """Find the captions to draw from, in the order of their points, and what rows of one picture take together."""
         spelled: dict[str, str] = {}  # as it is compared → as it stands
         for batch in table.scan([self.text], where=where, batch_rows=SCAN_ROWS):
             for caption in chain.from_iterable(_captions(batch, self.text)):
-                alike = _alike(caption)
-                spelled[alike] = min(caption, spelled.get(alike, caption))
-        points = np.array([_number(f"{self.seed}\x00{alike}") for alike in spelled], np.uint64)
+                compared = alike(caption)
+                spelled[compared] = min(caption, spelled.get(compared, caption))
+        points = np.array([_number(f"{self.seed}\x00{compared}") for compared in spelled], np.uint64)
         order = np.argsort(points, kind="stable")
         names = list(spelled)
         self._points_T = points[order]
@@ -172,7 +173,7 @@ class DrawnPlace(BaseStep):
         places: list[int | None] = []
         reasons: list[str | None] = []
         for choices, text in zip(*(batch.column(name).to_pylist() for name in self.reads), strict=True):
-            own = set(_captions_of(text))
+            own = set(captions_of(text))
             place = next((place for place, choice in enumerate(choices or ()) if choice in own), None)
             places.append(place)
             missing = "no choices" if not choices else "none of its captions among the choices" if own else "no caption"
@@ -209,18 +210,7 @@ def _known_by(batch: pa.RecordBatch, names: Sequence[str]) -> list[str | None]:
 
 
 def _captions(batch: pa.RecordBatch, column: str) -> list[list[str]]:
-    return [_captions_of(value) for value in batch.column(column).to_pylist()]
-
-
-def _captions_of(value: str | Sequence[str | None] | None) -> list[str]:
-    """The captions of a row that say something."""
-    texts = [value] if isinstance(value, str) else value or ()
-    return [text for text in texts if text and text.strip()]
-
-
-def _alike(caption: str) -> str:
-    """A caption as it is compared with others."""
-    return " ".join(caption.split()).casefold()
+    return [captions_of(value) for value in batch.column(column).to_pylist()]
 
 
 def _nearest(points_T: np.ndarray, numbers_NP: np.ndarray) -> list[int]:

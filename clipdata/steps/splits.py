@@ -1,4 +1,4 @@
-"""GroupSplit: training and test rows that share no picture and no right caption.
+"""GroupSplit and PairSplit: training and test rows that share no picture and no right caption, or no caption at all.
 
 It must know nothing of encoders or training; which rows hang together is read off two small columns of the table.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
-from clipdata.step_protocol import INTEGER, TEXTS, BaseStep, check_types, require_names
+from clipdata.step_protocol import CAPTIONS, INTEGER, TEXTS, BaseStep, Kind, check_types, require_names
+from clipdata.steps.captions import alike, captions_of
 
 SCAN_ROWS = 8192
+_MEAN_GROUP = 5  # pictures that hang together by their captions, and no more, for captions to be told apart
+_LARGEST_GROUP = 0.2  # of all pictures
 
 
 class GroupSplit(BaseStep):
@@ -57,17 +61,20 @@ class GroupSplit(BaseStep):
         test_share: float = 0.2,
         seed: int = 0,
     ) -> None:
-        if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
-            raise UsageError(f"GroupSplit: test_share is {test_share!r:.80}; expected a share between 0 and 1")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise UsageError(f"GroupSplit: seed is {seed!r:.80}; expected a whole number")
         require_names(self.name, picture=picture, choices=choices, label_index=label_index, column=column)
-        self.reads: tuple[str, ...] = (picture, choices, label_index)
-        self.takes = {choices: TEXTS, label_index: INTEGER}
-        self.parameters = {"test_share": test_share, "seed": seed}
+        self._begin({picture: None, choices: TEXTS, label_index: INTEGER}, table, column, test_share, seed)
+
+    def _begin(
+        self, columns: Mapping[str, Kind | None], table: AnyTable, column: str, test_share: float, seed: int
+    ) -> None:
+        """Check all that was asked for, and find the groups."""
+        require_share(self.name, test_share, seed)
+        self.reads: tuple[str, ...] = tuple(columns)
+        self.takes = {name: kind for name, kind in columns.items() if kind is not None}
+        self.parameters: Mapping[str, Any] = {"test_share": test_share, "seed": seed}
         self.num_groups = self.num_leaks = 0
         newest = as_table(table).latest()
-        newest.require(self.reads, verb="map GroupSplit")
+        newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
         self._side_of = self._decide(newest, column, test_share, seed)
 
@@ -104,15 +111,84 @@ class GroupSplit(BaseStep):
         is_ours = earlier is not None and (earlier.step, earlier.inputs) == (self.name, self.reads)
         is_ours = is_ours and earlier is not None and earlier.parameters == self.parameters
         for batch in table.scan([*self.reads, *([column] if is_ours else [])], batch_rows=SCAN_ROWS):
-            pictures, captions = batch.column(self.reads[0]).to_pylist(), _right_captions(batch).to_pylist()
+            pictures, captions = batch.column(self.reads[0]).to_pylist(), self._captions(batch)
             sides = batch.column(column).to_pylist() if is_ours else [None] * batch.num_rows
-            for picture, caption, side in zip(pictures, captions, sides, strict=True):
+            for picture, texts, side in zip(pictures, captions, sides, strict=True):
                 if picture is None:
                     continue
-                groups.add(picture, caption)
+                groups.add(picture, texts)
                 if side is not None:
                     present.setdefault(picture, set()).add(side)
         return groups, present
+
+    def _captions(self, batch: pa.RecordBatch) -> list[list[str]]:
+        """What else than the picture ties each row to others."""
+        return [[] if caption is None else [caption] for caption in _right_captions(batch).to_pylist()]
+
+
+class PairSplit(GroupSplit):
+    """A column "train" or "test" for pictures with captions, the same for all rows that hang together.
+
+    Rows hang together when they show an equal picture or have an equal caption. Where captions are of few kinds, as
+    names of classes are, nearly all pictures would hang together, and a side would be a set of classes: then pictures
+    are held out by themselves, and `notes` says so. For the rest see `GroupSplit`.
+
+    Args:
+        table: all of it is read once, to find the groups; or the location of one.
+        text: column of captions, one or a list a row.
+        picture: column that is equal for equal pictures.
+        column, test_share, seed: as of `GroupSplit`.
+
+    Raises:
+        UsageError: the share is not between 0 and 1, the seed is no whole number, or a name of a column is no text.
+        SchemaError: the table lacks a column, or one has another type.
+    """
+
+    name = "PairSplit"
+
+    def __init__(
+        self,
+        table: AnyTable,
+        text: str = "captions",
+        *,
+        picture: str = "sha256",
+        column: str = "split",
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        require_names(self.name, picture=picture, text=text, column=column)
+        self.by_captions = True
+        self._begin({picture: None, text: CAPTIONS}, table, column, test_share, seed)
+
+    def notes(self) -> dict[str, Any]:
+        """How many groups there are, and whether captions tie pictures together."""
+        alone = {} if self.by_captions else {"captions are of few kinds": "pictures are held out by themselves"}
+        return {**super().notes(), **alone}
+
+    def _read_groups(self, table: Table, column: str) -> tuple[_Groups, dict[Any, set[str]]]:
+        groups, present = super()._read_groups(table, column)
+        sizes = [len(pictures) for pictures in groups.pictures()]
+        if sum(sizes) > _MEAN_GROUP * len(sizes) or max(sizes, default=0) > max(_LARGEST_GROUP * sum(sizes), 2):
+            self.by_captions = False
+            return super()._read_groups(table, column)
+        return groups, present
+
+    def _captions(self, batch: pa.RecordBatch) -> list[list[str]]:
+        if not self.by_captions:
+            return [[]] * batch.num_rows
+        return [[alike(caption) for caption in captions_of(value)] for value in batch.column(1).to_pylist()]
+
+
+def require_share(step: str, test_share: Any, seed: Any) -> None:
+    """Hold what a split was given to be a share and a seed.
+
+    Raises:
+        UsageError: the share is not between 0 and 1, or the seed is no whole number.
+    """
+    if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
+        raise UsageError(f"{step}: test_share is {test_share!r:.80}; expected a share between 0 and 1")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UsageError(f"{step}: seed is {seed!r:.80}; expected a whole number")
 
 
 class _Groups:
@@ -123,12 +199,12 @@ class _Groups:
         self._first_with: dict[str, int] = {}  # caption → a picture that has it
         self._parent: list[int] = []
 
-    def add(self, picture: Any, caption: str | None) -> None:
-        """Take in one row; a row without a right caption stands by its picture alone."""
+    def add(self, picture: Any, captions: Iterable[str]) -> None:
+        """Take in one row; a row without captions stands by its picture alone."""
         place = self._places.setdefault(picture, len(self._parent))
         if place == len(self._parent):
             self._parent.append(place)
-        if caption is not None:
+        for caption in captions:
             one, other = self._root(place), self._root(self._first_with.setdefault(caption, place))
             self._parent[max(one, other)] = min(one, other)
 

@@ -53,3 +53,99 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     for_blocks = {"lr": 2e-4, "weight_decay": 0.1}
     fitting = for_projections if overrides.get("train", "projections") == "projections" else for_blocks
     return TrainConfig.from_json({"train": "projections", "epochs": 5, "batch_size": 64, **fitting, **overrides})
+
+
+def prompt_classification(**overrides: Any) -> TrainConfig:
+    """Tell a picture's class by prompts such as "a photo of {class}".
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+    """
+    for_projections = {"lr": 1e-3, "min_steps": 200, "pull": 1.0, "weight_decay": 0.0}
+    for_blocks = {"lr": 1e-5, "weight_decay": 0.1}
+    fitting = for_projections if overrides.get("train", "projections") == "projections" else for_blocks
+    about = {"objective": "multi_positive", "text": "prompt"} if "objective" not in overrides else {}
+    return TrainConfig.from_json(
+        {"train": "projections", "epochs": 10, "batch_size": 64, **fitting, **about, **overrides}
+    )
+
+
+def dual_encoder(**overrides: Any) -> TrainConfig:
+    """Join two towers that never met, by training all of both and a new head on each.
+
+    Rates and the order of magnitude of a batch are those of Lance's Flickr8k example: 1e-3 for the heads, 1e-4 for the
+    image trunk, 1e-5 for the text trunk, batches of 32. The loss is not: captions of one picture, and pictures of one
+    caption, are each other's positives here, on L2-normalised features with a learned scale.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+    """
+    own = {
+        "objective": "multi_positive",
+        "train": "all",
+        "lr": 1e-3,
+        "image_lr_multiplier": 0.1,
+        "text_lr_multiplier": 0.01,
+        "weight_decay": 0.01,
+        "batch_size": 64,
+        "epochs": 5,
+        "min_steps": 100,
+        "warmup_ratio": 0.1,
+    }
+    return TrainConfig.from_json({**own, **overrides})
+
+
+def from_scratch(**overrides: Any) -> TrainConfig:
+    """Train a model with random weights on pairs of pictures and captions.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+    """
+    own = {
+        "objective": "contrastive",
+        "train": "all",
+        "freeze_batchnorm": False,
+        "lr": 1e-3,
+        "weight_decay": 0.1,
+        "batch_size": 64,
+        "epochs": 20,
+        "min_steps": 300,
+        "warmup_ratio": 0.1,
+    }
+    return TrainConfig.from_json({**own, **overrides})
+
+
+def locked_image(**overrides: Any) -> TrainConfig:
+    """Train a text tower to read what a locked image tower sees: the text tower, both projections and the scale.
+
+    Texts and pictures that belong together by their ids are each other's positives. The last, short batch is kept.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: LiT (arXiv 2111.07991).
+    """
+    own = {
+        "objective": "multi_positive",
+        "train": "text",
+        "lr": 1e-3,
+        "weight_decay": 0.01,
+        "batch_size": 128,
+        "epochs": 20,
+        "min_steps": 200,
+        "drop_last": False,
+        "warmup_ratio": 0.1,
+    }
+    return TrainConfig.from_json({**own, **overrides})

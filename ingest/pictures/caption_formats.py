@@ -6,7 +6,8 @@
     coco        JSON with `images` and `annotations`
     karpathy    JSON with `images`, each with its `sentences` and split: dataset_flickr30k.json, dataset_coco.json
 
-Captions hold commas, quotes, tabs and `#`; what one line says never costs another.
+A column or field `split` of a table or of JSON lines says to which split the image belongs. Captions hold commas,
+quotes, tabs and `#`; what one line says never costs another.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ IMAGE_NAMES = (
 )
 CAPTION_NAMES = ("caption", "captions", "title", "text", "comment", "raw", "sentence", "description", "alt_text")
 NUMBER_NAMES = ("comment_number", "caption_number", "sentence_number")
+SPLIT = "split"
 MAX_CAPTION_CHARS = 10_000
 FORMATS = ("flickr", "table", "jsonl", "coco", "karpathy")
 _ALIASES = {"csv": "table", "tsv": "table"}
@@ -60,6 +62,18 @@ class CaptionColumns:
 
     image: str | None = None
     captions: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Delimiter and number of columns of a table, and the places of those that are read."""
+
+    delimiter: str
+    num_fields: int
+    image_at: int
+    captions_at: Sequence[int]
+    number_at: int | None
+    split_at: int | None
 
 
 class CaptionFile:
@@ -103,7 +117,14 @@ class CaptionFile:
     @property
     def has_splits(self) -> bool:
         """Whether the file says to which split an image belongs."""
-        return self.format == "karpathy"
+        if self.format not in ("table", "jsonl"):
+            return self.format == "karpathy"
+        with open_text(self.where, self.storage, self.encoding) as stream:
+            first = next((line for line in lines(stream, self.where) if line.strip()), "")
+        if self.format == "jsonl":
+            return _is_object(first) and SPLIT in json.loads(first)
+        header = self._header(first)
+        return header is not None and header.split_at is not None
 
     def read(self) -> Iterator[Captioned]:
         """All captions, in the order of the file."""
@@ -179,7 +200,8 @@ class CaptionFile:
                 continue
             for name in names[1]:
                 for caption in row[name] if isinstance(row[name], list) else [row[name]]:
-                    yield _named(row[names[0]], caption, place)
+                    split = row.get(SPLIT)
+                    yield replace(_named(row[names[0]], caption, place), split=split if isinstance(split, str) else "")
 
     def _table(self, stream: TextIO) -> Iterator[Captioned]:
         first = next((line for line in lines(stream, self.where) if line.strip()), "")
@@ -189,19 +211,19 @@ class CaptionFile:
                 raise self._without_header(first)
             yield from _pairs(chain([first], lines(stream, self.where)))
             return
-        delimiter, num_fields, image_at, captions_at, number_at = header
-        for record in records(stream, delimiter, num_fields):
+        for record in records(stream, header.delimiter, header.num_fields):
             place = f"line {record.line + 1}"
-            values = record.values or _unquoted(record, delimiter, num_fields)
+            values = record.values or _unquoted(record, header.delimiter, header.num_fields)
             if values is None:
                 yield Captioned.fault_at(place, record.fault)
                 continue
-            told = values[number_at].strip() if number_at is not None else ""
+            told = values[header.number_at].strip() if header.number_at is not None else ""
             number = int(told) if told.isascii() and told.isdigit() and len(told) < 7 else AS_THEY_COME
-            image, several = values[image_at].strip(), len(captions_at) > 1
-            for at in captions_at:
+            image, several = values[header.image_at].strip(), len(header.captions_at) > 1
+            split = values[header.split_at].strip() if header.split_at is not None else ""
+            for at in header.captions_at:
                 if values[at].strip() or not several:  # of five columns some may be empty
-                    yield Captioned(image, number, values[at], place=place, order=max(number, 0))
+                    yield Captioned(image, number, values[at], place=place, order=max(number, 0), split=split)
 
     def _without_header(self, first: str) -> UsageError:
         words = f"one of {', '.join(IMAGE_NAMES)} and one of {', '.join(CAPTION_NAMES)}"
@@ -215,16 +237,18 @@ class CaptionFile:
         given = [*([self.columns.image] if self.columns.image else []), *self.columns.captions]
         return " and ".join(map(repr, given))
 
-    def _header(self, line: str) -> tuple[str, int, int, list[int], int | None] | None:
-        """Delimiter, number of columns, places of image, captions and number; None where image or captions lack."""
+    def _header(self, line: str) -> _Header | None:
+        """What the first line of a table says; None where image or captions lack."""
         for delimiter in _DELIMITERS:
             names = [name.strip().strip('"') for name in line.split(delimiter)]
             found = self._columns_of(names)
             if found is None:
                 continue
             lower = [name.lower() for name in names]
-            number = next((lower.index(name) for name in NUMBER_NAMES if name in lower), None)
-            return delimiter, len(names), names.index(found[0]), [names.index(name) for name in found[1]], number
+            captions_at = [names.index(name) for name in found[1]]
+            number_at = next((lower.index(name) for name in NUMBER_NAMES if name in lower), None)
+            split_at = lower.index(SPLIT) if SPLIT in lower else None
+            return _Header(delimiter, len(names), names.index(found[0]), captions_at, number_at, split_at)
         return None
 
     def _columns_of(self, names: list[str]) -> tuple[str, list[str]] | None:

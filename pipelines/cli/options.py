@@ -158,6 +158,25 @@ class PipelineOptions(SourceStorageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairsOptions(PipelineOptions):
+    """Options of every `run …` over pictures with captions; see `pipelines.pairs.PairsSettings`."""
+
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A model to begin with, as of train; new: one of its own parts.")
+    ] = "new"
+    choices: Annotated[int, typer.Option(help="Captions of each question that is drawn.")] = 5
+    test_share: Annotated[float, typer.Option(help="Share of the pictures to hold out where nothing says which.")] = 0.2
+    search: Annotated[
+        list[str] | None, typer.Option("--search", help="Text to search the pictures by at the end; repeatable.")
+    ] = None
+    top: Annotated[int, typer.Option(help="Pictures to show of each search.")] = 5
+
+    def arguments(self) -> dict[str, Any]:
+        """As the pipelines' settings take them."""
+        return super().arguments() | {"search": tuple(self.search or ())}
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableLayout:
     """How a verb shows rows to a person."""
 

@@ -48,7 +48,7 @@ def image_of(name: str, head: Head, *, embed_dim: int, size: tuple[int, int] | N
         NotFoundError: there is no such model.
         UsageError: it has no such tower, or takes pictures of another size.
     """
-    found = _open(name)
+    found = open_model(name)
     part = (
         _converted_image(found, head, embed_dim)
         if isinstance(found, Path)
@@ -75,13 +75,13 @@ def text_of(name: str, head: Head, *, embed_dim: int, context_length: int | None
         NotFoundError: there is no such model.
         UsageError: it has no such tower.
     """
-    found = _open(name)
+    found = open_model(name)
     if isinstance(found, Path):
         return _converted_text(found, head, embed_dim, context_length)
     return text_of_encoder(found, head, embed_dim=embed_dim, context_length=context_length)
 
 
-def _open(name: str) -> Encoder | Path:
+def open_model(name: str) -> Encoder | Path:
     """The model by its name, or the folder of a CLIP as transformers writes it."""
     from clipdata.encoder.loading import load_encoder
 
@@ -177,7 +177,7 @@ def _with_own_head(part: Part, head: Head, projection: nn.Module | None, source:
 
 
 def _converted_image(folder: Path, head: Head, embed_dim: int) -> Part:
-    config, tensors = _read(folder)
+    config, tensors = read_model(folder)
     inner = config.get("vision_config") or config
     renamed = clip_format.from_transformers(tensors, "vision")
     if not renamed:
@@ -197,7 +197,7 @@ def _converted_image(folder: Path, head: Head, embed_dim: int) -> Part:
 
 
 def _converted_text(folder: Path, head: Head, embed_dim: int, context_length: int | None) -> Part:
-    config, tensors = _read(folder)
+    config, tensors = read_model(folder)
     inner = config.get("text_config") or config
     projection_DT = tensors.get("text_projection.weight")
     renamed = clip_format.from_transformers(tensors, "text")
@@ -243,7 +243,7 @@ def _bert_keys(kind: str) -> set[str]:
     return set(CONFIG_MAPPING[kind]().to_dict()) if kind in CONFIG_MAPPING else set()
 
 
-def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
+def read_model(folder: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
     try:
         config = json.loads((folder / TOWER_CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,0 +1,387 @@
+"""What the pipelines over pictures with captions share: captions made clean, a split, questions drawn, and the figures.
+
+    captions → choices drawn → scores → recall
+
+Everything it makes is a column of the table that holds the pictures, whoever wrote that: no picture is copied. It knows
+tables, steps and models, and no particular pipeline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import clipdata as cd
+import ingest
+from clipdata.errors import SchemaError, UsageError
+from clipdata.schema import image_column, is_binary, is_of
+from clipdata.storage import redact
+from clipdata.training.objectives.fitting import CAPTIONS
+from pipelines.recalls import RecallRow, Recalls, kept
+from pipelines.results import Evaluation, PipelineResult
+from pipelines.search import Search, search_pictures
+from pipelines.settings import PipelineSettings
+from pipelines.stages import TEST, TRAIN, Pipeline, require_both_splits
+
+if TYPE_CHECKING:
+    from clipdata.encoder.model import Encoder
+    from clipdata.lance_io.table import Table
+    from clipdata.step_protocol import Step
+    from clipdata.training.run import Run
+
+PICTURE, CLEAN, UNSEEN = "sha256", "captions_clean", "captions_unseen"
+CHOICES, PLACE = "choices", "choice_ind"
+TUNED = "_fine_tune"
+_EXAMPLES = 3
+_IMAGES = ("image", "image_bytes", "img", "picture", "jpg", "png", "bytes")
+P = TypeVar("P", bound="PairsSettings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsSettings(PipelineSettings):
+    """What pipelines over pictures with captions work on.
+
+    Args:
+        model: to begin with, anything `clipdata.load_encoder` takes; "new" makes one as the other settings say.
+        captions_column: of captions, one or a list a row; by default the one with a usual name.
+        image_column: of the bytes of pictures; by default the one that the table declares, or with a usual name.
+        choices: captions of each question that is drawn, the right one among them.
+        test_share: of the pictures, where nothing says which are held out.
+        search: texts to look for among all pictures at the end; by default captions of held-out pictures.
+        top: pictures to show of each.
+    """
+
+    model: str = "new"
+    captions_column: str | None = None
+    image_column: str | None = None
+    choices: int = 5
+    test_share: float = 0.2
+    search: Sequence[str] = ()
+    top: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.test_share < 1:
+            raise UsageError(f"test_share is {self.test_share}; expected a share between 0 and 1")
+        if self.choices < 2:
+            raise UsageError(f"choices is {self.choices}; expected at least 2 captions of each question")
+        if self.top < 1:
+            raise UsageError(f"top is {self.top}; expected at least 1 picture of each search")
+        if any(not text.strip() for text in self.search):
+            raise UsageError("a text to search for is empty")
+
+
+@dataclass(frozen=True)
+class CutCaptions:
+    """How many captions end behind what a model reads.
+
+    Args:
+        captions: distinct ones that a training may read.
+        cut: those of them that are longer.
+        length: ids that the model reads of each.
+    """
+
+    captions: int
+    cut: int
+    length: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"captions": self.captions, "cut": self.cut, "share": self.share, "length": self.length}
+
+    @property
+    def share(self) -> float:
+        """Of the captions."""
+        return self.cut / max(self.captions, 1)
+
+    def __str__(self) -> str:
+        return (
+            f"captions cut at {self.length} tokens: {self.cut:,} of {self.captions:,} distinct ones ({self.share:.1%})"
+        )
+
+
+class PairsPipeline(Pipeline[P]):
+    """A pipeline over pictures with captions, at work.
+
+    Attributes:
+        training: the table whose training rows are trained on.
+        held_out: the table whose held-out rows are measured; often the same.
+        trunk: column of the image trunk's features to read instead of the pictures, or None.
+    """
+
+    training: Table
+    held_out: Table
+    trunk: str | None = None
+
+    def finish(self, encoder: Encoder) -> PipelineResult:
+        """All that follows once there are tables with `captions_clean` and a split, and a model to begin with."""
+        cut = self.count_cut(encoder)
+        self.ask()
+        self.score(encoder, "")
+        self.tell_baseline("choice_prob", scores="choice_scores", answer=PLACE, noun="questions")
+        recalls = self.recalls(encoder, "before")
+        self.table = self.training
+        run = self.train(encoder, limit=self.settings.limit, sample=self.settings.sample)
+        self.table = self.held_out
+        tuned = self.tuned(run)
+        self.score(tuned, TUNED)
+        found = self.compare("choice_prob", f"choice_prob{TUNED}", (encoder, tuned), label_index=PLACE)
+        recalls = _in_turn(recalls, self.recalls(tuned, "after"))
+        recall = Recalls(recalls, self.notes(run))
+        evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **self.shown(tuned)}
+        return PipelineResult(self.table, run, found, None, self.changed, evaluations)
+
+    def map(self, step: Step, column: str) -> None:
+        """Fill a column; see `Pipeline.map`. One that came with the table is nobody's to replace.
+
+        Raises:
+            UsageError: the table has such a column of its own.
+        """
+        if column in self.table.schema.names and self.table.lineage(column) is None:
+            raise UsageError(
+                f"{redact(self.table.uri)} has a column {column!r} of its own, which this would replace",
+                hint=f"take what is needed into another table: clipdata ingest lance {redact(self.table.uri)} "
+                "--into TABLE --columns …",
+            )
+        super().map(step, column)
+
+    def image_in(self, table: Table) -> str:
+        """The column of pictures."""
+        named = self.settings.image_column
+        return image_of(table, named if table is self.training or named in table.schema.names else None)
+
+    def captions_in(self, table: Table) -> str:
+        """The column of captions."""
+        return captions_of(table, self.settings.captions_column)
+
+    def tidy(self) -> None:
+        """Tell pictures apart, clean the captions, and hold pictures out, unless the tables say which.
+
+        Raises:
+            UsageError: there is nothing to train on, or nothing to measure.
+        """
+        for table in self._tables:
+            self.table = table
+            if PICTURE not in table.schema.names or table.lineage(PICTURE) is not None:
+                self.map(cd.steps.PictureDigest(self.image_in(table)), PICTURE)
+            self.map(cd.steps.CleanCaptions(self.captions_in(table)), CLEAN)
+        if self.held_out is self.training:
+            self._split()
+        else:
+            for table, side in ((self.training, "train"), (self.held_out, "test")):
+                self.table = table
+                if "split" not in table.schema.names or table.lineage("split") is not None:
+                    self.map(_all_of(side), "split")
+        self._require_rows()
+        self._take_held_out_part()
+        self.table = self.held_out
+
+    def _split(self) -> None:
+        schema = self.table.schema
+        if "split" in schema.names and self.table.lineage("split") is None:
+            return
+        self.map(cd.steps.PairSplit(self.table, CLEAN, picture=PICTURE, test_share=self.settings.test_share), "split")
+        counts = self.table.query("SELECT split, count(*) AS rows FROM dataset GROUP BY split ORDER BY split")
+        listed = ", ".join(f"{row['rows']:,} {row['split']}" for row in counts.to_pylist() if row["split"])
+        self.progress.say(f"nothing says which pictures are held out; equal pictures stay together: {listed}")
+
+    def _require_rows(self) -> None:
+        if self.held_out is self.training:
+            require_both_splits(self.table, "the split of the pictures with a caption", CLEAN)
+            return
+        for table, where, use in ((self.training, TRAIN, "train on"), (self.held_out, TEST, "measure")):
+            if not table.count_rows(f"{where} AND {CLEAN} IS NOT NULL"):
+                raise UsageError(
+                    f"{redact(table.uri)} has no row to {use}: none of its {table.num_rows:,} rows with {where} "
+                    "has a caption",
+                )
+
+    def _take_held_out_part(self) -> None:
+        """Go on with some of the held-out rows, in a small table of their own, if so many are asked for."""
+        most = self.settings.most_held_out
+        if most is None or most >= self.held_out.count_rows(f"{TEST} AND {CLEAN} IS NOT NULL"):
+            return
+        found = self.held_out.to_table([PICTURE], where=f"{TEST} AND {CLEAN} IS NOT NULL").column(0)
+        chosen = sorted(set(found.to_pylist()), key=lambda one: _digest([self.config.seed, one]))[:most]
+        listed = ", ".join(f"'{digest}'" for digest in chosen)
+        captions = self.captions_in(self.held_out)
+        part = ingest.from_lance(
+            self.held_out,
+            into=self.at(f"held-out-{_digest(chosen)}.lance"),
+            columns=[captions, "split"],
+            where=f"{TEST} AND {PICTURE} IN ({listed})",
+            storage=self.settings.storage,
+            progress=self.progress,
+        )
+        self.note(part, part.written.any)
+        self.held_out = self.table = part.table
+        self.map(cd.steps.CleanCaptions(captions), CLEAN)
+
+    @property
+    def _tables(self) -> list[Table]:
+        return [self.training] if self.held_out is self.training else [self.training, self.held_out]
+
+    def count_cut(self, encoder: Encoder) -> CutCaptions:
+        """Count the captions whose ends the model does not read, among those that training may take."""
+        texts: set[str] = set()
+        objective = self.config.objective
+        for batch in self.training.scan([CLEAN], where=f"{TRAIN} AND {CLEAN} IS NOT NULL"):
+            for captions in batch.column(0).to_pylist():
+                texts.update([max(captions, key=len)] if objective.picks == "longest" else captions)
+        found = CutCaptions(len(texts), encoder.count_truncated(sorted(texts)), encoder.context_length)
+        self.progress.say(str(found))
+        return found
+
+    def ask(self) -> None:
+        """Draw a question of each held-out row: one of its captions that nobody trained on, among others' of the kind.
+
+        Raises:
+            UsageError: there are too few captions for one.
+        """
+        self.map(cd.steps.UnseenCaptions(self.training, CLEAN, trained_where=TRAIN), UNSEEN)
+        text = UNSEEN
+        if not self.held_out.count_rows(f"{TEST} AND {UNSEEN} IS NOT NULL"):
+            self.progress.say("every caption of the held-out pictures is trained on, too; questions are made of these")
+            text = CLEAN
+        where = TEST if text == CLEAN else None
+        drawn = cd.steps.DrawnChoices(
+            self.table, text, num_choices=self.settings.choices, where=where, picture=PICTURE, seed=self.config.seed
+        )
+        self.map(drawn, CHOICES)
+        self.map(cd.steps.DrawnPlace(CHOICES, text), PLACE)
+        if not self.held_out.count_rows(f"{TEST} AND {PLACE} IS NOT NULL"):
+            raise UsageError(
+                f"no held-out picture can be asked about: {drawn.notes()['captions to draw from']:,} captions are "
+                f"unseen, a question takes {self.settings.choices} of different pictures",
+                hint="--choices 2 asks with fewer; or give more held-out pictures",
+            )
+
+    def score(self, encoder: Encoder, suffix: str) -> None:
+        """Scores of the questions and the right caption's probability, under names that end in `suffix`."""
+        scores = f"choice_scores{suffix}"
+        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=self.image_in(self.table), trunk=self.trunk), scores)
+        self.map(cd.steps.Pick(scores, PLACE), f"choice_prob{suffix}")
+
+    def recalls(self, encoder: Encoder, when: str) -> list[RecallRow]:
+        """Recall on held-out rows, and on as many training rows, for it falls as there is more to choose from."""
+        held_out = self._recall(encoder, self.held_out, CLEAN, TEST, None)
+        sets = {"held out": held_out}
+        num_unseen = _num_captions(self.held_out, UNSEEN)
+        if 0 < num_unseen < _num_captions(self.held_out, CLEAN):
+            sets["held out, captions that nobody trained on"] = self._recall(encoder, self.held_out, UNSEEN, TEST, None)
+        sets["trained on"] = self._recall(encoder, self.training, CLEAN, TRAIN, held_out["rows"])
+        return [RecallRow(rows, when, found) for rows, found in sets.items()]
+
+    def _recall(self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None) -> Mapping[str, Any]:
+        condition = f"{where} AND {text} IS NOT NULL"
+        objective = replace(self.config.objective, text=text)  # type: ignore[call-arg]
+        rows = sorted(map(str, table.to_table([PICTURE, text], where=condition).to_pylist()))
+        decisive = [encoder.identity, objective.to_json(), rows, sample, self.config.batch_size, self.config.seed]
+
+        def measure() -> Mapping[str, Any]:
+            return cd.evaluate(
+                table,
+                encoder,
+                objective,
+                where=condition,
+                sample=sample,
+                image=self.image_in(table),
+                image_trunk=self.trunk,
+                batch_size=self.config.batch_size,
+                seed=self.config.seed,
+                progress=self.progress,
+            ).to_dict()
+
+        return kept(self.settings.home / "figures" / f"{_digest(decisive)}.json", measure)
+
+    def notes(self, run: Run) -> list[str]:
+        """What a reader must know of the figures."""
+        unseen, all_ = _num_captions(self.held_out, UNSEEN), _num_captions(self.held_out, CLEAN)
+        told = "no" if unseen == all_ else f"{all_ - unseen:,} of {all_:,}"
+        losses = [epoch["loss"] for epoch in run.epochs if epoch["loss"] is not None]
+        fell = f"the {self.config.objective.kind} loss went from {losses[0]:.3f} to {losses[-1]:.3f}" if losses else ""
+        return [f"{told} captions of held-out pictures are trained on, too", *([fell] if fell else [])]
+
+    def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
+        """What the tuned model is shown to do at the end, by name."""
+        return {"search": self.look_for(encoder)}
+
+    def look_for(self, encoder: Encoder) -> Search:
+        """Search all pictures by text, with the tuned model's features in a column."""
+        column = f"image_embedding{TUNED}"
+        tables = self._tables
+        for table in tables:
+            self.table = table
+            self.map(cd.steps.ImageEmbedding(encoder, image=self.image_in(table)), column)
+        self.table = self.held_out
+        texts = list(self.settings.search) or self._examples()
+        return search_pictures(tables, encoder, texts, column, captions=CLEAN, top=self.settings.top)
+
+    def _examples(self) -> list[str]:
+        """Captions of some held-out pictures, the same every time."""
+        rows = self.held_out.to_table([PICTURE, CLEAN], where=f"{TEST} AND {CLEAN} IS NOT NULL").to_pylist()
+        chosen = sorted(rows, key=lambda row: str(row[PICTURE]))[:_EXAMPLES]
+        return list(dict.fromkeys(row[CLEAN][0] for row in chosen))
+
+
+def image_of(table: Table, named: str | None) -> str:
+    """The column of pictures: one that is named, the one that the table declares, or the one with a usual name.
+
+    Raises:
+        SchemaError: there is none, or it holds something else.
+    """
+    held = [column.name for column in table.schema if is_binary(column.type)]
+    usual = [name for name in _IMAGES if name in held]
+    found = named or image_column(table.schema) or next(iter([*usual, *held]), None)
+    if found in held and found is not None:
+        return found
+    listed = ", ".join(f"{column.name} ({column.type})" for column in table.schema)
+    said = f"its column {named!r} holds no bytes of pictures" if named else "it has no column of bytes of pictures"
+    raise SchemaError(
+        f"{redact(table.uri)} cannot be trained on as it lies: {said}; it has {listed}",
+        hint=f"clipdata ingest lance {redact(table.uri)} --into TABLE reads pictures that are kept otherwise",
+    )
+
+
+def captions_of(table: Table, named: str | None) -> str:
+    """The column of captions: one that is named, or the one with a usual name.
+
+    Raises:
+        SchemaError: there is none, or it holds no texts.
+    """
+    kinds = {column.name: column.type for column in table.schema}
+    fitting = [name for name, kind in kinds.items() if is_of("captions", kind)]
+    found = named or next((name for name in ("captions", *CAPTIONS) if name in fitting), None)
+    if found in fitting and found is not None:
+        return found
+    listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+    said = f"its column {named!r} is not there or holds no texts" if named else "no column has a usual name of captions"
+    raise SchemaError(
+        f"{redact(table.uri)} has no captions: {said}; it has {listed}", hint="name it: --captions-column COLUMN"
+    )
+
+
+def _all_of(side: str) -> Step:
+    """A column that says of all pictures on which side they are."""
+
+    @cd.step(reads=PICTURE, returns="string", version="1", side=side)
+    def all_of_the_table(_: str, side: str) -> str:
+        return side
+
+    return all_of_the_table
+
+
+def _num_captions(table: Table, column: str) -> int:
+    found = table.to_table([column], where=f"{TEST} AND {column} IS NOT NULL").column(0)
+    return sum(map(len, found.to_pylist()))
+
+
+def _in_turn(before: Sequence[RecallRow], after: Sequence[RecallRow]) -> list[RecallRow]:
+    return [row for pair in zip(before, after, strict=True) for row in pair]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
