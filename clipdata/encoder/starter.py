@@ -22,8 +22,9 @@ from torch import nn
 
 from clipdata.encoder.exporting import begin_folder, write_model
 from clipdata.encoder.identity import digest_of
-from clipdata.encoder.model_config import HuggingFaceText, ModelConfig, TimmImage
+from clipdata.encoder.model_config import ModelConfig
 from clipdata.encoder.tokenization import TextTokenizer
+from clipdata.encoder.tower_kinds import HuggingFaceText, TimmImage
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
 
 if TYPE_CHECKING:

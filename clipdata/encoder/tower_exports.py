@@ -21,11 +21,11 @@ import torch
 
 from clipdata.encoder.exporting import begin_folder, put_in_place, save_tensors
 from clipdata.encoder.layout import TOWER_CONFIG, write_json
-from clipdata.encoder.model_config import Head
 from clipdata.encoder.parts import clip_format
 from clipdata.encoder.parts.other_model import image_of_encoder, text_of_encoder
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.quiet import quiet_libraries
+from clipdata.encoder.tower_kinds import Head
 from clipdata.errors import NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from clipdata.encoder import hub
-from clipdata.encoder.model_config import PRETRAINED, RANDOM, Head, TimmImage
 from clipdata.encoder.parts.protocol import Part, no_key
 from clipdata.encoder.parts.tensors import put_in, read_tensors
+from clipdata.encoder.tower_kinds import PRETRAINED, RANDOM, Head, TimmImage
 from clipdata.errors import NotFoundError, UsageError
 
 # timm's arguments that open_clip passes on, by open_clip's keys.
