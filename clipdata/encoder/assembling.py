@@ -27,7 +27,7 @@ from torch import nn
 
 from clipdata.encoder import hub
 from clipdata.encoder.building import build_encoder, build_tokenizer
-from clipdata.encoder.layout import OWN_WEIGHTS
+from clipdata.encoder.layout import OWN_WEIGHTS, has_tokenizer
 from clipdata.encoder.model import Encoder
 from clipdata.encoder.model_config import ModelConfig
 from clipdata.encoder.parts.protocol import Part
@@ -330,7 +330,7 @@ def _tokenizer_folder(config: ModelConfig, text: Part) -> Path | None:
         if folder.exists() or config.tokenizer.startswith((".", "/", "~")):
             raise NotFoundError(f"there is no folder {config.tokenizer!r} with a tokenizer")
         return hub.find_tokenizer(config.tokenizer)
-    if text.tokenizer is not None and any((text.tokenizer / name).is_file() for name in hub.TOKENIZER_MARKS):
+    if text.tokenizer is not None and has_tokenizer(text.tokenizer):
         return text.tokenizer
     if getattr(text.trunk, "config", None) is not None:
         raise NotFoundError(

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-from clipdata.encoder.layout import OPEN_CLIP_CONFIG, TOWER_CONFIG, read_config
+from clipdata.encoder.layout import OPEN_CLIP_CONFIG, TOWER_CONFIG, has_tokenizer, read_config
 from clipdata.encoder.parts.tensors import weights_in
 from clipdata.errors import CredentialsError, NotFoundError, TransientError, UsageError
 
@@ -37,9 +37,6 @@ _WITHOUT_HUB = (
     "'ViT-B-32//path/to/weights.safetensors'; or use 'starter', which needs no hub"
 )
 HF_INDEX = "model.safetensors.index.json"
-TOKENIZER_MARKS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model",
-                   "spiece.model", "tokenizer.model")  # fmt: skip
-"""Files by which a folder is known to hold a tokenizer."""
 # The last of them is fetched last: where the cache holds it, there is nothing left to ask for.
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -142,7 +139,7 @@ def find_tower(repository: str) -> Path:
     except HFValidationError as error:
         raise UsageError(f"{repository!r} is neither a folder nor the name of a repository") from error
     folder = _fetch(repository, repository, [TOWER_CONFIG]).parent
-    if weights_in(folder) and any((folder / name).is_file() for name in TOKENIZER_MARKS):
+    if weights_in(folder) and has_tokenizer(folder):
         return folder
     for file in (HF_INDEX, "preprocessor_config.json", *_TOKENIZER_FILES):
         with suppress(NotFoundError):

@@ -55,6 +55,24 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({"train": "projections", "epochs": 5, "batch_size": 64, **fitting, **overrides})
 
 
+def prompt_classification(**overrides: Any) -> TrainConfig:
+    """Tell a picture's class by prompts such as "a photo of {class}".
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+    """
+    for_projections = {"lr": 1e-3, "min_steps": 200, "pull": 1.0, "weight_decay": 0.0}
+    for_blocks = {"lr": 1e-5, "weight_decay": 0.1}
+    fitting = for_projections if overrides.get("train", "projections") == "projections" else for_blocks
+    about = {"objective": "multi_positive", "text": "prompt"} if "objective" not in overrides else {}
+    return TrainConfig.from_json(
+        {"train": "projections", "epochs": 10, "batch_size": 64, **fitting, **about, **overrides}
+    )
+
+
 def dual_encoder(**overrides: Any) -> TrainConfig:
     """Join two towers that never met, by training all of both and a new head on each.
 

@@ -49,7 +49,11 @@ def image_of(name: str, head: Head, *, embed_dim: int, size: tuple[int, int] | N
         UsageError: it has no such tower, or takes pictures of another size.
     """
     found = open_model(name)
-    part = _converted_image(found, head, embed_dim) if isinstance(found, Path) else _own_image(found, head, embed_dim)
+    part = (
+        _converted_image(found, head, embed_dim)
+        if isinstance(found, Path)
+        else image_of_encoder(found, head, embed_dim=embed_dim)
+    )
     made_for = part.preprocessing.get("size")
     made_for = [made_for] * 2 if isinstance(made_for, int) else list(made_for or ())
     if size is not None and made_for != list(size) and hasattr(part.trunk, "positional_embedding"):
@@ -74,7 +78,7 @@ def text_of(name: str, head: Head, *, embed_dim: int, context_length: int | None
     found = open_model(name)
     if isinstance(found, Path):
         return _converted_text(found, head, embed_dim, context_length)
-    return _own_text(found, head, embed_dim, context_length)
+    return text_of_encoder(found, head, embed_dim=embed_dim, context_length=context_length)
 
 
 def open_model(name: str) -> Encoder | Path:
@@ -91,7 +95,8 @@ def open_model(name: str) -> Encoder | Path:
     return load_encoder(name, device="cpu")
 
 
-def _own_image(encoder: Encoder, head: Head, embed_dim: int) -> Part:
+def image_of_encoder(encoder: Encoder, head: Head, *, embed_dim: int) -> Part:
+    """Copy the image tower of a live model; see `image_of`."""
     visual: Any = encoder.model.visual
     cfg = encoder.model_cfg
     preprocessing = {key: encoder.prepare.to_config()[key] for key in _PREPROCESSING}
@@ -108,7 +113,8 @@ def _own_image(encoder: Encoder, head: Head, embed_dim: int) -> Part:
     return replace(part, preprocessing=preprocessing)
 
 
-def _own_text(encoder: Encoder, head: Head, embed_dim: int, context_length: int | None) -> Part:
+def text_of_encoder(encoder: Encoder, head: Head, *, embed_dim: int, context_length: int | None = None) -> Part:
+    """Copy the text tower of a live model; see `text_of`."""
     model, cfg = encoder.model, encoder.model_cfg
     text = getattr(model, "text", None)
     if isinstance(text, HeadedTower):

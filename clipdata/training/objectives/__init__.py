@@ -45,6 +45,7 @@ __all__ = [
     "objective_for",
     "objective_of",
     "objective_with",
+    "own_fields",
 ]
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
@@ -74,6 +75,12 @@ def objective_of(given: Any) -> Objective:
     if unknown:
         raise ConfigError(unknown, what=f"objective {values['kind']}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+def own_fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some settings that are fields of an objective."""
+    names = {one.name for kind in OBJECTIVES.values() for one in dataclasses.fields(kind)}
+    return {name: value for name, value in settings.items() if name in names}
 
 
 def objective_with(table: Table, settings: Mapping[str, Any]) -> Objective:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.schema import is_of
-from clipdata.steps.class_prompts import ClassPlaces, class_prompts, prompt_templates
+from clipdata.steps.class_prompts import TEMPLATE, ClassPlaces, class_prompts, prompt_templates
 from clipdata.training.objectives.protocol import Objective, first_reason
 
 if TYPE_CHECKING:
@@ -30,20 +30,17 @@ class ClassPrompts(Objective):
     """Softmax over all classes; each is the mean of its prompts' features.
 
     Args:
-        label: column of class names, or of their places in `classes`.
-        classes: names of all classes; by default the distinct values of the column, sorted.
-        templates: prompts with braces for the name, "a photo of {}"; the features of several are averaged.
+        label: column of class names, which may differ from `classes` in capitals and underscores, or of their places.
+        classes: names of all classes; by default the distinct values of the column, sorted. Underscores are spaces to
+            the model.
+        templates: prompts with braces for the name, "a photo of {}".
     """
 
     kind: ClassVar[str] = "class_prompts"
 
     label: str = "class_name"
     classes: tuple[str, ...] = ()
-    templates: tuple[str, ...] = ("a photo of {}",)
-
-    @cached_property
-    def _places(self) -> ClassPlaces:
-        return ClassPlaces(self.classes)
+    templates: tuple[str, ...] = (TEMPLATE,)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,8 +86,9 @@ class ClassPrompts(Objective):
         """Rows without a class, or of one that is not in the list."""
         label = batch.column(self.label)
         if is_of("text", label.type):
-            names = label.unique().drop_null().to_pylist()
-            known = pc.is_in(label, pa.array([name for name in names if self._places.of(name) is not None], label.type))
+            distinct = label.unique().to_pylist()
+            found = [name for name in distinct if name is not None and self._places.of(name) is not None]
+            known = pc.is_in(label.cast(pa.string()), pa.array(found, pa.string()))
         else:
             place = label.cast(pa.int64(), safe=False)
             known = pc.and_(pc.greater_equal(place, 0), pc.less(place, len(self.classes)))
@@ -120,6 +118,10 @@ class ClassPrompts(Objective):
         places = torch.arange(len(self.classes), device=features.text_TD.device)
         return class_embeddings(features.text_TD, places.repeat_interleave(len(self.templates)), len(self.classes))
 
+    @cached_property
+    def _places(self) -> ClassPlaces:
+        return ClassPlaces(self.classes)
+
     def measure(self) -> Measure:
         """How often the right class is first, or among the first five."""
         from clipdata.training.measures import ClassMeasure
@@ -127,13 +129,14 @@ class ClassPrompts(Objective):
         return ClassMeasure(self)
 
     def _problems(self) -> list[str]:
-        problems = (
-            [f"classes names {self.classes[0]!r:.80} alone; expected two or more"] if len(self.classes) == 1 else []
-        )
-        try:
-            prompt_templates(self.templates, asker="templates")
-        except UsageError as error:
-            problems.append(error.message)
+        problems = [] if self.templates else ["templates is empty; expected at least one, such as 'a photo of {}'"]
+        for template in self.templates:
+            try:
+                prompt_templates([template], asker=self.kind)
+            except UsageError as error:
+                problems.append(error.message)
+        if len(self.classes) == 1:
+            problems.append(f"classes names {self.classes[0]!r:.80} alone; expected two or more")
         doubled = sorted(name for name, times in Counter(self.classes).items() if times > 1)
         if doubled:
             problems.append(f"classes names {', '.join(doubled[:5])} twice")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import config_help
+from pipelines.cli.json_output import TEXT, maybe
 from pipelines.cli.next_command import after_training
 from pipelines.cli.options import (
     Device,
@@ -20,11 +21,9 @@ from pipelines.cli.options import (
     Where,
     parse_pairs,
 )
-from pipelines.cli.json_output import TEXT, maybe
 from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
-
 
 TRAINED = {**RUN, "properties": {**RUN["properties"], "written": maybe(TEXT)}}
 
@@ -44,7 +43,9 @@ def train(
     *,
     out: Annotated[str, typer.Option("--out", help="Folder of the run.")],
     model: Model = "starter",
-    recipe: Annotated[str, typer.Option(help="Recipe that the config starts from.")] = "caption_contest",
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe that the config starts from; by default one for the table's columns.")
+    ] = None,
     settings: Settings = None,
     where: Where = None,
     write_back: Annotated[
@@ -59,11 +60,15 @@ def train(
 ) -> None:
     """Fine-tune a model on the rows of a table; goes on where a killed run stopped."""
     import clipdata as cd
+    from clipdata.training.objectives import objective_with, own_fields
     from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import recipe_named
 
     opened = cd.open_table(table, storage=store.storage)
-    config = recipe_named(recipe)(**cd.TrainConfig.parse_settings(parse_pairs(settings)))
+    given = cd.TrainConfig.parse_settings(parse_pairs(settings))
+    named = recipe is not None or "objective" in given
+    objective = {} if named else {"objective": objective_with(opened, own_fields(given))}
+    config = recipe_named(recipe or "caption_contest")(**{**given, **objective})
     encoder = cd.load_encoder(model, device=device)
     run = cd.train(
         opened,
