@@ -34,6 +34,7 @@ _PUBLIC = {
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
     "evaluate": "clipdata.training.evaluation:evaluate",
+    "export_towers": "clipdata.encoder.tower_exports:export_towers",
     "load_encoder": "clipdata.encoder.loading:load_encoder",
     "log": "clipdata.lance_io.history:log",
     "map_column": "clipdata.mapping:map_column",

@@ -11,6 +11,7 @@ from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
 from clipdata.encoder.model_config import ModelConfig as ModelConfig
+from clipdata.encoder.tower_exports import export_towers as export_towers
 from clipdata.errors import ClipdataError as ClipdataError
 from clipdata.lance_io.cleaning import Cleaned as Cleaned
 from clipdata.lance_io.cleaning import clean as clean

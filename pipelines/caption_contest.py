@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
 TRUNK = "image_trunk"
+SEEDS = 20  # tried until a split of few groups has both sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class ContestSettings(PipelineSettings):
     Args:
         images: folder or URL; the built-in sample by default.
         metadata: parquet file with the questions; the built-in sample's by default.
+        table: a table that holds pictures and questions already, such as one that `ingest.from_chain` made; the new
+            columns are its own.
         filename: column of the parquet that names the picture.
         choices: column with the captions to choose from.
         label: column that says which one is right.
@@ -43,6 +46,7 @@ class ContestSettings(PipelineSettings):
 
     images: str | None = None
     metadata: str | None = None
+    table: str | None = None
     filename: str = "filename"
     choices: str = "caption_choices"
     label: str = "label"
@@ -55,6 +59,8 @@ class ContestSettings(PipelineSettings):
             raise UsageError(
                 f"{given} is given without {lacking}", hint="give both, or neither for the built-in sample"
             )
+        if self.table is not None and self.images is not None:
+            raise UsageError("--table and --images are both given; expected a table, or what makes one")
         super().__post_init__()
         if not 0 < self.test_share < 1:
             raise UsageError(f"test_share is {self.test_share}; expected a share between 0 and 1")
@@ -110,6 +116,10 @@ class CaptionContest(Pipeline[ContestSettings]):
         """
         _ = self.config
         given, (_, metadata) = self.settings, self.settings.sources
+        if given.table is not None:
+            table = cd.open_table(given.table, storage=given.storage)
+            table.require([given.choices, given.label], verb=self.name, hint="name the columns: --choices, --label")
+            return
         reached = source_storage(given.storage, anonymous=given.anonymous)
         columns = MetadataFiles(metadata, required=None, storage=reached).schema()
         hint = "name the columns: --filename, --choices, --label"
@@ -119,6 +129,9 @@ class CaptionContest(Pipeline[ContestSettings]):
     def ingest(self) -> None:
         """Questions and pictures into tables, and merged; the questions first, for they are quickly looked through."""
         given, (images, metadata) = self.settings, self.settings.sources
+        if given.table is not None:
+            self.table = cd.open_table(given.table, storage=given.storage)
+            return
         questions = ingest.from_parquet(metadata, into=self.at("meta.lance"), required=given.filename, **self.reach)
         self.note(questions, questions.written.any)
         if "split" in questions.table.schema.names:
@@ -153,16 +166,23 @@ class CaptionContest(Pipeline[ContestSettings]):
         require_both_splits(self.table, "the split of the rows with a picture and a usable label", "label_ind")
 
     def _make_split(self) -> None:
-        """Hold out pictures and right captions, whole groups of them."""
-        given = self.settings
-        groups = cd.steps.GroupSplit(
-            self.table, choices=given.choices, label_index="label_ind", test_share=given.test_share
-        )
-        self.map(groups, "split")
-        counts = self.table.query("SELECT split, count(*) AS rows FROM dataset GROUP BY split ORDER BY split")
+        """Hold out pictures and right captions, whole groups of them; of few groups, by the first seed that does."""
+        made = self.table.lineage("split") if "split" in self.table.schema.names else None
+        first_seed = int(made.parameters.get("seed", 0)) if made is not None else 0
+        for seed in range(first_seed, first_seed + SEEDS):
+            self.map(self._groups(seed), "split")
+            counts = self.table.query(
+                "SELECT split, count(*) AS rows FROM dataset WHERE split IS NOT NULL GROUP BY split ORDER BY split"
+            )
+            if counts.num_rows > 1:
+                break
         listed = ", ".join(f"{row['rows']:,} {row['split']}" for row in counts.to_pylist())
-        self.progress.say(
-            f"the metadata has no split: rows of one picture or one right caption stay together: {listed}"
+        self.progress.say(f"nothing says what to hold out: rows of one picture or one caption stay together: {listed}")
+
+    def _groups(self, seed: int) -> cd.steps.GroupSplit:
+        given = self.settings
+        return cd.steps.GroupSplit(
+            self.table, choices=given.choices, label_index="label_ind", test_share=given.test_share, seed=seed
         )
 
     def score(self, encoder: Encoder, suffix: str, *, scale: float) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
 import ingest
-from clipdata.encoder.model_config import HuggingFaceText, ModelConfig
+from clipdata.encoder.model_config import ModelConfig
+from clipdata.encoder.tower_kinds import HuggingFaceText
 from clipdata.errors import UsageError
 from clipdata.progress import Progress
 from ingest.pictures.caption_formats import CaptionColumns
@@ -129,7 +130,9 @@ class FromScratch(PairsPipeline[FromScratchSettings]):
         )
         self.note(done, done.written.any)
         if not done.table.num_rows:
-            raise UsageError(f"none of the pairs of {pairs.file} can be used", hint=f"clipdata rejects {done.table.uri}")
+            raise UsageError(
+                f"none of the pairs of {pairs.file} can be used", hint=f"clipdata rejects {done.table.uri}"
+            )
         self.table = self.training = self.held_out = done.table
 
     def _pairs(self) -> PairFile:

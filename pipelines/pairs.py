@@ -21,7 +21,7 @@ from clipdata.schema import image_column, is_binary, is_of
 from clipdata.storage import redact
 from clipdata.training.objectives.fitting import CAPTIONS
 from pipelines.recalls import RecallRow, Recalls, kept
-from pipelines.results import PipelineResult
+from pipelines.results import Evaluation, PipelineResult
 from pipelines.search import Search, search_pictures
 from pipelines.settings import PipelineSettings
 from pipelines.stages import TEST, TRAIN, Pipeline, require_both_splits
@@ -109,10 +109,12 @@ class PairsPipeline(Pipeline[P]):
     Attributes:
         training: the table whose training rows are trained on.
         held_out: the table whose held-out rows are measured; often the same.
+        trunk: column of the image trunk's features to read instead of the pictures, or None.
     """
 
     training: Table
     held_out: Table
+    trunk: str | None = None
 
     def finish(self, encoder: Encoder) -> PipelineResult:
         """All that follows once there are tables with `captions_clean` and a split, and a model to begin with."""
@@ -126,10 +128,11 @@ class PairsPipeline(Pipeline[P]):
         self.table = self.held_out
         tuned = self.tuned(run)
         self.score(tuned, TUNED)
-        search = self.look_for(tuned)
+        shown = self.shown(tuned)
         found = self.compare("choice_prob", f"choice_prob{TUNED}", (encoder, tuned), label_index=PLACE)
         recalls = _in_turn(recalls, self.recalls(tuned, "after"))
-        evaluations = {"captions": cut, "recall": Recalls(recalls, self.notes(run)), "search": search}
+        recall = Recalls(recalls, self.notes(run))
+        evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **shown}
         return PipelineResult(self.table, run, found, None, self.changed, evaluations)
 
     def map(self, step: Step, column: str) -> None:
@@ -260,7 +263,7 @@ class PairsPipeline(Pipeline[P]):
     def score(self, encoder: Encoder, suffix: str) -> None:
         """Scores of the questions and the right caption's probability, under names that end in `suffix`."""
         scores = f"choice_scores{suffix}"
-        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=self.image_in(self.table)), scores)
+        self.map(cd.steps.ChoiceScores(encoder, CHOICES, image=self.image_in(self.table), trunk=self.trunk), scores)
         self.map(cd.steps.Pick(scores, PLACE), f"choice_prob{suffix}")
 
     def recalls(self, encoder: Encoder, when: str) -> list[RecallRow]:
@@ -273,9 +276,7 @@ class PairsPipeline(Pipeline[P]):
         sets["trained on"] = self._recall(encoder, self.training, CLEAN, TRAIN, held_out["rows"])
         return [RecallRow(rows, when, found) for rows, found in sets.items()]
 
-    def _recall(
-        self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None
-    ) -> Mapping[str, Any]:
+    def _recall(self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None) -> Mapping[str, Any]:
         condition = f"{where} AND {text} IS NOT NULL"
         objective = replace(self.config.objective, text=text)  # type: ignore[call-arg]
         rows = sorted(map(str, table.to_table([PICTURE, text], where=condition).to_pylist()))
@@ -289,6 +290,7 @@ class PairsPipeline(Pipeline[P]):
                 where=condition,
                 sample=sample,
                 image=self.image_in(table),
+                image_trunk=self.trunk,
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,
                 progress=self.progress,
@@ -305,6 +307,10 @@ class PairsPipeline(Pipeline[P]):
             f"{told} captions of held-out pictures are trained on, too",
             f"the {self.config.objective.kind} loss went from {first:.3f} (first step) to {last:.3f} (last epoch's mean)",
         ]
+
+    def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
+        """What the tuned model is shown to do at the end, by name."""
+        return {"search": self.look_for(encoder)}
 
     def look_for(self, encoder: Encoder) -> Search:
         """Search all pictures by text, with the tuned model's features in a column."""

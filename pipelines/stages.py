@@ -61,6 +61,8 @@ class Pipeline(ABC, Generic[S]):
     Attributes:
         name: as it is typed, "caption-contest".
         table: what is trained on and measured; a pipeline sets it when it has one.
+        split_column: tells which rows are trained on and which are held out.
+        held_out: what it says of the latter.
         changed: whether anything was written so far.
     """
 
@@ -69,7 +71,18 @@ class Pipeline(ABC, Generic[S]):
 
     def __init__(self, settings: S, progress: Progress | None = None) -> None:
         self.settings, self.progress = settings, progress or Silent()
+        self.split_column, self.held_out = "split", "test"
         self.changed = False
+
+    @property
+    def train_rows(self) -> str:
+        """SQL condition of the rows to train on."""
+        return f"`{self.split_column}` = 'train'"
+
+    @property
+    def held_out_rows(self) -> str:
+        """SQL condition of the rows to measure on."""
+        return f"`{self.split_column}` = '{self.held_out}'"
 
     def run(self) -> PipelineResult:
         """Do all of it, or as much as is still to be done.
@@ -144,7 +157,7 @@ class Pipeline(ABC, Generic[S]):
         """Go on with the part of the rows that is asked for, in a table of its own, so that no other row is computed.
 
         Args:
-            columns: that the part keeps beside the pictures; `split` comes along always.
+            columns: that the part keeps beside the pictures; the split comes along always.
             usable: SQL condition of rows that can be of use.
         """
         given, table = self.settings, self.table
@@ -155,8 +168,8 @@ class Pipeline(ABC, Generic[S]):
         assert table.key is not None, "the tables that pipelines make declare one"
         training = Portion(given.limit, given.sample, self.config.seed)
         held_out = Portion(sample=given.most_held_out, seed=self.config.seed)
-        train, of_train = _chosen(table, f"{TRAIN} AND {usable}", training)
-        test, of_test = _chosen(table, f"{TEST} AND {usable}", held_out)
+        train, of_train = _chosen(table, f"{self.train_rows} AND {usable}", training)
+        test, of_test = _chosen(table, f"{self.held_out_rows} AND {usable}", held_out)
         self.progress.say(
             f"training on {len(train):,} of {of_train:,} rows, measuring on {len(test):,} of {of_test:,} held-out rows"
         )
@@ -165,7 +178,7 @@ class Pipeline(ABC, Generic[S]):
         part = ingest.from_lance(
             table,
             into=self.at(f"part-{_digest(keys)}.lance"),
-            columns=[*columns, "split"],
+            columns=[*columns, self.split_column],
             where=f"`{table.key}` IN ({listed})",
             storage=given.storage,
             progress=self.progress,
@@ -182,8 +195,8 @@ class Pipeline(ABC, Generic[S]):
             answer: column of the right choice's place.
             noun: what a row is, in the plural ("questions").
         """
-        for split in ("train", "test"):
-            where = f"split = '{split}' AND `{values}` IS NOT NULL"
+        for split, rows_of in (("train", self.train_rows), (self.held_out, self.held_out_rows)):
+            where = f"{rows_of} AND `{values}` IS NOT NULL"
             rows = self.table.to_table([scores, answer, values], where=where).combine_chunks()
             if not rows.num_rows:
                 continue
@@ -211,14 +224,14 @@ class Pipeline(ABC, Generic[S]):
         if (out / "config.json").exists():  # later verbs made newer versions of the same rows
             begun_at = Run(out).record["table"]["version"]
             table = cd.open_table(table.uri, version=begun_at, storage=self.settings.storage)
-        run = cd.train(table, encoder, self.config, out=out, where=TRAIN, progress=self.progress, **part)
+        run = cd.train(table, encoder, self.config, out=out, where=self.train_rows, progress=self.progress, **part)
         self.progress.say(str(run))
         return run
 
     def compare(
-        self, before: str, after: str, models: tuple[Encoder, Encoder], *, where: str = TEST, **options: Any
+        self, before: str, after: str, models: tuple[Encoder, Encoder], *, where: str | None = None, **options: Any
     ) -> Comparison:
-        """Compare two columns that are of this run's models.
+        """Compare two columns that are of this run's models, on the held-out rows by default.
 
         Tables in a bucket can be written from two machines at once, and no lock keeps those apart.
 
@@ -227,7 +240,8 @@ class Pipeline(ABC, Generic[S]):
         """
         behind = (models[0].identity, models[1].identity)
         try:
-            return cd.compare(self.table, before, after, where=where, trained_where=TRAIN, models=behind, **options)
+            options = {"trained_where": self.train_rows, "models": behind, **options}
+            return cd.compare(self.table, before, after, where=where or self.held_out_rows, **options)
         except LineageMismatchError as error:
             raise self._disturbed(error) from error
 
@@ -242,24 +256,28 @@ class Pipeline(ABC, Generic[S]):
         schema = self.table.schema
         own = [one.name for one in schema if not is_binary(one.type) and self.table.lineage(one.name) is None]
         key = self.table.key
-        read = self.table.to_table([key, "etag"] if key and "etag" in schema.names else own, where=TRAIN)
+        read = self.table.to_table([key, "etag"] if key and "etag" in schema.names else own, where=self.train_rows)
         return _digest(sorted(map(str, read.to_pylist())))
 
 
-def require_both_splits(table: Table, what: str, needed: str | None = None) -> None:
+def require_both_splits(
+    table: Table, what: str, needed: str | None = None, *, column: str = "split", held_out: str = "test"
+) -> None:
     """Check that there are rows to train on and rows to measure, before the work that needs them.
 
     Args:
-        table: with a column `split`.
+        table: with a split.
         what: the split, in words.
         needed: column without which a row is of no use.
+        column: of the split.
+        held_out: what it says of rows to measure.
 
     Raises:
         UsageError: one of the two is empty.
     """
-    found = table.to_table(["split"], where=f"{needed} IS NOT NULL" if needed else None)
-    counts = Counter(found.column("split").to_pylist())
-    if counts.get("train") and counts.get("test"):
+    found = table.to_table([column], where=f"{needed} IS NOT NULL" if needed else None)
+    counts = Counter(found.column(column).to_pylist())
+    if counts.get("train") and counts.get(held_out):
         return
     listed = ", ".join(f"{rows:,} {split!r}" for split, rows in counts.most_common(5)) or "no row"
     raise UsageError(

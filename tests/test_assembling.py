@@ -340,8 +340,8 @@ def test_the_towers_of_an_export_are_towers_of_another_model(kind: str, files: P
 
     with torch.no_grad():
         tokens_BL = source.tokenize(TEXTS)
-        assert torch.equal(image.encode_images(pictures(image)), source.encode_images(pictures(image)))
-        assert torch.equal(split(text.model).text_trunk(tokens_BL), split(source.model).text_trunk(tokens_BL))
+        torch.testing.assert_close(image.encode_images(pictures(image)), source.encode_images(pictures(image)))
+        torch.testing.assert_close(split(text.model).text_trunk(tokens_BL), split(source.model).text_trunk(tokens_BL))
 
 
 def tokenizer_of(source: Encoder, path: str) -> dict[str, Any]:
@@ -359,7 +359,7 @@ def test_the_towers_of_open_clip_s_models_are_towers_of_another_model(tmp_path: 
     )  # fmt: skip
 
     assert found.model_cfg["quick_gelu"] is True
-    assert torch.equal(found.encode_images(pictures(quick)), quick.encode_images(pictures(quick)))
+    torch.testing.assert_close(found.encode_images(pictures(quick)), quick.encode_images(pictures(quick)))
     torch.testing.assert_close(found.encode_texts(["a cat"]), quick.encode_texts(["a cat"]))
 
 
@@ -383,11 +383,11 @@ def test_heads_compute_the_documents_formulas(files: Path) -> None:
 def test_the_temperature_begins_where_it_is_told_and_is_a_parameter_on_every_device(files: Path) -> None:
     encoder = new_encoder(KINDS["vit, distilbert, linear and norm"](files), device="cpu")
 
-    assert float(encoder.model.logit_scale) == pytest.approx(math.log(1 / 7))
+    assert encoder.model.logit_scale.item() == pytest.approx(math.log(1 / 7))
     assert encoder.logit_scale == pytest.approx(1 / 7)
     moved = copy.deepcopy(encoder.model).to("meta")
     assert "logit_scale" in dict(moved.named_parameters())
-    assert lock(encoder.model, "projections")[-1] == "logit_scale" or "logit_scale" in lock(encoder.model)
+    assert "logit_scale" in lock(encoder.model, "projections")
     assert encoder.model.logit_scale.shape == ()
 
 
@@ -399,7 +399,7 @@ def test_siglip_s_bias_is_trained_and_exported(tmp_path: Path) -> None:
 
         found = load_encoder(export(encoder.model, encoder, tmp_path / "model"), device="cpu")
 
-        assert float(found.model.logit_bias) == -9.5
+        assert found.model.logit_bias.item() == -9.5
         assert "logit_bias" in lock(found.model, "projections")
 
 
@@ -416,11 +416,10 @@ def test_the_seed_decides_the_weights_and_nothing_else_is_moved(files: Path) -> 
 
 
 def test_identities_tell_apart_what_weights_do_not_show(files: Path) -> None:
-    given = config(hugging_face_image := VIT, hugging_face(str(files / "bert"), head="linear+layernorm"))
+    given = config(VIT, hugging_face(str(files / "bert"), head="linear+layernorm"))
     one = new_encoder(given, device="cpu")
     pooled = new_encoder({**given, "text": {**given["text"], "pooling": "mean"}}, device="cpu")
 
-    assert hugging_face_image is VIT
     assert one.identity != pooled.identity
     assert one.trunk_identity == pooled.trunk_identity
 
@@ -492,92 +491,205 @@ def test_a_config_is_the_same_after_a_round_trip(files: Path) -> None:
 
 WRONG: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], list[str]]] = {
     "several at once": (
-        lambda files: {"imge": {}, "image": {"kind": "tim"}, "text": {"kind": "hugging_face", "pooling": "max"},
-                       "embed_dim": 0},
+        lambda files: {
+            "imge": {},
+            "image": {"kind": "tim"},
+            "text": {"kind": "hugging_face", "pooling": "max"},
+            "embed_dim": 0,
+        },
         ConfigError,
         ["did you mean image", "did you mean timm", "text has no architecture", "embed_dim is 0"],
     ),
     "unknown pooling": (
         lambda files: config(text=hugging_face(DISTILBERT, pooling="max"), files=files),
-        ConfigError, ["text.pooling is 'max'; expected 'cls' or 'mean' or 'pooler'"],
+        ConfigError,
+        ["text.pooling is 'max'; expected 'cls' or 'mean' or 'pooler'"],
     ),
-    "unknown head": (lambda files: config({**VIT, "head": "mpl"}), ConfigError, ["image.head is 'mpl'; did you mean mlp"]),
+    "unknown head": (
+        lambda files: config({**VIT, "head": "mpl"}),
+        ConfigError,
+        ["image.head is 'mpl'; did you mean mlp"],
+    ),
     "unknown key of a head": (
-        lambda files: config({**VIT, "head": {"kind": "mlp", "drop": 0.1}}), ConfigError, ["did you mean dropout"]
+        lambda files: config({**VIT, "head": {"kind": "mlp", "drop": 0.1}}),
+        ConfigError,
+        ["did you mean dropout"],
     ),
-    "unknown key of a tower": (lambda files: config({**VIT, "layer": 3}), ConfigError, ["image: there is no field 'layer'; did you mean layers"]),
+    "unknown key of a tower": (
+        lambda files: config({**VIT, "layer": 3}),
+        ConfigError,
+        ["image: there is no field 'layer'; did you mean layers"],
+    ),
     "unknown preprocessing": (
-        lambda files: config(preprocessing={"sizes": 3}), ConfigError, ["preprocessing: there is no field 'sizes'; did you mean size"]
+        lambda files: config(preprocessing={"sizes": 3}),
+        ConfigError,
+        ["preprocessing: there is no field 'sizes'; did you mean size"],
     ),
-    "bad interpolation": (lambda files: config(preprocessing={"size": 32, "interpolation": "cubic"}), UsageError, ["interpolation is 'cubic'"]),
+    "bad interpolation": (
+        lambda files: config(preprocessing={"size": 32, "interpolation": "cubic"}),
+        UsageError,
+        ["interpolation is 'cubic'"],
+    ),
     "heads do not divide": (lambda files: config({**VIT, "heads": 7}), ConfigError, ["multiple of the 7 heads"]),
-    "no such timm model": (lambda files: config({"kind": "timm", "architecture": "resnet05"}), NotFoundError, ["timm has no architecture", "did you mean resnet"]),
-    "no such open_clip model": (lambda files: config({"kind": "open_clip", "architecture": "RN5"}), NotFoundError, ["open_clip has no architecture 'RN5'", "RN50"]),
-    "no such model type": (lambda files: config(text=hugging_face({"model_type": "distilbrt"}), files=files), ConfigError, ["did you mean distilbert"]),
-    "unknown key of a text config": (
-        lambda files: config(text=hugging_face({**DISTILBERT, "n_layer": 3}), files=files), ConfigError, ["did you mean n_layers"]
+    "no such timm model": (
+        lambda files: config({"kind": "timm", "architecture": "resnet05"}),
+        NotFoundError,
+        ["timm has no architecture", "did you mean resnet"],
     ),
-    "no folder": (lambda files: config(text=hugging_face("./nowhere"), files=files), NotFoundError, ["there is no folder './nowhere'"]),
+    "no such open_clip model": (
+        lambda files: config({"kind": "open_clip", "architecture": "RN5"}),
+        NotFoundError,
+        ["open_clip has no architecture 'RN5'", "RN50"],
+    ),
+    "no such model type": (
+        lambda files: config(text=hugging_face({"model_type": "distilbrt"}), files=files),
+        ConfigError,
+        ["did you mean distilbert"],
+    ),
+    "unknown key of a text config": (
+        lambda files: config(text=hugging_face({**DISTILBERT, "n_layer": 3}), files=files),
+        ConfigError,
+        ["did you mean n_layers"],
+    ),
+    "no folder": (
+        lambda files: config(text=hugging_face("./nowhere"), files=files),
+        NotFoundError,
+        ["there is no folder './nowhere'"],
+    ),
     "no weights in the folder": (
-        lambda files: config(text=hugging_face(str(files / "tokenizer"))), NotFoundError, ["holds no weights", '"weights": "random"']
+        lambda files: config(text=hugging_face(str(files / "tokenizer"))),
+        NotFoundError,
+        ["holds no weights", '"weights": "random"'],
     ),
     "no file of weights": (
-        lambda files: config({"kind": "timm", "architecture": "resnet10t", "weights": "no.pth"}), NotFoundError, ["no file of weights no.pth"]
+        lambda files: config({"kind": "timm", "architecture": "resnet10t", "weights": "no.pth"}),
+        NotFoundError,
+        ["no file of weights no.pth"],
     ),
     "another text architecture's weights": (
-        lambda files: config(text=hugging_face(DISTILBERT, weights=str(files / "bert")), files=files), UsageError, ["does not hold the weights of", "missing"],
+        lambda files: config(text=hugging_face(DISTILBERT, weights=str(files / "bert")), files=files),
+        UsageError,
+        ["does not hold the weights of", "missing"],
     ),
     "another size's weights": (
-        lambda files: config(text=hugging_face({"model_type": "bert", "hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2,
-                                                "intermediate_size": 64, "vocab_size": 120}, weights=str(files / "bert")), files=files),
-        UsageError, ["of another shape"],
+        lambda files: config(
+            text=hugging_face(
+                {
+                    "model_type": "bert",
+                    "hidden_size": 64,
+                    "num_attention_heads": 2,
+                    "num_hidden_layers": 2,
+                    "intermediate_size": 64,
+                    "vocab_size": 120,
+                },
+                weights=str(files / "bert"),
+            ),
+            files=files,
+        ),
+        UsageError,
+        ["of another shape"],
     ),
     "fewer layers than the weights": (
-        lambda files: config(text=hugging_face({"model_type": "bert", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1,
-                                                "intermediate_size": 64, "vocab_size": 80, "max_position_embeddings": 64},
-                                               weights=str(files / "bert")), files=files),
-        UsageError, ["too many"],
+        lambda files: config(
+            text=hugging_face(
+                {
+                    "model_type": "bert",
+                    "hidden_size": 32,
+                    "num_attention_heads": 2,
+                    "num_hidden_layers": 1,
+                    "intermediate_size": 64,
+                    "vocab_size": 80,
+                    "max_position_embeddings": 64,
+                },
+                weights=str(files / "bert"),
+            ),
+            files=files,
+        ),
+        UsageError,
+        ["too many"],
     ),
     "another timm architecture's weights": (
-        lambda files: config({"kind": "timm", "architecture": "resnet18", "weights": str(files / "resnet.pth")}), UsageError, ["does not hold the weights of timm's resnet18"],
+        lambda files: config({"kind": "timm", "architecture": "resnet18", "weights": str(files / "resnet.pth")}),
+        UsageError,
+        ["does not hold the weights of timm's resnet18"],
     ),
     "no image tower there": (
-        lambda files: config({"kind": "clip", "weights": str(files / "bert")}), UsageError, ["holds no image tower of CLIP's kind"]
+        lambda files: config({"kind": "clip", "weights": str(files / "bert")}),
+        UsageError,
+        ["holds no image tower of CLIP's kind"],
     ),
-    "no pooler": (lambda files: config(text=hugging_face(DISTILBERT, pooling="pooler"), files=files), UsageError, ["'distilbert' has none"]),
+    "no pooler": (
+        lambda files: config(text=hugging_face(DISTILBERT, pooling="pooler"), files=files),
+        UsageError,
+        ["'distilbert' has none"],
+    ),
     "no tokenizer": (lambda files: config(text=hugging_face(DISTILBERT)), NotFoundError, ["comes without a tokenizer"]),
     "tokenizer folder without one": (
-        lambda files: config(text=hugging_face(DISTILBERT), tokenizer=str(files / "clip")), UsageError, ["holds no tokenizer that transformers can read"],
+        lambda files: config(text=hugging_face(DISTILBERT), tokenizer=str(files / "clip")),
+        NotFoundError,
+        ["holds no tokenizer"],
     ),
     "vocabulary too small": (
-        lambda files: config(text=hugging_face({**DISTILBERT, "vocab_size": 30}), files=files), UsageError, ["the text tower knows 30"]
+        lambda files: config(text=hugging_face({**DISTILBERT, "vocab_size": 30}), files=files),
+        UsageError,
+        ["the text tower knows 30"],
     ),
     "pads differ": (
-        lambda files: config(text=hugging_face({**DISTILBERT, "pad_token_id": 1}), files=files), UsageError, ["pads with 0", "pad_token_id 1"]
+        lambda files: config(text=hugging_face({**DISTILBERT, "pad_token_id": 1}), files=files),
+        UsageError,
+        ["pads with 0", "pad_token_id 1"],
     ),
-    "too long": (lambda files: config(text=hugging_face(DISTILBERT), files=files, context_length=65), UsageError, ["knows 64 positions at most"]),
+    "too long": (
+        lambda files: config(text=hugging_face(DISTILBERT), files=files, context_length=65),
+        UsageError,
+        ["knows 64 positions at most"],
+    ),
     "too long for roberta, which counts from behind the padding": (
-        lambda files: config(text=hugging_face(ROBERTA), files=files, context_length=40), UsageError, ["knows 39 positions at most"],
+        lambda files: config(text=hugging_face(ROBERTA), files=files, context_length=40),
+        UsageError,
+        ["knows 39 positions at most"],
     ),
-    "no head, other dimensions": (lambda files: config({**VIT, "head": "none"}), UsageError, ["trunk gives 48 numbers, and embed_dim is 32"]),
+    "no head, other dimensions": (
+        lambda files: config({**VIT, "head": "none"}),
+        UsageError,
+        ["trunk gives 48 numbers, and embed_dim is 32"],
+    ),
     "own head, other dimensions": (
-        lambda files: config({"kind": "clip", "weights": str(files / "clip"), "head": "own"}, embed_dim=64), UsageError, ["gives 32 numbers, and embed_dim is 64"],
+        lambda files: config({"kind": "clip", "weights": str(files / "clip"), "head": "own"}, embed_dim=64),
+        UsageError,
+        ["gives 32 numbers, and embed_dim is 64"],
     ),
-    "own head of random weights": (lambda files: config({**VIT, "head": "own"}), UsageError, ["no projection comes with random weights"]),
+    "own head of random weights": (
+        lambda files: config({**VIT, "head": "own"}),
+        UsageError,
+        ["no projection comes with random weights"],
+    ),
     "another size of pictures": (
-        lambda files: config({"kind": "clip", "weights": str(files / "clip")}, preprocessing={"size": 64}), UsageError, ["takes pictures of [32, 32]"],
+        lambda files: config({"kind": "clip", "weights": str(files / "clip")}, preprocessing={"size": 64}),
+        UsageError,
+        ["takes pictures of [32, 32]"],
     ),
-    "a decoder of pictures as text": (lambda files: config(text=hugging_face("vit"), files=files), UsageError, ["no encoder of texts"]),
+    "a decoder of pictures as text": (
+        lambda files: config(text=hugging_face("vit"), files=files),
+        UsageError,
+        ["no encoder of texts"],
+    ),
     "timm's options twice": (
-        lambda files: config({"kind": "timm", "architecture": "resnet10t", "options": {"num_classes": 3}}), ConfigError, ["'num_classes', which other fields decide"],
+        lambda files: config({"kind": "timm", "architecture": "resnet10t", "options": {"num_classes": 3}}),
+        ConfigError,
+        ["'num_classes', which other fields decide"],
     ),
     "timm's unknown option": (
-        lambda files: config({"kind": "timm", "architecture": "resnet10t", "options": {"depth": 3}}), UsageError, ["timm cannot build"],
+        lambda files: config({"kind": "timm", "architecture": "resnet10t", "options": {"depth": 3}}),
+        UsageError,
+        ["timm cannot build"],
     ),
     "open_clip's unknown key": (
-        lambda files: config({"kind": "open_clip", "architecture": {"layer": 2}}), ConfigError, ["image.architecture", "layer"],
+        lambda files: config({"kind": "open_clip", "architecture": {"layer": 2}}),
+        ConfigError,
+        ["image.architecture", "layer"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", list(WRONG))

@@ -106,6 +106,20 @@ def test_the_whole_contest_in_one_command_and_again_with_nothing_to_do(
     assert cd.open_table(contest / "work" / "contest.lance").version == version
 
 
+def test_a_few_rows_are_learned_by_heart_and_both_figures_are_told(
+    contest: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
+    command += ["--model", model, "--out", contest / "work", "--sample", 5, "--held-out", 4, "--config", "document"]
+    code, out, err = run(capsys, *command, "--set", "steps=3")
+    assert code == 0, err
+    assert "training on 5 of 16 rows, measuring on 4 of 8 held-out rows" in err
+    assert out.index("trained on ") < out.index("held out ")
+    found = checked("run caption-contest", run(capsys, *command, "--set", "steps=3", "--json")[1])
+    assert (found["trained"]["mean"]["num_rows"], found["comparison"]["mean"]["num_rows"]) == (5, 4)
+    assert found["run"]["config"]["init_logit_scale"] == 100
+
+
 def test_the_contest_trains_blocks_of_the_towers_from_the_pictures(
     contest: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +139,7 @@ def test_a_split_is_made_when_there_is_none_and_keeps_pictures_and_captions_toge
     command = ["run", "caption-contest", "--images", contest / "in", "--metadata", contest / "meta.parquet"]
     code, _, err = run(capsys, *command, "--model", model, "--out", contest / "work", "-s", "steps=2")
     assert code == 0, err
-    assert "the metadata has no split" in err
+    assert "nothing says what to hold out" in err
     rows = cd.open_table(contest / "work" / "contest.lance").to_table(["path", "split"]).to_pylist()
     assert {row["split"] for row in rows} == {"train", "test"}
     assert len({(row["path"], row["split"]) for row in rows}) == 12

@@ -69,7 +69,7 @@ def test_a_template_may_hold_commas_and_several_are_a_json_list():
         ({"objective": "contrastive", "choices": "c"}, "no field 'choices'"),
         ({"objective": {"kind": "contrastive", "captions": "shortest"}}, "captions is 'shortest'; expected 'first'"),
         ({"objective": {"text": "c"}}, "expected the name of one"),
-        ({"objective": {"kind": "class_prompts", "templates": ["a photo"]}}, "0 places for a name"),
+        ({"objective": {"kind": "class_prompts", "templates": ["a photo"]}}, "has no braces"),
         ({"objective": {"kind": "class_prompts", "classes": ["cat", "cat"]}}, "classes names cat twice"),
         ({"best": "accuracy", "evaluate_where": None}, "no row is measured"),
         ({"init_logit_scale": 101.0}, "init_logit_scale is 101.0; expected a number above 0 up to 100"),

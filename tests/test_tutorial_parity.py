@@ -18,7 +18,8 @@ from PIL import Image
 
 import clipdata as cd
 import ingest
-from pipelines import sample
+from pipelines import configs, sample
+from pipelines.caption_contest import ContestSettings, run_caption_contest
 from tests.tiny_models import tiny_encoder
 
 NUM_PICTURES = 12
@@ -138,3 +139,50 @@ def test_scores_labels_and_probabilities_are_those_of_the_tutorial(source: Path)
         assert our_probability == pytest.approx(their_probability, abs=1e-4)
     spread = [max(found[0]) - min(found[0]) for found in ours.values()]
     assert max(spread) > 0.1  # scores that are all alike would prove nothing
+
+
+def test_the_tutorials_ten_rows_go_in_as_a_chain_are_learned_and_come_back_as_one(source: Path, tmp_path: Path) -> None:
+    """The whole tutorial: ten rows of the chain, its own label index, all weights, and the averages at the end."""
+    import string
+
+    def label_ind(label: str) -> int:
+        return string.ascii_uppercase.index(label)
+
+    train_dc = merged_chain(source).shuffle().limit(10).save("caption_contest_train").settings(prefetch=0)
+    train_dc = train_dc.map(label_ind, params=["label"], output={"label_ind": int})
+
+    table = ingest.from_chain(train_dc, into=source / "train.lance").table
+    encoder = tiny_encoder(tmp_path)
+    cd.map_column(table, cd.steps.ChoiceScores(encoder, scale=100.0), "scores")
+    cd.map_column(table, cd.steps.Pick("scores", "label_ind"), "label_prob")
+    config = cd.TrainConfig.from_json({**configs.read("document", "caption-contest"), "lr": 1e-3, "epochs": 4})
+    tuned = cd.train(table, encoder, config, out=source / "run").encoder(device="cpu")
+    cd.map_column(table, cd.steps.ChoiceScores(tuned), "scores_fine_tune")
+    cd.map_column(table, cd.steps.Pick("scores_fine_tune", "label_ind"), "label_prob_fine_tune")
+
+    back = cd.to_datachain(table, ["filename", "label_prob", "label_prob_fine_tune"], name="caption_contest_tuned")
+    assert back.count() == 10
+    assert back.avg("label_prob_fine_tune") > back.avg("label_prob")
+    expected = rows_of(table, "label_prob_fine_tune").values()
+    assert sorted(back.to_values("label_prob_fine_tune")) == pytest.approx(sorted(value for (value,) in expected))
+
+
+def test_a_table_from_a_chain_is_a_contest_of_its_own(source: Path, tmp_path: Path) -> None:
+    chain = merged_chain(source).settings(prefetch=0).select("file", "caption_choices", "label")
+    table = ingest.from_chain(chain, into=source / "questions.lance").table
+    tiny_encoder(tmp_path)
+    asked = ContestSettings(
+        table=table.uri,
+        model=str(tmp_path / "tiny-0"),
+        out=str(tmp_path / "work"),
+        training={"steps": "2"},
+        device="cpu",
+    )
+
+    result = run_caption_contest(asked)
+
+    assert result.table.uri == table.uri
+    assert result.table.count_rows("label_prob_fine_tune IS NOT NULL") == 3 * NUM_PICTURES
+    assert not run_caption_contest(asked).changed
+    back = cd.to_datachain(result.table, ["split", "label_prob", "label_prob_fine_tune"])
+    assert back.count() == 3 * NUM_PICTURES

@@ -19,11 +19,12 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from safetensors import SafetensorError
 from torch import nn
 
+from clipdata.encoder.layout import has_tokenizer
 from clipdata.encoder.model import Encoder
 from clipdata.encoder.preparation import Preparation
 from clipdata.encoder.quiet import quiet_libraries
 from clipdata.encoder.tokenization import TextTokenizer
-from clipdata.errors import UsageError
+from clipdata.errors import NotFoundError, UsageError
 from clipdata.trained_rows import TrainedRows
 
 # What the readers of the formats that open_clip knows, and the model itself, say of weights they cannot use.
@@ -126,7 +127,8 @@ def build_tokenizer(text_cfg: Mapping[str, Any], folder: Path | None) -> TextTok
     """Make the tokenizer of a text tower: that of a folder, or open_clip's own.
 
     Raises:
-        UsageError: the folder holds no tokenizer that transformers can read, or one that cannot pad.
+        NotFoundError: the folder holds no tokenizer.
+        UsageError: it holds none that transformers can read, or one that cannot pad.
     """
     context_length = int(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
     options = dict(text_cfg.get("tokenizer_kwargs") or {})
@@ -138,6 +140,9 @@ def build_tokenizer(text_cfg: Mapping[str, Any], folder: Path | None) -> TextTok
 
 
 def _from_folder(folder: Path, context_length: int, mode: str | None, options: Mapping[str, Any]) -> Any:
+    if not has_tokenizer(folder):  # of a model's config alone transformers makes a tokenizer that knows no word
+        held = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+        raise NotFoundError(f"{folder} holds no tokenizer: expected tokenizer.json or vocab.txt, found {held}")
     try:
         tokenizer = open_clip.tokenizer.HFTokenizer(
             str(folder), context_length=context_length, tokenizer_mode=mode, local_files_only=True, **options

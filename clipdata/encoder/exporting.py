@@ -104,7 +104,7 @@ def export(
             made_of = {"name": encoder.name, "made_from": encoder.identity}
             about = {**made_of, "precision": encoder.precision, "trained_rows": past}
             write_model(aside, target, model, encoder.model_cfg, encoder.prepare, encoder.tokenize, about)
-            _replace(aside, target)
+            put_in_place(aside, target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
@@ -158,7 +158,7 @@ def _write_open_clip(
     tokenize: TextTokenizer,
 ) -> str:
     """Write a model that open_clip can load; return what to type for that."""
-    save_tensors(model, folder / OPEN_CLIP_WEIGHTS)
+    save_tensors(model.state_dict(), folder / OPEN_CLIP_WEIGHTS)
     config = copy.deepcopy(dict(model_cfg))
     tower = getattr(getattr(model, "text", None), "config", None)
     if tower is not None:
@@ -180,23 +180,23 @@ def _write_own(
     tokenize: TextTokenizer,  # noqa: ARG001 - it lies beside it
 ) -> str:
     """Write a model that only clipdata can load whole; return why, and what to type."""
-    save_tensors(model, folder / OWN_WEIGHTS)
+    save_tensors(model.state_dict(), folder / OWN_WEIGHTS)
     write_json(folder / OWN_CONFIG, model_cfg)
     return _OWN_README.format(path=target, why_not="\n".join(f"- {reason}" for reason in model.why_not))
 
 
-def save_tensors(model: nn.Module, path: Path) -> None:
-    """Write a module's weights as float32 safetensors."""
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors by name as float32 safetensors."""
     from safetensors.torch import save_file
 
-    save_file(_state_on_cpu(model), path, metadata={"format": "pt"})
+    save_file(_plain(tensors), path, metadata={"format": "pt"})
 
 
-def _state_on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the weights as safetensors wants them: contiguous, and no two sharing memory."""
     state: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors.items():
         plain = tensor.detach().to("cpu").contiguous()
         if plain.untyped_storage().data_ptr() in seen or plain.untyped_storage().nbytes() != plain.nbytes:
             plain = plain.clone()
@@ -209,7 +209,7 @@ def _may_replace(target: Path) -> bool:
     return target.is_dir() and (is_model_folder(target) or not any(target.iterdir()))
 
 
-def _replace(aside: Path, target: Path) -> None:
+def put_in_place(aside: Path, target: Path) -> None:
     """Put a finished folder in the target's place; the old one is out of the way for no longer than a rename.
 
     When the new one cannot be put there, the old one is put back.

@@ -33,6 +33,15 @@ OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 OWN_WEIGHTS = "model.safetensors"
 TOWER_CONFIG = "config.json"
 CLIPDATA_CONFIG = "clipdata_config.json"
+# Any of them makes a tokenizer; which of them exist depends on its kind.
+_TOKENIZER_MARKS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
 # A training run keeps its exported model here.
 RUN_EXPORT = "export"
 
@@ -58,6 +67,11 @@ def find_model_folder(path: Path) -> Path:
         f"{path} holds no model: expected {OPEN_CLIP_CONFIG} in it or in its {RUN_EXPORT}/, found {held}",
         hint="a training run writes its model when it ends; train() again resumes it",
     )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds the files of a Hugging Face tokenizer."""
+    return any((folder / name).is_file() for name in _TOKENIZER_MARKS)
 
 
 def is_model_folder(folder: Path) -> bool:

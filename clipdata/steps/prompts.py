@@ -1,4 +1,4 @@
-"""Prompts: texts made of other columns by templates, as "a photo of {label}"."""
+"""Prompts: texts made by templates, of other columns as "a photo of {label}", or of the names of classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import UsageError
-from clipdata.step_protocol import BaseStep
+from clipdata.step_protocol import INTEGER, BaseStep, require_names
+from clipdata.steps.class_prompts import TEMPLATE, Classes, Templates, class_names, class_prompts, prompt_templates
 
 _HINT = 'write a column in braces: "a photo of {label}"'
 
@@ -48,6 +49,46 @@ class Prompt(BaseStep):
         if pa.types.is_string(self.returns):
             return pa.array([texts and texts[0] for texts in filled], pa.string()), reasons
         return pa.array(filled, self.returns), reasons
+
+
+class ClassPrompt(BaseStep):
+    """The prompts of each row's class: a text, or a list of texts where there are several templates.
+
+    Args:
+        label_index: column with the place of the class.
+        classes: list of names; or a file with one a line.
+        templates: text with braces for the class, commas allowed: "a photo of {}, a kind of food"; or several.
+
+    Raises:
+        UsageError: the classes or templates are not such, or the name of the column is no text.
+        NotFoundError: there is no file of classes.
+    """
+
+    name = "ClassPrompt"
+    version = "1"
+
+    def __init__(self, label_index: str, classes: Classes, templates: Templates = TEMPLATE) -> None:
+        require_names(self.name, label_index=label_index)
+        names = class_names(classes, asker=self.name)
+        filled = prompt_templates(templates, asker=self.name)
+        self.reads: tuple[str, ...] = (label_index,)
+        self.takes = {label_index: INTEGER}
+        self.parameters = {"classes": list(names), "templates": list(filled)}
+        prompts, size = class_prompts(names, filled), len(filled)
+        self.returns: pa.DataType = pa.string() if size == 1 else pa.list_(pa.string())
+        by_class = prompts if size == 1 else [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        self._by_class = pa.array(by_class, self.returns)
+
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
+        """Take the prompts of each row's class: string or list<string> [B]."""
+        places: list[int | None] = []
+        reasons: list[str | None] = []
+        for place in batch.column(0).to_pylist():
+            fits = place is not None and 0 <= place < len(self._by_class)
+            outside = f"index outside the classes: {place} of {len(self._by_class)}"
+            places.append(place if fits else None)
+            reasons.append(None if fits else f"no {self.reads[0]}" if place is None else outside)
+        return self._by_class.take(pa.array(places, pa.int64())), reasons
 
 
 def _require_templates(template: Any) -> None:

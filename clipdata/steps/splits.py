@@ -68,10 +68,7 @@ class GroupSplit(BaseStep):
         self, columns: Mapping[str, Kind | None], table: AnyTable, column: str, test_share: float, seed: int
     ) -> None:
         """Check all that was asked for, and find the groups."""
-        if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
-            raise UsageError(f"{self.name}: test_share is {test_share!r:.80}; expected a share between 0 and 1")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise UsageError(f"{self.name}: seed is {seed!r:.80}; expected a whole number")
+        require_share(self.name, test_share, seed)
         self.reads: tuple[str, ...] = tuple(columns)
         self.takes = {name: kind for name, kind in columns.items() if kind is not None}
         self.parameters: Mapping[str, Any] = {"test_share": test_share, "seed": seed}
@@ -180,6 +177,18 @@ class PairSplit(GroupSplit):
         if not self.by_captions:
             return [[]] * batch.num_rows
         return [[alike(caption) for caption in captions_of(value)] for value in batch.column(1).to_pylist()]
+
+
+def require_share(step: str, test_share: Any, seed: Any) -> None:
+    """Hold what a split was given to be a share and a seed.
+
+    Raises:
+        UsageError: the share is not between 0 and 1, or the seed is no whole number.
+    """
+    if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
+        raise UsageError(f"{step}: test_share is {test_share!r:.80}; expected a share between 0 and 1")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UsageError(f"{step}: seed is {seed!r:.80}; expected a whole number")
 
 
 class _Groups:

@@ -87,6 +87,11 @@ class Classification:
         order = wrong[np.lexsort((self.said_E[wrong], self.right_E[wrong], -self.rows_E[wrong]))][:most]
         return [(int(self.right_E[e]), int(self.said_E[e]), int(self.rows_E[e])) for e in order]
 
+    def answers(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """The kinds of answer that occurred, the most frequent first, in the names of classes."""
+        kinds = sorted(zip(-self.rows_E, self.right_E, self.said_E, strict=True))
+        return [{"right": names[r], "said": names[s], "rows": -int(rows)} for rows, r, s in kinds]
+
     def to_json(self) -> dict[str, Any]:
         """Figures as JSON values, without the table."""
         top = {f"top{size}": value for size, value in self.top.items()}
@@ -118,33 +123,63 @@ def classification(
     Source: top-k and mean recall per class as zero-shot classification is reported for CLIP (arXiv 2103.00020).
     """
     assert len(image_BD) == len(label_B)
-    kinds: list[IntArray] = []
-    within, num_tied = np.zeros(len(sizes), np.int64), 0
+    tally = ClassTally(len(class_CD), sizes)
     at_once = max(1, _SCORES_IN_MEMORY // max(len(class_CD), 1))
     for start in range(0, len(image_BD), at_once):
         chunk = slice(start, start + at_once)
-        label, score_BC = _judged(image_BD[chunk], class_CD, label_B[chunk])
-        right_B = score_BC.gather(1, label[:, None])
-        as_high_B = (score_BC >= right_B).sum(1)
-        within += [int((as_high_B <= size).sum()) for size in sizes]
-        num_tied += int(((score_BC > right_B).sum(1).eq(0) & (as_high_B > 1)).sum())
-        others_B = score_BC.scatter(1, label[:, None], -torch.inf).argmax(1)
-        said_B = torch.where(as_high_B == 1, label, others_B)
-        kinds.append(torch.stack([label, said_B], 1).cpu().numpy())
-    answers_B2 = np.concatenate([np.zeros((0, 2), np.int64), *kinds])
-    kinds_E2, rows_E = np.unique(answers_B2, axis=0, return_counts=True)
-    num_rows = len(answers_B2)
-    top = {k: int(found) / num_rows if num_rows else float("nan") for k, found in zip(sizes, within, strict=True)}
-    left_out = len(image_BD) - num_rows
-    return Classification(len(class_CD), num_rows, left_out, num_tied, top, kinds_E2[:, 0], kinds_E2[:, 1], rows_E)
+        tally.add((_doubles(image_BD[chunk]) @ _doubles(class_CD).T).float(), label_B[chunk])
+    return tally.result()
 
 
-def _judged(image_BD: torch.Tensor, class_CD: torch.Tensor, label_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels and scores of the rows that have a class and whose scores are numbers."""
-    score_BC = (_doubles(image_BD) @ _doubles(class_CD).T).float()
-    label_B = label_B.detach().to(score_BC.device)
-    kept_B = torch.isfinite(score_BC).all(1) & (label_B >= 0) & (label_B < len(class_CD))
-    return label_B[kept_B], score_BC[kept_B]
+class ClassTally:
+    """Judges rows by their scores, a batch at a time.
+
+    Args:
+        num_classes: C.
+        sizes: each k of top-k.
+    """
+
+    def __init__(self, num_classes: int, sizes: Sequence[int] = SIZES) -> None:
+        self._num_classes, self._sizes = num_classes, sizes
+        self._kinds = [np.zeros((0, 2), np.int64)]
+        self._within = np.zeros(len(sizes), np.int64)
+        self._num_tied = self._num_seen = 0
+
+    def add(self, score_BC: torch.Tensor, label_B: torch.Tensor) -> None:
+        """Take in rows.
+
+        Args:
+            score_BC: float, higher where a class fits better; a row with one that is no number is left out.
+            label_B: int64, the right class; what is no place in the list is left out.
+        """
+        self._num_seen += len(label_B)
+        label_B = label_B.detach().to(score_BC.device)
+        kept_B = torch.isfinite(score_BC).all(1) & (label_B >= 0) & (label_B < self._num_classes)
+        label_B, score_BC = label_B[kept_B], score_BC[kept_B]
+        right_B1 = score_BC.gather(1, label_B[:, None])
+        as_high_B = (score_BC >= right_B1).sum(1)
+        self._within += [int((as_high_B <= size).sum()) for size in self._sizes]
+        self._num_tied += int(((score_BC > right_B1).sum(1).eq(0) & (as_high_B > 1)).sum())
+        others_B = score_BC.scatter(1, label_B[:, None], -torch.inf).argmax(1)
+        said_B = torch.where(as_high_B == 1, label_B, others_B)
+        self._kinds.append(torch.stack([label_B, said_B], 1).cpu().numpy())
+
+    def result(self) -> Classification:
+        """All that was taken in."""
+        answers_B2 = np.concatenate(self._kinds)
+        kinds_E2, rows_E = np.unique(answers_B2, axis=0, return_counts=True)
+        num_rows = len(answers_B2)
+        shares = [int(found) / num_rows if num_rows else float("nan") for found in self._within]
+        return Classification(
+            self._num_classes,
+            num_rows,
+            self._num_seen - num_rows,
+            self._num_tied,
+            dict(zip(self._sizes, shares, strict=True)),
+            kinds_E2[:, 0],
+            kinds_E2[:, 1],
+            rows_E,
+        )
 
 
 def confusion_table(found: Classification, names: Sequence[str], *, width: int = 80, most: int = 10) -> str:

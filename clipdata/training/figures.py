@@ -36,9 +36,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         if not self.num_rows:
-            return "no row to measure can be decoded"
-        figures = self.text or ", ".join(told(name, value) for name, value in self.metrics.items())
-        return f"held-out {figures}; {self.num_rows:,} rows"
+            return "no row can be measured"
+        if self.text:
+            return self.text
+        return f"{', '.join(told(name, value) for name, value in self.metrics.items())} of {self.num_rows:,} rows"
 
 
 class Measure(Protocol):

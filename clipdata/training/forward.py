@@ -151,17 +151,17 @@ class Forward:
         column = self._objective.texts
         assert column is not None
         if self.texts is not None:
-            lists = [[one] if isinstance(one, str) else one for one in batch[column]]
-            counts_B = torch.tensor([len(row) for row in lists], dtype=torch.int64)
-            places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
-            flat = [text for row in lists for text in row]
+            rows = [[one] if isinstance(one, str) else one for one in batch[column]]
+            counts_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+            places_K, counts_B = self._picked(batch, counts_B, rows, every_text)
+            flat = [text for row in rows for text in row]
             texts, index_K, _ = distinct_texts([[flat[at] for at in places_K.tolist()]])
             trunk_TW, places_T = self.texts.of(texts)
             return _Texts(trunk_TW, places_T.cpu() + 1, index_K, counts_B)  # an id of 0 is unknown
         tokens = batch["tokens"]
         index_K = batch.get("text_index", torch.arange(len(tokens)))
         counts_B = batch.get("text_counts", torch.ones(len(tokens), dtype=torch.int64))
-        lists = batch.get(column) if "text_index" in batch else None
+        lists: Sequence[Sequence[str]] | None = batch.get(column) if "text_index" in batch else None
         places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
         index_K = index_K.index_select(0, places_K)
         # Texts whose ids are the same are one text to the model, also those that differ behind the cut.

@@ -28,6 +28,7 @@ from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
+from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
@@ -180,6 +181,7 @@ class _Loop:
         self._unmeasured = LeftOut(
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
+        self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
         self._best = Best(self._run.path / "best", config.best)
         self._step = 0
         self._tally = Tally()
@@ -209,6 +211,8 @@ class _Loop:
         num_bytes = self._restore()
         with MetricsFile(self._run.path / "metrics.jsonl", num_bytes) as metrics:
             if not num_bytes:
+                if self._cut.num_cut:
+                    self._progress.say(str(self._cut))
                 self._report(metrics, 0)
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
@@ -220,7 +224,11 @@ class _Loop:
             self._progress.say(f"exporting {self._best}")
         self._export(self._run.export_path)
         summary = {"steps": self._step, "exported_step": exported_step, "model": str(self._run.export_path)}
-        summary |= {"left_out": self._left_out.counts, "not_measured": self._unmeasured.counts}
+        summary |= {
+            "texts": self._cut.to_json(),
+            "left_out": self._left_out.counts,
+            "not_measured": self._unmeasured.counts,
+        }
         write_json(self._run.path / "summary.json", summary)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")

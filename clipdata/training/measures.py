@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from clipdata.training.classification import Classification, classification, confusion_table
+from clipdata.training.classification import classification, confusion_table
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
 from clipdata.training.losses import choice_logits, owners
@@ -130,14 +130,8 @@ class ClassMeasure:
         found = classification(torch.cat(self._image), self._class_CD, torch.cat(self._label))
         metrics = {f"top{k}_accuracy": value for k, value in found.top.items()}
         metrics["mean_class_recall"] = found.mean_recall
-        more = found.to_json() | {"confusion": self._confusion(found)}
+        more = found.to_json() | {"confusion": found.answers(self._objective.classes)}
         return Evaluation(found.num_rows, metrics, more, str(found), confusion_table(found, self._objective.classes))
-
-    def _confusion(self, found: Classification) -> list[dict[str, object]]:
-        """The kinds of answer that occurred, the most frequent first."""
-        names = self._objective.classes
-        kinds = sorted(zip(-found.rows_E, found.right_E, found.said_E, strict=True))
-        return [{"right": names[r], "said": names[s], "rows": -int(rows)} for rows, r, s in kinds]
 
 
 def right_answers(logits_BN: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:

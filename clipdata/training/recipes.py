@@ -55,6 +55,24 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({"train": "projections", "epochs": 5, "batch_size": 64, **fitting, **overrides})
 
 
+def prompt_classification(**overrides: Any) -> TrainConfig:
+    """Tell a picture's class by prompts such as "a photo of {class}".
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+    """
+    for_projections = {"lr": 1e-3, "min_steps": 200, "pull": 1.0, "weight_decay": 0.0}
+    for_blocks = {"lr": 1e-5, "weight_decay": 0.1}
+    fitting = for_projections if overrides.get("train", "projections") == "projections" else for_blocks
+    about = {"objective": "multi_positive", "text": "prompt"} if "objective" not in overrides else {}
+    return TrainConfig.from_json(
+        {"train": "projections", "epochs": 10, "batch_size": 64, **fitting, **about, **overrides}
+    )
+
+
 def dual_encoder(**overrides: Any) -> TrainConfig:
     """Join two towers that never met, by training all of both and a new head on each.
 
@@ -101,6 +119,33 @@ def from_scratch(**overrides: Any) -> TrainConfig:
         "batch_size": 64,
         "epochs": 20,
         "min_steps": 300,
+        "warmup_ratio": 0.1,
+    }
+    return TrainConfig.from_json({**own, **overrides})
+
+
+def locked_image(**overrides: Any) -> TrainConfig:
+    """Train a text tower to read what a locked image tower sees: the text tower, both projections and the scale.
+
+    Texts and pictures that belong together by their ids are each other's positives. The last, short batch is kept.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: LiT (arXiv 2111.07991).
+    """
+    own = {
+        "objective": "multi_positive",
+        "train": "text",
+        "lr": 1e-3,
+        "weight_decay": 0.01,
+        "batch_size": 128,
+        "epochs": 20,
+        "min_steps": 200,
+        "drop_last": False,
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})

@@ -99,7 +99,7 @@ def report_line(
         parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
     if found is not None:
         line |= found.to_json() if found.num_rows else {}
-        parts.append(str(found))
+        parts.append(f"held out: {found}")
     for name, what in counts.items():
         if what.counts:
             line[name] = what.counts

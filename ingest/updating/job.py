@@ -91,7 +91,8 @@ def ingest(
 
 def _run_of(source: Source, target: Target, prefix: str, sampling: Sampling) -> RowsOfItems | RowsOfFiles:
     if source.grain == "row":
-        return RowsOfItems(target, source, redact(source.origin) + (f"#{prefix}" if prefix else ""), sampling)
+        scope = redact(source.origin) + (f"#{prefix}" if prefix else "")
+        return RowsOfItems(target, source, scope, sampling, prefix=prefix)
     return RowsOfFiles(target, source, sampling)
 
 

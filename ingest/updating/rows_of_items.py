@@ -41,10 +41,12 @@ class RowsOfItems:
         source: of the rows.
         scope: what the rejects of this source are kept under.
         sampling: which part is taken in.
+        prefix: folder that all keys of this run are under; rows outside it are another run's, also of the same source.
     """
 
-    def __init__(self, target: Target, source: RowSource, scope: str, sampling: Sampling) -> None:
+    def __init__(self, target: Target, source: RowSource, scope: str, sampling: Sampling, *, prefix: str = "") -> None:
         self.target, self.source, self.scope, self.sampling = target, source, scope, sampling
+        self._folder = f"{folder}/" if (folder := prefix.strip("/")) else ""
         self._start: Table | None = None if target.table is None else target.table.pinned()
         # Where no column says it, nobody can tell sources apart: a key is then a digest of what the row says.
         self._tells_place = self._start is not None and source.place in self._start.schema.names
@@ -61,7 +63,7 @@ class RowsOfItems:
             self._refuse,
         )
         if self.sampling.is_whole and self._tells_place:
-            find_missing(self._plan, ((keys, places) for keys, _, places in self._rows_there()), self._is_own)
+            find_missing(self._plan, map(self._of_this_run, self._rows_there()), self._is_own)
         return self._plan
 
     def write(self, counter: Counter) -> None:
@@ -98,6 +100,12 @@ class RowsOfItems:
             nothing = [None] * batch.num_rows
             etags = batch.column("etag").to_pylist() if "etag" in columns else nothing
             yield batch.column(0).to_pylist(), etags, batch.column(place).to_pylist() if place else nothing
+
+    def _of_this_run(self, there: tuple[list[str], list[Any], list[Any]]) -> tuple[list[str], list[Any]]:
+        """Key and place of the rows under the prefix."""
+        keys, _, places = there
+        inside = [number for number, key in enumerate(keys) if key.startswith(self._folder)]
+        return [keys[number] for number in inside], [places[number] for number in inside]
 
     def _is_own(self, place: str | None) -> bool:
         return place is not None and self.source.covers(place)

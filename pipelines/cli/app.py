@@ -18,7 +18,10 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
+from pipelines.cli.commands.export_towers import export_towers
+from pipelines.cli.commands.fine_tune import fine_tune
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
 from pipelines.cli.commands.ingest_images import ingest_images
@@ -29,11 +32,14 @@ from pipelines.cli.commands.ingest_urls import ingest_urls
 from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
+from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
+from pipelines.cli.commands.run_locked_image import run_locked_image
+from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
@@ -42,8 +48,10 @@ from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
 VERBS = (
     run_caption_contest,
+    run_prompt_classification,
     run_from_scratch,
     run_dual_encoder,
+    run_locked_image,
     ingest_images,
     ingest_parquet,
     ingest_class_list,
@@ -53,7 +61,10 @@ VERBS = (
     ingest_lance,
     merge,
     map_,
+    new,
     train,
+    fine_tune,
+    evaluate,
     compare,
     similar,
     show,
@@ -61,6 +72,7 @@ VERBS = (
     query,
     rejects,
     export,
+    export_towers,
     clean,
 )
 """Every verb there is, in the order of the help."""

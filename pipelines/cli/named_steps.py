@@ -28,12 +28,14 @@ STEPS = {
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
     "group-split": ("GroupSplit", False),
+    "class-split": ("ClassSplit", False),
     "pair-split": ("PairSplit", False),
     "clean-captions": ("CleanCaptions", False),
     "unseen-captions": ("UnseenCaptions", False),
     "picture-digest": ("PictureDigest", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
+    "class-prompt": ("ClassPrompt", False),
 }
 GIVEN = ("encoder", "table")  # parameters that the command line has from elsewhere
 

@@ -46,7 +46,7 @@ INGESTED = record(
     seconds=NUMBER,
 )
 RUN = record(
-    ("steps", "model", "left_out", "not_measured", "dry_run", "plan"),
+    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "dry_run", "plan"),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -54,7 +54,9 @@ RUN = record(
     table=OBJECT,
     epochs=listed(OBJECT),
     steps=WHOLE,
+    exported_step=WHOLE,
     model=TEXT,
+    texts=OBJECT,
     left_out=counts(),
     not_measured=counts(),
     dry_run=FLAG,
@@ -93,11 +95,11 @@ def pipeline_schema() -> Schema:
     )
 
 
-def report_pipeline(terminal: Terminal, result: PipelineResult) -> None:
-    """Print what a pipeline found, and what to do next."""
+def report_pipeline(terminal: Terminal, result: PipelineResult, **more: str) -> None:
+    """Print what a pipeline found, and what to do next; `more` stands beside it in JSON."""
     if not result.changed:
         terminal.say("nothing changed since the last run: the figures are those of the tables as they are")
-    terminal.result(str(result), result.to_dict())
+    terminal.result(str(result), more | result.to_dict())
     terminal.hint(hints.log(result.table.uri))
 
 

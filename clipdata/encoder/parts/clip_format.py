@@ -131,10 +131,10 @@ def uses_quick_gelu(config: Mapping[str, Any]) -> bool:
 
 def transformers_vision(cfg: Mapping[str, Any], quick_gelu: bool, embed_dim: int) -> dict[str, Any] | str:
     """transformers' CLIP vision config of open_clip's `vision_cfg`, or why there is none."""
-    if reason := _beyond(cfg, _VISION_KEYS):
-        return reason
     if isinstance(cfg.get("layers"), list | tuple):
         return "transformers' CLIP has vision transformers only, no ResNet"
+    if reason := _beyond(cfg, _VISION_KEYS):
+        return reason
     if not isinstance(cfg.get("image_size", 224), int):
         return f"transformers' CLIP has square pictures only, and this is {cfg['image_size']}"
     width = int(cfg.get("width", 768))

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clipdata.encoder import hub
-from clipdata.encoder.layout import TOWER_CONFIG
-from clipdata.encoder.model_config import PRETRAINED, RANDOM, HuggingFaceText
+from clipdata.encoder.layout import TOWER_CONFIG, has_tokenizer
 from clipdata.encoder.parts.protocol import Part, no_key
 from clipdata.encoder.parts.tensors import put_in, read_tensors, weights_in
+from clipdata.encoder.tower_kinds import PRETRAINED, RANDOM, HuggingFaceText
 from clipdata.encoder.towers.hugging_face import HuggingFaceText as HuggingFaceTrunk
 from clipdata.errors import ConfigError, NotFoundError, UsageError
 
@@ -67,7 +67,7 @@ def hugging_face_part(config: HuggingFaceText, tensors: Mapping[str, torch.Tenso
         open_clip_cfg=None if why_not else _open_clip_cfg(config),
         why_not=why_not,
         max_length=_max_length(trunk.transformer, tower_config),
-        tokenizer=next((path for path in (folder, weights) if path is not None and _has_tokenizer(path)), None),
+        tokenizer=next((path for path in (folder, weights) if path is not None and has_tokenizer(path)), None),
     )
 
 
@@ -139,7 +139,8 @@ def _trunk(tower_config: PretrainedConfig, config: HuggingFaceText) -> HuggingFa
     from transformers import MODEL_MAPPING, AutoModel
 
     kind: Any = MODEL_MAPPING.get(type(tower_config), None)
-    if kind is None or getattr(tower_config, "is_encoder_decoder", False) or not hasattr(tower_config, "hidden_size"):
+    reads_texts = hasattr(tower_config, "vocab_size") and hasattr(tower_config, "hidden_size")
+    if kind is None or not reads_texts or getattr(tower_config, "is_encoder_decoder", False):
         raise UsageError(
             f"text.architecture is of the type {tower_config.model_type!r}, which is no encoder of texts; "
             "expected one such as bert, roberta or distilbert"
@@ -179,10 +180,6 @@ def _present_name(name: str) -> str:
     for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
         name = name.replace(old, new)
     return name
-
-
-def _has_tokenizer(path: Path) -> bool:
-    return any((path / name).is_file() for name in hub.TOKENIZER_MARKS)
 
 
 def _max_length(transformer: Any, tower_config: PretrainedConfig) -> int | None:

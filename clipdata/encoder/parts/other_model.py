@@ -18,13 +18,13 @@ from torch import nn
 
 from clipdata.encoder import hub
 from clipdata.encoder.layout import RUN_EXPORT, TOWER_CONFIG, is_model_folder
-from clipdata.encoder.model_config import Head, HuggingFaceText, TimmImage
 from clipdata.encoder.parts import clip_format
 from clipdata.encoder.parts.hugging_face import hugging_face_part, plain_config
 from clipdata.encoder.parts.open_clip import TowerWeights, open_clip_image, open_clip_text
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.parts.tensors import put_in, read_tensors
 from clipdata.encoder.parts.timm import timm_part
+from clipdata.encoder.tower_kinds import Head, HuggingFaceText, TimmImage
 from clipdata.encoder.towers.headed import HeadedTower
 from clipdata.errors import UsageError
 
@@ -39,7 +39,7 @@ def image_of(name: str, head: Head, *, embed_dim: int, size: tuple[int, int] | N
     """Take the image tower of another model.
 
     Args:
-        name: of the model: see `model_config.ClipImage`.
+        name: of the model: see `tower_kinds.ClipImage`.
         head: of the tower here.
         embed_dim: D of the model that is made.
         size: of the pictures, if it is asked for.
@@ -48,8 +48,12 @@ def image_of(name: str, head: Head, *, embed_dim: int, size: tuple[int, int] | N
         NotFoundError: there is no such model.
         UsageError: it has no such tower, or takes pictures of another size.
     """
-    found = _open(name)
-    part = _converted_image(found, head, embed_dim) if isinstance(found, Path) else _own_image(found, head, embed_dim)
+    found = open_model(name)
+    part = (
+        _converted_image(found, head, embed_dim)
+        if isinstance(found, Path)
+        else image_of_encoder(found, head, embed_dim=embed_dim)
+    )
     made_for = part.preprocessing.get("size")
     made_for = [made_for] * 2 if isinstance(made_for, int) else list(made_for or ())
     if size is not None and made_for != list(size) and hasattr(part.trunk, "positional_embedding"):
@@ -71,13 +75,13 @@ def text_of(name: str, head: Head, *, embed_dim: int, context_length: int | None
         NotFoundError: there is no such model.
         UsageError: it has no such tower.
     """
-    found = _open(name)
+    found = open_model(name)
     if isinstance(found, Path):
         return _converted_text(found, head, embed_dim, context_length)
-    return _own_text(found, head, embed_dim, context_length)
+    return text_of_encoder(found, head, embed_dim=embed_dim, context_length=context_length)
 
 
-def _open(name: str) -> Encoder | Path:
+def open_model(name: str) -> Encoder | Path:
     """The model by its name, or the folder of a CLIP as transformers writes it."""
     from clipdata.encoder.loading import load_encoder
 
@@ -91,7 +95,8 @@ def _open(name: str) -> Encoder | Path:
     return load_encoder(name, device="cpu")
 
 
-def _own_image(encoder: Encoder, head: Head, embed_dim: int) -> Part:
+def image_of_encoder(encoder: Encoder, head: Head, *, embed_dim: int) -> Part:
+    """Copy the image tower of a live model; see `image_of`."""
     visual: Any = encoder.model.visual
     cfg = encoder.model_cfg
     preprocessing = {key: encoder.prepare.to_config()[key] for key in _PREPROCESSING}
@@ -108,7 +113,8 @@ def _own_image(encoder: Encoder, head: Head, embed_dim: int) -> Part:
     return replace(part, preprocessing=preprocessing)
 
 
-def _own_text(encoder: Encoder, head: Head, embed_dim: int, context_length: int | None) -> Part:
+def text_of_encoder(encoder: Encoder, head: Head, *, embed_dim: int, context_length: int | None = None) -> Part:
+    """Copy the text tower of a live model; see `text_of`."""
     model, cfg = encoder.model, encoder.model_cfg
     text = getattr(model, "text", None)
     if isinstance(text, HeadedTower):
@@ -171,7 +177,7 @@ def _with_own_head(part: Part, head: Head, projection: nn.Module | None, source:
 
 
 def _converted_image(folder: Path, head: Head, embed_dim: int) -> Part:
-    config, tensors = _read(folder)
+    config, tensors = read_model(folder)
     inner = config.get("vision_config") or config
     renamed = clip_format.from_transformers(tensors, "vision")
     if not renamed:
@@ -191,7 +197,7 @@ def _converted_image(folder: Path, head: Head, embed_dim: int) -> Part:
 
 
 def _converted_text(folder: Path, head: Head, embed_dim: int, context_length: int | None) -> Part:
-    config, tensors = _read(folder)
+    config, tensors = read_model(folder)
     inner = config.get("text_config") or config
     projection_DT = tensors.get("text_projection.weight")
     renamed = clip_format.from_transformers(tensors, "text")
@@ -237,7 +243,7 @@ def _bert_keys(kind: str) -> set[str]:
     return set(CONFIG_MAPPING[kind]().to_dict()) if kind in CONFIG_MAPPING else set()
 
 
-def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
+def read_model(folder: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
     try:
         config = json.loads((folder / TOWER_CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import ConfigError
 from clipdata.training import settings
@@ -30,6 +30,9 @@ from clipdata.training.objectives.protocol import Objective
 from clipdata.training.objectives.siglip import SigLip
 from clipdata.training.objectives.soft_target import SoftTarget
 
+if TYPE_CHECKING:
+    from clipdata.lance_io.table import Table
+
 __all__ = [
     "OBJECTIVES",
     "Choice",
@@ -41,6 +44,8 @@ __all__ = [
     "SoftTarget",
     "objective_for",
     "objective_of",
+    "objective_with",
+    "own_fields",
 ]
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
@@ -70,6 +75,32 @@ def objective_of(given: Any) -> Objective:
     if unknown:
         raise ConfigError(unknown, what=f"objective {values['kind']}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+def own_fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some settings that are fields of an objective."""
+    names = {one.name for kind in OBJECTIVES.values() for one in dataclasses.fields(kind)}
+    return {name: value for name, value in settings.items() if name in names}
+
+
+def objective_with(table: Table, settings: Mapping[str, Any]) -> Objective:
+    """The objective that settings name, or that a table's columns ask for, with fields from the settings.
+
+    Args:
+        table: whose columns are looked at where no objective is named.
+        settings: of `TrainConfig.parse_settings`, or JSON values; `objective` and fields of it.
+
+    Raises:
+        ConfigError: a setting is no field of it.
+        UsageError: none is named, and no column tells.
+    """
+    fields = {name: value for name, value in settings.items() if name != "objective"}
+    named = settings.get("objective")
+    if named is None and fields:
+        fitting = [one for one in OBJECTIVES.values() if fields.keys() <= {f.name for f in dataclasses.fields(one)}]
+        named = fitting[0].kind if len(fitting) == 1 else None
+    begun = objective_of(named) if named is not None else objective_for(table)
+    return objective_of({**begun.to_json(), **fields})
 
 
 _KNOWN = f"objectives: {', '.join(OBJECTIVES)}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import string
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.schema import is_of
+from clipdata.steps.class_prompts import TEMPLATE, ClassPlaces, class_prompts, prompt_templates
 from clipdata.training.objectives.protocol import Objective, first_reason
 
 if TYPE_CHECKING:
@@ -29,16 +30,17 @@ class ClassPrompts(Objective):
     """Softmax over all classes; each is the mean of its prompts' features.
 
     Args:
-        label: column of class names, or of their places in `classes`.
-        classes: names of all classes; by default the distinct values of the column, sorted.
-        templates: prompts with one pair of braces for the name, "a photo of {}".
+        label: column of class names, which may differ from `classes` in capitals and underscores, or of their places.
+        classes: names of all classes; by default the distinct values of the column, sorted. Underscores are spaces to
+            the model.
+        templates: prompts with braces for the name, "a photo of {}".
     """
 
     kind: ClassVar[str] = "class_prompts"
 
     label: str = "class_name"
     classes: tuple[str, ...] = ()
-    templates: tuple[str, ...] = ("a photo of {}",)
+    templates: tuple[str, ...] = (TEMPLATE,)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -48,12 +50,7 @@ class ClassPrompts(Objective):
     @property
     def prompts(self) -> tuple[str, ...]:
         """Of every class in turn, its prompts."""
-        fields = [_places(template)[0] for template in self.templates]
-        return tuple(
-            one.format(**{field: name}) if field else one.format(name)
-            for name in self.classes
-            for one, field in zip(self.templates, fields, strict=True)
-        )
+        return tuple(class_prompts(self.classes, self.templates))
 
     def resolved(self, table: Table) -> ClassPrompts:
         """The same with the table's classes, where none are given."""
@@ -89,7 +86,9 @@ class ClassPrompts(Objective):
         """Rows without a class, or of one that is not in the list."""
         label = batch.column(self.label)
         if is_of("text", label.type):
-            known = pc.is_in(label.cast(pa.string()), pa.array(self.classes, pa.string()))
+            distinct = label.unique().to_pylist()
+            found = [name for name in distinct if name is not None and self._places.of(name) is not None]
+            known = pc.is_in(label.cast(pa.string()), pa.array(found, pa.string()))
         else:
             place = label.cast(pa.int64(), safe=False)
             known = pc.and_(pc.greater_equal(place, 0), pc.less(place, len(self.classes)))
@@ -101,8 +100,7 @@ class ClassPrompts(Objective):
 
         if isinstance(values, torch.Tensor):
             return values.long()
-        place_of = {one: place for place, one in enumerate(self.classes)}
-        return torch.tensor([place_of[one] for one in values], dtype=torch.int64)
+        return torch.tensor([self._places.of(one) for one in values], dtype=torch.int64)
 
     def loss(self, features: Features, facts: BatchFacts) -> torch.Tensor:
         """See `losses.class_prompt_loss`."""
@@ -120,6 +118,10 @@ class ClassPrompts(Objective):
         places = torch.arange(len(self.classes), device=features.text_TD.device)
         return class_embeddings(features.text_TD, places.repeat_interleave(len(self.templates)), len(self.classes))
 
+    @cached_property
+    def _places(self) -> ClassPlaces:
+        return ClassPlaces(self.classes)
+
     def measure(self) -> Measure:
         """How often the right class is first, or among the first five."""
         from clipdata.training.measures import ClassMeasure
@@ -130,20 +132,12 @@ class ClassPrompts(Objective):
         problems = [] if self.templates else ["templates is empty; expected at least one, such as 'a photo of {}'"]
         for template in self.templates:
             try:
-                names = _places(template)
-            except ValueError as error:
-                problems.append(f"template {template!r}: {error}")
-                continue
-            if len(names) != 1 or "." in names[0] or "[" in names[0]:
-                problems.append(
-                    f"template {template!r} has {len(names)} places for a name; expected one pair of braces"
-                )
+                prompt_templates([template], asker=self.kind)
+            except UsageError as error:
+                problems.append(error.message)
+        if len(self.classes) == 1:
+            problems.append(f"classes names {self.classes[0]!r:.80} alone; expected two or more")
         doubled = sorted(name for name, times in Counter(self.classes).items() if times > 1)
         if doubled:
             problems.append(f"classes names {', '.join(doubled[:5])} twice")
         return problems
-
-
-def _places(template: str) -> list[str]:
-    """What stands in a template's braces, pair by pair."""
-    return [name for _, name, *_ in string.Formatter().parse(template) if name is not None]

@@ -38,6 +38,8 @@ def objective_for(table: Table) -> Objective:
     for name in CLASSES:
         if name in kinds and is_of("text", kinds[name]):
             return ClassPrompts(name)
+    if is_of("texts", kinds.get(choice.choices, pa.null())):
+        return choice  # whose check says how to make the places
     raise UsageError(
         f"{redact(table.uri)} has the columns {', '.join(table.schema.names)}; nothing tells what to train for",
         hint="name the objective and its column: --set objective=multi_positive --set text=COLUMN, or "

@@ -26,6 +26,9 @@ def run_caption_contest(
     *,
     images: Annotated[str | None, typer.Option(help="Pictures; the built-in sample by default.")] = None,
     metadata: Annotated[str | None, typer.Option(help="Parquet file with the questions.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Table that holds pictures and questions already, instead of both.")
+    ] = None,
     filename: Annotated[str, typer.Option(help="Column that names the picture.")] = "filename",
     choices: Annotated[str, typer.Option(help="Column with the captions to choose from.")] = "caption_choices",
     label: Annotated[
@@ -41,6 +44,7 @@ def run_caption_contest(
     settings = contest.ContestSettings(
         images=images,
         metadata=metadata,
+        table=table,
         filename=filename,
         choices=choices,
         label=label,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import config_help
+from pipelines.cli.json_output import TEXT, maybe
 from pipelines.cli.next_command import after_training
 from pipelines.cli.options import (
     Device,
@@ -24,10 +25,12 @@ from pipelines.cli.reports import RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
+TRAINED = {**RUN, "properties": {**RUN["properties"], "written": maybe(TEXT)}}
+
 
 @verb(
     "train",
-    found=RUN,
+    found=TRAINED,
     more_help=config_help,
     examples=[
         "clipdata train contest.lance --model starter --out runs/contest --set image_trunk=image_trunk "
@@ -40,9 +43,14 @@ def train(
     *,
     out: Annotated[str, typer.Option("--out", help="Folder of the run.")],
     model: Model = "starter",
-    recipe: Annotated[str, typer.Option(help="Recipe that the config starts from.")] = "caption_contest",
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe that the config starts from; by default one for the table's columns.")
+    ] = None,
     settings: Settings = None,
     where: Where = None,
+    write_back: Annotated[
+        str | None, typer.Option("--write-back", help="Then fill a column with each row's scores of the tuned model.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another run in the same folder.")] = False,
     limit: RowsLimit = None,
     sample: RowsSample = None,
@@ -52,10 +60,15 @@ def train(
 ) -> None:
     """Fine-tune a model on the rows of a table; goes on where a killed run stopped."""
     import clipdata as cd
+    from clipdata.training.objectives import objective_with, own_fields
+    from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import recipe_named
 
     opened = cd.open_table(table, storage=store.storage)
-    config = recipe_named(recipe)(**cd.TrainConfig.parse_settings(parse_pairs(settings)))
+    given = cd.TrainConfig.parse_settings(parse_pairs(settings))
+    named = recipe is not None or "objective" in given
+    objective = {} if named else {"objective": objective_with(opened, own_fields(given))}
+    config = recipe_named(recipe or "caption_contest")(**{**given, **objective})
     encoder = cd.load_encoder(model, device=device)
     run = cd.train(
         opened,
@@ -69,6 +82,16 @@ def train(
         dry_run=dry_run,
         progress=terminal,
     )
-    terminal.result(str(run), run.to_dict())
-    if not dry_run:
+    if write_back is not None and isinstance(run, cd.Run):
+        # The run's own config names the classes that it found in the table.
+        step = scores_of(
+            run.encoder(device=device),
+            run.config.objective,
+            opened.schema,
+            image=config.image,
+            trunk=config.image_trunk,
+        )
+        terminal.say(str(cd.map_column(opened, step, write_back, overwrite=overwrite, progress=terminal)))
+    terminal.result(str(run), run.to_dict() | {"written": write_back})
+    if not dry_run and write_back is None:
         terminal.hint(after_training(opened, table, out, config.image_trunk))

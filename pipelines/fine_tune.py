@@ -1,0 +1,219 @@
+"""Fine-tune a model on whatever data there is: which pipeline fits is told by the data itself, and said.
+
+    a Lance table with caption_choices      caption-contest           the right one of several captions
+    a Lance table with captions             dual-encoder              pictures and captions that find each other
+    a Lance table with classes              prompt-classification     the right one of all classes
+    a folder with questions.parquet         caption-contest
+    a folder with a file of captions        dual-encoder, after `ingest captions`
+    a folder of class folders               prompt-classification
+
+It knows names of files and columns, and leaves all work to the pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import clipdata as cd
+import ingest
+from clipdata.errors import ClipdataError, NotFoundError, UsageError
+from clipdata.progress import Progress, Silent
+from clipdata.schema import is_of
+from clipdata.storage import Storage, absolute, is_remote, join, redact
+from clipdata.training.objectives import Choice, ClassPrompts, objective_for
+from clipdata.training.objectives.pairs import Pairs
+from ingest.metadata.metadata_files import MetadataFiles
+from pipelines.results import PipelineResult
+from pipelines.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    from clipdata.lance_io.table import Table
+
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+_METADATA = frozenset({".parquet", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".token"})
+_LISTS = frozenset({"train.txt", "test.txt", "val.txt"})
+_SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
+_LOOKED_AT = 10_000
+# What was measured to be good on few rows for projections of a model that has met pictures and texts.
+_FOR_A_MODEL = {"train": "projections", "lr": "1e-3", "min_steps": "200", "pull": "1.0", "weight_decay": "0"}
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The pipeline that fits some data.
+
+    Args:
+        pipeline: its name.
+        settings: of it, beside those that every pipeline has.
+        reason: what in the data asks for it.
+        captions: pictures and a file of captions that are to become a table first.
+        training: settings of the config that are the default for it.
+    """
+
+    pipeline: str
+    settings: Mapping[str, Any]
+    reason: str
+    captions: tuple[str, str] | None = None
+    training: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: clipdata run {self.pipeline}"
+
+
+def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = None) -> tuple[Fitting, PipelineResult]:
+    """Choose the pipeline that fits, say so, and run it.
+
+    Args:
+        data: a Lance table, or a folder.
+        given: what every pipeline is told.
+        progress: watches.
+
+    Raises:
+        NotFoundError: there is nothing at that place.
+        UsageError: nothing tells what to train for.
+    """
+    progress = progress or Silent()
+    found = fitting(data, given.storage)
+    progress.say(str(found))
+    settings = dict(found.settings)
+    if found.captions is not None:
+        pictures, captions = found.captions
+        taken = ingest.from_captions(
+            pictures, captions, into=join(given.out, "captions.lance"), storage=given.storage, progress=progress
+        )
+        progress.say(str(taken))
+        settings["table"] = taken.table.uri
+    given = replace(given, training={**found.training, **given.training})
+    shared = {one.name: getattr(given, one.name) for one in fields(PipelineSettings)}
+    settings_class, run = _pipeline(found.pipeline)
+    return found, run(settings_class(**{**shared, **settings}), progress)
+
+
+def fitting(data: str, storage: Storage | None = None) -> Fitting:
+    """The pipeline that fits some data; see the top of this module.
+
+    Raises:
+        NotFoundError: there is nothing at that place.
+        UsageError: nothing tells what to train for.
+    """
+    if (table := _as_table(data, storage)) is not None:
+        return _for_table(table, data)
+    if is_remote(data):
+        raise UsageError(
+            f"{redact(data)} is no Lance table; expected one, or a folder on this machine",
+            hint=f"clipdata run prompt-classification --images {redact(data)}, or take it in first: clipdata ingest …",
+        )
+    folder = Path(absolute(data))
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder or Lance table {data}")
+    return _for_folder(folder)
+
+
+def _as_table(data: str, storage: Storage | None) -> Table | None:
+    if not is_remote(data) and not (Path(absolute(data)) / "_versions").is_dir():
+        return None
+    try:
+        return cd.open_table(data, storage=storage)
+    except NotFoundError:
+        return None
+
+
+def _for_table(table: Table, data: str) -> Fitting:
+    kinds = {name: table.schema.field(name).type for name in table.schema.names}
+    answers = [name for name in ("label", "label_index", "label_ind") if name in kinds]
+    if Choice().choices in kinds and is_of("texts", kinds[Choice().choices]) and answers:
+        return Fitting(
+            "caption-contest",
+            {"table": data, "label": answers[0]},
+            f"the table lists captions to choose from (caption_choices, {answers[0]})",
+        )
+    objective = objective_for(table)
+    if isinstance(objective, ClassPrompts):
+        return Fitting(
+            "prompt-classification",
+            {"table": data, "label": objective.label},
+            f"the table names a class for each picture ({objective.label})",
+        )
+    assert isinstance(objective, Pairs | Choice)
+    return Fitting(
+        "dual-encoder", {"table": data}, f"the table holds captions ({objective.texts})", training=_FOR_A_MODEL
+    )
+
+
+def _for_folder(folder: Path) -> Fitting:
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    metadata = [path for path in files if path.suffix.lower() in _METADATA and path.name not in _LISTS]
+    for path in metadata:
+        if _lists_choices(path):
+            return Fitting(
+                "caption-contest",
+                {"images": str(folder), "metadata": str(path)},
+                f"{path.name} lists captions to choose from",
+            )
+    classes = [one for one in _folders_with_pictures(folder) if one.name not in _SPLITS]
+    within = {one.name for split in folder.iterdir() if split.name in _SPLITS and split.is_dir()
+              for one in _folders_with_pictures(split)}  # fmt: skip
+    num_classes = len({one.name for one in classes} | within)
+    if num_classes > 1 and not metadata:
+        lists = {"lists": str(folder)} if any((folder / name).is_file() for name in _LISTS) else {}
+        return Fitting(
+            "prompt-classification",
+            {"images": str(folder), **lists},
+            f"pictures lie in {num_classes:,} class folders, such as {sorted(within or {c.name for c in classes})[0]}/",
+        )
+    if metadata:
+        return Fitting(
+            "dual-encoder",
+            {},
+            f"{metadata[0].name} stands beside pictures",
+            captions=(str(folder), str(metadata[0])),
+            training=_FOR_A_MODEL,
+        )
+    listed = ", ".join(path.name for path in files[:5]) or "no file"
+    raise UsageError(
+        f"{folder} holds {listed}, and nothing that says what its pictures show",
+        hint="expected one folder a class, or a file of captions or questions beside the pictures "
+        "(captions.csv, metadata.jsonl, questions.parquet)",
+    )
+
+
+def _lists_choices(path: Path) -> bool:
+    """Whether a file of metadata has the column of captions to choose from."""
+    if path.suffix.lower() in (".txt", ".token", ".json"):
+        return False
+    try:
+        return Choice().choices in MetadataFiles(str(path), required=None).schema().names
+    except ClipdataError:  # a file of captions need not be one that a table is made of
+        return False
+
+
+def _folders_with_pictures(folder: Path) -> list[Path]:
+    """Folders right inside that hold pictures, as far as their first files tell."""
+    return [
+        inside
+        for inside in sorted(folder.iterdir())
+        if inside.is_dir() and any(path.suffix.lower() in _PICTURES for path in _first(inside.iterdir()))
+    ]
+
+
+def _first(paths: Iterator[Path]) -> Iterator[Path]:
+    for _, path in zip(range(_LOOKED_AT), paths, strict=False):
+        yield path
+
+
+def _pipeline(name: str) -> tuple[type[PipelineSettings], Callable[[Any, Progress], PipelineResult]]:
+    """Settings and run of a pipeline."""
+    if name == "caption-contest":
+        from pipelines.caption_contest import ContestSettings, run_caption_contest
+
+        return ContestSettings, run_caption_contest
+    if name == "prompt-classification":
+        from pipelines.prompt_classification import ClassificationSettings, run_prompt_classification
+
+        return ClassificationSettings, run_prompt_classification
+    from pipelines.dual_encoder import DualEncoderSettings, run_dual_encoder
+
+    return DualEncoderSettings, run_dual_encoder
