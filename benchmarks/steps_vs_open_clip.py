@@ -151,9 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         pairs = layouts.caption_pairs(folder / "sample")
-        table = ingest.from_captions(
-            pairs, pairs / "captions.csv", into=folder / "pairs.lance", rows="caption"
-        ).table
+        table = ingest.from_captions(pairs, pairs / "captions.csv", into=folder / "pairs.lance", rows="caption").table
         rows = [(pairs / "images" / row["filename"], row["caption"])
                 for row in table.to_table(["filename", "caption"]).to_pylist()]  # fmt: skip
         data = Pairs(rows, encoder)
