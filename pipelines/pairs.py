@@ -340,8 +340,8 @@ class PairsPipeline(Pipeline[P]):
         rows = self.measured.to_table(
             [PICTURE, CLEAN], where=f"{self.held_out_rows} AND {CLEAN} IS NOT NULL"
         ).to_pylist()
-        chosen = sorted(rows, key=lambda row: str(row[PICTURE]))[:_EXAMPLES]
-        return list(dict.fromkeys(row[CLEAN][0] for row in chosen))
+        chosen = sorted(rows, key=lambda row: str(row[PICTURE]))
+        return list(dict.fromkeys(row[CLEAN][0] for row in chosen))[:_EXAMPLES]
 
 
 def image_of(table: Table, named: str | None) -> str:
