@@ -776,3 +776,39 @@ def test_weights_under_other_programs_prefixes_are_found(files: Path, tmp_path: 
             found.encode_images(pictures(found)), expected.encode_images(pictures(found)), atol=1e-2, rtol=0
         )
         assert {parameter.dtype for parameter in found.model.parameters()} == {torch.float32}
+
+
+def test_files_in_the_names_of_the_first_berts_and_in_shards_are_read(files: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    expected = new_encoder(config(text=hugging_face(str(files / "bert"))), device="cpu")
+    model = transformers.BertModel.from_pretrained(files / "bert")
+    tensors = {
+        f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+        for name, t in model.state_dict().items()
+    }
+    for folder in ("old", "shards"):
+        shutil.copytree(files / "tokenizer", tmp_path / folder)
+    torch.save(tensors, tmp_path / "old" / "pytorch_model.bin")
+    names = sorted(model.state_dict())
+    index = {name: f"model-{place % 2}.safetensors" for place, name in enumerate(names)}
+    for shard in set(index.values()):
+        part = {name: model.state_dict()[name].contiguous() for name in names if index[name] == shard}
+        save_file(part, tmp_path / "shards" / shard)
+    (tmp_path / "shards" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+
+    for folder in ("old", "shards"):
+        found = new_encoder(config(text=hugging_face(str(tmp_path / folder))), device="cpu")
+
+        assert found.identity == expected.identity
+
+
+def test_a_timm_transformer_takes_weights_of_another_size(tmp_path: Path) -> None:
+    weights = timm.create_model("test_vit", num_classes=7).state_dict()
+    torch.save(weights, tmp_path / "vit.pth")
+    image = {"kind": "timm", "architecture": "test_vit", "weights": str(tmp_path / "vit.pth")}
+
+    trunk = new_encoder(config(image, {**NATIVE, "head": "mlp"}), device="cpu").model.visual.trunk
+
+    assert trunk.pos_embed.shape[1] == (SIZE // 16) ** 2 + 1
+    assert torch.equal(trunk.blocks[0].attn.qkv.weight, weights["blocks.0.attn.qkv.weight"])
