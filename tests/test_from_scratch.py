@@ -1,4 +1,4 @@
-"""Training from scratch on pairs of texts and paths, however they are written down, and whatever mode the pictures have."""
+"""Training from scratch on pairs of texts and paths, however these are written down, and on pictures of any mode."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def test_pairs_to_measure_may_lie_in_a_file_or_a_column_of_their_own(
     rows = drawings(40)
     train, test = pairs_csv(tmp_path, rows[:30], "train.csv"), pairs_csv(tmp_path, rows[30:], "test.csv")
     lines = ["caption,path,split"]
-    lines += [f"{row['captions'][1]},images/{row['image_id']},{'train' if n < 30 else 'test'}" for n, row in enumerate(rows)]
+    lines += [
+        f"{row['captions'][1]},images/{row['image_id']},{'train' if n < 30 else 'test'}" for n, row in enumerate(rows)
+    ]
     (tmp_path / "split.csv").write_text("\n".join(lines))
     (tmp_path / "train.txt").write_text("\n".join(f"images/{row['image_id']}" for row in rows[:30]))
     (tmp_path / "test.txt").write_text("\n".join(f"images/{row['image_id']}" for row in rows[30:]))
@@ -241,7 +243,7 @@ def test_configs_of_models_are_read_by_name(name: str) -> None:
     [
         ({"pairs": "none.csv"}, "none.csv"),
         ({"model_config": "none.json"}, "there is no file none.json"),
-        ({"path_column": "picture"}, "picture"),
+        ({"path_column": "picture"}, "no file of captions"),
         ({"images": "nowhere/"}, "nowhere"),
         ({"pairs": None, "texts": ["one"], "paths": ["a.png", "b.png"]}, "there are 1 texts and 2 paths"),
         ({"training": {"normalize": "false"}}, "did you mean normalise"),

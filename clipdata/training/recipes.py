@@ -94,8 +94,8 @@ def dual_encoder(**overrides: Any) -> TrainConfig:
         "text_lr_multiplier": 0.01,
         "weight_decay": 0.01,
         "batch_size": 32,
-        "epochs": 3,
-        "min_steps": 150,
+        "epochs": 2,
+        "min_steps": 80,
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})
