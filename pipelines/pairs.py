@@ -128,10 +128,15 @@ class PairsPipeline(Pipeline[P]):
         self.table = self.held_out
         tuned = self.tuned(run)
         self.score(tuned, TUNED)
+        search = self.look_for(tuned)
         found = self.compare("choice_prob", f"choice_prob{TUNED}", (encoder, tuned), label_index=PLACE)
         recalls = _in_turn(recalls, self.recalls(tuned, "after"))
+<<<<<<< HEAD
         recall = Recalls(recalls, self.notes(run))
         evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **self.shown(tuned)}
+=======
+        evaluations = {"captions": cut, "recall": Recalls(recalls, self.notes(run)), "search": search}
+>>>>>>> pairs
         return PipelineResult(self.table, run, found, None, self.changed, evaluations)
 
     def map(self, step: Step, column: str) -> None:
@@ -301,9 +306,11 @@ class PairsPipeline(Pipeline[P]):
         """What a reader must know of the figures."""
         unseen, all_ = _num_captions(self.held_out, UNSEEN), _num_captions(self.held_out, CLEAN)
         told = "no" if unseen == all_ else f"{all_ - unseen:,} of {all_:,}"
-        losses = [epoch["loss"] for epoch in run.epochs if epoch["loss"] is not None]
-        fell = f"the {self.config.objective.kind} loss went from {losses[0]:.3f} to {losses[-1]:.3f}" if losses else ""
-        return [f"{told} captions of held-out pictures are trained on, too", *([fell] if fell else [])]
+        first, last = run.metrics[0]["loss"], run.epochs[-1]["loss"]
+        return [
+            f"{told} captions of held-out pictures are trained on, too",
+            f"the {self.config.objective.kind} loss went from {first:.3f} (first step) to {last:.3f} (last epoch's mean)",
+        ]
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
         """What the tuned model is shown to do at the end, by name."""

@@ -32,7 +32,7 @@ class RecallRow:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {"rows": self.rows, "when": self.when, **self.found}
+        return {"set": self.rows, "when": self.when, **self.found}
 
 
 @dataclass(frozen=True)

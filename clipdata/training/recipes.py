@@ -93,9 +93,9 @@ def dual_encoder(**overrides: Any) -> TrainConfig:
         "image_lr_multiplier": 0.1,
         "text_lr_multiplier": 0.01,
         "weight_decay": 0.01,
-        "batch_size": 64,
-        "epochs": 5,
-        "min_steps": 100,
+        "batch_size": 32,
+        "epochs": 3,
+        "min_steps": 150,
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})
