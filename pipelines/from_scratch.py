@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
 import ingest
-from clipdata.encoder.model_config import HuggingFaceText, ModelConfig
+from clipdata.encoder.model_config import ModelConfig
+from clipdata.encoder.tower_kinds import HuggingFaceText
 from clipdata.errors import UsageError
 from clipdata.progress import Progress
 from ingest.pictures.caption_formats import CaptionColumns

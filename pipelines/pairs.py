@@ -128,15 +128,11 @@ class PairsPipeline(Pipeline[P]):
         self.table = self.held_out
         tuned = self.tuned(run)
         self.score(tuned, TUNED)
-        search = self.look_for(tuned)
+        shown = self.shown(tuned)
         found = self.compare("choice_prob", f"choice_prob{TUNED}", (encoder, tuned), label_index=PLACE)
         recalls = _in_turn(recalls, self.recalls(tuned, "after"))
-<<<<<<< HEAD
         recall = Recalls(recalls, self.notes(run))
-        evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **self.shown(tuned)}
-=======
-        evaluations = {"captions": cut, "recall": Recalls(recalls, self.notes(run)), "search": search}
->>>>>>> pairs
+        evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **shown}
         return PipelineResult(self.table, run, found, None, self.changed, evaluations)
 
     def map(self, step: Step, column: str) -> None:

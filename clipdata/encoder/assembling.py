@@ -2,7 +2,7 @@
 
     encoder = clipdata.new_encoder({"image": {"kind": "vit", "layers": 8, "heads": 6}, "text": {…}, "embed_dim": 256})
 
-`new_encoder` takes an object like that, a ModelConfig, or the name of a JSON file of one; `model_config.py` lists the
+`new_encoder` takes an object like that, a ModelConfig, or the name of a JSON file of one; `tower_kinds.py` lists the
 kinds of towers and heads. What comes back is an Encoder like any other: export it, lock it, train it.
 
 A model that open_clip's own classes can express is made of them, so that its export opens with open_clip alone. Every
@@ -12,6 +12,7 @@ tower. Shapes: B = batch, T = trunk, D = shared space.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -25,11 +26,11 @@ from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
-from clipdata.encoder import hub
 from clipdata.encoder.building import build_encoder, build_tokenizer
-from clipdata.encoder.layout import OWN_WEIGHTS, has_tokenizer
+from clipdata.encoder.fitting import check_fit, context_length, tokenizer_folder_of, why_not
+from clipdata.encoder.layout import OWN_WEIGHTS
 from clipdata.encoder.model import Encoder
-from clipdata.encoder.model_config import ModelConfig
+from clipdata.encoder.model_config import LOGIT_SCALE, ModelConfig
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.parts.sections import image_part, text_part
 from clipdata.encoder.parts.tensors import put_in, read_tensors
@@ -38,10 +39,9 @@ from clipdata.encoder.quiet import quiet_libraries
 from clipdata.encoder.tokenization import TextTokenizer
 from clipdata.encoder.towers.headed import HeadedTower
 from clipdata.encoder.towers.heads import build_head
-from clipdata.errors import NotFoundError, UsageError
+from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.trained_rows import TrainedRows
 
-_CONTEXT_LENGTH = 77
 _PROJECTIONS = ("proj", "text_projection", "text_projection.weight", "text_projection.bias")
 
 
@@ -67,7 +67,7 @@ class AssembledModel(nn.Module):
         super().__init__()
         self.visual = visual
         self.text = text
-        self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)).log())
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.logit_bias = None if logit_bias is None else nn.Parameter(torch.tensor(float(logit_bias)))
         self.why_not = tuple(why_not)
 
@@ -109,16 +109,16 @@ def assemble(config: ModelConfig, *, name: str, device: torch.device | str = "cp
     """
     with quiet_libraries(), torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(config.seed)
-        image, text = image_part(config), text_part(config)
-        length = _context_length(config, text)
-        tokenizer_folder = _tokenizer_folder(config, text)
+        image, text = _parts(config)
+        length = context_length(config, text)
+        tokenizer_folder = tokenizer_folder_of(config, text)
         tokenize = build_tokenizer({"context_length": length}, tokenizer_folder)
-        _check_fit(config, image, text, tokenize)
+        check_fit(config, image, text, tokenize)
         prepare = _preparation(config, image)
-        why_not = _why_not(image, text)
-        if not why_not:
+        reasons = why_not(image, text)
+        if not reasons:
             return _of_open_clip(config, image, text, name, prepare, length, tokenizer_folder, device, precision)
-        model = _assembled(config, image, text, why_not)
+        model = _assembled(config, image, text, reasons)
     own = _own_config(config, image, text, prepare, tokenize)
     return _encoder(model, own, name, prepare, tokenize, device, precision, ())
 
@@ -141,13 +141,31 @@ def load_assembled(
     with quiet_libraries(), torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         image, text = image_part(config), text_part(config)
         tokenize = build_tokenizer(
-            {"context_length": _context_length(config, text)}, folder if config.tokenizer is not None else None
+            {"context_length": context_length(config, text)}, folder if config.tokenizer is not None else None
         )
         prepare = _preparation(config, image)
-        model = _assembled(config, image, text, _why_not(image, text))
+        model = _assembled(config, image, text, why_not(image, text))
         put_in(model, read_tensors(folder / OWN_WEIGHTS), folder / OWN_WEIGHTS, what="the model")
     own = _own_config(config, image, text, prepare, tokenize)
     return _encoder(model, own, name, prepare, tokenize, device, precision, trained_on)
+
+
+def _parts(config: ModelConfig) -> tuple[Part, Part]:
+    """Make both trunks; when neither can be made, say both reasons."""
+    made: list[Part] = []
+    errors: list[ClipdataError] = []
+    for make in (image_part, text_part):
+        try:
+            made.append(make(config))
+        except (UsageError, NotFoundError) as error:
+            errors.append(error)
+    if len(errors) == 2:
+        hints = [error.hint for error in errors if error.hint]
+        kind = NotFoundError if all(isinstance(error, NotFoundError) for error in errors) else UsageError
+        raise kind("\n".join(error.message for error in errors), hint="; ".join(hints) or None) from errors[0]
+    if errors:
+        raise errors[0]
+    return made[0], made[1]
 
 
 def _encoder(
@@ -202,13 +220,6 @@ def _own_config(
     return own | ({"tokenizer": "."} if tokenize.is_hugging_face else {})
 
 
-def _why_not(image: Part, text: Part) -> list[str]:
-    """Why open_clip's own classes cannot hold a model; nothing where they can."""
-    reasons = [part.why_not for part in (image, text) if part.open_clip_cfg is None]
-    activations = {part.quick_gelu for part in (image, text)} - {None}
-    return reasons + (["open_clip has one activation for both of its own towers"] if len(activations) > 1 else [])
-
-
 def _of_open_clip(
     config: ModelConfig,
     image: Part,
@@ -231,8 +242,9 @@ def _of_open_clip(
         "vision_cfg": dict(image.open_clip_cfg),
         "text_cfg": text_cfg,
         "custom_text": True,
-        "init_logit_scale": float(torch.tensor(config.logit_scale).log()),
     }
+    if config.logit_scale != LOGIT_SCALE:
+        model_cfg["init_logit_scale"] = math.log(config.logit_scale)
     if True in {image.quick_gelu, text.quick_gelu}:
         model_cfg["quick_gelu"] = True
     if config.logit_bias is not None:
@@ -272,71 +284,6 @@ def _fill(tower: Any, part: Part) -> None:
         else:
             projection = tower.proj if hasattr(tower, "proj") else tower.text_projection
             projection.copy_(part.head_state["weight"].T)
-
-
-def _check_fit(config: ModelConfig, image: Part, text: Part, tokenize: TextTokenizer) -> None:
-    """Hold the parts to each other.
-
-    Raises:
-        UsageError: lists all that does not fit.
-    """
-    problems = []
-    for key, part in (("image", image), ("text", text)):
-        if part.head.kind == "none" and part.trunk_dim != config.embed_dim:
-            problems.append(
-                f"{key}.head is 'none', whose trunk gives {part.trunk_dim} numbers, and embed_dim is {config.embed_dim}"
-            )
-        state = part.head_state or {}
-        matrix = state.get("weight", state.get("projection.weight"))
-        if matrix is not None and len(matrix) != config.embed_dim:
-            problems.append(
-                f"{key}.head is 'own', which gives {len(matrix)} numbers, and embed_dim is {config.embed_dim}"
-            )
-    inner: Any = getattr(tokenize.tokenizer, "tokenizer", None)
-    vocab_size, pad_id = _vocabulary(text)
-    largest = max(inner.get_vocab().values()) if tokenize.is_hugging_face else tokenize.tokenizer.vocab_size - 1
-    if vocab_size is not None and largest >= vocab_size:
-        problems.append(f"the tokenizer has ids up to {largest}, and the text tower knows {vocab_size}")
-    if pad_id is not None and tokenize.is_hugging_face and inner.pad_token_id != pad_id:
-        problems.append(
-            f"the tokenizer pads with {inner.pad_token_id}, and the text tower's config says pad_token_id {pad_id}"
-        )
-    if problems:
-        listed = "".join(f"\n  - {problem}" for problem in problems)
-        raise UsageError(f"the parts of the model do not fit each other:{listed}")
-
-
-def _vocabulary(text: Part) -> tuple[int | None, int | None]:
-    """Ids that a text tower knows, and the one that it masks as padding."""
-    tower = getattr(text.trunk, "config", None)
-    if tower is not None:
-        return int(tower.vocab_size), int(tower.pad_token_id)
-    return int(text.trunk.vocab_size), None  # type: ignore[arg-type]
-
-
-def _context_length(config: ModelConfig, text: Part) -> int:
-    length = config.context_length or min(_CONTEXT_LENGTH, text.max_length or _CONTEXT_LENGTH)
-    if text.max_length is not None and length > text.max_length:
-        raise UsageError(f"context_length is {length}; the text tower knows {text.max_length} positions at most")
-    return length
-
-
-def _tokenizer_folder(config: ModelConfig, text: Part) -> Path | None:
-    """Folder of the Hugging Face tokenizer, or None for open_clip's own."""
-    if config.tokenizer is not None:
-        folder = Path(config.tokenizer).expanduser()
-        if folder.is_dir():
-            return folder
-        if folder.exists() or config.tokenizer.startswith((".", "/", "~")):
-            raise NotFoundError(f"there is no folder {config.tokenizer!r} with a tokenizer")
-        return hub.find_tokenizer(config.tokenizer)
-    if text.tokenizer is not None and has_tokenizer(text.tokenizer):
-        return text.tokenizer
-    if getattr(text.trunk, "config", None) is not None:
-        raise NotFoundError(
-            "the text tower comes without a tokenizer", hint='name one: "tokenizer": a folder, or a name on the hub'
-        )
-    return None
 
 
 def _preparation(config: ModelConfig, image: Part) -> Preparation:

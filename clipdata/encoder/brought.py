@@ -38,7 +38,7 @@ def brought_by(name: str) -> Brought:
     """Look what a model brings.
 
     Args:
-        name: anything that `model_config.ClipImage` takes.
+        name: anything that `tower_kinds.ClipImage` takes.
 
     Raises:
         NotFoundError: there is no such model.

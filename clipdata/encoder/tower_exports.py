@@ -21,11 +21,11 @@ import torch
 
 from clipdata.encoder.exporting import begin_folder, put_in_place, save_tensors
 from clipdata.encoder.layout import TOWER_CONFIG, write_json
-from clipdata.encoder.model_config import Head
 from clipdata.encoder.parts import clip_format
 from clipdata.encoder.parts.other_model import image_of_encoder, text_of_encoder
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.quiet import quiet_libraries
+from clipdata.encoder.tower_kinds import Head
 from clipdata.errors import NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -231,8 +231,10 @@ class _Writer:
             return
         assert isinstance(image, Part)
         assert isinstance(text, Part)
-        scale = {"logit_scale_init_value": float(self._encoder.model.get_parameter("logit_scale").detach().cpu())}
-        dims = {"projection_dim": self._encoder.embed_dim, **scale}
+        scale: dict[str, Any] = {
+            "logit_scale_init_value": float(self._encoder.model.get_parameter("logit_scale").detach().cpu())
+        }
+        dims: dict[str, Any] = {"projection_dim": self._encoder.embed_dim, **scale}
         if text_config.model_type == "clip_text_model":
             config = self._transformers.CLIPConfig(
                 text_config=text_config.to_dict(), vision_config=vision_config.to_dict(), **dims

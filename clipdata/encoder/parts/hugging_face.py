@@ -15,9 +15,9 @@ import torch
 
 from clipdata.encoder import hub
 from clipdata.encoder.layout import TOWER_CONFIG, has_tokenizer
-from clipdata.encoder.model_config import PRETRAINED, RANDOM, HuggingFaceText
 from clipdata.encoder.parts.protocol import Part, no_key
 from clipdata.encoder.parts.tensors import put_in, read_tensors, weights_in
+from clipdata.encoder.tower_kinds import PRETRAINED, RANDOM, HuggingFaceText
 from clipdata.encoder.towers.hugging_face import HuggingFaceText as HuggingFaceTrunk
 from clipdata.errors import ConfigError, NotFoundError, UsageError
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg, _build_text_tower, _build_vision_tower
 
-from clipdata.encoder.model_config import Head
 from clipdata.encoder.parts.protocol import Part, no_key
 from clipdata.encoder.parts.tensors import put_in
+from clipdata.encoder.tower_kinds import Head
 from clipdata.errors import ConfigError, UsageError
 
 _NO_FACTS = ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "output_tokens", "proj_type", "proj_bias")

@@ -18,13 +18,13 @@ from torch import nn
 
 from clipdata.encoder import hub
 from clipdata.encoder.layout import RUN_EXPORT, TOWER_CONFIG, is_model_folder
-from clipdata.encoder.model_config import Head, HuggingFaceText, TimmImage
 from clipdata.encoder.parts import clip_format
 from clipdata.encoder.parts.hugging_face import hugging_face_part, plain_config
 from clipdata.encoder.parts.open_clip import TowerWeights, open_clip_image, open_clip_text
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.parts.tensors import put_in, read_tensors
 from clipdata.encoder.parts.timm import timm_part
+from clipdata.encoder.tower_kinds import Head, HuggingFaceText, TimmImage
 from clipdata.encoder.towers.headed import HeadedTower
 from clipdata.errors import UsageError
 
@@ -39,7 +39,7 @@ def image_of(name: str, head: Head, *, embed_dim: int, size: tuple[int, int] | N
     """Take the image tower of another model.
 
     Args:
-        name: of the model: see `model_config.ClipImage`.
+        name: of the model: see `tower_kinds.ClipImage`.
         head: of the tower here.
         embed_dim: D of the model that is made.
         size: of the pictures, if it is asked for.

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clipdata.encoder.model_config import Head
+from clipdata.encoder.tower_kinds import Head
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,23 @@ from typing import Any
 import open_clip
 
 from clipdata.encoder.hub import near_names
-from clipdata.encoder.model_config import (
-    RANDOM,
-    ClipImage,
-    ClipText,
-    Head,
-    HuggingFaceText,
-    ModelConfig,
-    OpenClipImage,
-    OpenClipText,
-    TimmImage,
-    VitImage,
-)
+from clipdata.encoder.model_config import ModelConfig
 from clipdata.encoder.parts.hugging_face import hugging_face_part
 from clipdata.encoder.parts.open_clip import open_clip_image, open_clip_text
 from clipdata.encoder.parts.other_model import image_of, text_of
 from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.parts.timm import timm_part
+from clipdata.encoder.tower_kinds import (
+    RANDOM,
+    ClipImage,
+    ClipText,
+    Head,
+    HuggingFaceText,
+    OpenClipImage,
+    OpenClipText,
+    TimmImage,
+    VitImage,
+)
 from clipdata.errors import NotFoundError
 
 _DEFAULT_SIZE = 224

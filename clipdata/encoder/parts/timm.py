@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from clipdata.encoder import hub
-from clipdata.encoder.model_config import PRETRAINED, RANDOM, Head, TimmImage
 from clipdata.encoder.parts.protocol import Part, no_key
 from clipdata.encoder.parts.tensors import put_in, read_tensors
+from clipdata.encoder.tower_kinds import PRETRAINED, RANDOM, Head, TimmImage
 from clipdata.errors import NotFoundError, UsageError
 
 # timm's arguments that open_clip passes on, by open_clip's keys.
@@ -138,7 +138,7 @@ def _why_not(config: TimmImage, trunk: nn.Module, resized: bool, same_dims: bool
     if set(config.options) - set(_OPEN_CLIP_KEYS):
         return f"open_clip has no key for timm's {', '.join(sorted(set(config.options) - set(_OPEN_CLIP_KEYS)))}"
     # open_clip changes the pooling of a trunk that is built, where timm builds some trunks otherwise for it.
-    if not same_dims or (config.pool is not None and hasattr(trunk, "blocks")):
+    if not same_dims or (config.pool is not None and hasattr(trunk, "fc_norm")):
         return f"open_clip cuts timm's {config.architecture} in another place"
     return ""
 
@@ -150,6 +150,6 @@ def _open_clip_cfg(config: TimmImage, shape: tuple[int, ...]) -> dict[str, Any]:
         "timm_model_pretrained": False,
         "timm_pool": config.pool or "",
         "timm_proj": "linear",
-        "timm_proj_bias": config.head.has_bias,
+        **({"timm_proj_bias": True} if config.head.has_bias else {}),
         "image_size": shape[0] if shape[0] == shape[1] else list(shape),
     }

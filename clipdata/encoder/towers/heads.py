@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from clipdata.encoder.model_config import Head
+from clipdata.encoder.tower_kinds import Head
 
 
 class ResidualHead(nn.Module):

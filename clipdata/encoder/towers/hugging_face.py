@@ -21,7 +21,7 @@ class HuggingFaceText(nn.Module):
 
     Args:
         transformer: takes input_ids and attention_mask, and gives last_hidden_state.
-        pooling: "cls", "mean" or "pooler"; see model_config.HuggingFaceText.
+        pooling: "cls", "mean" or "pooler"; see tower_kinds.HuggingFaceText.
         pad_id: the id of padding, which is masked.
     """
 
