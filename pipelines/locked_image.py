@@ -7,7 +7,9 @@ BERT is trained against that column, and no picture is decoded on the way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +31,7 @@ from pipelines.train_arguments import TrainArguments
 if TYPE_CHECKING:
     from clipdata.encoder.brought import Brought
     from clipdata.encoder.model import Encoder
+    from clipdata.encoder.tower_exports import ExportedTowers
     from clipdata.lance_io.table import Table
     from ingest import Ingested
 
@@ -287,18 +290,36 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         self.table = self.held_out
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
-        """What the tuned model finds alike among some held-out pictures, which are put into a folder, and texts."""
+        """The tuned model's towers alone, and what it finds alike among some held-out pictures and texts."""
+        rows = self._examples_with_pictures()
         folder = self.settings.home / "shown"
         folder.mkdir(parents=True, exist_ok=True)
-        columns = [PICTURE, "filename", self.image_in(self.held_out), CLEAN]
-        rows = self.held_out.to_table([PICTURE], where=f"{TEST} AND {CLEAN} IS NOT NULL").column(0).to_pylist()
-        listed = ", ".join(f"'{digest}'" for digest in sorted(set(rows))[:_SHOWN])
-        found = self.held_out.to_table(columns, where=f"{TEST} AND {PICTURE} IN ({listed})").to_pylist()
-        places, texts = [], []
-        for row in found:
-            place = folder / Path(row["filename"]).name
-            place.write_bytes(row[columns[2]])
-            places.append(str(place))
-            texts += row[CLEAN][:1]
-        texts = list(self.settings.search) or list(dict.fromkeys(texts))
-        return {"similar": cd.similar(encoder, texts=texts, images=places, top=self.settings.top)}
+        places = []
+        for row in rows:
+            places.append(str(folder / Path(row["filename"]).name))
+            Path(places[-1]).write_bytes(row["image"])
+        texts = list(self.settings.search) or list(dict.fromkeys(row[CLEAN][0] for row in rows))
+        found = cd.similar(encoder, texts=texts, images=places, top=self.settings.top)
+        return {"similar": found, "towers": self._towers(encoder)}
+
+    def _examples_with_pictures(self) -> list[dict[str, Any]]:
+        """A few held-out rows of different pictures, the same every time."""
+        where = f"{TEST} AND {CLEAN} IS NOT NULL"
+        digests = sorted(set(self.held_out.to_table([PICTURE], where=where).column(0).to_pylist()))[:_SHOWN]
+        listed = ", ".join(f"'{digest}'" for digest in digests)
+        rows = self.held_out.to_table(
+            [PICTURE, "filename", "image", CLEAN], where=f"{where} AND {PICTURE} IN ({listed})"
+        )
+        return list({row[PICTURE]: row for row in rows.to_pylist()}.values())
+
+    def _towers(self, encoder: Encoder) -> ExportedTowers:
+        """The towers alone, for the libraries they belong to; written once for each tuned model."""
+        from clipdata.encoder.tower_exports import TOWERS, ExportedTowers, export_towers
+
+        folder = self.settings.home / "towers"
+        with suppress(OSError, ValueError):
+            record = json.loads((folder / TOWERS).read_text(encoding="utf-8"))
+            if record["made_from"] == encoder.identity:
+                return ExportedTowers(**{one.name: record[one.name] for one in fields(ExportedTowers)})
+        self.changed = True
+        return export_towers(encoder, folder)

@@ -209,14 +209,14 @@ class PromptClassification(Pipeline[ClassificationSettings]):
                 "nothing says which pictures are held out: a share of every class is, equal ones together"
             )
         elif not table.count_rows(self.held_out_rows) and table.count_rows("split = 'val'"):
-            self.held_out = "val"
+            self.held_out_value = "val"
             self.progress.say("no row is of the split test: measuring on val")
         require_both_splits(
             table,
             "the split of the rows with a picture and a known class",
             self.usable,
             column=self.split_column,
-            held_out=self.held_out,
+            held_out=self.held_out_value,
         )
         if self.config.evaluate_where == AUTO:
             self.config = replace(self.config, evaluate_where=self.held_out_rows)

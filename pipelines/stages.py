@@ -60,7 +60,7 @@ class Pipeline(ABC, Generic[S]):
         name: as it is typed, "caption-contest".
         table: what is trained on and measured; a pipeline sets it when it has one.
         split_column: tells which rows are trained on and which are held out.
-        held_out: what it says of the latter.
+        held_out_value: what it says of the latter.
         changed: whether anything was written so far.
     """
 
@@ -69,7 +69,7 @@ class Pipeline(ABC, Generic[S]):
 
     def __init__(self, settings: S, progress: Progress | None = None) -> None:
         self.settings, self.progress = settings, progress or Silent()
-        self.split_column, self.held_out = "split", "test"
+        self.split_column, self.held_out_value = "split", "test"
         self.changed = False
 
     @property
@@ -80,7 +80,7 @@ class Pipeline(ABC, Generic[S]):
     @property
     def held_out_rows(self) -> str:
         """SQL condition of the rows to measure on."""
-        return f"`{self.split_column}` = '{self.held_out}'"
+        return f"`{self.split_column}` = '{self.held_out_value}'"
 
     def run(self) -> PipelineResult:
         """Do all of it, or as much as is still to be done.
@@ -199,7 +199,7 @@ class Pipeline(ABC, Generic[S]):
             answer: column of the right choice's place.
             noun: what a row is, in the plural ("questions").
         """
-        for split, rows_of in (("train", self.train_rows), (self.held_out, self.held_out_rows)):
+        for split, rows_of in (("train", self.train_rows), (self.held_out_value, self.held_out_rows)):
             where = f"{rows_of} AND `{values}` IS NOT NULL"
             rows = self.table.to_table([scores, answer, values], where=where).combine_chunks()
             if not rows.num_rows:
