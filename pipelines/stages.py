@@ -223,7 +223,8 @@ class Pipeline(ABC, Generic[S]):
         from clipdata.training.run import Run
 
         part = {name: number for name, number in (("limit", limit), ("sample", sample)) if number is not None}
-        decisive = [self.config.to_json(), encoder.identity, self._rows_digest(), *([part] if part else [])]
+        rows = [self._rows_digest(), self._origins()]
+        decisive = [self.config.to_json(), encoder.identity, *rows, *([part] if part else [])]
         out = Path(self.settings.runs or self.at("runs")) / parts.short_digest(decisive)
         table = self.table
         if (out / "config.json").exists():  # later verbs made newer versions of the same rows
@@ -264,6 +265,13 @@ class Pipeline(ABC, Generic[S]):
             f"another run writes to {redact(self.table.uri)} at the same time: {error.message}",
             hint="run the same command again when the other is done, or use another folder: --out DIR",
         )
+
+    def _origins(self) -> list[str]:
+        """What made the columns that the objective reads: other prompts, say, are another run."""
+        objective = self.config.objective
+        read = [*([objective.texts] if objective.texts is not None else []), *objective.columns]
+        made = [self.table.lineage(name) for name in read if name in self.table.schema.names]
+        return [one.fingerprint for one in made if one is not None]
 
     def _rows_digest(self) -> str:
         """A digest of which training rows there are, and of their content."""
