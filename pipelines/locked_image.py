@@ -176,7 +176,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if said.get("precision") == "fp16" and not given.on_gpu:
             said["precision"] = "fp32"
         config = cd.recipes.locked_image(**{"text": CLEAN, **said})
-        return config if config.image_trunk_trains else replace(config, image_trunk=TRUNK)
+        return config if config.image_trunk_trains or "image_trunk" in said else replace(config, image_trunk=TRUNK)
 
     def ingest(self) -> None:
         """The pairs into tables of their own; a picture that cannot be had or read is among the rejects."""
