@@ -273,7 +273,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if texts is not None:
             shape = {"layers": given.layers, "width": given.width, "length": given.length}
             characters.bert_of_characters(texts, folder, **shape)
-        return {"kind": "hugging_face", "architecture": str(folder), "weights": RANDOM, "pooling": "cls"}
+        return {"kind": "hugging_face", "architecture": str(folder), "weights": RANDOM, "pooling": "pooler"}
 
     def _texts(self) -> Iterator[str]:
         """The texts to train on."""

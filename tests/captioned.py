@@ -25,7 +25,11 @@ def drawings(count: int, *, seed: int = 0, size: int = 40) -> list[dict[str, Any
         colour, shape = names[number % len(names)], SHAPES[number // len(names) % len(SHAPES)]
         pixels = np.clip(random.normal(128, 10, (size, size, 3)), 0, 255).astype(np.uint8)
         _draw(pixels, shape, COLOURS[colour])
-        captions = [f"a {colour} {shape}", f"number {number} is a {colour} {shape} on grey", f"{colour} {shape} {number}"]
+        captions = [
+            f"a {colour} {shape}",
+            f"number {number} is a {colour} {shape} on grey",
+            f"{colour} {shape} {number}",
+        ]
         encoded = cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes()
         found.append({"image_id": f"{number:04}.png", "image": encoded, "captions": captions})
     return found

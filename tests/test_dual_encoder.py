@@ -268,9 +268,7 @@ def test_a_table_without_held_out_rows_or_captions_is_said(asked: DualEncoderSet
         run_dual_encoder(replace(asked, table=blank))
 
 
-def test_the_command_prints_recall_and_search(
-    asked: DualEncoderSettings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_recall_and_search(asked: DualEncoderSettings, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "dual-encoder", "--table", str(asked.table), "--model", asked.model, "--out", asked.out]
     words += [part for pair in TRAINING.items() for part in ("--set", "=".join(pair))]
 

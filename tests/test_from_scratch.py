@@ -147,7 +147,9 @@ def test_pairs_to_measure_may_lie_in_a_file_or_a_column_of_their_own(
     rows = drawings(40)
     train, test = pairs_csv(tmp_path, rows[:30], "train.csv"), pairs_csv(tmp_path, rows[30:], "test.csv")
     lines = ["caption,path,split"]
-    lines += [f"{row['captions'][1]},images/{row['image_id']},{'train' if n < 30 else 'test'}" for n, row in enumerate(rows)]
+    lines += [
+        f"{row['captions'][1]},images/{row['image_id']},{'train' if n < 30 else 'test'}" for n, row in enumerate(rows)
+    ]
     (tmp_path / "split.csv").write_text("\n".join(lines))
     (tmp_path / "train.txt").write_text("\n".join(f"images/{row['image_id']}" for row in rows[:30]))
     (tmp_path / "test.txt").write_text("\n".join(f"images/{row['image_id']}" for row in rows[30:]))
