@@ -157,8 +157,8 @@ class DualEncoder(PairsPipeline[DualEncoderSettings]):
             folder = given.home / "sample"
             where, where_test = (str(layouts.flickr_table(folder / f"flickr-{s}.lance", s)) for s in layouts.SPLITS)
         self.training = cd.open_table(where, storage=given.storage)
-        self.held_out = cd.open_table(where_test, storage=given.storage) if where_test else self.training
-        for table in {id(table): table for table in (self.training, self.held_out)}.values():
+        self.measured = cd.open_table(where_test, storage=given.storage) if where_test else self.training
+        for table in {id(table): table for table in (self.training, self.measured)}.values():
             self.image_in(table), self.captions_in(table)
         self.table = self.training
 

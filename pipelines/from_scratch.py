@@ -133,7 +133,7 @@ class FromScratch(PairsPipeline[FromScratchSettings]):
             raise UsageError(
                 f"none of the pairs of {pairs.file} can be used", hint=f"clipdata rejects {done.table.uri}"
             )
-        self.table = self.training = self.held_out = done.table
+        self.table = self.training = self.measured = done.table
 
     def _pairs(self) -> PairFile:
         given, listed = self.settings, self.settings.home / "pairs.jsonl"

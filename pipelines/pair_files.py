@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class PairFile:
 
     root: str
     file: str
-    columns: CaptionColumns = CaptionColumns()
+    columns: CaptionColumns = field(default_factory=CaptionColumns)
 
 
 def of_file(

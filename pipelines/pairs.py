@@ -24,7 +24,7 @@ from pipelines.recalls import RecallRow, Recalls, kept
 from pipelines.results import Evaluation, PipelineResult
 from pipelines.search import Search, search_pictures
 from pipelines.settings import PipelineSettings
-from pipelines.stages import TEST, TRAIN, Pipeline, require_both_splits
+from pipelines.stages import Pipeline, require_both_splits
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
@@ -36,6 +36,7 @@ PICTURE, CLEAN, UNSEEN = "sha256", "captions_clean", "captions_unseen"
 CHOICES, PLACE = "choices", "choice_ind"
 TUNED = "_fine_tune"
 _EXAMPLES = 3
+_HELD_OUT = ("test", "val", "validation", "valid", "dev")
 _IMAGES = ("image", "image_bytes", "img", "picture", "jpg", "png", "bytes")
 P = TypeVar("P", bound="PairsSettings")
 
@@ -108,12 +109,12 @@ class PairsPipeline(Pipeline[P]):
 
     Attributes:
         training: the table whose training rows are trained on.
-        held_out: the table whose held-out rows are measured; often the same.
+        measured: the table whose held-out rows are measured; often the same.
         trunk: column of the image trunk's features to read instead of the pictures, or None.
     """
 
     training: Table
-    held_out: Table
+    measured: Table
     trunk: str | None = None
 
     def finish(self, encoder: Encoder) -> PipelineResult:
@@ -125,7 +126,7 @@ class PairsPipeline(Pipeline[P]):
         recalls = self.recalls(encoder, "before")
         self.table = self.training
         run = self.train(encoder, limit=self.settings.limit, sample=self.settings.sample)
-        self.table = self.held_out
+        self.table = self.measured
         tuned = self.tuned(run)
         self.score(tuned, TUNED)
         shown = self.shown(tuned)
@@ -169,20 +170,22 @@ class PairsPipeline(Pipeline[P]):
             if PICTURE not in table.schema.names or table.lineage(PICTURE) is not None:
                 self.map(cd.steps.PictureDigest(self.image_in(table)), PICTURE)
             self.map(cd.steps.CleanCaptions(self.captions_in(table)), CLEAN)
-        if self.held_out is self.training:
+        if self.measured is self.training:
             self._split()
         else:
-            for table, side in ((self.training, "train"), (self.held_out, "test")):
+            for table, side in ((self.training, "train"), (self.measured, "test")):
                 self.table = table
                 if "split" not in table.schema.names or table.lineage("split") is not None:
                     self.map(_all_of(side), "split")
         self._require_rows()
         self._take_held_out_part()
-        self.table = self.held_out
+        self.table = self.measured
 
     def _split(self) -> None:
         schema = self.table.schema
         if "split" in schema.names and self.table.lineage("split") is None:
+            found = set(self.table.to_table(["split"]).column(0).to_pylist())
+            self.held_out = next((name for name in _HELD_OUT if name in found), self.held_out)
             return
         self.map(cd.steps.PairSplit(self.table, CLEAN, picture=PICTURE, test_share=self.settings.test_share), "split")
         counts = self.table.query("SELECT split, count(*) AS rows FROM dataset GROUP BY split ORDER BY split")
@@ -190,10 +193,13 @@ class PairsPipeline(Pipeline[P]):
         self.progress.say(f"nothing says which pictures are held out; equal pictures stay together: {listed}")
 
     def _require_rows(self) -> None:
-        if self.held_out is self.training:
-            require_both_splits(self.table, "the split of the pictures with a caption", CLEAN)
+        if self.measured is self.training:
+            require_both_splits(self.table, "the split of the pictures with a caption", CLEAN, held_out=self.held_out)
             return
-        for table, where, use in ((self.training, TRAIN, "train on"), (self.held_out, TEST, "measure")):
+        for table, where, use in (
+            (self.training, self.train_rows, "train on"),
+            (self.measured, self.held_out_rows, "measure"),
+        ):
             if not table.count_rows(f"{where} AND {CLEAN} IS NOT NULL"):
                 raise UsageError(
                     f"{redact(table.uri)} has no row to {use}: none of its {table.num_rows:,} rows with {where} "
@@ -203,33 +209,33 @@ class PairsPipeline(Pipeline[P]):
     def _take_held_out_part(self) -> None:
         """Go on with some of the held-out rows, in a small table of their own, if so many are asked for."""
         most = self.settings.most_held_out
-        if most is None or most >= self.held_out.count_rows(f"{TEST} AND {CLEAN} IS NOT NULL"):
+        if most is None or most >= self.measured.count_rows(f"{self.held_out_rows} AND {CLEAN} IS NOT NULL"):
             return
-        found = self.held_out.to_table([PICTURE], where=f"{TEST} AND {CLEAN} IS NOT NULL").column(0)
+        found = self.measured.to_table([PICTURE], where=f"{self.held_out_rows} AND {CLEAN} IS NOT NULL").column(0)
         chosen = sorted(set(found.to_pylist()), key=lambda one: _digest([self.config.seed, one]))[:most]
         listed = ", ".join(f"'{digest}'" for digest in chosen)
-        captions = self.captions_in(self.held_out)
+        captions = self.captions_in(self.measured)
         part = ingest.from_lance(
-            self.held_out,
+            self.measured,
             into=self.at(f"held-out-{_digest(chosen)}.lance"),
             columns=[captions, "split"],
-            where=f"{TEST} AND {PICTURE} IN ({listed})",
+            where=f"{self.held_out_rows} AND {PICTURE} IN ({listed})",
             storage=self.settings.storage,
             progress=self.progress,
         )
         self.note(part, part.written.any)
-        self.held_out = self.table = part.table
+        self.measured = self.table = part.table
         self.map(cd.steps.CleanCaptions(captions), CLEAN)
 
     @property
     def _tables(self) -> list[Table]:
-        return [self.training] if self.held_out is self.training else [self.training, self.held_out]
+        return [self.training] if self.measured is self.training else [self.training, self.measured]
 
     def count_cut(self, encoder: Encoder) -> CutCaptions:
         """Count the captions whose ends the model does not read, among those that training may take."""
         texts: set[str] = set()
         objective = self.config.objective
-        for batch in self.training.scan([CLEAN], where=f"{TRAIN} AND {CLEAN} IS NOT NULL"):
+        for batch in self.training.scan([CLEAN], where=f"{self.train_rows} AND {CLEAN} IS NOT NULL"):
             for captions in batch.column(0).to_pylist():
                 texts.update([max(captions, key=len)] if objective.picks == "longest" else captions)
         found = CutCaptions(len(texts), encoder.count_truncated(sorted(texts)), encoder.context_length)
@@ -242,18 +248,18 @@ class PairsPipeline(Pipeline[P]):
         Raises:
             UsageError: there are too few captions for one.
         """
-        self.map(cd.steps.UnseenCaptions(self.training, CLEAN, trained_where=TRAIN), UNSEEN)
+        self.map(cd.steps.UnseenCaptions(self.training, CLEAN, trained_where=self.train_rows), UNSEEN)
         text = UNSEEN
-        if not self.held_out.count_rows(f"{TEST} AND {UNSEEN} IS NOT NULL"):
+        if not self.measured.count_rows(f"{self.held_out_rows} AND {UNSEEN} IS NOT NULL"):
             self.progress.say("every caption of the held-out pictures is trained on, too; questions are made of these")
             text = CLEAN
-        where = TEST if text == CLEAN else None
+        where = self.held_out_rows if text == CLEAN else None
         drawn = cd.steps.DrawnChoices(
             self.table, text, num_choices=self.settings.choices, where=where, picture=PICTURE, seed=self.config.seed
         )
         self.map(drawn, CHOICES)
         self.map(cd.steps.DrawnPlace(CHOICES, text), PLACE)
-        if not self.held_out.count_rows(f"{TEST} AND {PLACE} IS NOT NULL"):
+        if not self.measured.count_rows(f"{self.held_out_rows} AND {PLACE} IS NOT NULL"):
             raise UsageError(
                 f"no held-out picture can be asked about: {drawn.notes()['captions to draw from']:,} captions are "
                 f"unseen, a question takes {self.settings.choices} of different pictures",
@@ -268,12 +274,14 @@ class PairsPipeline(Pipeline[P]):
 
     def recalls(self, encoder: Encoder, when: str) -> list[RecallRow]:
         """Recall on held-out rows, and on as many training rows, for it falls as there is more to choose from."""
-        held_out = self._recall(encoder, self.held_out, CLEAN, TEST, None)
+        held_out = self._recall(encoder, self.measured, CLEAN, self.held_out_rows, None)
         sets = {"held out": held_out}
-        num_unseen = _num_captions(self.held_out, UNSEEN)
-        if 0 < num_unseen < _num_captions(self.held_out, CLEAN):
-            sets["held out, captions that nobody trained on"] = self._recall(encoder, self.held_out, UNSEEN, TEST, None)
-        sets["trained on"] = self._recall(encoder, self.training, CLEAN, TRAIN, held_out["rows"])
+        num_unseen = self._num_captions(UNSEEN)
+        if 0 < num_unseen < self._num_captions(CLEAN):
+            sets["held out, captions that nobody trained on"] = self._recall(
+                encoder, self.measured, UNSEEN, self.held_out_rows, None
+            )
+        sets["trained on"] = self._recall(encoder, self.training, CLEAN, self.train_rows, held_out["rows"])
         return [RecallRow(rows, when, found) for rows, found in sets.items()]
 
     def _recall(self, encoder: Encoder, table: Table, text: str, where: str, sample: int | None) -> Mapping[str, Any]:
@@ -300,17 +308,21 @@ class PairsPipeline(Pipeline[P]):
 
     def notes(self, run: Run) -> list[str]:
         """What a reader must know of the figures."""
-        unseen, all_ = _num_captions(self.held_out, UNSEEN), _num_captions(self.held_out, CLEAN)
+        unseen, all_ = self._num_captions(UNSEEN), self._num_captions(CLEAN)
         told = "no" if unseen == all_ else f"{all_ - unseen:,} of {all_:,}"
         first, last = run.metrics[0]["loss"], run.epochs[-1]["loss"]
-        return [
-            f"{told} captions of held-out pictures are trained on, too",
-            f"the {self.config.objective.kind} loss went from {first:.3f} (first step) to {last:.3f} (last epoch's mean)",
-        ]
+        fell = f"went from {first:.3f} (first step) to {last:.3f} (mean of the last epoch)"
+        kind = self.config.objective.kind
+        return [f"{told} captions of held-out pictures are trained on, too", f"the {kind} loss {fell}"]
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
         """What the tuned model is shown to do at the end, by name."""
         return {"search": self.look_for(encoder)}
+
+    def _num_captions(self, column: str) -> int:
+        """Captions of the held-out pictures."""
+        found = self.measured.to_table([column], where=f"{self.held_out_rows} AND {column} IS NOT NULL").column(0)
+        return sum(map(len, found.to_pylist()))
 
     def look_for(self, encoder: Encoder) -> Search:
         """Search all pictures by text, with the tuned model's features in a column."""
@@ -319,15 +331,17 @@ class PairsPipeline(Pipeline[P]):
         for table in tables:
             self.table = table
             self.map(cd.steps.ImageEmbedding(encoder, image=self.image_in(table)), column)
-        self.table = self.held_out
+        self.table = self.measured
         texts = list(self.settings.search) or self._examples()
         return search_pictures(tables, encoder, texts, column, captions=CLEAN, top=self.settings.top)
 
     def _examples(self) -> list[str]:
         """Captions of some held-out pictures, the same every time."""
-        rows = self.held_out.to_table([PICTURE, CLEAN], where=f"{TEST} AND {CLEAN} IS NOT NULL").to_pylist()
-        chosen = sorted(rows, key=lambda row: str(row[PICTURE]))[:_EXAMPLES]
-        return list(dict.fromkeys(row[CLEAN][0] for row in chosen))
+        rows = self.measured.to_table(
+            [PICTURE, CLEAN], where=f"{self.held_out_rows} AND {CLEAN} IS NOT NULL"
+        ).to_pylist()
+        chosen = sorted(rows, key=lambda row: str(row[PICTURE]))
+        return list(dict.fromkeys(row[CLEAN][0] for row in chosen))[:_EXAMPLES]
 
 
 def image_of(table: Table, named: str | None) -> str:
@@ -375,11 +389,6 @@ def _all_of(side: str) -> Step:
         return side
 
     return all_of_the_table
-
-
-def _num_captions(table: Table, column: str) -> int:
-    found = table.to_table([column], where=f"{TEST} AND {column} IS NOT NULL").column(0)
-    return sum(map(len, found.to_pylist()))
 
 
 def _in_turn(before: Sequence[RecallRow], after: Sequence[RecallRow]) -> list[RecallRow]:

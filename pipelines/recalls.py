@@ -1,4 +1,4 @@
-"""What a model recalls of pictures and captions, before training and after, on several sets of rows: a table of figures.
+"""What a model recalls of pictures and captions, before training and after, on several sets of rows.
 
 It knows figures by name and files of JSON, and no pipeline.
 """

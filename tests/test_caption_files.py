@@ -247,3 +247,20 @@ def test_a_caption_that_goes_or_moves_makes_no_other_caption_another_row(tmp_pat
     first = take("one", "two", "three")
     assert take("three", "two") == first
     assert take("two", "four").items() >= first.items()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "caption,path,Split\nfirst,0000.jpg,train\nsecond,0001.jpg,test\n",
+        '{"path": "0000.jpg", "caption": "first", "split": "train"}\n'
+        '{"path": "0001.jpg", "caption": "second", "split": "test"}\n',
+    ],
+)
+def test_a_column_says_to_which_split_an_image_belongs(flickr, text):
+    (flickr / "pairs.txt").write_text(text)
+
+    done = take_in(flickr, "pairs.txt")
+
+    rows = done.table.to_table(["path", "captions", "split"]).sort_by("path").to_pylist()
+    assert [(row["captions"], row["split"]) for row in rows] == [(["first"], "train"), (["second"], "test")]

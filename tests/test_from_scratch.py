@@ -1,4 +1,4 @@
-"""Training from scratch on pairs of texts and paths, however they are written down, and whatever mode the pictures have."""
+"""Training from scratch on pairs of texts and paths, however these are written down, and on pictures of any mode."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_configs_of_models_are_read_by_name(name: str) -> None:
     [
         ({"pairs": "none.csv"}, "none.csv"),
         ({"model_config": "none.json"}, "there is no file none.json"),
-        ({"path_column": "picture"}, "picture"),
+        ({"path_column": "picture"}, "no file of captions"),
         ({"images": "nowhere/"}, "nowhere"),
         ({"pairs": None, "texts": ["one"], "paths": ["a.png", "b.png"]}, "there are 1 texts and 2 paths"),
         ({"training": {"normalize": "false"}}, "did you mean normalise"),

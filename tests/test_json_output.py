@@ -53,7 +53,7 @@ def test_every_verb_has_a_schema_that_is_asked_for_before_or_after_it(
 
 def test_a_schema_of_no_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json-schema", "frobnicate"]) == 2
-    assert "verbs: run caption-contest, ingest images" in capsys.readouterr().err
+    assert "verbs: run caption-contest, run prompt-classification" in capsys.readouterr().err
     assert main(["--json-schema"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == [verb.words for verb in VERBS]
 

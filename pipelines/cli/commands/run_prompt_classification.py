@@ -18,7 +18,7 @@ from pipelines.cli.verbs import verb
     examples=[
         "clipdata run prompt-classification",
         "clipdata run prompt-classification --images images/ --lists meta/ --model RN50/openai --config document",
-        'clipdata run prompt-classification --images DIR --template "a photo of {}, a kind of food" --classes names.txt',
+        'clipdata run prompt-classification --images DIR --template "a photo of {}, a food" --classes names.txt',
     ],
 )
 def run_prompt_classification(
