@@ -176,7 +176,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if said.get("precision") == "fp16" and not given.on_gpu:
             said["precision"] = "fp32"
         config = cd.recipes.locked_image(**{"text": CLEAN, **said})
-        return config if config.image_trunk_trains else replace(config, image_trunk=TRUNK)
+        return config if config.image_trunk_trains or "image_trunk" in said else replace(config, image_trunk=TRUNK)
 
     def ingest(self) -> None:
         """The pairs into tables of their own; a picture that cannot be had or read is among the rejects."""
@@ -273,7 +273,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if texts is not None:
             shape = {"layers": given.layers, "width": given.width, "length": given.length}
             characters.bert_of_characters(texts, folder, **shape)
-        return {"kind": "hugging_face", "architecture": str(folder), "weights": RANDOM, "pooling": "cls"}
+        return {"kind": "hugging_face", "architecture": str(folder), "weights": RANDOM, "pooling": "pooler"}
 
     def _texts(self) -> Iterator[str]:
         """The texts to train on."""
