@@ -223,7 +223,10 @@ def test_backbones_of_their_own_get_the_examples_heads(asked: DualEncoderSetting
         ({"table": "nowhere.lance"}, "nowhere.lance"),
         ({"captions_column": "text"}, "column 'text' is not there"),
         ({"image_column": "captions"}, "holds no bytes of pictures"),
-        ({"model": "new", "image_model": "resnet5000", "image_weights": "random", "text_model": "nowhere/"}, "resnet5000"),
+        (
+            {"model": "new", "image_model": "resnet5000", "image_weights": "random", "text_model": "nowhere/"},
+            "resnet5000",
+        ),
         ({"loss": "soft_target", "captions": "each"}, "captions"),
         ({"choices": 100}, "a question takes 100"),
         ({"training": {"epoch": "1"}}, "did you mean epochs"),
