@@ -58,8 +58,15 @@ class PairList:
                     f"there is no folder of pictures {self.images}",
                     hint="--download takes them from the addresses in the list",
                 )
-            columns = {"image_column": self.filename, "caption_columns": [self.text]}
-            done = ingest.from_captions(self.images, listed, rows="caption", anonymous=anonymous, **columns, **options)
+            done = ingest.from_captions(
+                self.images,
+                listed,
+                rows="caption",
+                image_column=self.filename,
+                caption_columns=[self.text],
+                anonymous=anonymous,
+                **options,
+            )
         else:
             rules = ingest.DownloadRules(allow_private=self.allow_private)
             done = ingest.from_urls(

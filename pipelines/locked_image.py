@@ -192,7 +192,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if test_file is not None:
             self.measured = self._take_in(test_file, images, "test", {"sample": given.most_held_out})
 
-    def _take_in(self, listed: str, images: str | None, side: str, part: Mapping[str, int | None]) -> Table:
+    def _take_in(self, listed: str, images: str | None, side: str, part: Mapping[str, Any]) -> Table:
         given = self.settings
         pairs = PairList(
             None if given.download else images,

@@ -138,8 +138,8 @@ def from_scratch(**overrides: Any) -> TrainConfig:
         "lr": 1e-3,
         "weight_decay": 0.1,
         "batch_size": 64,
-        "epochs": 20,
-        "min_steps": 300,
+        "epochs": 10,
+        "min_steps": 250,
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})
