@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
-import ingest
 from clipdata.encoder.model_config import ModelConfig
-from clipdata.errors import TooManyRejectsError, UsageError
-from clipdata.hints import typed
+from clipdata.errors import UsageError
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from pipelines import configs
+from pipelines.listed_pairs import PairList
 from pipelines.pairs import CLEAN, PICTURE, PairsPipeline, PairsSettings
 from pipelines.results import Evaluation, PipelineResult
 from pipelines.stages import TEST, TRAIN
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
     from clipdata.encoder.tower_exports import ExportedTowers
     from clipdata.lance_io.table import Table
-    from ingest import Ingested
 
 TRUNK = "image_trunk"
 RANDOM = "random"
@@ -61,6 +59,7 @@ class LockedImageSettings(PairsSettings):
             in Chinese, by default.
         test_file: the same of pairs to measure; by default pictures of the first are held out.
         images: folder of the pictures, by their file names; by default they are downloaded into the table.
+        download: do so though a folder is named.
         text, url, filename: columns of both lists.
         encoding: of both lists.
         model: the CLIP whose image tower is taken, with its projection and scale.
@@ -76,6 +75,7 @@ class LockedImageSettings(PairsSettings):
     train_file: str | None = None
     test_file: str | None = None
     images: str | None = None
+    download: bool = False
     text: str = "text"
     url: str = "url"
     filename: str = "filename"
@@ -188,37 +188,19 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
             folder = url_list(given.home / "sample")
             train_file, test_file, images = (str(folder / name) for name in ("train.csv", "test.csv", "images"))
         part = {"limit": given.limit, "sample": given.sample, "seed": self.config.seed}
-        self.training = self.held_out = self._take_in(train_file, images, "train", part)
+        self.training = self.measured = self._take_in(train_file, images, "train", part)
         if test_file is not None:
-            self.held_out = self._take_in(test_file, images, "test", {"sample": given.most_held_out})
+            self.measured = self._take_in(test_file, images, "test", {"sample": given.most_held_out})
 
-    def _take_in(self, listed: str, images: str | None, side: str, part: Mapping[str, int | None]) -> Table:
-        given, into = self.settings, self.at(f"{side}.lance")
-        options: dict[str, Any] = {**part, "encoding": given.encoding, "storage": given.storage, "into": into}
-        options["progress"] = self.progress
-        done: Ingested
-        if images is not None:
-            done = ingest.from_captions(
-                images,
-                listed,
-                rows="caption",
-                image_column=given.filename,
-                caption_columns=[given.text],
-                anonymous=given.anonymous,
-                **options,
-            )
-        else:
-            rules = ingest.DownloadRules(allow_private=tuple(given.allow_private))
-            done = ingest.from_urls(
-                listed, url=given.url, caption=given.text, filename=given.filename, rules=rules, **options
-            )
+    def _take_in(self, listed: str, images: str | None, side: str, part: Mapping[str, Any]) -> Table:
+        given = self.settings
+        pairs = PairList(
+            None if given.download else images,
+            **{name: getattr(given, name) for name in ("text", "url", "filename", "encoding")},
+            allow_private=tuple(given.allow_private),
+        )
+        done = pairs.take_in(listed, self.at(f"{side}.lance"), **self.reach, **part)
         self.note(done, done.written.any)
-        if not done.usable or not done.table.num_rows:
-            raise TooManyRejectsError(
-                f"none of the {done.listed:,} rows of {redact(listed)} gives a pair: "
-                + ", ".join(f"{count:,} {reason}" for reason, count in done.refused.items()),
-                hint=f"clipdata rejects {typed(into)} lists the reasons",
-            )
         return done.table
 
     @cached_property
@@ -287,7 +269,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         for table in self._tables if self.trunk is not None else ():
             self.table = table
             self.map(cd.steps.ImageTrunk(encoder, image=self.image_in(table)), TRUNK)
-        self.table = self.held_out
+        self.table = self.measured
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
         """The tuned model's towers alone, and what it finds alike among some held-out pictures and texts."""
@@ -305,9 +287,9 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
     def _examples_with_pictures(self) -> list[dict[str, Any]]:
         """A few held-out rows of different pictures, the same every time."""
         where = f"{TEST} AND {CLEAN} IS NOT NULL"
-        digests = sorted(set(self.held_out.to_table([PICTURE], where=where).column(0).to_pylist()))[:_SHOWN]
+        digests = sorted(set(self.measured.to_table([PICTURE], where=where).column(0).to_pylist()))[:_SHOWN]
         listed = ", ".join(f"'{digest}'" for digest in digests)
-        rows = self.held_out.to_table(
+        rows = self.measured.to_table(
             [PICTURE, "filename", "image", CLEAN], where=f"{where} AND {PICTURE} IN ({listed})"
         )
         return list({row[PICTURE]: row for row in rows.to_pylist()}.values())

@@ -20,7 +20,8 @@ from pipelines.locked_image import LockedImage, LockedImageSettings, run_locked_
 from pipelines.results import PipelineResult
 from pipelines.train_arguments import TrainArguments
 from tests.chinese_pairs import write_list, write_pairs
-from tests.tiny_models import tiny_encoder
+from tests.contests import contest_table
+from tests.tiny_models import tiny_dual_encoder, tiny_encoder
 
 SMALL = {"epochs": "2", "min_steps": "0", "batch_size": "8"}
 
@@ -362,3 +363,19 @@ def test_a_whole_model_as_the_document_publishes_it_is_gone_on_with(files: Path,
         pooled = texts(input_ids=ids, attention_mask=(ids != 0).long()).pooler_output
         expected = torch.nn.functional.normalize(pooled @ tensors["text_projection.weight"].T, dim=-1)
     torch.testing.assert_close(encoder.encode_texts(["红色方块"]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_locked_tower_stays_still_in_training_with_its_batch_statistics_and_its_dropout(tmp_path: Path) -> None:
+    encoder = tiny_dual_encoder(tmp_path)
+    config = cd.recipes.locked_image(
+        text="caption_choices", captions="first", steps=2, batch_size=8, evaluate_where=None
+    )
+    config = replace(config, freeze_batchnorm=False)
+
+    run = cd.train(contest_table(tmp_path, 20), encoder, config, out=tmp_path / "run")
+
+    before, after = encoder.model.state_dict(), run.encoder(device="cpu").model.state_dict()
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert {name for name in moved if name.startswith("visual.")} == {"visual.head.proj.weight"}
+    assert {"logit_scale", "text.proj.weight"} < moved
+    assert any(name.startswith("text.transformer.") for name in moved)

@@ -150,6 +150,16 @@ def locked_image(**overrides: Any) -> TrainConfig:
 
     Texts and pictures that belong together by their ids are each other's positives. The last, short batch is kept.
 
+    It was chosen on the training rows of the built-in sample (names in Chinese, the starter's image tower, a BERT of two
+    layers, 128 wide, over characters), of which a fifth of the names was held out for each of the seeds 0 and 1; no
+    test row was read. Chosen right among five held-out names in percent, mean ± standard deviation; guessing gives 20:
+
+        this recipe, [CLS]'s features                                   43.9 ± 1.0
+        this recipe, BERT's pooler                                      42.6 ± 1.8
+        [CLS]'s features, a random projection of pictures into 128      42.7 ± 0.6
+
+    They do not differ beyond chance. With the pooler, transformers opens the whole where its classes fit.
+
     Args:
         overrides: any field of `TrainConfig`, or of its objective.
 
