@@ -183,6 +183,6 @@ def _comes_without(text: HuggingFaceText) -> bool:
     """Whether a text tower has no tokenizer of its own: a type of model, or a config in the file."""
     if not isinstance(text.architecture, str):
         return True
-    from transformers import CONFIG_MAPPING
+    from clipdata.encoder.parts.hugging_face import is_model_type
 
-    return not Path(text.architecture).expanduser().exists() and text.architecture in CONFIG_MAPPING
+    return is_model_type(text.architecture)
