@@ -17,6 +17,7 @@ from clipdata.encoder.model_config import ModelConfig
 from clipdata.errors import UsageError
 from clipdata.progress import Progress
 from clipdata.training.objectives import objective_of
+from clipdata.training.run import one_spelling
 from pipelines.pairs import PairsPipeline, PairsSettings
 from pipelines.results import PipelineResult
 
@@ -68,8 +69,6 @@ class DualEncoderSettings(PairsSettings):
         super().__post_init__()
         if self.test_table is not None and self.table is None:
             raise UsageError("--test-table is given without --table", hint="give both, or neither for the sample")
-        if self.test_table is not None and self.test_table == self.table:
-            raise UsageError("--test-table and --table name the same table", hint="leave --test-table out")
         made = [name for name in ("image_model", "text_model") if getattr(self, name) != STARTER]
         if self.model != NEW and made:
             raise UsageError(f"--model {self.model} is given and --{made[0].replace('_', '-')}, too: it has its own")
@@ -158,7 +157,9 @@ class DualEncoder(PairsPipeline[DualEncoderSettings]):
             where, where_test = (str(layouts.flickr_table(folder / f"flickr-{s}.lance", s)) for s in layouts.SPLITS)
         self.training = cd.open_table(where, storage=given.storage)
         self.measured = cd.open_table(where_test, storage=given.storage) if where_test else self.training
-        for table in {id(table): table for table in (self.training, self.measured)}.values():
+        if where_test and one_spelling(self.measured.uri) == one_spelling(self.training.uri):
+            raise UsageError("--test-table and --table name the same table", hint="leave --test-table out")
+        for table in (self.training, self.measured):
             self.image_in(table), self.captions_in(table)
         self.table = self.training
 

@@ -271,6 +271,26 @@ def test_a_table_without_held_out_rows_or_captions_is_said(asked: DualEncoderSet
         run_dual_encoder(replace(asked, table=blank))
 
 
+def test_a_table_is_not_measured_by_itself(asked: DualEncoderSettings) -> None:
+    with pytest.raises(ClipdataError, match="name the same table"):
+        run_dual_encoder(replace(asked, test_table=f"{asked.table}/../flickr8k.lance"))
+
+
+def test_a_picture_that_cannot_be_decoded_and_a_row_without_captions_are_left_out(
+    asked: DualEncoderSettings, tmp_path: Path
+) -> None:
+    rows = drawings(64)
+    rows[3] = {**rows[3], "image": b"no picture"}
+    rows[4] = {**rows[4], "captions": []}
+    split = ["test" if number % 4 == 0 else "train" for number in range(64)]
+
+    result = run_dual_encoder(replace(asked, table=flickr_like(tmp_path / "bad.lance", rows, split=split)))
+
+    assert sum(result.run.to_dict()["left_out"].values()) == 1
+    assert result.table.count_rows("image_embedding_fine_tune IS NULL") == 1
+    assert result.table.count_rows("captions_clean IS NULL") == 1
+
+
 def test_the_command_prints_recall_and_search(asked: DualEncoderSettings, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "dual-encoder", "--table", str(asked.table), "--model", asked.model, "--out", asked.out]
     words += [part for pair in TRAINING.items() for part in ("--set", "=".join(pair))]

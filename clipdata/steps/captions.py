@@ -1,4 +1,4 @@
-"""Captions made fit to train on and to ask about: CleanCaptions, and UnseenCaptions; PictureDigest tells pictures apart.
+"""Captions made fit to train on and to ask about: CleanCaptions, UnseenCaptions; PictureDigest tells pictures apart.
 
 They make small columns, so that a table of another tool is used as it lies, and no picture is copied. This module must
 not know models.

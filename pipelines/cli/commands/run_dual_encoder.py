@@ -1,4 +1,4 @@
-"""`clipdata run dual-encoder`: two backbones joined on the captions of a Lance table, or what of it is still to be done."""
+"""`clipdata run dual-encoder`: two backbones joined on a Lance table, or what of it is still to be done."""
 
 from __future__ import annotations
 
