@@ -4,7 +4,8 @@ Both train the two projections of the starter model on the same rows of the buil
 is that of the steps alone: the towers are loaded, and captions encoded, before the clock starts on both sides. With
 `--text-tower` a BERT over Chinese characters trains with them, on JPEGs of the sample's drawings and their names.
 
-    python benchmarks/locked_tower.py [--rows 320] [--repeats 3] [--threads 2] [--text-tower]
+    python benchmarks/locked_tower.py [--rows 320] [--repeats 3] [--threads 2]
+    python benchmarks/locked_tower.py --text-tower --batch 128 --rows 512
 """
 
 from __future__ import annotations
@@ -89,13 +90,19 @@ def reader_of_chinese(table: Table, folder: Path) -> cd.Encoder:
 
 
 def rows_per_s(
-    table: Table, encoder: object, out: Path, trunk: str | None, num_epochs: int, recipe: Callable[..., cd.TrainConfig]
+    table: Table,
+    encoder: object,
+    out: Path,
+    trunk: str | None,
+    num_epochs: int,
+    batch: int,
+    recipe: Callable[..., cd.TrainConfig],
 ) -> tuple[float, Run]:
     """Rows trained on in a second, from the end of the first step to the end of the last."""
     clock = Clock()
-    config = recipe(image_trunk=trunk, batch_size=32, epochs=num_epochs, min_steps=0)
+    config = recipe(image_trunk=trunk, batch_size=batch, epochs=num_epochs, min_steps=0, evaluate_where=None)
     run = cd.train(table, encoder, config, out=out, progress=clock)  # type: ignore[arg-type]
-    return 32 * (len(clock.ended_s) - 1) / (clock.ended_s[-1] - clock.ended_s[0]), run
+    return batch * (len(clock.ended_s) - 1) / (clock.ended_s[-1] - clock.ended_s[0]), run
 
 
 def main() -> None:
@@ -104,6 +111,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=32, help="of which the rows are a multiple")
     parser.add_argument("--text-tower", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -115,8 +123,8 @@ def main() -> None:
         cd.map_column(table, cd.steps.ImageTrunk(encoder), "image_trunk")
         ratios = []
         for number in range(given.repeats):
-            slow, decoded = rows_per_s(table, encoder, folder / f"decoded-{number}", None, 1, recipe)
-            fast, read = rows_per_s(table, encoder, folder / f"read-{number}", "image_trunk", 20, recipe)
+            slow, decoded = rows_per_s(table, encoder, folder / f"decoded-{number}", None, 1, given.batch, recipe)
+            fast, read = rows_per_s(table, encoder, folder / f"read-{number}", "image_trunk", 20, given.batch, recipe)
             ratios.append(fast / slow)
             steps = zip(decoded.metrics, read.metrics, strict=False)
             difference = max(abs(a["grad_norm"] - b["grad_norm"]) / a["grad_norm"] for a, b in list(steps)[:1])

@@ -151,8 +151,8 @@ def locked_image(**overrides: Any) -> TrainConfig:
 
     Texts and pictures that belong together by their ids are each other's positives. The last, short batch is kept.
 
-    It was chosen on the training rows of the built-in sample (names in Chinese, the starter's image tower, a BERT of two
-    layers, 128 wide, over characters), of which a fifth of the names was held out for each of the seeds 0 and 1; no
+    It was chosen on the training rows of the built-in sample (names in Chinese, the starter's image tower, a BERT of
+    two layers, 128 wide, over characters), of which a fifth of the names was held out for each of the seeds 0 and 1; no
     test row was read. Chosen right among five held-out names in percent, mean ± standard deviation; guessing gives 20:
 
         this recipe, [CLS]'s features                                   43.9 ± 1.0
