@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import clipdata as cd
@@ -109,11 +108,9 @@ class DualEncoderSettings(PairsSettings):
     @property
     def _lacks_tokenizer(self) -> bool:
         """Whether the text backbone comes without files: a type of model, or another model's."""
-        if self.text_model == STARTER or Path(self.text_model).expanduser().exists():
-            return self.text_model == STARTER
-        from transformers import CONFIG_MAPPING
+        from clipdata.encoder.parts.hugging_face import is_model_type
 
-        return self.text_model in CONFIG_MAPPING
+        return self.text_model == STARTER or is_model_type(self.text_model)
 
 
 def run_dual_encoder(settings: DualEncoderSettings, progress: Progress | None = None) -> PipelineResult:

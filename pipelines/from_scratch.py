@@ -146,7 +146,8 @@ class FromScratch(PairsPipeline[FromScratchSettings]):
             both = {split: PairFile(str(folder), str(folder / f"{split}.csv")) for split in layouts.SPLITS}
             return pair_files.of_several(both.items(), listed)
         reached = source_storage(given.storage, anonymous=given.anonymous)
-        read = {"images": given.images, "columns": given.columns, "encoding": given.encoding, "storage": reached}
+        read: dict[str, Any] = {"images": given.images, "columns": given.columns, "encoding": given.encoding}
+        read["storage"] = reached
         pairs = pair_files.of_file(given.pairs, **read)
         if given.test_pairs is None:
             return pairs
@@ -183,6 +184,6 @@ def _comes_without(text: HuggingFaceText) -> bool:
     """Whether a text tower has no tokenizer of its own: a type of model, or a config in the file."""
     if not isinstance(text.architecture, str):
         return True
-    from transformers import CONFIG_MAPPING
+    from clipdata.encoder.parts.hugging_face import is_model_type
 
-    return not Path(text.architecture).expanduser().exists() and text.architecture in CONFIG_MAPPING
+    return is_model_type(text.architecture)

@@ -194,9 +194,8 @@ class PairsPipeline(Pipeline[P]):
 
     def _require_rows(self) -> None:
         if self.measured is self.training:
-            require_both_splits(
-                self.table, "the split of the pictures with a caption", CLEAN, held_out=self.held_out_value
-            )
+            what = "the split of the pictures with a caption"
+            require_both_splits(self.table, what, CLEAN, held_out=self.held_out_value)
             return
         for table, where, use in (
             (self.training, self.train_rows, "train on"),

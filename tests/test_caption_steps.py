@@ -1,4 +1,4 @@
-"""Captions cleaned, told from those that are trained on, and pictures with captions split: on tables of another tool."""
+"""Captions cleaned and told from those that are trained on, and pictures with captions split: tables of other tools."""
 
 from __future__ import annotations
 

@@ -186,6 +186,7 @@ def test_the_documents_settings_are_those_of_the_example(asked: DualEncoderSetti
     assert rates == pytest.approx([1e-3, 1e-4, 1e-5])
     assert (config.batch_size, config.epochs, config.shuffle, config.drop_last) == (32, 2, False, False)
     assert (config.optimizer, config.weight_decay, config.schedule) == ("adam", 0.0, "constant")
+    assert (config.min_steps, config.warmup_ratio, config.warmup_steps, config.grad_clip) == (0, 0.0, 0, None)
     mended = DualEncoder(replace(asked, config="document", loss="multi_positive", training={}))
     mended.open()
     assert (mended.config.objective.kind, mended.config.objective.normalises) == ("multi_positive", True)

@@ -229,6 +229,7 @@ def test_the_documents_training_takes_dot_products_and_every_other_pair_as_a_neg
         "normalise": False,
     }  # fmt: skip
     assert (config.shuffle, config.learn_logit_scale, config.init_logit_scale) == (True, True, None)
+    assert (config.min_steps, config.warmup_ratio, config.grad_clip) == (0, 0.0, None)
     assert FromScratch(asked).config.objective.normalises
 
 

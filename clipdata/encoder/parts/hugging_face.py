@@ -71,6 +71,13 @@ def hugging_face_part(config: HuggingFaceText, tensors: Mapping[str, torch.Tenso
     )
 
 
+def is_model_type(name: str) -> bool:
+    """Whether a name is that of a type of model, of which there are no files: neither a tokenizer nor weights."""
+    from transformers import CONFIG_MAPPING
+
+    return name in CONFIG_MAPPING and not Path(name).expanduser().exists()
+
+
 def plain_config(tower_config: PretrainedConfig) -> dict[str, Any]:
     """What of a transformers config differs from the defaults of its type, as JSON values."""
     default = type(tower_config)()
