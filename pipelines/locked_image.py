@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
 from clipdata.encoder.model_config import ModelConfig
-from clipdata.errors import UsageError
+from clipdata.errors import NotFoundError, TransientError, UsageError
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from pipelines import configs
@@ -159,7 +159,11 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
             self.progress.say(note)
         if given.arguments is None and self._said_fp16 and not given.on_gpu:
             self.progress.say("precision is fp16 and the model runs on a CPU: it computes in fp32")
-        _ = self.config, self.brought, self.text_tower(None)
+        _ = self.config
+        with _instead("--model starter (clip_pretrain_path)"):
+            _ = self.brought
+        with _instead("--bert random (bert_pretrain_path)"):
+            self.text_tower(None)
 
     @property
     def _said_fp16(self) -> bool:
@@ -305,3 +309,14 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
                 return ExportedTowers(**{one.name: record[one.name] for one in fields(ExportedTowers)})
         self.changed = True
         return export_towers(encoder, folder)
+
+
+@contextmanager
+def _instead(setting: str) -> Iterator[None]:
+    """Say of a tower that cannot be had what needs no hub."""
+    try:
+        yield
+    except (UsageError, NotFoundError, TransientError) as error:
+        near = f"{error.hint}; " if error.hint and "did you mean" in error.hint else ""
+        error.hint = f"{near}name a folder with its files, or take {setting}, which needs no hub"
+        raise

@@ -379,3 +379,31 @@ def test_the_locked_tower_stays_still_in_training_with_its_batch_statistics_and_
     assert {name for name in moved if name.startswith("visual.")} == {"visual.head.proj.weight"}
     assert {"logit_scale", "text.proj.weight"} < moved
     assert any(name.startswith("text.transformer.") for name in moved)
+
+
+def test_an_image_tower_alone_gets_a_projection_that_is_new(files: Path, tmp_path: Path) -> None:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tower = CLIPVisionModel(CLIPVisionConfig(**shape, image_size=32, patch_size=16)).eval()
+    tower.save_pretrained(str(tmp_path / "vision"))
+    bert = chinese_bert(tmp_path / "bert", pooler=True)
+
+    encoder = LockedImage(settings(files, tmp_path, model=str(tmp_path / "vision"), bert=str(bert))).load()
+
+    pixels_BCHW = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = tower(pixel_values=pixels_BCHW).pooler_output
+        torch.testing.assert_close(encoder.towers.image_trunk(pixels_BCHW), expected, atol=1e-5, rtol=1e-5)
+    assert encoder.embed_dim == 512
+    assert encoder.logit_scale == pytest.approx(1 / 0.07)
+
+
+def test_towers_that_cannot_be_reached_are_named_with_what_to_use_instead(files: Path, tmp_path: Path) -> None:
+    for change in ({"model": "openai/no-such-clip"}, {"bert": "Langboat/no-such-bert"}):
+        with pytest.raises(ClipdataError) as caught:
+            run_locked_image(settings(files, tmp_path, **change))
+
+        assert "no-such" in caught.value.message
+        assert "which needs no hub" in caught.value.hint
+        assert not list(tmp_path.glob("*.lance")), "before anything is written"
