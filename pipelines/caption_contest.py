@@ -81,9 +81,14 @@ def run_caption_contest(settings: ContestSettings, progress: Progress | None = N
 
 
 class CaptionContest(Pipeline[ContestSettings]):
-    """The contest, stage by stage."""
+    """The contest, stage by stage.
+
+    Attributes:
+        answer: column of the right caption's place.
+    """
 
     name = "caption-contest"
+    answer: str
 
     def stages(self) -> PipelineResult:
         """Baseline scores, training, scores again, and what of the difference holds on pictures held out."""
@@ -91,15 +96,14 @@ class CaptionContest(Pipeline[ContestSettings]):
         encoder = self.load()
         self.ingest()
         self.split()
-        self.take_part([self.settings.choices, self.settings.label, "label_ind"], usable="label_ind IS NOT NULL")
-        self.score(encoder, "", scale=self.config.init_logit_scale or encoder.logit_scale)
-        self.tell_baseline("label_prob", scores="scores", answer="label_ind", noun="questions")
+        self.take_part([self.settings.choices, self.settings.label, self.answer], usable=f"`{self.answer}` IS NOT NULL")
+        scores, before = self.score(encoder, "", scale=self.config.init_logit_scale or encoder.logit_scale)
+        self.tell_baseline(before, scores=scores, answer=self.answer, noun="questions")
         run = self.train(encoder)
         tuned = self.tuned(run)
-        self.score(tuned, "_fine_tune", scale=tuned.logit_scale)
-        columns, models = ("label_prob", "label_prob_fine_tune"), (encoder, tuned)
-        held_out = self.compare(*columns, models)
-        learned = self.compare(*columns, models, where=TRAIN) if self.settings.trains_on_a_part else None
+        _, after = self.score(tuned, "_fine_tune", scale=tuned.logit_scale)
+        held_out = self.compare(before, after, (encoder, tuned))
+        learned = self.compare(before, after, (encoder, tuned), where=TRAIN) if self.settings.trains_on_a_part else None
         return PipelineResult(self.table, run, held_out, learned, self.changed)
 
     def recipe(self, **overrides: Any) -> cd.TrainConfig:
@@ -160,10 +164,13 @@ class CaptionContest(Pipeline[ContestSettings]):
     def split(self) -> None:
         """Places of the right captions, and which rows are held out, unless the metadata says which."""
         own = "split" in self.table.schema.names and self.table.lineage("split") is None
-        self.map(cd.steps.LabelIndex(self.settings.label, choices=self.settings.choices), "label_ind")
+        self.answer = self.column("label_ind")
+        if self.answer != "label_ind":
+            self.config = self.config.with_settings({"label": self.answer})
+        self.map(cd.steps.LabelIndex(self.settings.label, choices=self.settings.choices), self.answer)
         if not own:
             self._make_split()
-        require_both_splits(self.table, "the split of the rows with a picture and a usable label", "label_ind")
+        require_both_splits(self.table, "the split of the rows with a picture and a usable label", self.answer)
 
     def _make_split(self) -> None:
         """Hold out pictures and right captions, whole groups of them; of few groups, by the first seed that does."""
@@ -182,13 +189,20 @@ class CaptionContest(Pipeline[ContestSettings]):
     def _groups(self, seed: int) -> cd.steps.GroupSplit:
         given = self.settings
         return cd.steps.GroupSplit(
-            self.table, choices=given.choices, label_index="label_ind", test_share=given.test_share, seed=seed
+            self.table,
+            picture="sha256" if "sha256" in self.table.schema.names else self.table.key or "image",
+            choices=given.choices,
+            label_index=self.answer,
+            test_share=given.test_share,
+            seed=seed,
         )
 
-    def score(self, encoder: Encoder, suffix: str, *, scale: float) -> None:
-        """Scores and the right caption's probability, under names that end in `suffix`."""
-        trunk, choices, scores = self.config.image_trunk, self.settings.choices, f"scores{suffix}"
+    def score(self, encoder: Encoder, suffix: str, *, scale: float) -> tuple[str, str]:
+        """Scores and the right caption's probability; returns the names of the two columns, which end in `suffix`."""
+        trunk, choices = self.config.image_trunk, self.settings.choices
+        scores, values = self.column(f"scores{suffix}"), self.column(f"label_prob{suffix}")
         if trunk and not suffix:
             self.map(cd.steps.ImageTrunk(encoder), trunk)
         self.map(cd.steps.ChoiceScores(encoder, choices, trunk=trunk, scale=scale), scores)
-        self.map(cd.steps.Pick(scores, "label_ind"), f"label_prob{suffix}")
+        self.map(cd.steps.Pick(scores, self.answer), values)
+        return scores, values

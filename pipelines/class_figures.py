@@ -49,7 +49,8 @@ class ClassFigures:
         return "\n".join([*lines, "", "after training:", confusion_table(self.after, self.classes)])
 
     def _side(self, found: Classification) -> dict[str, Any]:
-        recall = {name: float(one) if one == one else None for name, one in zip(self.classes, found.recall_C)}
+        shares = zip(self.classes, found.recall_C.tolist(), strict=True)
+        recall = {name: share if share == share else None for name, share in shares}  # NaN where a class has no row
         return {**found.to_json(), "recall": recall, "confusion": found.answers(self.classes)}
 
     def _apart(self) -> str:

@@ -146,7 +146,8 @@ class FromScratch(PairsPipeline[FromScratchSettings]):
             both = {split: PairFile(str(folder), str(folder / f"{split}.csv")) for split in layouts.SPLITS}
             return pair_files.of_several(both.items(), listed)
         reached = source_storage(given.storage, anonymous=given.anonymous)
-        read = {"images": given.images, "columns": given.columns, "encoding": given.encoding, "storage": reached}
+        read: dict[str, Any] = {"images": given.images, "columns": given.columns, "encoding": given.encoding}
+        read["storage"] = reached
         pairs = pair_files.of_file(given.pairs, **read)
         if given.test_pairs is None:
             return pairs

@@ -7,20 +7,21 @@ BERT is trained against that column, and no picture is decoded on the way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
-import ingest
 from clipdata.encoder.model_config import ModelConfig
-from clipdata.errors import TooManyRejectsError, UsageError
-from clipdata.hints import typed
+from clipdata.errors import NotFoundError, TransientError, UsageError
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from pipelines import configs
+from pipelines.listed_pairs import PairList
 from pipelines.pairs import CLEAN, PICTURE, PairsPipeline, PairsSettings
 from pipelines.results import Evaluation, PipelineResult
 from pipelines.stages import TEST, TRAIN
@@ -29,8 +30,8 @@ from pipelines.train_arguments import TrainArguments
 if TYPE_CHECKING:
     from clipdata.encoder.brought import Brought
     from clipdata.encoder.model import Encoder
+    from clipdata.encoder.tower_exports import ExportedTowers
     from clipdata.lance_io.table import Table
-    from ingest import Ingested
 
 TRUNK = "image_trunk"
 RANDOM = "random"
@@ -58,6 +59,7 @@ class LockedImageSettings(PairsSettings):
             in Chinese, by default.
         test_file: the same of pairs to measure; by default pictures of the first are held out.
         images: folder of the pictures, by their file names; by default they are downloaded into the table.
+        download: do so though a folder is named.
         text, url, filename: columns of both lists.
         encoding: of both lists.
         model: the CLIP whose image tower is taken, with its projection and scale.
@@ -73,6 +75,7 @@ class LockedImageSettings(PairsSettings):
     train_file: str | None = None
     test_file: str | None = None
     images: str | None = None
+    download: bool = False
     text: str = "text"
     url: str = "url"
     filename: str = "filename"
@@ -156,7 +159,11 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
             self.progress.say(note)
         if given.arguments is None and self._said_fp16 and not given.on_gpu:
             self.progress.say("precision is fp16 and the model runs on a CPU: it computes in fp32")
-        _ = self.config, self.brought, self.text_tower(None)
+        _ = self.config
+        with _instead("--model starter (clip_pretrain_path)"):
+            _ = self.brought
+        with _instead("--bert random (bert_pretrain_path)"):
+            self.text_tower(None)
 
     @property
     def _said_fp16(self) -> bool:
@@ -173,7 +180,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if said.get("precision") == "fp16" and not given.on_gpu:
             said["precision"] = "fp32"
         config = cd.recipes.locked_image(**{"text": CLEAN, **said})
-        return config if config.image_trunk_trains else replace(config, image_trunk=TRUNK)
+        return config if config.image_trunk_trains or "image_trunk" in said else replace(config, image_trunk=TRUNK)
 
     def ingest(self) -> None:
         """The pairs into tables of their own; a picture that cannot be had or read is among the rejects."""
@@ -185,37 +192,19 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
             folder = url_list(given.home / "sample")
             train_file, test_file, images = (str(folder / name) for name in ("train.csv", "test.csv", "images"))
         part = {"limit": given.limit, "sample": given.sample, "seed": self.config.seed}
-        self.training = self.held_out = self._take_in(train_file, images, "train", part)
+        self.training = self.measured = self._take_in(train_file, images, "train", part)
         if test_file is not None:
-            self.held_out = self._take_in(test_file, images, "test", {"sample": given.most_held_out})
+            self.measured = self._take_in(test_file, images, "test", {"sample": given.most_held_out})
 
-    def _take_in(self, listed: str, images: str | None, side: str, part: Mapping[str, int | None]) -> Table:
-        given, into = self.settings, self.at(f"{side}.lance")
-        options: dict[str, Any] = {**part, "encoding": given.encoding, "storage": given.storage, "into": into}
-        options["progress"] = self.progress
-        done: Ingested
-        if images is not None:
-            done = ingest.from_captions(
-                images,
-                listed,
-                rows="caption",
-                image_column=given.filename,
-                caption_columns=[given.text],
-                anonymous=given.anonymous,
-                **options,
-            )
-        else:
-            rules = ingest.DownloadRules(allow_private=tuple(given.allow_private))
-            done = ingest.from_urls(
-                listed, url=given.url, caption=given.text, filename=given.filename, rules=rules, **options
-            )
+    def _take_in(self, listed: str, images: str | None, side: str, part: Mapping[str, Any]) -> Table:
+        given = self.settings
+        pairs = PairList(
+            None if given.download else images,
+            **{name: getattr(given, name) for name in ("text", "url", "filename", "encoding")},
+            allow_private=tuple(given.allow_private),
+        )
+        done = pairs.take_in(listed, self.at(f"{side}.lance"), **self.reach, **part)
         self.note(done, done.written.any)
-        if not done.usable or not done.table.num_rows:
-            raise TooManyRejectsError(
-                f"none of the {done.listed:,} rows of {redact(listed)} gives a pair: "
-                + ", ".join(f"{count:,} {reason}" for reason, count in done.refused.items()),
-                hint=f"clipdata rejects {typed(into)} lists the reasons",
-            )
         return done.table
 
     @cached_property
@@ -270,7 +259,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         if texts is not None:
             shape = {"layers": given.layers, "width": given.width, "length": given.length}
             characters.bert_of_characters(texts, folder, **shape)
-        return {"kind": "hugging_face", "architecture": str(folder), "weights": RANDOM, "pooling": "cls"}
+        return {"kind": "hugging_face", "architecture": str(folder), "weights": RANDOM, "pooling": "pooler"}
 
     def _texts(self) -> Iterator[str]:
         """The texts to train on."""
@@ -284,21 +273,50 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         for table in self._tables if self.trunk is not None else ():
             self.table = table
             self.map(cd.steps.ImageTrunk(encoder, image=self.image_in(table)), TRUNK)
-        self.table = self.held_out
+        self.table = self.measured
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
-        """What the tuned model finds alike among some held-out pictures, which are put into a folder, and texts."""
+        """The tuned model's towers alone, and what it finds alike among some held-out pictures and texts."""
+        rows = self._examples_with_pictures()
         folder = self.settings.home / "shown"
         folder.mkdir(parents=True, exist_ok=True)
-        columns = [PICTURE, "filename", self.image_in(self.held_out), CLEAN]
-        rows = self.held_out.to_table([PICTURE], where=f"{TEST} AND {CLEAN} IS NOT NULL").column(0).to_pylist()
-        listed = ", ".join(f"'{digest}'" for digest in sorted(set(rows))[:_SHOWN])
-        found = self.held_out.to_table(columns, where=f"{TEST} AND {PICTURE} IN ({listed})").to_pylist()
-        places, texts = [], []
-        for row in found:
-            place = folder / Path(row["filename"]).name
-            place.write_bytes(row[columns[2]])
-            places.append(str(place))
-            texts += row[CLEAN][:1]
-        texts = list(self.settings.search) or list(dict.fromkeys(texts))
-        return {"similar": cd.similar(encoder, texts=texts, images=places, top=self.settings.top)}
+        places = []
+        for row in rows:
+            places.append(str(folder / Path(row["filename"]).name))
+            Path(places[-1]).write_bytes(row["image"])
+        texts = list(self.settings.search) or list(dict.fromkeys(row[CLEAN][0] for row in rows))
+        found = cd.similar(encoder, texts=texts, images=places, top=self.settings.top)
+        return {"similar": found, "towers": self._towers(encoder)}
+
+    def _examples_with_pictures(self) -> list[dict[str, Any]]:
+        """A few held-out rows of different pictures, the same every time."""
+        where = f"{TEST} AND {CLEAN} IS NOT NULL"
+        digests = sorted(set(self.measured.to_table([PICTURE], where=where).column(0).to_pylist()))[:_SHOWN]
+        listed = ", ".join(f"'{digest}'" for digest in digests)
+        rows = self.measured.to_table(
+            [PICTURE, "filename", "image", CLEAN], where=f"{where} AND {PICTURE} IN ({listed})"
+        )
+        return list({row[PICTURE]: row for row in rows.to_pylist()}.values())
+
+    def _towers(self, encoder: Encoder) -> ExportedTowers:
+        """The towers alone, for the libraries they belong to; written once for each tuned model."""
+        from clipdata.encoder.tower_exports import TOWERS, ExportedTowers, export_towers
+
+        folder = self.settings.home / "towers"
+        with suppress(OSError, ValueError):
+            record = json.loads((folder / TOWERS).read_text(encoding="utf-8"))
+            if record["made_from"] == encoder.identity:
+                return ExportedTowers(**{one.name: record[one.name] for one in fields(ExportedTowers)})
+        self.changed = True
+        return export_towers(encoder, folder)
+
+
+@contextmanager
+def _instead(setting: str) -> Iterator[None]:
+    """Say of a tower that cannot be had what needs no hub."""
+    try:
+        yield
+    except (UsageError, NotFoundError, TransientError) as error:
+        near = f"{error.hint}; " if error.hint and "did you mean" in error.hint else ""
+        error.hint = f"{near}name a folder with its files, or take {setting}, which needs no hub"
+        raise

@@ -185,7 +185,7 @@ class PairsPipeline(Pipeline[P]):
         schema = self.table.schema
         if "split" in schema.names and self.table.lineage("split") is None:
             found = set(self.table.to_table(["split"]).column(0).to_pylist())
-            self.held_out = next((name for name in _HELD_OUT if name in found), self.held_out)
+            self.held_out_value = next((name for name in _HELD_OUT if name in found), self.held_out_value)
             return
         self.map(cd.steps.PairSplit(self.table, CLEAN, picture=PICTURE, test_share=self.settings.test_share), "split")
         counts = self.table.query("SELECT split, count(*) AS rows FROM dataset GROUP BY split ORDER BY split")
@@ -194,7 +194,8 @@ class PairsPipeline(Pipeline[P]):
 
     def _require_rows(self) -> None:
         if self.measured is self.training:
-            require_both_splits(self.table, "the split of the pictures with a caption", CLEAN, held_out=self.held_out)
+            what = "the split of the pictures with a caption"
+            require_both_splits(self.table, what, CLEAN, held_out=self.held_out_value)
             return
         for table, where, use in (
             (self.training, self.train_rows, "train on"),

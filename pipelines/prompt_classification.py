@@ -19,7 +19,7 @@ from clipdata.schema import is_of
 from clipdata.steps.class_prompts import TEMPLATE, class_names, prompt_templates
 from clipdata.storage import redact
 from clipdata.training.config import AUTO
-from clipdata.training.objectives import ClassPrompts
+from clipdata.training.objectives.class_prompts import ClassPrompts, classes_in
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
 from pipelines.stages import Pipeline, require_both_splits
@@ -178,10 +178,10 @@ class PromptClassification(Pipeline[ClassificationSettings]):
         """The classes, the place of each row's own among them, and its prompt where the objective reads one."""
         label = self.settings.label
         by_name = not is_of("integer", self.table.schema.field(label).type)
-        self.classes = self.given_classes or self._classes_of_table(label)
+        self.classes = self.given_classes or classes_in(self.table, label)
         if len(self.classes) < 2:
             raise UsageError(
-                f"there is one class alone, {self.classes[0]!r}; expected two or more to tell apart",
+                f"there is one class alone, {''.join(self.classes)!r}; expected two or more to tell apart",
                 hint="folders are classes: images/cat/1.jpg, images/dog/1.jpg; or name the column: --label COLUMN",
             )
         objective = self.config.objective
@@ -209,14 +209,14 @@ class PromptClassification(Pipeline[ClassificationSettings]):
                 "nothing says which pictures are held out: a share of every class is, equal ones together"
             )
         elif not table.count_rows(self.held_out_rows) and table.count_rows("split = 'val'"):
-            self.held_out = "val"
+            self.held_out_value = "val"
             self.progress.say("no row is of the split test: measuring on val")
         require_both_splits(
             table,
             "the split of the rows with a picture and a known class",
             self.usable,
             column=self.split_column,
-            held_out=self.held_out,
+            held_out=self.held_out_value,
         )
         if self.config.evaluate_where == AUTO:
             self.config = replace(self.config, evaluate_where=self.held_out_rows)
@@ -252,10 +252,6 @@ class PromptClassification(Pipeline[ClassificationSettings]):
                 hint="rename them, or take the pictures into another table: clipdata ingest lance TABLE --into NEW "
                 "--columns …",
             )
-
-    def _classes_of_table(self, label: str) -> tuple[str, ...]:
-        """Distinct values of the column of classes, sorted."""
-        return tuple(map(str, ClassPrompts(label).resolved(self.table).classes)) or ("",)
 
     def _require_known(self, label: str) -> None:
         """Check that rows are of the classes that are prompted, and tell of those that are not.

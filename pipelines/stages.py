@@ -16,8 +16,6 @@ runs, and no particular pipeline.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -28,14 +26,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 import clipdata as cd
-import ingest
+from clipdata import hints
 from clipdata.answers import judge
 from clipdata.errors import LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_binary
 from clipdata.storage import join, redact
-from pipelines import configs
+from pipelines import configs, parts
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
 
@@ -62,7 +60,7 @@ class Pipeline(ABC, Generic[S]):
         name: as it is typed, "caption-contest".
         table: what is trained on and measured; a pipeline sets it when it has one.
         split_column: tells which rows are trained on and which are held out.
-        held_out: what it says of the latter.
+        held_out_value: what it says of the latter.
         changed: whether anything was written so far.
     """
 
@@ -71,7 +69,7 @@ class Pipeline(ABC, Generic[S]):
 
     def __init__(self, settings: S, progress: Progress | None = None) -> None:
         self.settings, self.progress = settings, progress or Silent()
-        self.split_column, self.held_out = "split", "test"
+        self.split_column, self.held_out_value = "split", "test"
         self.changed = False
 
     @property
@@ -82,7 +80,7 @@ class Pipeline(ABC, Generic[S]):
     @property
     def held_out_rows(self) -> str:
         """SQL condition of the rows to measure on."""
-        return f"`{self.split_column}` = '{self.held_out}'"
+        return f"`{self.split_column}` = '{self.held_out_value}'"
 
     def run(self) -> PipelineResult:
         """Do all of it, or as much as is still to be done.
@@ -136,16 +134,32 @@ class Pipeline(ABC, Generic[S]):
         """The model that a run ended with."""
         return run.encoder(device=self.settings.device)
 
+    def column(self, name: str) -> str:
+        """The name that a column is written under: another one where the table came with a column of that name."""
+        found, number = name, 1
+        while found in self.table.schema.names and self.table.lineage(found) is None:
+            number += 1
+            found = f"{name}_{number}"
+        if found not in (name, *self.table.schema.names):
+            self.progress.say(f"the table has a column {name} of its own: what is computed goes to {found}")
+        return found
+
     def map(self, step: Step, column: str) -> None:
         """Fill a column; one that other weights or settings made is replaced, and its old version named.
 
         Raises:
+            UsageError: the table came with a column of that name, which is nobody's to replace.
             TransientError: another run writes to the table.
         """
         try:
             done: Mapped = cd.map_column(self.table, step, column, progress=self.progress)
         except LineageMismatchError:
             old = self.table.version
+            if column in self.table.schema.names and self.table.lineage(column) is None:
+                raise UsageError(
+                    f"{redact(self.table.uri)} has a column {column!r} of its own, which this would replace",
+                    hint=f"take the others into another table: clipdata ingest lance {hints.typed(self.table.uri)}",
+                ) from None
             try:
                 done = cd.map_column(self.table, step, column, overwrite=True, progress=self.progress)
             except LineageMismatchError as error:  # not the column itself, but what it is to be made from
@@ -159,28 +173,18 @@ class Pipeline(ABC, Generic[S]):
         Args:
             columns: that the part keeps beside the pictures; the split comes along always.
             usable: SQL condition of rows that can be of use.
-        """
-        given, table = self.settings, self.table
-        if not given.trains_on_a_part and given.most_held_out is None:
-            return
-        from clipdata.training.portion import Portion
 
-        assert table.key is not None, "the tables that pipelines make declare one"
-        training = Portion(given.limit, given.sample, self.config.seed)
-        held_out = Portion(sample=given.most_held_out, seed=self.config.seed)
-        train, of_train = _chosen(table, f"{self.train_rows} AND {usable}", training)
-        test, of_test = _chosen(table, f"{self.held_out_rows} AND {usable}", held_out)
-        self.progress.say(
-            f"training on {len(train):,} of {of_train:,} rows, measuring on {len(test):,} of {of_test:,} held-out rows"
-        )
-        keys = sorted([*train, *test])
-        listed = ", ".join("'{}'".format(key.replace("'", "''")) for key in keys)
-        part = ingest.from_lance(
-            table,
-            into=self.at(f"part-{_digest(keys)}.lance"),
+        Raises:
+            UsageError: the table declares no key, by which its rows are chosen.
+        """
+        if not self.settings.trains_on_a_part and self.settings.most_held_out is None:
+            return
+        part = parts.take_part(
+            self.table,
+            self.settings,
+            rows=(f"{self.train_rows} AND {usable}", f"{self.held_out_rows} AND {usable}"),
             columns=[*columns, self.split_column],
-            where=f"`{table.key}` IN ({listed})",
-            storage=given.storage,
+            seed=self.config.seed,
             progress=self.progress,
         )
         self.note(part, part.written.any)
@@ -195,7 +199,7 @@ class Pipeline(ABC, Generic[S]):
             answer: column of the right choice's place.
             noun: what a row is, in the plural ("questions").
         """
-        for split, rows_of in (("train", self.train_rows), (self.held_out, self.held_out_rows)):
+        for split, rows_of in (("train", self.train_rows), (self.held_out_value, self.held_out_rows)):
             where = f"{rows_of} AND `{values}` IS NOT NULL"
             rows = self.table.to_table([scores, answer, values], where=where).combine_chunks()
             if not rows.num_rows:
@@ -208,23 +212,34 @@ class Pipeline(ABC, Generic[S]):
                 f"guessing gives {chance:.3f} and {chance:.1%}"
             )
 
-    def train(self, encoder: Encoder, **portion: int | None) -> Run:
+    def train(self, encoder: Encoder, *, limit: int | None = None, sample: int | None = None) -> Run:
         """Fine-tune on the training rows. Each set of rows, model and config has a run folder of its own.
 
         Args:
             encoder: what to begin with.
-            portion: `limit` or `sample` of `clipdata.train`, for a pipeline that takes no part in a table of its own.
+            limit: as of `clipdata.train`, for a pipeline that takes no part in a table of its own.
+            sample: the same.
         """
         from clipdata.training.run import Run
 
-        part = {name: number for name, number in portion.items() if number is not None}
-        decisive = [self.config.to_json(), encoder.identity, self._rows_digest(), *([part] if part else [])]
-        out = Path(self.settings.runs or self.at("runs")) / _digest(decisive)
+        part = {name: number for name, number in (("limit", limit), ("sample", sample)) if number is not None}
+        rows = [self._rows_digest(), self._origins()]
+        decisive = [self.config.to_json(), encoder.identity, *rows, *([part] if part else [])]
+        out = Path(self.settings.runs or self.at("runs")) / parts.short_digest(decisive)
         table = self.table
         if (out / "config.json").exists():  # later verbs made newer versions of the same rows
             begun_at = Run(out).record["table"]["version"]
             table = cd.open_table(table.uri, version=begun_at, storage=self.settings.storage)
-        run = cd.train(table, encoder, self.config, out=out, where=self.train_rows, progress=self.progress, **part)
+        run = cd.train(
+            table,
+            encoder,
+            self.config,
+            out=out,
+            where=self.train_rows,
+            limit=limit,
+            sample=sample,
+            progress=self.progress,
+        )
         self.progress.say(str(run))
         return run
 
@@ -251,13 +266,20 @@ class Pipeline(ABC, Generic[S]):
             hint="run the same command again when the other is done, or use another folder: --out DIR",
         )
 
+    def _origins(self) -> list[str]:
+        """What made the columns that the objective reads: other prompts, say, are another run."""
+        objective = self.config.objective
+        read = [*([objective.texts] if objective.texts is not None else []), *objective.columns]
+        made = [self.table.lineage(name) for name in read if name in self.table.schema.names]
+        return [one.fingerprint for one in made if one is not None]
+
     def _rows_digest(self) -> str:
         """A digest of which training rows there are, and of their content."""
         schema = self.table.schema
         own = [one.name for one in schema if not is_binary(one.type) and self.table.lineage(one.name) is None]
         key = self.table.key
         read = self.table.to_table([key, "etag"] if key and "etag" in schema.names else own, where=self.train_rows)
-        return _digest(sorted(map(str, read.to_pylist())))
+        return parts.short_digest(sorted(map(str, read.to_pylist())))
 
 
 def require_both_splits(
@@ -290,18 +312,3 @@ def first_value(table: Table, column: str) -> Any:
     """The value in the first row, as an example; None where there is no row."""
     found = next(table.scan([column], limit=1), None)
     return found.column(0)[0].as_py() if found is not None and found.num_rows else None
-
-
-def _chosen(table: Table, where: str, portion: Any) -> tuple[list[str], int]:
-    """Keys of the rows of a portion, and how many rows there are to choose from."""
-    from clipdata.trained_rows import digests
-
-    assert table.key is not None, "checked by the caller"
-    keys = table.to_table([table.key], where=where).column(0).combine_chunks()
-    offsets = portion.of(np.arange(len(keys)), digests(keys))
-    return keys.take(offsets).to_pylist(), len(keys)
-
-
-def _digest(value: Any) -> str:
-    """Eight letters that tell one value from others, for the name of a folder."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -21,7 +21,7 @@ from clipdata.encoder import Encoder, export, load_encoder, lock, new_encoder, s
 from clipdata.encoder.assembling import AssembledModel
 from clipdata.errors import ConfigError, NotFoundError, UsageError
 from clipdata.training.optimisers import part_of
-from tests.tiny_models import tiny_bert, tiny_config, tiny_encoder
+from tests.tiny_models import tiny_bert, tiny_config, tiny_dual_encoder, tiny_encoder
 
 TEXTS = ["a cat", "two dogs on a table, and three more", "red circle!"]
 SIZE = 32
@@ -326,6 +326,28 @@ def test_both_towers_of_transformers_clip_give_its_embeddings(files: Path) -> No
     torch.testing.assert_close(encoder.encode_texts(TEXTS), output.text_embeds, atol=1e-5, rtol=0)
 
 
+def test_a_whole_clip_of_transformers_is_a_model_by_its_folder(files: Path, tmp_path: Path) -> None:
+    expected = new_encoder(KINDS["both towers of a clip"](files), device="cpu")
+    model = transformers.CLIPModel.from_pretrained(files / "clip")
+
+    found = load_encoder(files / "clip", device="cpu")
+
+    assert found.logit_scale == pytest.approx(model.logit_scale.exp().item())
+    torch.testing.assert_close(found.encode_images(pictures(found)), expected.encode_images(pictures(found)))
+    torch.testing.assert_close(found.encode_texts(TEXTS), expected.encode_texts(TEXTS))
+    with pytest.raises(NotFoundError, match="holds no whole model"):
+        load_encoder(files / "clip-vision", device="cpu")
+    with pytest.raises(NotFoundError, match="holds no whole model"):
+        load_encoder(files / "bert", device="cpu")
+
+
+def test_both_towers_faults_are_said_in_one_go(files: Path) -> None:
+    given = config({"kind": "timm", "architecture": "resnet05"}, hugging_face("./nowhere"))
+
+    with pytest.raises(NotFoundError, match=r"(?s)no architecture 'resnet05'.*no folder './nowhere'"):
+        new_encoder(given, device="cpu")
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_towers_of_an_export_are_towers_of_another_model(kind: str, files: Path, tmp_path: Path) -> None:
     given = KINDS[kind](files)
@@ -334,18 +356,25 @@ def test_the_towers_of_an_export_are_towers_of_another_model(kind: str, files: P
     size = {"preprocessing": {"size": list(source.prepare.size)}}
 
     image = new_encoder(config({"kind": "clip", "weights": path, "head": "own"}, NATIVE, **size), device="cpu")
-    text = new_encoder(
-        config(VIT, {"kind": "clip", "weights": path}, files, **tokenizer_of(source, path)), device="cpu"
-    )
+    text = new_encoder(config(VIT, {"kind": "clip", "weights": path}, context_length=12), device="cpu")
 
     with torch.no_grad():
-        tokens_BL = source.tokenize(TEXTS)
+        tokens_BL = text.tokenize(TEXTS)
+        assert tokens_BL.shape == (3, 12)
         torch.testing.assert_close(image.encode_images(pictures(image)), source.encode_images(pictures(image)))
         torch.testing.assert_close(split(text.model).text_trunk(tokens_BL), split(source.model).text_trunk(tokens_BL))
 
 
-def tokenizer_of(source: Encoder, path: str) -> dict[str, Any]:
-    return {"tokenizer": path} if source.tokenize.is_hugging_face else {}
+def test_towers_that_open_clip_wraps_are_towers_of_another_model(tmp_path: Path) -> None:
+    source = tiny_dual_encoder(tmp_path / "parts")
+    path = str(export(source.model, source, tmp_path / "source"))
+    side = {"kind": "clip", "weights": path, "head": "own"}
+
+    found = new_encoder(config(side, side), device="cpu")
+
+    assert found.context_length == 18
+    torch.testing.assert_close(found.encode_images(pictures(found)), source.encode_images(pictures(found)))
+    torch.testing.assert_close(found.encode_texts(["a cat"]), source.encode_texts(["a cat"]))
 
 
 def test_the_towers_of_open_clip_s_models_are_towers_of_another_model(tmp_path: Path) -> None:
@@ -489,6 +518,11 @@ def test_a_config_is_the_same_after_a_round_trip(files: Path) -> None:
         assert cd.ModelConfig.from_json(json.dumps(read.to_json())) == read
 
 
+def exported(files: Path, make: Callable[[Path], dict[str, Any]]) -> str:
+    made = new_encoder(make(files), device="cpu")
+    return str(export(made.model, made, files / "exported"))
+
+
 WRONG: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], list[str]]] = {
     "several at once": (
         lambda files: {
@@ -529,6 +563,16 @@ WRONG: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], list[s
         lambda files: config(preprocessing={"size": 32, "interpolation": "cubic"}),
         UsageError,
         ["interpolation is 'cubic'"],
+    ),
+    "numbers of the preprocessing": (
+        lambda files: config(preprocessing={"size": 0, "mean": "x", "std": [0, 1, 1], "fill_color": None}),
+        ConfigError,
+        ["preprocessing.size is 0", "preprocessing.mean is 'x'", "above 0", "preprocessing.fill_color is None"],
+    ),
+    "kinds that are no texts": (
+        lambda files: config({"kind": ["vit"]}, {"kind": None}),
+        ConfigError,
+        ["image.kind is ['vit']", "text.kind is None"],
     ),
     "heads do not divide": (lambda files: config({**VIT, "heads": 7}), ConfigError, ["multiple of the 7 heads"]),
     "no such timm model": (
@@ -669,6 +713,13 @@ WRONG: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], list[s
         UsageError,
         ["takes pictures of [32, 32]"],
     ),
+    "another size of pictures for a resnet": (
+        lambda files: config(
+            {"kind": "clip", "weights": exported(files, KINDS["resnet as it is"])}, preprocessing={"size": 32}
+        ),
+        UsageError,
+        ["takes pictures of [64, 64]"],
+    ),
     "a decoder of pictures as text": (
         lambda files: config(text=hugging_face("vit"), files=files),
         UsageError,
@@ -725,3 +776,39 @@ def test_weights_under_other_programs_prefixes_are_found(files: Path, tmp_path: 
             found.encode_images(pictures(found)), expected.encode_images(pictures(found)), atol=1e-2, rtol=0
         )
         assert {parameter.dtype for parameter in found.model.parameters()} == {torch.float32}
+
+
+def test_files_in_the_names_of_the_first_berts_and_in_shards_are_read(files: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    expected = new_encoder(config(text=hugging_face(str(files / "bert"))), device="cpu")
+    model = transformers.BertModel.from_pretrained(files / "bert")
+    tensors = {
+        f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+        for name, t in model.state_dict().items()
+    }
+    for folder in ("old", "shards"):
+        shutil.copytree(files / "tokenizer", tmp_path / folder)
+    torch.save(tensors, tmp_path / "old" / "pytorch_model.bin")
+    names = sorted(model.state_dict())
+    index = {name: f"model-{place % 2}.safetensors" for place, name in enumerate(names)}
+    for shard in set(index.values()):
+        part = {name: model.state_dict()[name].contiguous() for name in names if index[name] == shard}
+        save_file(part, tmp_path / "shards" / shard)
+    (tmp_path / "shards" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+
+    for folder in ("old", "shards"):
+        found = new_encoder(config(text=hugging_face(str(tmp_path / folder))), device="cpu")
+
+        assert found.identity == expected.identity
+
+
+def test_a_timm_transformer_takes_weights_of_another_size(tmp_path: Path) -> None:
+    weights = timm.create_model("test_vit", num_classes=7).state_dict()
+    torch.save(weights, tmp_path / "vit.pth")
+    image = {"kind": "timm", "architecture": "test_vit", "weights": str(tmp_path / "vit.pth")}
+
+    trunk = new_encoder(config(image, {**NATIVE, "head": "mlp"}), device="cpu").model.visual.trunk
+
+    assert trunk.pos_embed.shape[1] == (SIZE // 16) ** 2 + 1
+    assert torch.equal(trunk.blocks[0].attn.qkv.weight, weights["blocks.0.attn.qkv.weight"])

@@ -264,3 +264,15 @@ def test_a_column_says_to_which_split_an_image_belongs(flickr, text):
 
     rows = done.table.to_table(["path", "captions", "split"]).sort_by("path").to_pylist()
     assert [(row["captions"], row["split"]) for row in rows] == [(["first"], "train"), (["second"], "test")]
+
+
+def test_lists_of_one_folder_each_under_its_prefix_do_not_miss_each_others_rows(flickr):
+    other = flickr / "other.txt"
+    other.write_text("0001.jpg#0\tNobody's other picture .\n")
+    take_in(flickr, prefix="train")
+
+    done = take_in(flickr, "other.txt", prefix="test")
+
+    assert done.num_vanished == 0
+    other.write_text("0000.jpg#0\tAnother one .\n")
+    assert take_in(flickr, "other.txt", prefix="test").vanished == ["test/0001.jpg"]

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from clipdata.encoder import Encoder, export, load_encoder, new_encoder
 from clipdata.errors import CredentialsError, NotFoundError, TransientError, UsageError
-from tests.tiny_models import tiny_config, tiny_dual_encoder, tiny_encoder
+from tests.tiny_models import tiny_bert, tiny_config, tiny_dual_encoder, tiny_encoder
 
 
 @pytest.fixture
@@ -305,3 +305,41 @@ def test_a_new_model_of_an_unknown_architecture_is_not_found() -> None:
 def test_a_config_that_open_clip_cannot_build_is_refused() -> None:
     with pytest.raises(UsageError, match="open_clip cannot build 'mine'"):
         new_encoder(tiny_config(vision_cfg={"depth": 3}), name="mine", device="cpu")
+
+
+def test_parts_of_a_new_model_come_from_the_hub_once(hub: type[_Hub], tmp_path: Path) -> None:
+    import timm
+    import transformers
+
+    folder = tiny_bert(hub.root / "org" / "bert")
+    transformers.BertModel(transformers.BertConfig.from_pretrained(folder)).save_pretrained(folder)
+    backbone = hub.root / "timm" / "resnet10t.c3_in1k"
+    backbone.mkdir(parents=True)
+    torch.save(timm.create_model("resnet10t").state_dict(), backbone / "pytorch_model.bin")
+    given = {
+        "image": {"kind": "timm", "architecture": "resnet10t", "weights": "pretrained"},
+        "text": {"kind": "hugging_face", "architecture": "org/bert"},
+        "embed_dim": 32,
+        "context_length": 16,
+    }
+
+    first = new_encoder(given, device="cpu")
+    hub.asked.clear()
+    second = new_encoder(given, device="cpu")
+
+    assert first.identity == second.identity
+    assert hub.asked == []
+    assert first.tokenize.is_hugging_face
+    local = new_encoder({**given, "text": {**given["text"], "architecture": str(folder)}}, device="cpu")
+    assert local.identity == first.identity
+
+
+def test_without_a_hub_a_part_says_what_else_there_is(hub: type[_Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    given = {"image": {"kind": "vit"}, "text": {"kind": "hugging_face", "architecture": "bert-base-cased"}}
+
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE forbids") as caught:
+        new_encoder(given, device="cpu")
+
+    assert '"weights": "random"' in str(caught.value)
+    assert "ViT-B-32//" not in str(caught.value)

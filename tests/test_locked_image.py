@@ -20,7 +20,8 @@ from pipelines.locked_image import LockedImage, LockedImageSettings, run_locked_
 from pipelines.results import PipelineResult
 from pipelines.train_arguments import TrainArguments
 from tests.chinese_pairs import write_list, write_pairs
-from tests.tiny_models import tiny_encoder
+from tests.contests import contest_table
+from tests.tiny_models import tiny_dual_encoder, tiny_encoder
 
 SMALL = {"epochs": "2", "min_steps": "0", "batch_size": "8"}
 
@@ -76,7 +77,7 @@ def test_held_out_rows_are_those_of_the_other_list_and_the_figures_say_how_good_
     assert result.table.num_rows == result.comparison.mean.num_rows == 6
     assert result.comparison.accuracy.chance == pytest.approx(0.2)
     recall = result.evaluations["recall"].to_dict()["rows"]
-    assert [(row["rows"], row["when"]) for row in recall][:2] == [("held out", "before"), ("held out", "after")]
+    assert [row["when"] for row in recall][:2] == ["before", "after"]
     assert "text_to_image_recall@1" in recall[0]["more"]
 
 
@@ -87,6 +88,25 @@ def test_at_the_end_texts_and_pictures_are_compared_in_three_tables(done) -> Non
     assert list(found.tables) == ["image-text", "text-text", "image-image"]
     assert all("色" in text for text in found.texts)
     assert {Path(place).name for place in found.images} == {f"图-{number}.png" for number in range(3, 24, 4)}
+
+
+def test_the_towers_open_alone_with_transformers_and_see_and_read_as_the_whole_does(done) -> None:
+    from transformers import AutoTokenizer, BertModel, CLIPVisionModel
+
+    asked, result = done
+    tuned = result.run.encoder(device="cpu")
+    texts, pixels_BCHW = ["红色方块", "黑色横条"], torch.randn(2, 3, 32, 32)
+    vision = CLIPVisionModel.from_pretrained(str(asked.home / "towers" / "vision")).eval()
+    bert = BertModel.from_pretrained(str(asked.home / "towers" / "text")).eval()
+    ids = AutoTokenizer.from_pretrained(str(asked.home / "towers" / "text"))(texts, return_tensors="pt", padding=True)
+
+    with torch.no_grad():
+        seen = vision(pixel_values=pixels_BCHW).pooler_output
+        read = bert(input_ids=ids["input_ids"], attention_mask=ids["attention_mask"]).pooler_output
+        torch.testing.assert_close(tuned.towers.image_trunk(pixels_BCHW), seen, atol=1e-5, rtol=1e-5)
+        tokens_BL = tuned.towers.trim_tokens(tuned.tokenize(texts))
+        torch.testing.assert_close(tuned.towers.text_trunk(tokens_BL), read, atol=1e-5, rtol=1e-5)
+    assert set(result.evaluations["towers"].opens) == {"vision", "text", "whole"}
 
 
 def test_the_same_command_again_changes_nothing(done) -> None:
@@ -104,7 +124,8 @@ def test_an_earlier_run_is_gone_on_with_as_a_whole(files: Path, done, tmp_path: 
     result = run_locked_image(settings(files, tmp_path, model=str(first.run.path), whole=True))
 
     assert result.run.record["encoder"]["identity"] == first.run.encoder(device="cpu").identity
-    assert [one.digest for one in result.run.encoder(device="cpu").trained_on][0] == first.run.trained_rows.digest
+    past = result.run.encoder(device="cpu").trained_on
+    assert [one.digest for one in past] == [first.run.trained_rows.digest, result.run.trained_rows.digest]
 
 
 def test_pictures_are_held_out_where_no_other_list_is_given(files: Path, tmp_path: Path) -> None:
@@ -166,7 +187,7 @@ def test_a_train_clip_json_says_all_there_is_to_say(files: Path, tmp_path: Path,
     assert main(["run", "locked-image", "--train-args-file", str(path), "--width", "32", "--json"]) == 0
 
     said = capsys.readouterr()
-    run = json.loads(said.out)["result"]["run"]
+    run = json.loads(said.out)["run"]
     config = run["config"]
     assert (config["batch_size"], config["accumulate"], config["steps"], config["lr"]) == (4, 2, 5, 1e-3)
     assert (config["train"], config["drop_last"], config["precision"]) == ("text", False, "fp32")
@@ -342,3 +363,47 @@ def test_a_whole_model_as_the_document_publishes_it_is_gone_on_with(files: Path,
         pooled = texts(input_ids=ids, attention_mask=(ids != 0).long()).pooler_output
         expected = torch.nn.functional.normalize(pooled @ tensors["text_projection.weight"].T, dim=-1)
     torch.testing.assert_close(encoder.encode_texts(["红色方块"]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_locked_tower_stays_still_in_training_with_its_batch_statistics_and_its_dropout(tmp_path: Path) -> None:
+    encoder = tiny_dual_encoder(tmp_path)
+    config = cd.recipes.locked_image(
+        text="caption_choices", captions="first", steps=2, batch_size=8, evaluate_where=None
+    )
+    config = replace(config, freeze_batchnorm=False)
+
+    run = cd.train(contest_table(tmp_path, 20), encoder, config, out=tmp_path / "run")
+
+    before, after = encoder.model.state_dict(), run.encoder(device="cpu").model.state_dict()
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert {name for name in moved if name.startswith("visual.")} == {"visual.head.proj.weight"}
+    assert {"logit_scale", "text.proj.weight"} < moved
+    assert any(name.startswith("text.transformer.") for name in moved)
+
+
+def test_an_image_tower_alone_gets_a_projection_that_is_new(files: Path, tmp_path: Path) -> None:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tower = CLIPVisionModel(CLIPVisionConfig(**shape, image_size=32, patch_size=16)).eval()
+    tower.save_pretrained(str(tmp_path / "vision"))
+    bert = chinese_bert(tmp_path / "bert", pooler=True)
+
+    encoder = LockedImage(settings(files, tmp_path, model=str(tmp_path / "vision"), bert=str(bert))).load()
+
+    pixels_BCHW = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = tower(pixel_values=pixels_BCHW).pooler_output
+        torch.testing.assert_close(encoder.towers.image_trunk(pixels_BCHW), expected, atol=1e-5, rtol=1e-5)
+    assert encoder.embed_dim == 512
+    assert encoder.logit_scale == pytest.approx(1 / 0.07)
+
+
+def test_towers_that_cannot_be_reached_are_named_with_what_to_use_instead(files: Path, tmp_path: Path) -> None:
+    for change in ({"model": "openai/no-such-clip"}, {"bert": "Langboat/no-such-bert"}):
+        with pytest.raises(ClipdataError) as caught:
+            run_locked_image(settings(files, tmp_path, **change))
+
+        assert "no-such" in caught.value.message
+        assert "which needs no hub" in caught.value.hint
+        assert not list(tmp_path.glob("*.lance")), "before anything is written"

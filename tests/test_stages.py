@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import lance
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -150,3 +153,44 @@ def test_every_documents_config_is_a_training_config(name: str) -> None:
 def test_settings_that_exclude_each_other_are_refused(wrong: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         PipelineSettings(**wrong)
+
+
+@pytest.mark.parametrize("kind", ["text", "number"])
+def test_a_part_of_another_tools_table_is_taken_by_its_key(contest: ContestSettings, tmp_path: Path, kind: str) -> None:
+    rows = contest_rows(20)
+    keys = pa.array(range(20), pa.int64()) if kind == "number" else pa.array([f"it's {n}" for n in range(20)])
+    field = pa.field("number", keys.type, nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"})
+    plain = rows.drop_columns(["path", "sha256"]).append_column(field, keys).rename_columns({"label_ind": "label"})
+    lance.write_dataset(plain, str(tmp_path / "theirs.lance"))
+    asked = replace(
+        contest, images=None, metadata=None, table=str(tmp_path / "theirs.lance"), out=str(tmp_path / "out")
+    )
+
+    result = run_caption_contest(replace(asked, sample=5, training={"steps": "1"}))
+
+    assert Counter(result.table.to_table(["split"])["split"].to_pylist()) == {"train": 5, "test": 4}
+    assert result.table.count_rows("label_prob_fine_tune IS NOT NULL") == 9
+
+
+def test_columns_that_a_table_came_with_stay_as_they_are(contest: ContestSettings, tmp_path: Path) -> None:
+    """A chain may have scored before, and a table may call the places of its answers as we do."""
+    rows = contest_rows(20).append_column("scores", pa.array(["theirs"] * 20)).append_column("label_prob", [[0.5] * 20])
+    lance.write_dataset(rows, str(tmp_path / "theirs.lance"))
+    asked = replace(contest, images=None, metadata=None, table=str(tmp_path / "theirs.lance"), label="label_ind")
+
+    result = run_caption_contest(replace(asked, out=str(tmp_path / "out"), training={"steps": "1"}))
+
+    read = result.table.to_table([*rows.schema.names, "label_ind_2", "label_prob_2", "label_prob_fine_tune"])
+    assert read.select(rows.schema.names).sort_by("path").to_pylist() == rows.sort_by("path").to_pylist()
+    assert read["label_ind_2"].to_pylist() == read["label_ind"].to_pylist()
+    assert (result.comparison.before.column, result.comparison.after.column) == ("label_prob_2", "label_prob_fine_tune")
+    assert result.run.config.objective.to_json()["label"] == "label_ind_2"
+    assert not run_caption_contest(replace(asked, out=str(tmp_path / "out"), training={"steps": "1"})).changed
+
+
+def test_a_part_of_a_table_without_a_key_is_refused_with_what_to_do(contest: ContestSettings, tmp_path: Path) -> None:
+    lance.write_dataset(contest_rows(8).drop_columns(["path"]).replace_schema_metadata(), str(tmp_path / "t.lance"))
+    asked = replace(contest, images=None, metadata=None, table=str(tmp_path / "t.lance"), out=str(tmp_path / "out"))
+
+    with pytest.raises(UsageError, match="declares no key"):
+        run_caption_contest(replace(asked, sample=2, label="label_ind", test_share=0.5))

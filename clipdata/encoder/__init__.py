@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from clipdata.encoder.loading import load_encoder, new_encoder
     from clipdata.encoder.locking import lock
     from clipdata.encoder.model import Encoder
+    from clipdata.encoder.model_config import ModelConfig
     from clipdata.encoder.preparation import Preparation
     from clipdata.encoder.tokenization import TextTokenizer
+    from clipdata.encoder.tower_exports import export_towers
     from clipdata.encoder.towers import TowerSplit, split
 
 __all__ = [
     "Encoder",
+    "ModelConfig",
     "Preparation",
     "TextTokenizer",
     "TowerSplit",
     "export",
+    "export_towers",
     "load_encoder",
     "lock",
     "new_encoder",
@@ -32,10 +36,12 @@ __all__ = [
 
 _HOME = {
     "Encoder": "model",
+    "ModelConfig": "model_config",
     "Preparation": "preparation",
     "TextTokenizer": "tokenization",
     "TowerSplit": "towers",
     "export": "exporting",
+    "export_towers": "tower_exports",
     "load_encoder": "loading",
     "lock": "locking",
     "new_encoder": "loading",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipdata.encoder import hub
-from clipdata.encoder.layout import RUN_EXPORT, TOWER_CONFIG, is_model_folder
+from clipdata.encoder.layout import is_foreign_folder
 from clipdata.encoder.parts.other_model import open_model, read_model
 from clipdata.encoder.parts.tensors import read_tensors, weights_in
 from clipdata.errors import UsageError
@@ -57,8 +57,7 @@ def is_transformers_folder(name: str) -> bool:
     """Whether a name is that of a folder, or a repository on the hub, in transformers' format, and not one of ours."""
     folder = Path(name).expanduser()
     if folder.is_dir():
-        is_ours = is_model_folder(folder) or is_model_folder(folder / RUN_EXPORT)
-        return not is_ours and (folder / TOWER_CONFIG).is_file()
+        return is_foreign_folder(folder)
     return hub.is_repository(name)
 
 

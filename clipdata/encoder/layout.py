@@ -79,6 +79,12 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / OPEN_CLIP_CONFIG).is_file() or (folder / OWN_CONFIG).is_file()
 
 
+def is_foreign_folder(folder: Path) -> bool:
+    """Whether a folder is that of a model in transformers' format, and not one of ours or a run with one."""
+    is_ours = is_model_folder(folder) or is_model_folder(folder / RUN_EXPORT)
+    return not is_ours and (folder / TOWER_CONFIG).is_file()
+
+
 def is_own_config(model_cfg: Mapping[str, Any]) -> bool:
     """Whether a model's config is one of ours, which open_clip cannot read."""
     return "image" in model_cfg

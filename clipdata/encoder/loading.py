@@ -4,6 +4,7 @@
     ViT-B-32/openai         an open_clip architecture and one of its weights, or a file of weights
     hf-hub:org/name         a model on the Hugging Face hub
     local-dir:path, path    an exported model, or a training run with one
+    path                    a folder of transformers' CLIPModel or VisionTextDualEncoderModel
 
 It must know nothing of tables or training. It loads open_clip only once there is a model to load.
 """
@@ -23,6 +24,7 @@ from clipdata.encoder.layout import (
     TOWER_CONFIG,
     find_model_folder,
     find_weights,
+    is_foreign_folder,
     note_place,
     read_about,
     read_config,
@@ -48,7 +50,7 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
     Args:
         name: "starter"; an open_clip architecture and weights such as "ViT-B-32/openai" or
             "ViT-B-32//path/to/weights.safetensors"; "hf-hub:org/name"; "local-dir:path"; or the path of an exported
-            model or of a training run.
+            model, of a training run, or of a whole CLIP as transformers saves it.
         device: "cpu", "cuda", "cuda:1" …; by default the first GPU if there is one.
         precision: "fp32", or "bf16" or "fp16" to compute in under autocast; weights stay float32. By default what an
             exported model was made with, so that it scores as its run did; "fp32" for every other model.
@@ -72,6 +74,8 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
         return _from_folder(find_model_folder(Path(text.removeprefix(_LOCAL)).expanduser()), text, where, precision)
     path = Path(text).expanduser()
     if not text.startswith(_HUB) and (path.exists() or not isinstance(name, str) or text.startswith((".", "/", "~"))):
+        if is_foreign_folder(path):
+            return _from_transformers(path, text, where, precision)
         return _from_folder(find_model_folder(path), text, where, precision)
     return _from_publisher(text, where, precision)
 
@@ -165,6 +169,24 @@ def _checked_device(device: str | None) -> torch.device:
             hint="use 'cpu', or leave the device out",
         )
     return found
+
+
+def _from_transformers(folder: Path, name: str, device: torch.device, precision: str | None) -> Encoder:
+    """Load both towers of a CLIP that transformers saved, with its projections and its scale."""
+    from clipdata.encoder.assembling import assemble
+    from clipdata.encoder.brought import brought_by
+
+    brought = brought_by(str(folder))
+    if brought.embed_dim is None or not brought.has_texts:
+        raise NotFoundError(
+            f"{folder} holds no whole model: expected an exported one, or transformers' CLIPModel with its projections",
+            hint="a tower alone is a part of a new model: clipdata new --help shows how it is named",
+        )
+    side = {"kind": "clip", "weights": str(folder), "head": "own"}
+    config = ModelConfig.from_json({"image": side, "text": side, "embed_dim": brought.embed_dim})
+    if brought.logit_scale is not None:
+        config = replace(config, logit_scale=brought.logit_scale)
+    return assemble(config, name=name, device=device, precision=precision or _PRECISION)
 
 
 def _from_publisher(name: str, device: torch.device, precision: str | None) -> Encoder:

@@ -57,6 +57,10 @@ class ExportedTowers:
     not_written: dict[str, str]
     notes: dict[str, str]
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
     def __str__(self) -> str:
         lines = [f"the towers are in {self.path}"]
         lines += [f"  {name:6} {code}" for name, code in self.opens.items()]

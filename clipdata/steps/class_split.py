@@ -22,8 +22,8 @@ class ClassSplit(BaseStep):
 
     Which pictures of a class are held out is decided by a hash of them, so that the split does not depend on the order
     of the rows. A picture that stands under several classes counts for the one that it stands under most often. A class
-    of two pictures or more is on both sides; one of a single picture is trained on, and `notes` counts it. Pictures that
-    already have a side, from an earlier run, keep it.
+    of two pictures or more is on both sides; one of a single picture is trained on, and `notes` counts it. Pictures
+    that already have a side, from an earlier run, keep it.
 
     Args:
         table: all of it is read once, to find the pictures of each class; or the location of one.

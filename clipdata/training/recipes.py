@@ -56,7 +56,28 @@ def caption_contest(**overrides: Any) -> TrainConfig:
 
 
 def prompt_classification(**overrides: Any) -> TrainConfig:
-    """Tell a picture's class by prompts such as "a photo of {class}".
+    """Tell a picture's class by prompts such as "a photo of {class}", by training the two projections.
+
+    Pictures and the prompts of a batch are compared in both directions, with equal prompts as positives of each other.
+    The recipe was chosen on the training rows of the built-in sample (33 classes), split anew for each of the seeds 0
+    to 4 with no subject on both sides; no test row was read. Held-out top-1 of the starter model in percent, mean ±
+    standard deviation over the seeds; before training it is 10.3, and guessing gives 3.0:
+
+        pictures to train on                  60           300      all (1,150)
+        2e-4, 5 epochs                16.0 ± 1.6    26.0 ± 2.4    41.6 ± 2.8
+        1e-3, 200 steps               30.1 ± 2.7    44.9 ± 3.0    52.0 ± 4.4
+        1e-3, 200 steps, pull 0.3     30.2 ± 3.7    44.3 ± 3.1    51.9 ± 4.6
+        1e-3, 200 steps, pull 1       29.7 ± 2.8    43.4 ± 2.4    52.0 ± 4.1    this recipe
+
+    Ten epochs of any of these sizes are fewer than 200 steps. None of the runs ended below its start. A pull makes no
+    difference here; it is kept for models that know the classes better than this one does, which few rows would make
+    worse. Measured with `python benchmarks/class_recipe.py`.
+
+    Name the column of image trunk features (`image_trunk="image_trunk"`) where there is one: nothing is decoded then.
+
+    The document that this task comes from trains all of a RN50, with `train="all", optimizer="adam", lr=1e-6,
+    betas=(0.9, 0.98), eps=1e-6, weight_decay=1e-3, decay_all=True, schedule="step", batch_size=4, epochs=30,
+    drop_last=False, grad_clip=None`.
 
     Args:
         overrides: any field of `TrainConfig`, or of its objective.
@@ -65,9 +86,10 @@ def prompt_classification(**overrides: Any) -> TrainConfig:
         ConfigError: lists every override that is wrong.
     """
     for_projections = {"lr": 1e-3, "min_steps": 200, "pull": 1.0, "weight_decay": 0.0}
+    # Nothing was measured for whole blocks. Source: FLYP (arXiv 2212.00638) fine-tunes CLIP models with these.
     for_blocks = {"lr": 1e-5, "weight_decay": 0.1}
     fitting = for_projections if overrides.get("train", "projections") == "projections" else for_blocks
-    about = {"objective": "multi_positive", "text": "prompt"} if "objective" not in overrides else {}
+    about = {} if "objective" in overrides else {"objective": "multi_positive", "text": "prompt"}
     return TrainConfig.from_json(
         {"train": "projections", "epochs": 10, "batch_size": 64, **fitting, **about, **overrides}
     )
@@ -128,6 +150,16 @@ def locked_image(**overrides: Any) -> TrainConfig:
     """Train a text tower to read what a locked image tower sees: the text tower, both projections and the scale.
 
     Texts and pictures that belong together by their ids are each other's positives. The last, short batch is kept.
+
+    It was chosen on the training rows of the built-in sample (names in Chinese, the starter's image tower, a BERT of
+    two layers, 128 wide, over characters), of which a fifth of the names was held out for each of the seeds 0 and 1; no
+    test row was read. Chosen right among five held-out names in percent, mean ± standard deviation; guessing gives 20:
+
+        this recipe, [CLS]'s features                                   43.9 ± 1.0
+        this recipe, BERT's pooler                                      42.6 ± 1.8
+        [CLS]'s features, a random projection of pictures into 128      42.7 ± 0.6
+
+    They do not differ beyond chance. With the pooler, transformers opens the whole where its classes fit.
 
     Args:
         overrides: any field of `TrainConfig`, or of its objective.

@@ -17,7 +17,7 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 
 from clipdata.encoder import hub
-from clipdata.encoder.layout import RUN_EXPORT, TOWER_CONFIG, is_model_folder
+from clipdata.encoder.layout import TOWER_CONFIG, find_model_folder, is_foreign_folder
 from clipdata.encoder.parts import clip_format
 from clipdata.encoder.parts.hugging_face import hugging_face_part, plain_config
 from clipdata.encoder.parts.open_clip import TowerWeights, open_clip_image, open_clip_text
@@ -56,7 +56,7 @@ def image_of(name: str, head: Head, *, embed_dim: int, size: tuple[int, int] | N
     )
     made_for = part.preprocessing.get("size")
     made_for = [made_for] * 2 if isinstance(made_for, int) else list(made_for or ())
-    if size is not None and made_for != list(size) and hasattr(part.trunk, "positional_embedding"):
+    if size is not None and made_for != list(size) and _has_one_size(part.trunk):
         raise UsageError(
             f"preprocessing.size is {list(size)}; the image tower of {name} takes pictures of {made_for}",
             hint="leave the size out",
@@ -78,7 +78,8 @@ def text_of(name: str, head: Head, *, embed_dim: int, context_length: int | None
     found = open_model(name)
     if isinstance(found, Path):
         return _converted_text(found, head, embed_dim, context_length)
-    return text_of_encoder(found, head, embed_dim=embed_dim, context_length=context_length)
+    part = text_of_encoder(found, head, embed_dim=embed_dim, context_length=context_length)
+    return replace(part, tokenizer=_folder_of(name)) if found.tokenize.is_hugging_face else part
 
 
 def open_model(name: str) -> Encoder | Path:
@@ -87,8 +88,7 @@ def open_model(name: str) -> Encoder | Path:
 
     folder = Path(name).expanduser()
     if folder.is_dir():
-        is_ours = is_model_folder(folder) or is_model_folder(folder / RUN_EXPORT)
-        if not is_ours and (folder / TOWER_CONFIG).is_file():
+        if is_foreign_folder(folder):
             return folder
     elif hub.is_repository(name):
         return hub.find_tower(name)
@@ -118,7 +118,17 @@ def text_of_encoder(encoder: Encoder, head: Head, *, embed_dim: int, context_len
     model, cfg = encoder.model, encoder.model_cfg
     text = getattr(model, "text", None)
     if isinstance(text, HeadedTower):
-        return _own_headed(encoder, "text", text, head)
+        if cfg["text"]["kind"] != "open_clip":
+            return _own_headed(encoder, "text", text, head)
+        part = open_clip_text(
+            cfg["text"]["architecture"],
+            Head(**cfg["text"]["head"]) if head.kind == "own" else head,
+            quick_gelu=cfg["text"]["quick_gelu"],
+            embed_dim=embed_dim,
+            context_length=context_length,
+            weights=TowerWeights(text.trunk.state_dict(), None, encoder.name),
+        )
+        return replace(part, head_state=text.head.state_dict()) if head.kind == "own" else part
     text_cfg = cfg["text_cfg"]
     if isinstance(text, HFTextEncoder):
         pooling = _POOLING.get(text_cfg.get("hf_pooler_type", "mean_pooler"))
@@ -150,6 +160,22 @@ def _own_headed(encoder: Encoder, side: str, tower: HeadedTower, head: Head) -> 
     part = part_of_section(side, encoder.model_cfg, None if head.kind == "own" else head)
     put_in(part.trunk, tower.trunk.state_dict(), encoder.name, what=f"the {side} tower")
     return replace(part, head_state=tower.head.state_dict()) if head.kind == "own" else part
+
+
+def _has_one_size(trunk: Any) -> bool:
+    """Whether a trunk takes pictures of the size that it was made for, and of no other."""
+    fixed = getattr(trunk, "pretrained_cfg", {}).get("fixed_input_size", False)
+    return bool(fixed) or hasattr(trunk, "positional_embedding") or hasattr(trunk, "attnpool")
+
+
+def _folder_of(name: str) -> Path | None:
+    """The folder of a model on this machine, or None for one that is named otherwise."""
+    if name == "starter":
+        from clipdata.encoder.starter import starter_folder
+
+        return starter_folder()
+    path = Path(name.removeprefix("local-dir:")).expanduser()
+    return find_model_folder(path) if path.is_dir() else None
 
 
 def _own_timm(encoder: Encoder, visual: Any, head: Head) -> Part:
@@ -244,6 +270,12 @@ def _bert_keys(kind: str) -> set[str]:
 
 
 def read_model(folder: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
+    """Read the config and the weights of a folder in transformers' format.
+
+    Raises:
+        NotFoundError: it holds no weights.
+        UsageError: a file of it cannot be read.
+    """
     try:
         config = json.loads((folder / TOWER_CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -19,7 +19,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from clipdata.errors import ConfigError
+from clipdata.errors import ConfigError, SchemaError
 from clipdata.training import settings
 from clipdata.training.objectives.choice import Choice
 from clipdata.training.objectives.class_prompts import ClassPrompts
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
-    one.kind: one for one in (Choice, Contrastive, MultiPositive, SigLip, SoftTarget, ClassPrompts)
+    one.kind: one for one in (Choice, MultiPositive, Contrastive, SigLip, SoftTarget, ClassPrompts)
 }
 
 
@@ -95,12 +95,24 @@ def objective_with(table: Table, settings: Mapping[str, Any]) -> Objective:
         UsageError: none is named, and no column tells.
     """
     fields = {name: value for name, value in settings.items() if name != "objective"}
-    named = settings.get("objective")
-    if named is None and fields:
-        fitting = [one for one in OBJECTIVES.values() if fields.keys() <= {f.name for f in dataclasses.fields(one)}]
-        named = fitting[0].kind if len(fitting) == 1 else None
-    begun = objective_of(named) if named is not None else objective_for(table)
-    return objective_of({**begun.to_json(), **fields})
+    if "objective" in settings:
+        return objective_of({**objective_of(settings["objective"]).to_json(), **fields})
+    if not fields:
+        return objective_for(table)
+    kinds = [one for one in OBJECTIVES.values() if fields.keys() <= {field.name for field in dataclasses.fields(one)}]
+    meant = [objective_of({"kind": one.kind, **fields}) for one in kinds]
+    return next((one for one in meant if _reads(one, table)), None) or objective_of(
+        {**objective_for(table).to_json(), **fields}
+    )
+
+
+def _reads(objective: Objective, table: Table) -> bool:
+    """Whether a table has the columns of an objective."""
+    try:
+        objective.check(table)
+    except SchemaError:
+        return False
+    return True
 
 
 _KNOWN = f"objectives: {', '.join(OBJECTIVES)}"

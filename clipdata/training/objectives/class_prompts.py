@@ -57,20 +57,7 @@ class ClassPrompts(Objective):
         if self.classes:
             return self
         self.check(table)
-        if not is_of("text", table.schema.field(self.label).type):
-            raise UsageError(
-                f"train: column {self.label!r} holds numbers, and nothing says what they are called",
-                hint='name the classes: --classes FILE, or objective=ClassPrompts(classes=("cat", "dog"))',
-            )
-        found: set[str] = set()
-        for batch in table.scan([self.label]):
-            found.update(name for name in batch.column(0).unique().to_pylist() if name and name.strip())
-            if len(found) > MAX_CLASSES:
-                raise UsageError(
-                    f"train: column {self.label!r} holds more than {MAX_CLASSES:,} distinct values; expected classes",
-                    hint="--set label=COLUMN",
-                )
-        return replace(self, classes=tuple(sorted(found)))
+        return replace(self, classes=classes_in(table, self.label))
 
     def check(self, table: Table) -> None:
         """Check the class column."""
@@ -141,3 +128,25 @@ class ClassPrompts(Objective):
         if doubled:
             problems.append(f"classes names {', '.join(doubled[:5])} twice")
         return problems
+
+
+def classes_in(table: Table, label: str) -> tuple[str, ...]:
+    """Distinct names in a column of classes, sorted.
+
+    Raises:
+        UsageError: the column holds numbers, or too many values to be classes.
+    """
+    if not is_of("text", table.schema.field(label).type):
+        raise UsageError(
+            f"column {label!r} holds numbers, and nothing says what they are called",
+            hint='name the classes: --classes FILE, or objective=ClassPrompts(classes=("cat", "dog"))',
+        )
+    found: set[str] = set()
+    for batch in table.scan([label]):
+        found.update(name for name in batch.column(0).unique().to_pylist() if name and name.strip())
+        if len(found) > MAX_CLASSES:
+            raise UsageError(
+                f"column {label!r} holds more than {MAX_CLASSES:,} distinct values; expected classes",
+                hint="--set label=COLUMN",
+            )
+    return tuple(sorted(found))

@@ -35,23 +35,32 @@ MADE = record(
 )
 
 _CONFIGS = """A config is an object of two towers and what stands around them:
-  {"image": {"kind": "vit", "layers": 8, "width": 768, "heads": 6, "patch_size": 16, "head": "linear+layernorm"},
-   "text": {"kind": "hugging_face", "architecture": "distilbert", "pooling": "cls", "head": "linear+layernorm"},
-   "tokenizer": "FOLDER", "embed_dim": 256, "context_length": 77, "logit_scale": 0.142857, "seed": 0,
-   "preprocessing": {"size": 224, "resize_mode": "squash", "mean": 0.5, "std": 0.5}}
+  {"image": {"kind": "vit", "layers": 8, "width": 768, "heads": 6,
+             "patch_size": 16, "head": "linear+layernorm"},
+   "text": {"kind": "hugging_face", "architecture": "distilbert",
+            "pooling": "cls", "head": "linear+layernorm"},
+   "tokenizer": "FOLDER", "embed_dim": 256, "context_length": 77,
+   "logit_scale": 0.142857, "seed": 0,
+   "preprocessing": {"size": 224, "resize_mode": "squash",
+                     "mean": 0.5, "std": 0.5}}
 
 Image towers:
-  vit           layers, width, heads, patch_size, mlp_ratio: a plain vision transformer, random
-  timm          architecture; weights: random, pretrained, or a file or folder; pool; options
-  open_clip     architecture (RN50, ViT-B-32, or a vision_cfg); weights: random, a tag such as openai, or a file
-  clip          weights: the tower of another model (whatever --model takes, or a CLIP of transformers)
+  vit           layers, width, heads, patch_size, mlp_ratio: a plain vision
+                transformer, random
+  timm          architecture; weights: random, pretrained, or a file or
+                folder; pool; options
+  open_clip     architecture (RN50, ViT-B-32, or a vision_cfg); weights:
+                random, a tag such as openai, or a file
+  clip          weights: the tower of another model (whatever --model takes,
+                or a CLIP of transformers)
 Text towers:
-  hugging_face  architecture: a folder or hub name, a type such as distilbert, or a config with its model_type;
-                weights: pretrained, random, or another folder; pooling: cls, mean or pooler
+  hugging_face  architecture: a folder or hub name, a type such as distilbert,
+                or a config with its model_type; weights: pretrained, random,
+                or another folder; pooling: cls, mean or pooler
   open_clip     as above, with text_cfg
   clip          as above
-Heads: linear, linear+layernorm, mlp, none, own; or an object with kind, bias and dropout.
-Also: logit_bias, name. open_clip's own config files work too.
+Heads: linear, linear+layernorm, mlp, none, own; or an object with kind, bias
+and dropout. Also: logit_bias, name. open_clip's own config files work too.
 """
 
 

@@ -36,6 +36,9 @@ def run_locked_image(
     images: Annotated[
         str | None, typer.Option(help="Folder of the pictures by their file names; by default they are downloaded.")
     ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Take pictures from their addresses, though a folder is named.")
+    ] = False,
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     url: Annotated[str, typer.Option(help="Column of the pictures' addresses.")] = "url",
     filename: Annotated[str, typer.Option(help="Column of the pictures' file names.")] = "filename",
@@ -66,6 +69,7 @@ def run_locked_image(
         train_file=train_file,
         test_file=test_file,
         images=images,
+        download=download,
         text=text,
         url=url,
         filename=filename,

@@ -18,7 +18,7 @@ from pipelines.cli.verbs import verb
     examples=[
         "clipdata run prompt-classification",
         "clipdata run prompt-classification --images images/ --lists meta/ --model RN50/openai --config document",
-        'clipdata run prompt-classification --images DIR --template "a photo of {}, a kind of food" --classes names.txt',
+        'clipdata run prompt-classification --images DIR --template "a photo of {}, a food" --classes names.txt',
     ],
 )
 def run_prompt_classification(
@@ -50,6 +50,7 @@ def run_prompt_classification(
     from pipelines import prompt_classification as classification
 
     chosen: Any = objective
+    templates: dict[str, Any] = {"templates": tuple(template)} if template else {}
     settings = classification.ClassificationSettings(
         images=images,
         lists=lists,
@@ -57,7 +58,7 @@ def run_prompt_classification(
         table=table,
         label=label,
         classes=classes,
-        **({"templates": tuple(template)} if template else {}),
+        **templates,
         objective=chosen,
         test_share=test_share,
         **shared.arguments(),
