@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
 from clipdata.progress import Progress
-from clipdata.schema import require_columns
+from clipdata.schema import is_of, require_columns
 from clipdata.storage import redact
 from ingest.metadata.metadata_files import MetadataFiles
 from ingest.updating.source import source_storage
@@ -167,10 +169,33 @@ class CaptionContest(Pipeline[ContestSettings]):
         self.answer = self.column("label_ind")
         if self.answer != "label_ind":
             self.config = self.config.with_settings({"label": self.answer})
+        self._refuse_labels_from_one()
         self.map(cd.steps.LabelIndex(self.settings.label, choices=self.settings.choices), self.answer)
         if not own:
             self._make_split()
         require_both_splits(self.table, "the split of the rows with a picture and a usable label", self.answer)
+
+    def _refuse_labels_from_one(self) -> None:
+        """Refuse places that are counted from 1, for each would name the caption after the right one.
+
+        Raises:
+            UsageError: no place is 0, and one is the number of its row's captions.
+        """
+        label, choices = self.settings.label, self.settings.choices
+        if not is_of("integer", self.table.schema.field(label).type):
+            return
+        least, beyond = None, 0
+        for batch in self.table.scan([label, choices]):
+            places, sizes = batch.column(label), pc.list_value_length(batch.column(choices))
+            found = pc.min(places).as_py()
+            least = found if least is None else min(least, found if found is not None else least)
+            beyond += pc.sum(pc.equal(places, pc.cast(sizes, places.type))).as_py() or 0
+        if least == 1 and beyond:
+            raise UsageError(
+                f"column {label!r} seems to count from 1: no place is 0, and {beyond:,} rows name one behind their "
+                "last caption",
+                hint="count from 0, or write letters (A, B, …)",
+            )
 
     def _make_split(self) -> None:
         """Hold out pictures and right captions, whole groups of them; of few groups, by the first seed that does."""

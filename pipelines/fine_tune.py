@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
 import ingest
-from clipdata.errors import ClipdataError, NotFoundError, UsageError
+from clipdata import hints
+from clipdata.errors import ClipdataError, NotFoundError, SchemaError, UsageError
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_of
 from clipdata.storage import Storage, absolute, is_remote, join, redact
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 _METADATA = frozenset({".parquet", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".token"})
 _LISTS = frozenset({"train.txt", "test.txt", "val.txt"})
-_SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
+_SPLITS = frozenset({"train", "test", "val", "valid", "validation", "training", "testing"})
 _LOOKED_AT = 10_000
 # What was measured to be good on few rows for projections of a model that has met pictures and texts.
 _FOR_A_MODEL = {"train": "projections", "lr": "1e-3", "min_steps": "200", "pull": "1.0", "weight_decay": "0"}
@@ -81,9 +82,15 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
     settings = dict(found.settings)
     if found.captions is not None:
         pictures, captions = found.captions
-        taken = ingest.from_captions(
-            pictures, captions, into=join(given.out, "captions.lance"), storage=given.storage, progress=progress
-        )
+        into = join(given.out, "captions.lance")
+        try:
+            taken = ingest.from_captions(pictures, captions, into=into, storage=given.storage, progress=progress)
+        except (SchemaError, UsageError) as error:
+            error.hint = (
+                f"say how to read it: clipdata ingest captions {hints.typed(pictures)} {hints.typed(captions)} --into "
+                f"{hints.typed(into)} (see its --help); then clipdata fine-tune {hints.typed(into)}"
+            )
+            raise
         progress.say(str(taken))
         settings["table"] = taken.table.uri
     given = replace(given, training={**found.training, **given.training})
@@ -107,6 +114,11 @@ def fitting(data: str, storage: Storage | None = None) -> Fitting:
             hint=f"clipdata run prompt-classification --images {redact(data)}, or take it in first: clipdata ingest …",
         )
     folder = Path(absolute(data))
+    if folder.is_file():
+        raise UsageError(
+            f"{data} is a file; expected a folder or a Lance table",
+            hint=f"take it in first: clipdata ingest parquet {data} --into t.lance; then clipdata fine-tune t.lance",
+        )
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder or Lance table {data}")
     return _for_folder(folder)
@@ -153,11 +165,11 @@ def _for_folder(folder: Path) -> Fitting:
                 {"images": str(folder), "metadata": str(path)},
                 f"{path.name} lists captions to choose from",
             )
-    classes = [one for one in _folders_with_pictures(folder) if one.name not in _SPLITS]
-    within = {one.name for split in folder.iterdir() if split.name in _SPLITS and split.is_dir()
+    classes = [one for one in _folders_with_pictures(folder) if one.name.lower() not in _SPLITS]
+    within = {one.name for split in folder.iterdir() if split.name.lower() in _SPLITS and split.is_dir()
               for one in _folders_with_pictures(split)}  # fmt: skip
     num_classes = len({one.name for one in classes} | within)
-    if num_classes > 1 and not metadata:
+    if num_classes > 1 and not any(map(_is_of_captions, metadata)):
         lists = {"lists": str(folder)} if any((folder / name).is_file() for name in _LISTS) else {}
         return Fitting(
             "prompt-classification",
@@ -178,6 +190,11 @@ def _for_folder(folder: Path) -> Fitting:
         hint="expected one folder a class, or a file of captions or questions beside the pictures "
         "(captions.csv, metadata.jsonl, questions.parquet)",
     )
+
+
+def _is_of_captions(path: Path) -> bool:
+    """Whether a file beside class folders is one of captions, and not a list of classes or a licence."""
+    return path.suffix.lower() not in (".txt", ".json") or "caption" in path.name.lower()
 
 
 def _lists_choices(path: Path) -> bool:

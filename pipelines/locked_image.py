@@ -308,7 +308,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
             if record["made_from"] == encoder.identity:
                 return ExportedTowers(**{one.name: record[one.name] for one in fields(ExportedTowers)})
         self.changed = True
-        return export_towers(encoder, folder)
+        return export_towers(encoder, folder, overwrite=True)
 
 
 @contextmanager

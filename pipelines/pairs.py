@@ -104,6 +104,28 @@ class CutCaptions:
         )
 
 
+def _refuse_own_columns(table: Table) -> None:
+    """Check that a table has no column of its own under a name that the pipeline fills, before anything is written.
+
+    Raises:
+        UsageError: it has; all of them are named.
+    """
+    scores = [f"{name}{suffix}" for name in ("choice_scores", "choice_prob") for suffix in ("", TUNED)]
+    names = (CLEAN, UNSEEN, CHOICES, PLACE, *scores, f"image_embedding{TUNED}")
+    taken = [name for name in names if name in table.schema.names and table.lineage(name) is None]
+    if taken:
+        raise UsageError(
+            f"{redact(table.uri)} has a column {' and a column '.join(map(repr, taken))} of its own, which this would "
+            "replace; nothing was written",
+            hint=f"take what is needed into another table: clipdata ingest lance {redact(table.uri)} --into TABLE "
+            "--columns …",
+        )
+
+
+def _values(table: Table, column: str) -> list[str]:
+    return sorted(str(value) for value in set(table.to_table([column]).column(0).to_pylist()) if value is not None)[:5]
+
+
 class PairsPipeline(Pipeline[P]):
     """A pipeline over pictures with captions, at work.
 
@@ -136,20 +158,6 @@ class PairsPipeline(Pipeline[P]):
         evaluations: dict[str, Evaluation] = {"captions": cut, "recall": recall, **shown}
         return PipelineResult(self.table, run, found, None, self.changed, evaluations)
 
-    def map(self, step: Step, column: str) -> None:
-        """Fill a column; see `Pipeline.map`. One that came with the table is nobody's to replace.
-
-        Raises:
-            UsageError: the table has such a column of its own.
-        """
-        if column in self.table.schema.names and self.table.lineage(column) is None:
-            raise UsageError(
-                f"{redact(self.table.uri)} has a column {column!r} of its own, which this would replace",
-                hint=f"take what is needed into another table: clipdata ingest lance {redact(self.table.uri)} "
-                "--into TABLE --columns …",
-            )
-        super().map(step, column)
-
     def image_in(self, table: Table) -> str:
         """The column of pictures."""
         named = self.settings.image_column
@@ -166,6 +174,8 @@ class PairsPipeline(Pipeline[P]):
             UsageError: there is nothing to train on, or nothing to measure.
         """
         for table in self._tables:
+            _refuse_own_columns(table)
+        for table in self._tables:
             self.table = table
             if PICTURE not in table.schema.names or table.lineage(PICTURE) is not None:
                 self.map(cd.steps.PictureDigest(self.image_in(table)), PICTURE)
@@ -177,6 +187,8 @@ class PairsPipeline(Pipeline[P]):
                 self.table = table
                 if "split" not in table.schema.names or table.lineage("split") is not None:
                     self.map(_all_of(side), "split")
+                elif side == "test":
+                    self._name_held_out()
         self._require_rows()
         self._take_held_out_part()
         self.table = self.measured
@@ -184,18 +196,28 @@ class PairsPipeline(Pipeline[P]):
     def _split(self) -> None:
         schema = self.table.schema
         if "split" in schema.names and self.table.lineage("split") is None:
-            found = set(self.table.to_table(["split"]).column(0).to_pylist())
-            self.held_out_value = next((name for name in _HELD_OUT if name in found), self.held_out_value)
+            self._name_held_out()
             return
         self.map(cd.steps.PairSplit(self.table, CLEAN, picture=PICTURE, test_share=self.settings.test_share), "split")
         counts = self.table.query("SELECT split, count(*) AS rows FROM dataset GROUP BY split ORDER BY split")
         listed = ", ".join(f"{row['rows']:,} {row['split']}" for row in counts.to_pylist() if row["split"])
         self.progress.say(f"nothing says which pictures are held out; equal pictures stay together: {listed}")
 
+    def _name_held_out(self) -> None:
+        """Measure the rows that the table's own split calls test, or else validation."""
+        found = set(self.table.to_table(["split"]).column(0).to_pylist())
+        self.held_out_value = next((name for name in _HELD_OUT if name in found), self.held_out_value)
+
     def _require_rows(self) -> None:
         if self.measured is self.training:
-            what = "the split of the pictures with a caption"
-            require_both_splits(self.table, what, CLEAN, held_out=self.held_out_value)
+            require_both_splits(
+                self.table,
+                "the split of the pictures with a caption",
+                CLEAN,
+                held_out=self.held_out_value,
+                hint="take the table in without its split, and pictures are held out: clipdata ingest lance "
+                f"{redact(self.table.uri)} --into TABLE --columns …",
+            )
             return
         for table, where, use in (
             (self.training, self.train_rows, "train on"),
@@ -205,6 +227,8 @@ class PairsPipeline(Pipeline[P]):
                 raise UsageError(
                     f"{redact(table.uri)} has no row to {use}: none of its {table.num_rows:,} rows with {where} "
                     "has a caption",
+                    hint=f"its split says {', '.join(map(repr, _values(table, 'split')))}; take it in without: "
+                    f"clipdata ingest lance {redact(table.uri)} --into TABLE --columns …",
                 )
 
     def _take_held_out_part(self) -> None:
@@ -314,7 +338,21 @@ class PairsPipeline(Pipeline[P]):
         first, last = run.metrics[0]["loss"], run.epochs[-1]["loss"]
         fell = f"went from {first:.3f} (first step) to {last:.3f} (mean of the last epoch)"
         kind = self.config.objective.kind
-        return [f"{told} captions of held-out pictures are trained on, too", f"the {kind} loss {fell}"]
+        seen = [f"{told} captions of held-out pictures are trained on, too"]
+        shared, pictures = self._num_shared_pictures()
+        if shared:
+            seen.append(
+                f"{shared:,} of {pictures:,} held-out pictures are trained on, too: their figures are no evidence"
+            )
+        return [*seen, f"the {kind} loss {fell}"]
+
+    def _num_shared_pictures(self) -> tuple[int, int]:
+        """Held-out pictures that are trained on, and all held-out ones."""
+        trained, held_out = (
+            set(table.to_table([PICTURE], where=f"{where} AND {CLEAN} IS NOT NULL").column(0).to_pylist())
+            for table, where in ((self.training, self.train_rows), (self.measured, self.held_out_rows))
+        )
+        return len(trained & held_out), len(held_out)
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
         """What the tuned model is shown to do at the end, by name."""

@@ -189,7 +189,15 @@ class PromptClassification(Pipeline[ClassificationSettings]):
             self.config = replace(self.config, objective=replace(objective, classes=self.classes))
         self.map(cd.steps.LabelIndex(label, classes=self.classes if by_name else None), LABEL_INDEX)
         self._require_known(label)
+        self._tell_classes_without_pictures()
         self.map(cd.steps.ClassPrompt(LABEL_INDEX, self.classes, self.templates), PROMPT)
+
+    def _tell_classes_without_pictures(self) -> None:
+        places = set(self.table.to_table([LABEL_INDEX], where=f"{LABEL_INDEX} IS NOT NULL").column(0).to_pylist())
+        empty = [name for place, name in enumerate(self.classes) if place not in places]
+        if empty:
+            listed = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
+            self.progress.say(f"{len(empty):,} of the {len(self.classes):,} classes have no picture: {listed}")
 
     def split(self) -> None:
         """Which rows are held out: as the table says, or a share of every class."""
@@ -219,7 +227,8 @@ class PromptClassification(Pipeline[ClassificationSettings]):
             held_out=self.held_out_value,
         )
         if self.config.evaluate_where == AUTO:
-            self.config = replace(self.config, evaluate_where=self.held_out_rows)
+            has_other = self.config.best is not None and table.count_rows("split = 'val'") if said else 0
+            self.config = replace(self.config, evaluate_where="split = 'val'" if has_other else self.held_out_rows)
         self._tell_untrained()
 
     @property

@@ -283,7 +283,13 @@ class Pipeline(ABC, Generic[S]):
 
 
 def require_both_splits(
-    table: Table, what: str, needed: str | None = None, *, column: str = "split", held_out: str = "test"
+    table: Table,
+    what: str,
+    needed: str | None = None,
+    *,
+    column: str = "split",
+    held_out: str = "test",
+    hint: str = "call them train and test, or leave the column out: then pictures are held out by --test-share",
 ) -> None:
     """Check that there are rows to train on and rows to measure, before the work that needs them.
 
@@ -293,6 +299,7 @@ def require_both_splits(
         needed: column without which a row is of no use.
         column: of the split.
         held_out: what it says of rows to measure.
+        hint: what to do about it.
 
     Raises:
         UsageError: one of the two is empty.
@@ -303,8 +310,7 @@ def require_both_splits(
         return
     listed = ", ".join(f"{rows:,} {split!r}" for split, rows in counts.most_common(5)) or "no row"
     raise UsageError(
-        f"{what} gives {listed}; expected rows 'train' to train on and rows 'test' to compare on",
-        hint="call them train and test, or leave the column out: then pictures are held out by --test-share",
+        f"{what} gives {listed}; expected rows 'train' to train on and rows {held_out!r} to compare on", hint=hint
     )
 
 

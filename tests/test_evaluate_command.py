@@ -106,6 +106,14 @@ def test_training_writes_the_tuned_models_scores_back_in_the_same_command(table,
     assert lineage.parameters["classes"] == found["config"]["objective"]["classes"]
 
 
+def test_a_column_that_is_there_already_is_not_written_back_to_and_nothing_is_trained(table, model, tmp_path, capsys):
+    code = main(["train", table, "-m", model, "--out", str(tmp_path / "run"), "--write-back", "captions"])
+
+    assert code == 2
+    assert "has a column 'captions' already" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def _pixels(content: bytes) -> np.ndarray:
     import cv2
 

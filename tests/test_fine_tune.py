@@ -114,3 +114,20 @@ def test_a_table_made_by_ingest_of_class_folders_is_classified(tmp_path):
     made = ingest.from_class_list(folder, into=tmp_path / "t.lance").table
 
     assert fitting(made.uri).pipeline == "prompt-classification"
+
+
+def test_a_list_of_classes_or_a_licence_beside_class_folders_changes_nothing(tmp_path):
+    folder = pictures(tmp_path, "cat/1.png", "dog/2.png")
+    (folder / "classes.txt").write_text("cat\ndog\n")
+    (folder / "dataset_info.json").write_text("{}")
+
+    assert fitting(str(folder)).pipeline == "prompt-classification"
+
+
+def test_a_file_is_to_be_taken_in_first(tmp_path):
+    (tmp_path / "q.parquet").write_bytes(b"")
+
+    with pytest.raises(UsageError) as caught:
+        fitting(str(tmp_path / "q.parquet"))
+
+    assert "clipdata ingest parquet" in caught.value.hint

@@ -208,7 +208,7 @@ def test_pictures_are_prepared_there_as_here(tmp_path: Path) -> None:
         encoder = new_encoder(
             tiny_config(), preprocess_cfg={"mean": 0.5, "std": 0.25, "resize_mode": mode}, device="cpu"
         )
-        export_towers(encoder, tmp_path / "towers")
+        export_towers(encoder, tmp_path / "towers", overwrite=True)
         processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "towers" / "vision")
         pixels = drawing(3, 70, 40)
 
@@ -227,6 +227,9 @@ def test_towers_are_replaced_by_towers_and_nothing_else_is(tmp_path: Path) -> No
     export_towers(encoder, tmp_path / "towers")
     with pytest.raises(UsageError, match="holds no exported towers"):
         export_towers(encoder, tmp_path / "thesis")
+    with pytest.raises(UsageError, match=r"towers of another model"):
+        export_towers(tiny_encoder(seed=1), tmp_path / "towers")
+    export_towers(tiny_encoder(seed=1), tmp_path / "towers", overwrite=True)
 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["thesis", "towers"]
 

@@ -78,7 +78,7 @@ def test_a_table_too_small_for_the_least_number_of_steps_is_seen_more_often(tmp_
 
     assert [line["step"] for line in run.metrics] == list(range(1, 24))  # five steps an epoch
     assert [line["epoch"] for line in run.metrics][-3:] == [5, 5, 5]
-    assert "23 steps are 5 epochs of this table" in told.said
+    assert any(said.startswith("23 steps are 5 epochs of this table, not ") for said in told.said)
     assert run.metrics[-1]["lr"] < 0.01 * 3e-3  # the rate falls over all of it
 
 

@@ -14,12 +14,13 @@ from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
+from clipdata.training.evaluation import evaluate
 from clipdata.training.loop import train
 from clipdata.training.objectives import Contrastive, MultiPositive, SigLip
 from tests.contests import contest_table
 from tests.contracts.objectives import objective_table
 from tests.telling import Told
-from tests.tiny_models import tiny_encoder
+from tests.tiny_models import tiny_dual_encoder, tiny_encoder
 
 TRAIN = "split = 'train'"
 
@@ -169,3 +170,50 @@ def test_ordered_epochs_take_the_tables_own_order(tmp_path, table, encoder):
         dataclasses.replace(config, seed=seed) for seed in (0, 1))]  # fmt: skip
 
     assert [line["loss"] for line in both[0]] == [line["loss"] for line in both[1]]
+
+
+# What is said or refused before the first step
+
+
+def test_rows_that_the_split_holds_out_are_said_where_no_filter_leaves_them_out(tmp_path, encoder):
+    contest, told = contest_table(tmp_path, 20), Told()
+
+    train(contest, encoder, quick(epochs=1), out=tmp_path / "run", progress=told)
+
+    assert any(said.startswith("4 of these rows are of the split test or validation") for said in told.said)
+
+
+def test_a_batch_of_one_row_compares_nothing_and_is_refused(tmp_path, table, encoder):
+    config = quick(objective=Contrastive("caption"), batch_size=1)
+
+    with pytest.raises(UsageError, match="a batch has one row, and objective contrastive compares"):
+        train(table, encoder, config, out=tmp_path / "run")
+
+
+def test_a_last_batch_of_one_row_moves_nothing_where_batch_statistics_are_made(tmp_path):
+    contest, told = contest_table(tmp_path, 9), Told()
+    config = quick(epochs=1, train="all", freeze_batchnorm=False, drop_last=False)
+
+    run = train(contest, tiny_dual_encoder(tmp_path / "dual"), config, out=tmp_path / "run", progress=told)
+
+    assert [line["rows"] for line in run.metrics] == [8, 0]
+    assert any("has one row, of which no batch statistics are made" in said for said in told.said)
+
+
+def test_the_best_step_is_said_to_be_a_little_lucky(tmp_path, encoder):
+    told = Told()
+    config = quick(epochs=1, best="accuracy", evaluate_where="split = 'test'")
+
+    train(contest_table(tmp_path, 20), encoder, config, out=tmp_path / "run", where=TRAIN, progress=told)
+
+    assert any("the best accuracy on the 4 measured rows is exported" in said for said in told.said)
+
+
+def test_a_sigmoid_loss_is_not_measured_without_a_bias_either(table, encoder):
+    with pytest.raises(UsageError, match="siglip adds a logit bias"):
+        evaluate(table, encoder, SigLip("caption"))
+
+
+def test_what_cannot_be_measured_is_said_in_words_of_measuring(table, encoder):
+    with pytest.raises(UsageError, match=r"^evaluate: .* has no row to measure where path = 'none'"):
+        evaluate(table, encoder, Contrastive("caption"), where="path = 'none'")

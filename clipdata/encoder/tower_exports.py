@@ -10,6 +10,7 @@ What a library has no class for is not written nearly right: the reason is said 
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -68,23 +69,28 @@ class ExportedTowers:
         return "\n".join(lines + [f"  {name}: {note}" for name, note in self.notes.items()])
 
 
-def export_towers(encoder: Encoder, path: str | os.PathLike[str]) -> ExportedTowers:
+def export_towers(encoder: Encoder, path: str | os.PathLike[str], *, overwrite: bool = False) -> ExportedTowers:
     """Write the towers of a model for transformers and timm.
 
-    The folder appears whole or not at all; towers that were exported to the same path before are replaced.
+    The folder appears whole or not at all; towers of the same model that are there already are replaced.
 
     Args:
         encoder: the model.
         path: local folder to write.
+        overwrite: replace towers of another model, too.
 
     Raises:
-        UsageError: the path holds something else.
+        UsageError: the path holds something else, or another model's towers.
         NotFoundError: transformers is not installed.
         StorageError: the folder cannot be written.
     """
     target = Path(path).expanduser().absolute()
     if target.exists() and not (target.is_dir() and ((target / TOWERS).is_file() or not any(target.iterdir()))):
         raise UsageError(f"{target} exists and holds no exported towers", hint="choose a path that does not exist yet")
+    if not overwrite and (target / TOWERS).is_file() and _made_from(target) != encoder.identity:
+        raise UsageError(
+            f"{target} holds the towers of another model", hint="choose another folder, or --overwrite (overwrite=True)"
+        )
     try:
         aside = begin_folder(target)
         try:
@@ -98,6 +104,15 @@ def export_towers(encoder: Encoder, path: str | os.PathLike[str]) -> ExportedTow
             raise
         raise StorageError(f"cannot write the towers to {target}: {error}") from error
     return done
+
+
+def _made_from(folder: Path) -> str | None:
+    """Identity of the model whose towers a folder holds; None where its record cannot be read."""
+    try:
+        made_from = json.loads((folder / TOWERS).read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return str(made_from)
 
 
 class _Writer:

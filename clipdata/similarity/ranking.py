@@ -42,7 +42,7 @@ def ranked(
     others_MD = features_ND if candidates_MD is None else candidates_MD.astype(np.float64)
     found: list[Ranking] = []
     for start in range(0, len(names), step := max(_CELLS // max(len(others), 1), 1)):
-        cosine_BM = features_ND[start : start + step] @ others_MD.T
+        cosine_BM = np.clip(features_ND[start : start + step] @ others_MD.T, -1, 1)
         logits_BM = scale * cosine_BM
         rows_B = np.arange(len(cosine_BM))
         if among_themselves:

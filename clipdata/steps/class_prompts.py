@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import string
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ def class_names(given: Any, *, asker: str) -> tuple[str | int, ...]:
         raise _no_classes(given, asker)
     distinct = len({_shown(name) for name in names})
     if not names or distinct != len(names):
-        raise UsageError(f"{asker}: {len(names)} classes, {distinct} distinct; expected distinct names")
+        twice = [name for name, times in Counter(map(_shown, names)).items() if times > 1]
+        found = f"{', '.join(map(repr, twice[:5]))} twice" if twice else "none"
+        raise UsageError(f"{asker}: the list of classes names {found}; expected distinct names, one or more")
     return names
 
 

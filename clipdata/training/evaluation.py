@@ -7,6 +7,7 @@ optimizers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 
 from clipdata.arguments import PROGRESS, check_able, check_condition, check_count, check_kind
 from clipdata.encoder import Encoder
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.errors import LineageMismatchError, SchemaError, UsageError
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.storage import redact
@@ -23,7 +25,7 @@ from clipdata.stream import Stream
 from clipdata.training.config import TrainConfig
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
-from clipdata.training.forward import Forward, PictureIds, check_images
+from clipdata.training.forward import Forward, PictureIds, check_images, require_bias
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.objectives import Objective, objective_for, objective_of
 from clipdata.training.overlap import Overlap, overlap_of
@@ -115,6 +117,32 @@ def evaluate(
     check_count(batch_size, "evaluate: batch_size", least=1)
     progress = progress or Silent()
     pinned = as_table(table).pinned()
+    with _in_words_of_evaluating():
+        return _evaluated(pinned, encoder, objective, where, sample, image, image_trunk, batch_size, seed, progress)
+
+
+@contextmanager
+def _in_words_of_evaluating() -> Iterator[None]:
+    """Rows are chosen and columns are checked as for a training, and what is wrong with them is said in its words."""
+    try:
+        yield
+    except (SchemaError, UsageError, LineageMismatchError) as error:
+        error.message = error.message.replace("train: ", "evaluate: ", 1).replace("to train on", "to measure")
+        raise
+
+
+def _evaluated(
+    pinned: Table,
+    encoder: Encoder,
+    objective: Objective | str | None,
+    where: str | None,
+    sample: int | None,
+    image: str,
+    image_trunk: str | None,
+    batch_size: int,
+    seed: int,
+    progress: Progress,
+) -> Evaluated:
     chosen_by = objective_of(objective) if objective is not None else objective_for(pinned)
     config = TrainConfig(
         objective=chosen_by.resolved(pinned), image=image, image_trunk=image_trunk, fidelity="exact", seed=seed
@@ -128,6 +156,7 @@ def evaluate(
         portion=Portion(sample=sample, seed=seed) if sample is not None else None,
     )
     check_images(pinned, encoder, config)
+    require_bias(encoder, config.objective)
     left_out = LeftOut("rows to measure", len(rows.offsets), config.max_bad_share)
     forward = Forward(encoder.model, encoder, config, PictureIds(rows.offsets, rows.pictures_N))
     stream = Stream(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from clipdata.encoder import Encoder, split
-from clipdata.errors import LineageMismatchError, SchemaError
+from clipdata.errors import LineageMismatchError, SchemaError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
 from clipdata.storage import redact
@@ -24,6 +24,7 @@ from clipdata.stream.columns import distinct_texts, is_image
 from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
 from clipdata.training.features import BatchFacts, Features
+from clipdata.training.objectives import Objective
 from clipdata.training.optimisers import part_of
 from clipdata.training.text_cache import TextFeatures, encode_once
 
@@ -213,6 +214,20 @@ def token_digests(tokens_TL: torch.Tensor) -> torch.Tensor:
         np.random.default_rng(0).integers(1, 2**62, tokens_TL.shape[1], dtype=np.int64) * 2 + 1
     )
     return ((tokens_TL + 1) * weights_L).sum(dim=1)
+
+
+def require_bias(encoder: Encoder, objective: Objective) -> None:
+    """Check that a model has the logit bias that an objective adds.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if objective.needs_bias and getattr(encoder.model, "logit_bias", None) is None:
+        raise UsageError(
+            f"objective {objective.kind} adds a logit bias, and {encoder.name} has none",
+            hint="begin with a model that has one (`logit_bias` in the config of clipdata new), or take "
+            "--set objective=multi_positive",
+        )
 
 
 def check_images(table: Table, encoder: Encoder, config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from clipdata.encoder import Encoder, lock
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.config import TrainConfig
-from clipdata.training.forward import Forward, PictureIds
+from clipdata.training.forward import Forward, PictureIds, require_bias
 from clipdata.training.gradients import Gradients
 from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
 from clipdata.training.processes import Processes
@@ -98,6 +98,11 @@ class Learner:
                 if isinstance(module, _BatchNorm):
                     module.eval()
 
+    @property
+    def needs_two_rows(self) -> bool:
+        """Whether batch statistics are made, which a single row has none of."""
+        return any(isinstance(module, _BatchNorm) and module.training for module in self.model.modules())
+
     def autocast(self) -> torch.autocast:
         """Compute in the config's precision."""
         dtype = _DTYPES[self._config.precision]
@@ -108,12 +113,7 @@ class Learner:
         if self._config.init_logit_scale is not None:
             with torch.no_grad():
                 self.model.get_parameter("logit_scale").fill_(math.log(self._config.init_logit_scale))
-        if self._config.objective.needs_bias and getattr(self.model, "logit_bias", None) is None:
-            raise UsageError(
-                f"objective {self._config.objective.kind} adds a logit bias, and {encoder.name} has none",
-                hint="begin with a model that has one (`logit_bias` in the config of clipdata new), or train with "
-                "--set objective=multi_positive",
-            )
+        require_bias(encoder, self._config.objective)
 
     def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float) -> StepResult:
         """Move the weights once.

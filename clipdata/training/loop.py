@@ -182,6 +182,7 @@ class _Loop:
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
+        self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best)
         self._step = 0
         self._tally = Tally()
@@ -192,15 +193,26 @@ class _Loop:
         if batch_size < config.batch_size:
             say(f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
         if self._num_epochs != config.epochs:
-            say(f"{self._num_steps:,} steps are {self._num_epochs:,} epochs of this table")
+            least = f": min_steps is {config.min_steps:,}" if self._num_steps == config.min_steps else ""
+            say(
+                f"{self._num_steps:,} steps are {self._num_epochs:,} epochs of this table, not {config.epochs:,}{least}"
+            )
+        if self._least_rows > 1 and len(self._begun.rows.offsets) % batch_size == 1 and not config.drop_last:
+            say("the last batch of every epoch has one row, of which no batch statistics are made: it moves nothing")
         if config.warmup_steps > self._num_steps:
             highest = self._rate(self._num_steps - 1)
             say(
                 f"the warm-up takes {config.warmup_steps:,} steps and the run {self._num_steps:,}: the rate rises to "
                 f"{highest:.0%} of lr and no further; lower warmup_steps"
             )
-        if config.best is not None and self._begun.held_out is None:
+        if config.best is None:
+            return
+        if self._begun.held_out is None:
             raise ConfigError([f"best is {config.best!r} and no row is measured"], what="training config")
+        say(
+            f"the step with the best {config.best} on the {len(self._begun.held_out.offsets):,} measured rows is "
+            "exported: what it reaches on these rows afterwards is a little lucky; compare on others"
+        )
 
     def _rate(self, step: int) -> float:
         """Learning rate of a step, from 0, as a part of the peak."""
@@ -274,7 +286,7 @@ class _Loop:
         for batch in batches:
             self._left_out.add(left_out_of(batch))
         started_s, factor = time.perf_counter(), self._rate(self._step)
-        usable, done = [batch for batch in batches if len(batch["offsets"])], None
+        usable, done = [batch for batch in batches if len(batch["offsets"]) >= self._least_rows], None
         if usable:
             try:
                 done = self._learner.step(usable, factor)

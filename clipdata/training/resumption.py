@@ -113,6 +113,11 @@ def foresee(
         progress.say(f"going on with {folder}, which reads version {read.table.version} of {redact(table.uri)}")
     check_images(read.table, encoder, config)
     progress.say(f"training on {read.rows.describe()}")
+    if read.num_called_held_out:
+        progress.say(
+            f"{read.num_called_held_out:,} of these rows are of the split test or validation, and trained on, too; "
+            "--where \"split = 'train'\" leaves them out"
+        )
     overlap = _overlap(read, encoder, progress)
     return Foreseen(run, read, wanted if is_new else run.record, is_new, overlap)
 

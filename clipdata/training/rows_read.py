@@ -57,6 +57,13 @@ class RowsRead:
         asked = self.config.evaluate_where
         return asked if asked != AUTO else _held_out_by_split(self.table, self.where)
 
+    @property
+    def num_called_held_out(self) -> int:
+        """Rows to train on that the table's own split holds out; looked for where no filter was given."""
+        if self.where is not None or not _has_split(self.table):
+            return 0
+        return self.table.count_rows(f"{SPLIT} IN ({', '.join(map(repr, (*_VALIDATION, *_TEST)))})")
+
     @cached_property
     def trained(self) -> TrainedRows:
         """The record of the rows to train on, which the tuned model carries."""
@@ -120,9 +127,13 @@ class RowsRead:
         )
 
 
+def _has_split(table: Table) -> bool:
+    return SPLIT in table.schema.names and is_of("text", table.schema.field(SPLIT).type)
+
+
 def _held_out_by_split(table: Table, where: str | None) -> str | None:
     """Rows that a filter leaves out and whose `split` says validation, or else test; None where there are none."""
-    if where is None or SPLIT not in table.schema.names or not is_of("text", table.schema.field(SPLIT).type):
+    if where is None or not _has_split(table):
         return None
     for words in (_VALIDATION, _TEST):
         named = f"{SPLIT} IN ({', '.join(repr(word) for word in words)}) AND NOT ({where})"

@@ -43,12 +43,32 @@ def config_help() -> str:
     recipe = recipes.caption_contest()
     blocks = ["Fields of the training config, for --set:"]
     for field in dataclasses.fields(TrainConfig):
+        if field.name == "objective":
+            blocks.append(_entry("objective  (the name of one; default choice)", meanings["objective"]))
+            continue
         told = f"{settings.describe(kinds[field.name])}; default {_shown(field.default)}"
         own = getattr(recipe, field.name)
         if own != field.default:
             told += f", in the recipe caption_contest {_shown(own)}"
         blocks.append(_entry(f"{field.name}  ({told})", meanings.get(field.name, "")))
-    return "\n".join(blocks)
+    return "\n".join([*blocks, *_objectives_help()])
+
+
+def _objectives_help() -> list[str]:
+    """Every objective with its fields."""
+    from clipdata.training import settings
+    from clipdata.training.objectives import OBJECTIVES
+
+    blocks = ["", "Objectives, each with fields of its own for --set:"]
+    for name, objective in OBJECTIVES.items():
+        blocks.append(_entry(f"objective={name}", (inspect.getdoc(objective) or "").splitlines()[0]))
+        meanings, kinds = arguments_of(objective), settings.field_types(objective)
+        for field in dataclasses.fields(objective):
+            if field.name not in meanings:
+                continue
+            told = f"{settings.describe(kinds[field.name])}; default {_shown(field.default)}"
+            blocks.append(_entry(f"  {field.name}  ({told})", meanings[field.name], indent=8))
+    return blocks
 
 
 def steps_help() -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.json_output import TEXT, record
+from pipelines.cli.options import Overwrite
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -25,9 +26,10 @@ def export_towers(
     model: Annotated[str, typer.Argument(help="starter, ViT-B-32/openai, hf-hub:…, local-dir:…, or a run's folder.")],
     *,
     out: Annotated[str, typer.Option("--out", help="Folder for vision/, text/ and whole/.")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model's towers so that transformers and timm open each by itself, or say why one cannot be."""
     import clipdata as cd
 
-    done = cd.export_towers(cd.load_encoder(model, device="cpu"), out)
+    done = cd.export_towers(cd.load_encoder(model, device="cpu"), out, overwrite=overwrite)
     terminal.result(str(done), asdict(done))

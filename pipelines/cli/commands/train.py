@@ -60,6 +60,8 @@ def train(
 ) -> None:
     """Fine-tune a model on the rows of a table; goes on where a killed run stopped."""
     import clipdata as cd
+    from clipdata.errors import UsageError
+    from clipdata.storage import redact
     from clipdata.training.objectives import objective_with, own_fields
     from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import recipe_named
@@ -69,6 +71,11 @@ def train(
     named = recipe is not None or "objective" in given
     objective = {} if named else {"objective": objective_with(opened, own_fields(given))}
     config = recipe_named(recipe or "caption_contest")(**{**given, **objective})
+    if write_back is not None and write_back in opened.schema.names and not _is_finished(out):
+        raise UsageError(
+            f"{redact(opened.uri)} has a column {write_back!r} already",
+            hint="name another one, or train without --write-back and map afterwards: clipdata map … --overwrite",
+        )
     encoder = cd.load_encoder(model, device=device)
     run = cd.train(
         opened,
@@ -91,7 +98,14 @@ def train(
             image=config.image,
             trunk=config.image_trunk,
         )
-        terminal.say(str(cd.map_column(opened, step, write_back, overwrite=overwrite, progress=terminal)))
+        terminal.say(str(cd.map_column(opened, step, write_back, progress=terminal)))
     terminal.result(str(run), run.to_dict() | {"written": write_back})
     if not dry_run and write_back is None:
         terminal.hint(after_training(opened, table, out, config.image_trunk))
+
+
+def _is_finished(out: str) -> bool:
+    """Whether a folder holds a run that is done, so that the same command only writes back."""
+    from clipdata.training.run import Run, run_folder
+
+    return Run(run_folder(out)).is_finished
