@@ -111,6 +111,15 @@ def test_what_is_wrong_with_the_request_is_said_before_anything_is_written(
     assert not list(tmp_path.glob("*.lance"))
 
 
+def test_places_that_are_counted_from_one_are_refused(sources: Path, tmp_path: Path) -> None:
+    table = pq.read_table(sources / "meta.parquet")
+    from_one = pc.add(table["label"], 1)
+    pq.write_table(table.set_column(1, "label", from_one), tmp_path / "one.parquet")
+
+    with pytest.raises(ClipdataError, match="'label' seems to count from 1: no place is 0"):
+        run_caption_contest(replace(settings(sources, tmp_path / "out"), metadata=str(tmp_path / "one.parquet")))
+
+
 def called(column: pa.ChunkedArray, old: str, new: str) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(column, old), new, column)
 

@@ -260,6 +260,17 @@ def test_a_column_of_the_tables_own_is_never_replaced(asked: DualEncoderSettings
 
     with pytest.raises(ClipdataError, match="has a column 'choices' of its own"):
         run_dual_encoder(replace(asked, table=table))
+    assert cd.open_table(table).version == 1
+
+
+def test_a_second_table_may_call_its_rows_validation(asked: DualEncoderSettings, tmp_path: Path) -> None:
+    train = flickr_like(tmp_path / "train.lance", drawings(24))
+    val = flickr_like(tmp_path / "val.lance", drawings(48)[24:], split=["val"] * 24)
+
+    result = run_dual_encoder(replace(asked, table=train, test_table=val))
+
+    assert result.evaluations["recall"].to_dict()
+    assert 0 < result.comparison.mean.num_rows <= 24
 
 
 def test_a_table_without_held_out_rows_or_captions_is_said(asked: DualEncoderSettings, tmp_path: Path) -> None:
