@@ -36,7 +36,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         if not self.num_rows:
-            return "no row can be measured"
+            return "no row to measure can be decoded"
         if self.text:
             return self.text
         return f"{', '.join(told(name, value) for name, value in self.metrics.items())} of {self.num_rows:,} rows"
