@@ -138,7 +138,13 @@ def test_the_documents_own_settings_are_those_of_the_tutorial(contest: ContestSe
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in Path(configs.__file__).parent.glob("*.json")))
 def test_every_documents_config_is_a_training_config(name: str) -> None:
-    cd.TrainConfig.from_json(configs.read("document", name))
+    given = configs.read("document", name)
+
+    read = cd.TrainConfig.from_json(given).to_json()
+
+    assert {field: read[field] for field in given if field in read and field != "objective"} == {
+        field: value for field, value in given.items() if field in read and field != "objective"
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ order of rows, and its module imports no torch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -30,7 +31,7 @@ Captions = Literal["all", "first", "longest", "random"]
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(ABC):
     """What a training run is about.
 
     A subclass is a frozen dataclass whose fields are plain values.
@@ -91,17 +92,17 @@ class Objective:
         """The same with what only a table can tell."""
         return self
 
+    @abstractmethod
     def check(self, table: Table) -> None:
         """Check that a table has the columns, and that they are of the right types.
 
         Raises:
             SchemaError: a column is missing or of another type.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def reasons(self, batch: pa.RecordBatch) -> pa.Array:
         """Why each row cannot be used: string [B], null for those that can."""
-        raise NotImplementedError
 
     def tensor_of(self, name: str, values: Any) -> torch.Tensor:
         """The values of one of `columns` as numbers: a tensor [B].
@@ -114,6 +115,7 @@ class Objective:
         assert isinstance(values, torch.Tensor), name
         return values
 
+    @abstractmethod
     def loss(self, features: Features, facts: BatchFacts) -> torch.Tensor:
         """Mean loss of a batch of at least one row, a scalar with gradients.
 
@@ -121,11 +123,10 @@ class Objective:
             features: L2-normalised where `normalises`.
             facts: of the same rows.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self) -> Measure:
         """What gathers figures over held-out rows."""
-        raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
         """Kind and fields as JSON values."""
