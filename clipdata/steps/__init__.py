@@ -1,5 +1,6 @@
 """Steps: each makes one column. They load their model's library only when they run."""
 
+from clipdata.steps.caption_quality import CaptionCount, CaptionLanguage, CaptionQuality
 from clipdata.steps.captions import CleanCaptions, PictureDigest, UnseenCaptions
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
@@ -14,6 +15,9 @@ from clipdata.steps.prompts import ClassPrompt, Prompt
 from clipdata.steps.splits import GroupSplit, PairSplit
 
 __all__ = [
+    "CaptionCount",
+    "CaptionLanguage",
+    "CaptionQuality",
     "ChoiceScores",
     "ClassPrompt",
     "ClassScores",
