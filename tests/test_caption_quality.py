@@ -154,7 +154,8 @@ has_languages = pytest.mark.skipif(importlib.util.find_spec("py3langid") is None
 @has_languages
 def test_languages_are_told_apart(tmp_path: Path) -> None:
     captions = [["a dog runs across the field"], ["ein Hund läuft über das Feld"], ["一只狗在跑"],
-                ["كلب يركض في الحقل"], ["un chien", "court dans le champ"], ["собака бежит"], ["😀 123"], [""], [None], None]  # fmt: skip
+                ["كلب يركض في الحقل"], ["un chien", "court dans le champ"], ["собака бежит"],
+                ["😀 123"], [""], [None], None]  # fmt: skip
     table = table_of(tmp_path, captions, pa.list_(pa.string()))
     expected = ["en", "de", "zh", "ar", "fr", "ru", "zxx", "zxx", None, None]
 

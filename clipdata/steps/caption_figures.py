@@ -18,7 +18,7 @@ _UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _WORDS = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
-_RUNS = re.compile(r"(.)\1*", re.DOTALL)
+_RUNS = re.compile(r"(.)\1+", re.DOTALL)
 # Bounded everywhere, so that no caption takes longer than its length.
 _URL = re.compile(
     r"\b(?:https?|ftp)://\S|\bwww\.\w|\b[\w.+-]{1,64}@[\w-]{1,63}\.[a-z]{2,}\b|"
@@ -83,14 +83,15 @@ def measure(captions: Sequence[str]) -> CaptionFigures:
     texts = [text.strip() for text in captions]
     words = [_WORDS.findall(text) for text in texts]
     lengths = [len(text) for text in texts]
-    scripts = Tally(script for text in texts for letter in text if (script := _script(letter)))
+    letters = [Tally("".join(text.split())) for text in texts]
+    scripts = _scripts(letters)
     script, most = max(scripts.items(), key=lambda one: (one[1], one[0]), default=(None, 1))
     return CaptionFigures(
         captions=len(texts),
         characters=min(lengths),
         longest=max(lengths),
         words=min(map(len, words)),
-        non_letters=max(map(_non_letters, texts)),
+        non_letters=max(map(_non_letters, letters)),
         repetition=max(map(_repetition, words)),
         run=max(_longest_run(text) for text in texts),
         script=script,
@@ -99,6 +100,16 @@ def measure(captions: Sequence[str]) -> CaptionFigures:
         markup=any(_MARKUP.search(text) for text in texts),
         filename=any(_is_filename(text) for text in texts),
     )
+
+
+def _scripts(letters: Sequence[Tally[str]]) -> Tally[str]:
+    """How many letters there are of each script."""
+    found: Tally[str] = Tally()
+    for own in letters:
+        for letter, num in own.items():
+            if script := _script(letter):
+                found[script] += num
+    return found
 
 
 @lru_cache(maxsize=65_536)
@@ -116,20 +127,22 @@ def _is_of_a_word(letter: str) -> bool:
     return unicodedata.category(letter)[0] in "LM" and ord(letter) not in _VARIANTS
 
 
-def _non_letters(text: str) -> float:
-    shown = "".join(text.split())
-    return sum(not _is_of_a_word(letter) for letter in shown) / len(shown) if shown else 0.0
+def _non_letters(letters: Tally[str]) -> float:
+    others = sum(num for letter, num in letters.items() if not _is_of_a_word(letter))
+    return others / max(letters.total(), 1)
 
 
 def _longest_run(text: str) -> int:
     shown = "".join(text.split())
-    return max((found.end() - found.start() for found in _RUNS.finditer(shown)), default=0)
+    return max((found.end() - found.start() for found in _RUNS.finditer(shown)), default=min(len(shown), 1))
 
 
 def _repetition(words: Sequence[str]) -> float:
     """Share of the characters that the most frequent sequence of words covers, over all lengths of sequences."""
     folded = [word.casefold() for word in words]
-    return max(_covered(folded, size) for size in _NGRAMS) / max(sum(map(len, folded)), 1)
+    if len(folded) - len(set(folded)) < 2:  # where a sequence comes back, two words do
+        return 0.0
+    return max(_covered(folded, size) for size in _NGRAMS) / sum(map(len, folded))
 
 
 def _covered(words: Sequence[str], size: int) -> int:
