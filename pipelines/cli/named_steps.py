@@ -24,6 +24,7 @@ STEPS = {
     "image-trunk": ("ImageTrunk", True),
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
+    "image-quality": ("ImageQuality", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
