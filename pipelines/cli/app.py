@@ -34,6 +34,7 @@ from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
+from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
@@ -61,6 +62,7 @@ VERBS = (
     ingest_lance,
     merge,
     map_,
+    refresh,
     new,
     train,
     fine_tune,
