@@ -47,10 +47,14 @@ _PUBLIC = {
     "recipes": "clipdata.training.recipes",
     "Refreshed": "clipdata.refreshing:Refreshed",
     "refresh": "clipdata.refreshing:refresh",
+    "Shown": "clipdata.showing:Shown",
+    "show": "clipdata.showing:show",
     "similar": "clipdata.similarity:similar",
     "step": "clipdata.steps.functions:step",
     "steps": "clipdata.steps",
     "to_datachain": "clipdata.chains:to_datachain",
+    "Why": "clipdata.recomputing:Why",
+    "why": "clipdata.recomputing:why",
     "train": "clipdata.training.loop:train",
 }
 

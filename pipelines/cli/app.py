@@ -44,6 +44,7 @@ from pipelines.cli.commands.run_prompt_classification import run_prompt_classifi
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
+from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
@@ -70,6 +71,7 @@ VERBS = (
     compare,
     similar,
     show,
+    why,
     log,
     query,
     rejects,
