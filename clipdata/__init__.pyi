@@ -26,6 +26,13 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.recomputing import Why as Why
+from clipdata.recomputing import why as why
+from clipdata.refreshing import Refreshed as Refreshed
+from clipdata.refreshing import check_column as check_column
+from clipdata.refreshing import refresh as refresh
+from clipdata.showing import Shown as Shown
+from clipdata.showing import show as show
 from clipdata.similarity import Similarity as Similarity
 from clipdata.similarity import similar as similar
 from clipdata.step_protocol import Step as Step
