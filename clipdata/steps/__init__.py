@@ -5,6 +5,7 @@ from clipdata.steps.captions import CleanCaptions, PictureDigest, UnseenCaptions
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
 from clipdata.steps.class_split import ClassSplit
+from clipdata.steps.concept_balance import ConceptBalance
 from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
@@ -23,6 +24,7 @@ __all__ = [
     "ClassScores",
     "ClassSplit",
     "CleanCaptions",
+    "ConceptBalance",
     "DrawnChoices",
     "DrawnPlace",
     "FunctionStep",

@@ -14,10 +14,10 @@ from functools import lru_cache
 
 _NGRAMS = (2, 3, 4)
 # Scripts that are written without blanks: each character counts as a word, as word processors count them.
-_UNSPACED = (
+UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_WORDS = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
+_WORDS = re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+")
 _RUNS = re.compile(r"(.)\1+", re.DOTALL)
 # Bounded everywhere, so that no caption takes longer than its length.
 _URL = re.compile(

@@ -28,6 +28,7 @@ STEPS = {
     "caption-quality": ("CaptionQuality", False),
     "caption-language": ("CaptionLanguage", False),
     "caption-count": ("CaptionCount", False),
+    "concept-balance": ("ConceptBalance", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
