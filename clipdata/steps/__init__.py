@@ -9,6 +9,7 @@ from clipdata.steps.concept_balance import ConceptBalance
 from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
+from clipdata.steps.heads import Head
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_quality import ImageQuality
@@ -29,6 +30,7 @@ __all__ = [
     "DrawnPlace",
     "FunctionStep",
     "GroupSplit",
+    "Head",
     "ImageEmbedding",
     "ImageQuality",
     "ImageTrunk",

@@ -155,6 +155,7 @@ class CaptionCount(BaseStep):
         self.reads: tuple[str, ...] = (text,)
         self.takes = {text: CAPTIONS}
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
         parts = [np.empty(0, np.uint64)]

@@ -77,6 +77,7 @@ class ConceptBalance(BaseStep):
         self.cap, self.seed = cap, seed
         self._concepts, told = listed_concepts(concepts, asker=self.name)
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         self.reads: tuple[str, ...] = (text, row or _row_column(newest))
         self.takes = {text: CAPTIONS}
         self.parameters = {"concepts": told, "cap": cap, "seed": seed}

@@ -29,6 +29,7 @@ STEPS = {
     "caption-language": ("CaptionLanguage", False),
     "caption-count": ("CaptionCount", False),
     "concept-balance": ("ConceptBalance", False),
+    "head": ("Head", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
