@@ -10,6 +10,7 @@ from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.heads import Head
+from clipdata.steps.label_noise import ChoiceNoise, LabelNoise
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_quality import ImageQuality
@@ -20,6 +21,7 @@ __all__ = [
     "CaptionCount",
     "CaptionLanguage",
     "CaptionQuality",
+    "ChoiceNoise",
     "ChoiceScores",
     "ClassPrompt",
     "ClassScores",
@@ -35,6 +37,7 @@ __all__ = [
     "ImageQuality",
     "ImageTrunk",
     "LabelIndex",
+    "LabelNoise",
     "PairScore",
     "PairSplit",
     "Pick",
