@@ -8,6 +8,10 @@ from clipdata.bars import progress_bar as progress_bar
 from clipdata.chains import to_datachain as to_datachain
 from clipdata.comparison import Comparison as Comparison
 from clipdata.comparison import compare as compare
+from clipdata.curation import Curated as Curated
+from clipdata.curation import Proof as Proof
+from clipdata.curation import curate as curate
+from clipdata.curation import prove as prove
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
