@@ -1,12 +1,15 @@
 """Steps: each makes one column. They load their model's library only when they run."""
 
+from clipdata.steps.caption_quality import CaptionCount, CaptionLanguage, CaptionQuality
 from clipdata.steps.captions import CleanCaptions, PictureDigest, UnseenCaptions
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
 from clipdata.steps.class_split import ClassSplit
+from clipdata.steps.concept_balance import ConceptBalance
 from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
+from clipdata.steps.heads import Head
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_quality import ImageQuality
@@ -14,15 +17,20 @@ from clipdata.steps.prompts import ClassPrompt, Prompt
 from clipdata.steps.splits import GroupSplit, PairSplit
 
 __all__ = [
+    "CaptionCount",
+    "CaptionLanguage",
+    "CaptionQuality",
     "ChoiceScores",
     "ClassPrompt",
     "ClassScores",
     "ClassSplit",
     "CleanCaptions",
+    "ConceptBalance",
     "DrawnChoices",
     "DrawnPlace",
     "FunctionStep",
     "GroupSplit",
+    "Head",
     "ImageEmbedding",
     "ImageQuality",
     "ImageTrunk",
