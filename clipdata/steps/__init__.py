@@ -4,7 +4,6 @@ from clipdata.steps.best_of_cluster import BestOfCluster
 from clipdata.steps.captions import CleanCaptions, UnseenCaptions
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
-from clipdata.steps.class_split import ClassSplit
 from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.duplicates import EmbeddingDuplicates, NearDuplicates
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
@@ -13,7 +12,7 @@ from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_hashes import PerceptualHash, PictureDigest, PixelDigest
 from clipdata.steps.prompts import ClassPrompt, Prompt
-from clipdata.steps.splits import GroupSplit, PairSplit
+from clipdata.steps.splits import ClassSplit, GroupSplit, LeakProofSplit, PairSplit
 
 __all__ = [
     "BestOfCluster",
@@ -30,6 +29,7 @@ __all__ = [
     "ImageEmbedding",
     "ImageTrunk",
     "LabelIndex",
+    "LeakProofSplit",
     "NearDuplicates",
     "PairScore",
     "PairSplit",

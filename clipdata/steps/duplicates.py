@@ -27,6 +27,7 @@ from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.step_protocol import NUMBERS, TEXT, BaseStep, Kind, check_types, require_names
 from clipdata.steps.earlier import made_alike
 from clipdata.steps.hash_texts import hash_texts, hashes_in, is_hash
+from clipdata.steps.shuffled import shuffled
 
 SCAN_ROWS = 8192
 RADIUS = 8
@@ -85,7 +86,7 @@ class _ValueClusters(BaseStep):
         if len(new):
             wanted = np.concatenate([known_K, new])
             search = self._search(table, value_V, wanted)
-            stars = star_clusters(search, _shuffled(value_V[wanted]), num_known=len(known_K))
+            stars = star_clusters(search, shuffled(value_V[wanted]), num_known=len(known_K))
             id_W = np.concatenate([cluster_V[known_K], value_V[new]])
             cluster_V[new] = id_W[stars.centre_N[len(known_K) :]]
             self.num_bridges = stars.num_bridges
@@ -175,7 +176,7 @@ class NearDuplicates(_ValueClusters):
             fits_B = is_hash(texts, variants)
             if fits_B.any():
                 hash_NV = hashes_in(texts.filter(pa.array(fits_B)), variants)
-                key_B[fits_B] = hash_NV[:, 0] if variants == 1 else hash_NV[:, 0] ^ _shuffled(hash_NV[:, 1])
+                key_B[fits_B] = hash_NV[:, 0] if variants == 1 else hash_NV[:, 0] ^ shuffled(hash_NV[:, 1])
             usable_B |= fits_B
         return key_B, usable_B, "no hash of 16 or 32 hex digits"
 
@@ -298,14 +299,3 @@ def _known_centres(value_V: np.ndarray, cluster_V: np.ndarray, member: np.ndarra
     member = member[np.lexsort((value_V[member], ~is_centre_M, cluster_V[member]))]
     _, first = np.unique(cluster_V[member], return_index=True)
     return member[first]
-
-
-def _shuffled(key_N: np.ndarray) -> np.ndarray:
-    """Keys in an order that has nothing to do with what they are: the finaliser of SplitMix64.
-
-    Source: Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014).
-    """
-    mixed_N = key_N.astype(np.uint64)
-    mixed_N = (mixed_N ^ (mixed_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed_N ^ (mixed_N >> np.uint64(31))

@@ -187,5 +187,5 @@ def _cosines() -> np.ndarray:
 def _digest_of_pixels(rgb_HWC: np.ndarray) -> str:
     height, width = rgb_HWC.shape[:2]
     found = hashlib.sha256(height.to_bytes(4, "little") + width.to_bytes(4, "little"))
-    found.update(np.ascontiguousarray(rgb_HWC).data)
+    found.update(np.ascontiguousarray(rgb_HWC).reshape(-1).data)
     return found.hexdigest()

@@ -27,6 +27,7 @@ STEPS = {
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
+    "leak-proof-split": ("LeakProofSplit", False),
     "group-split": ("GroupSplit", False),
     "class-split": ("ClassSplit", False),
     "pair-split": ("PairSplit", False),
