@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from clipdata import filters as filters
 from clipdata import steps as steps
 from clipdata.bars import progress_bar as progress_bar
 from clipdata.chains import to_datachain as to_datachain
@@ -13,6 +14,9 @@ from clipdata.encoder.model import Encoder as Encoder
 from clipdata.encoder.model_config import ModelConfig as ModelConfig
 from clipdata.encoder.tower_exports import export_towers as export_towers
 from clipdata.errors import ClipdataError as ClipdataError
+from clipdata.filters import Filter as Filter
+from clipdata.filters import Funnel as Funnel
+from clipdata.filters import funnel as funnel
 from clipdata.lance_io.cleaning import Cleaned as Cleaned
 from clipdata.lance_io.cleaning import clean as clean
 from clipdata.lance_io.history import log as log
@@ -22,6 +26,13 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.recomputing import Why as Why
+from clipdata.recomputing import why as why
+from clipdata.refreshing import Refreshed as Refreshed
+from clipdata.refreshing import check_column as check_column
+from clipdata.refreshing import refresh as refresh
+from clipdata.showing import Shown as Shown
+from clipdata.showing import show as show
 from clipdata.similarity import Similarity as Similarity
 from clipdata.similarity import similar as similar
 from clipdata.step_protocol import Step as Step

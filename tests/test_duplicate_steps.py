@@ -19,6 +19,7 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io import rows
 from clipdata.schema import key_field
 from clipdata.steps.picture_hashes import perceptual_hashes, small_and_grey
+from clipdata.steps.rebuilding import Models, rebuild
 
 SAMPLE = Path(__file__).parents[1] / "pipelines" / "sample" / "images"
 
@@ -173,6 +174,7 @@ def test_alike_embeddings_share_a_cluster_whatever_their_length_and_new_ones_joi
     after = values(table, "embedding_duplicates")
     assert after[:41] == before
     assert after[41:] == before[5:15]
+    assert rebuild(cd.open_table(table.uri), "embedding_duplicates", Models()).parameters == step.parameters
 
 
 def test_vectors_of_other_lengths_and_no_numbers_get_a_reason(tmp_path: Path) -> None:
@@ -197,6 +199,10 @@ def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> Non
     assert values(table, "first") == [True, False, False, True, True, False]
     assert done.notes == {"clusters": 3, "rows not kept": 3}
     assert cd.open_table(table.uri).count_rows("kept") == 3
+
+    for column, read in (("kept", 4), ("top", 3), ("first", 2)):
+        again = rebuild(cd.open_table(table.uri), column, Models())
+        assert (len(again.reads), again.parameters) == (read, cd.open_table(table.uri).lineage(column).parameters)
 
     late = {"near_duplicates": ["a", "d", "d"], "width": [99, 1, 2], "height": [99, 1, 2], "score": [9.0, 1.0, 2.0]}
     table = add(tmp_path, late, first=6)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import clipdata as cd
 from clipdata.errors import SchemaError, UsageError
+from clipdata.steps.rebuilding import Models, rebuild
 from clipdata.steps.sides import allot
 from clipdata.steps.splits import LeakProofSplit
 from tests.test_duplicate_steps import add, values
@@ -44,6 +45,7 @@ def test_rows_that_share_any_of_the_columns_are_on_one_side_through_any_number_o
         assert all(len(one) == 1 for one in sides.values())
     counts = Counter(found)
     largest = step.notes()["rows of the largest group"]
+    assert rebuild(cd.open_table(table.uri), "split", Models()).parameters == step.parameters
     for side, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
         assert abs(counts[side] - share * num) <= max(2, largest / 2)
 

@@ -11,6 +11,7 @@ from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_hashes import PerceptualHash, PictureDigest, PixelDigest
+from clipdata.steps.picture_quality import ImageQuality
 from clipdata.steps.prompts import ClassPrompt, Prompt
 from clipdata.steps.splits import ClassSplit, GroupSplit, LeakProofSplit, PairSplit
 
@@ -27,6 +28,7 @@ __all__ = [
     "FunctionStep",
     "GroupSplit",
     "ImageEmbedding",
+    "ImageQuality",
     "ImageTrunk",
     "LabelIndex",
     "LeakProofSplit",

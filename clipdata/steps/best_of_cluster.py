@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lineage import Lineage
 from clipdata.step_protocol import LABEL, NUMBER, BaseStep, Kind, check_types, require_names
 from clipdata.steps.earlier import made_alike
 from clipdata.trained_rows import digests
 
 SCAN_ROWS = 8192
+_COLUMNS = ("cluster", "key", "highest", "times")
 Rule = Literal["largest", "highest", "first"]
 _EXPECTED = {
     "largest": "the product of two columns, width and height",
@@ -53,6 +55,11 @@ class BestOfCluster(BaseStep):
     version = "1"
     returns = pa.bool_()
 
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - it need not ask
+        """As of every step; which of the last ones are left out, the rule says."""
+        return {**lineage.parameters, **dict(zip(_COLUMNS, lineage.inputs, strict=False))}
+
     def __init__(
         self,
         table: AnyTable,
@@ -66,6 +73,7 @@ class BestOfCluster(BaseStep):
     ) -> None:
         require_names(self.name, cluster=cluster, key=key, highest=highest, times=times, column=column)
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         factors = _factors(rule, highest, times)
         own = key or newest.key
         if own is None:

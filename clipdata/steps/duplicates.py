@@ -51,6 +51,7 @@ class _ValueClusters(BaseStep):
         self.takes = {source: kind}
         self.parameters = parameters
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
         self.num_clusters = self.num_rows_in_clusters = self.num_bridges = 0

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lineage import Lineage
 from clipdata.step_protocol import CAPTIONS, INTEGER, LABEL, LABELS, TEXTS, BaseStep, Kind, check_types, require_names
 from clipdata.steps.earlier import made_alike
 from clipdata.steps.shuffled import shuffled
@@ -55,6 +56,7 @@ class _Split(BaseStep):
         self.takes = {name: kind for name, kind in columns.items() if kind is not None}
         self.parameters: Mapping[str, Any] = parameters
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
         self._sides = tuple(shares.of_side)
@@ -267,6 +269,12 @@ class PairSplit(_Split):
 
     name = "PairSplit"
     version = "2"
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - it need not ask
+        """As of every step; the picture is read first, though it is not the first argument."""
+        picture, text = lineage.inputs
+        return {**lineage.parameters, "picture": picture, "text": text}
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
+from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
@@ -43,6 +44,7 @@ from pipelines.cli.commands.run_prompt_classification import run_prompt_classifi
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
+from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
@@ -61,6 +63,7 @@ VERBS = (
     ingest_lance,
     merge,
     map_,
+    refresh,
     new,
     train,
     fine_tune,
@@ -68,6 +71,7 @@ VERBS = (
     compare,
     similar,
     show,
+    why,
     log,
     query,
     rejects,

@@ -24,6 +24,7 @@ STEPS = {
     "image-trunk": ("ImageTrunk", True),
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
+    "image-quality": ("ImageQuality", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
@@ -76,7 +77,7 @@ def build_step(
                 f"{name} is a function of your own, which takes no {'-p' if given else '--model'}",
                 hint="write the values into the file: clipdata.step(functools.partial(function, key=value), …)",
             )
-        return _own_step(name)
+        return own_step(name)
     if name not in STEPS:
         near = difflib.get_close_matches(name, STEPS, n=2)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -140,12 +141,19 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
     return values
 
 
-def _own_step(name: str) -> Step:
-    """Load a function of the user's own file."""
+def own_step(name: str) -> Step:
+    """Load a function of the user's own file.
+
+    Raises:
+        UsageError: it is no function of a file that `clipdata.step` marks.
+        NotFoundError: there is no such file.
+    """
     from clipdata.steps.functions import FunctionStep
     from clipdata.steps.own_errors import place_of, told
 
     file, _, function = name.rpartition(":")
+    if not file or not function:
+        raise UsageError(f"{name!r} is no function of yours; expected FILE.py:function")
     path = Path(file)
     if not path.is_file():
         raise NotFoundError(f"there is no file {file}; expected FILE.py:function")
