@@ -34,6 +34,8 @@ _PUBLIC = {
     "TrainingPlan": "clipdata.training.plan:TrainingPlan",
     "Cleaned": "clipdata.lance_io.cleaning:Cleaned",
     "check_column": "clipdata.refreshing:check_column",
+    "SplitCheck": "clipdata.split_check:SplitCheck",
+    "check_split": "clipdata.split_check:check_split",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
     "curate": "clipdata.curation:curate",

@@ -39,6 +39,8 @@ from clipdata.showing import Shown as Shown
 from clipdata.showing import show as show
 from clipdata.similarity import Similarity as Similarity
 from clipdata.similarity import similar as similar
+from clipdata.split_check import SplitCheck as SplitCheck
+from clipdata.split_check import check_split as check_split
 from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage

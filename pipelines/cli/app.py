@@ -16,6 +16,7 @@ import clipdata
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
+from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.curate import curate
@@ -70,6 +71,7 @@ VERBS = (
     train,
     fine_tune,
     evaluate,
+    check_split,
     compare,
     similar,
     show,
