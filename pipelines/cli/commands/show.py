@@ -15,12 +15,19 @@ _COLUMN = record(name=TEXT, type=TEXT, values=maybe(WHOLE), lineage=maybe(OBJECT
 _REFERRED = record(
     name=TEXT, words=TEXT, uri=TEXT, version=maybe(WHOLE), num_rows=WHOLE, num_pictures=WHOLE, problem=maybe(TEXT)
 )
-SHOWN = record(table=TEXT, version=WHOLE, rows=WHOLE, columns=listed(_COLUMN), pictures=listed(_REFERRED))
+_INDEX = record(
+    name=TEXT, column=TEXT, kind=TEXT, use=TEXT, metric=maybe(TEXT), splits=maybe(TEXT), covered=WHOLE, outside=WHOLE,
+    num_bytes=WHOLE,
+)  # fmt: skip
+SHOWN = record(
+    table=TEXT, version=WHOLE, rows=WHOLE, columns=listed(_COLUMN), pictures=listed(_REFERRED), indices=listed(_INDEX)
+)
 
 
 @verb("show", found=SHOWN, examples=["clipdata show contest.lance", "clipdata show contest.lance --vertical --full"])
 def show(terminal: Terminal, table: TableArgument, *, layout: TableLayout, store: VersionOptions) -> None:
     """Show a table's columns, how many values each has, and what made them."""
+    from clipdata.lance_io.indices import indices
     from clipdata.lance_io.referring import referred_by
 
     opened = store.open(table)
@@ -39,11 +46,17 @@ def show(terminal: Terminal, table: TableArgument, *, layout: TableLayout, store
         columns.append({"name": column.name, "type": str(column.type), "values": filled, "lineage": made})
     title = f"{redact(table)}: {num_rows:,} rows, version {opened.version}"
     shown = terminal.table(lines, ["column", "type", "values", "made by"], full=layout.full, vertical=layout.vertical)
-    pictures = referred_by(opened)
+    pictures, indexed = referred_by(opened), indices(opened)
     data = {"table": opened.uri, "version": opened.version, "rows": num_rows, "columns": columns}
     terminal.result(
-        "\n".join([title, shown, *(f"image: {referred}" for referred in pictures)]),
-        {**data, "pictures": [asdict(referred) for referred in pictures]},
+        "\n".join(
+            [title, shown, *(f"image: {referred}" for referred in pictures), *(f"index: {one}" for one in indexed)]
+        ),
+        {
+            **data,
+            "pictures": [asdict(referred) for referred in pictures],
+            "indices": [asdict(one) for one in indexed],
+        },
     )
     if num_rows and store.version is None:
         terminal.hint(next_command(opened, table))

@@ -17,8 +17,7 @@ from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from clipdata.similarity import Similarity
-    from clipdata.similarity.records import Kind
+    from clipdata.similarity.records import Kind, Similarity
 
 _MATCH = record(place=WHOLE, name=TEXT, probability=NUMBER, cosine=NUMBER)
 _RANKINGS = listed(record(place=WHOLE, name=TEXT, matches=listed(_MATCH)))
