@@ -148,7 +148,7 @@ def _segments(dataset: lance.LanceDataset, name: str) -> list[Any]:
             name=one.name,
             fields=list(one.fields),
             dataset_version=segment.dataset_version_at_last_update,
-            fragment_ids=set(segment.fragment_ids),
+            fragment_ids=segment.fragment_ids,
             index_version=segment.index_version,
         )
         for one in dataset.describe_indices()
@@ -235,7 +235,7 @@ def tokens_of(text: str) -> list[str]:
 
 def searchable_kind(kind: pa.DataType) -> bool:
     """Tell whether Lance can index vectors of a type: lists of one length of floats."""
-    return pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
 
 
 def equals(column: str, value: Any) -> str:

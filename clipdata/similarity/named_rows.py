@@ -19,8 +19,9 @@ from clipdata.lance_io.indices import equals
 from clipdata.lance_io.table import Table
 from clipdata.storage import redact
 
-NAMES = ("filename", "file_name", "image_id", "path", "uri", "id")
+NAMES = ("filename", "file_name", "image_id", "path", "uri")
 """Columns that say how a picture is called, the first that is there."""
+_ROW_NAMES = (*NAMES, "id")
 _SHOWN = 3
 
 
@@ -43,14 +44,16 @@ def named_row(table: Table, name: str, columns: Sequence[str]) -> NamedRow:
     """The row of a name.
 
     Args:
-        name: its key; what one of `NAMES` says of it; or "#12", its number among the rows from 0.
+        name: its key; the name of its picture, or its `id`; or "#12", its number among the rows from 0.
         columns: to read of it.
 
     Raises:
         NotFoundError: there is no such row.
         UsageError: several rows have that name.
     """
-    looked_in = [one for one in dict.fromkeys([table.key, *NAMES]) if one is not None and one in table.schema.names]
+    looked_in = [
+        one for one in dict.fromkeys([table.key, *_ROW_NAMES]) if one is not None and one in table.schema.names
+    ]
     for column in looked_in:
         value = _as_value(table.schema.field(column).type, name)
         if value is None:
@@ -106,12 +109,12 @@ def _ambiguous(table: Table, column: str, name: str) -> UsageError:
 
 
 def names_of(table: Table, ids: np.ndarray) -> list[str]:
-    """How rows are called: their key; without one, the first of `NAMES`, else their number among the rows.
+    """How rows are called: by key, else by their picture or `id`, else by their number among the rows.
 
     Args:
         ids: Lance's numbers of them, uint64 [K].
     """
-    column = table.key or next((name for name in NAMES if name in table.schema.names), None)
+    column = table.key or next((name for name in _ROW_NAMES if name in table.schema.names), None)
     if column is not None:
         return [str(value) for value in table.take_ids(ids, [column]).column(column).to_pylist()]
     numbers: dict[int, str] = {}

@@ -156,7 +156,7 @@ def index(
     check_count(queries, "index: queries")
     check_able(progress, "index: progress", ("task", "say"), PROGRESS)
     opened = as_table(table, storage=storage)
-    opened = opened if check or dry_run else opened.latest()
+    opened = opened if check else opened.latest()
     use = _use_of(opened, column, kind)
     found = index_of(opened, column, use)
     if check and found is None:

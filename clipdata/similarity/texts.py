@@ -72,7 +72,7 @@ def by_reading(
             num_rows += batch.num_rows - batch.column(column).null_count
             total += length
             counter.advance(batch.num_rows)
-    row_M, length_M, times_MW = map(np.concatenate, (rows, lengths, times))
+    row_M, length_M, times_MW = np.concatenate(rows), np.concatenate(lengths), np.concatenate(times)
     score_M = _bm25(times_MW.astype(np.float64), length_M, num_rows, total)
     order = np.argsort(-score_M, kind="stable")[:most]
     return Ranked(row_M[order], score_M[order]), num_rows

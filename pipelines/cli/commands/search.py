@@ -9,6 +9,7 @@ import typer
 from pipelines.cli.json_output import ANYTHING, NUMBER, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.options import Device, TableArgument, TableLayout, VersionOptions, Where, names_in
 from pipelines.cli.terminal import Terminal
+from pipelines.cli.typed_texts import sentence
 from pipelines.cli.verbs import verb
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def search(
 
     found = cd.search(
         store.open(table),
-        text=text or [],
+        text=[sentence(one) for one in text or []],
         image=image or [],
         like=like or [],
         words=words or [],
