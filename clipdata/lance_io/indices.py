@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Use = Literal["vectors", "words", "other"]
 _WORDS = ("Inverted", "INVERTED", "FTS")
 NGRAMS = "ngram"
+SPACED = "icu/split"
+"""How texts are split: into characters and pairs of them, or into words, also at apostrophes and hyphens."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def tokens_of(text: str) -> list[str]:
     """
     import lance
 
-    found = lance.tokenize(text, base_tokenizer="icu", stem=True, remove_stop_words=False)
+    found = lance.tokenize(text, base_tokenizer=SPACED, stem=True, remove_stop_words=False)
     return [token.text for token in found]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata import schema as schemas
-from clipdata.lance_io.indices import NGRAMS, Index, matching
+from clipdata.lance_io.indices import NGRAMS, SPACED, Index, matching
 from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
 from clipdata.similarity.ranks import MOST_CANDIDATES, Ranked, filled
@@ -35,7 +35,7 @@ def by_index(table: Table, column: str, index: Index, words: Words, most: int, w
     """The best rows by an index; None when too many candidates hold parts of words only, so that all must be read."""
 
     def rank(wanted: int) -> Ranked:
-        return Ranked(*matching(table, column, words.text, wanted, where))
+        return Ranked(*matching(table, column, words.sought, wanted, where))
 
     def keep(found: Ranked) -> Ranked:
         if index.splits != NGRAMS:
@@ -140,4 +140,4 @@ def splits_for(table: Table, column: str) -> str:
     """How an index should split a column's texts, judged by the first thousand that there are."""
     held = table.to_table([column], where=f"`{column}` IS NOT NULL", limit=1000).column(column)
     rows = list(_texts_of(held))
-    return NGRAMS if 50 * sum(any(map(is_unspaced, one)) for one in rows) > len(rows) else "icu"
+    return NGRAMS if 50 * sum(any(map(is_unspaced, one)) for one in rows) > len(rows) else SPACED

@@ -27,6 +27,8 @@ def is_unspaced(text: str) -> bool:
     """Tell whether a text holds characters of a script without spaces between words."""
     return bool(_UNSPACED.search(text))
 
+_OWNING = re.compile(r"['’]s\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Words:
@@ -34,20 +36,23 @@ class Words:
 
     Args:
         text: as it was typed.
+        sought: the same without the endings that make an owner of a word.
         spaced: words of scripts with spaces, as `tokens_of` gives them.
         unspaced: words of scripts without.
     """
 
     text: str
+    sought: str
     spaced: frozenset[str]
     unspaced: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str) -> Words:
         """Read a query. Of neighbouring characters that no dictionary joins (a name, mostly) each pair is a word."""
-        tokens = [token for part in text.split() for token in _paired(tokens_of(part))]
+        sought = _OWNING.sub("", text)
+        tokens = [token for part in sought.split() for token in _paired(tokens_of(part))]
         unspaced = tuple(dict.fromkeys(token for token in tokens if is_unspaced(token)))
-        return cls(text, frozenset(token for token in tokens if not is_unspaced(token)), unspaced)
+        return cls(text, sought, frozenset(token for token in tokens if not is_unspaced(token)), unspaced)
 
     def __bool__(self) -> bool:
         return bool(self.spaced or self.unspaced)
