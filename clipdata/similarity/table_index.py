@@ -39,7 +39,7 @@ from clipdata.similarity.vectors import search_all, vectors_of
 from clipdata.storage import Storage, redact
 
 Did = Literal["made", "updated", "kept", "none"]
-KINDS = ("IVF_RQ", "IVF_SQ", "IVF_PQ", "IVF_HNSW_SQ", "IVF_FLAT")
+KINDS = ("IVF_SQ", "IVF_RQ", "IVF_PQ", "IVF_HNSW_SQ", "IVF_FLAT")
 DEFAULT_KIND = KINDS[0]
 REMADE_FROM = 0.3
 """Share of rows outside an index from which it is made anew: its partitions were chosen without them."""
