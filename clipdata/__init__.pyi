@@ -41,6 +41,12 @@ from clipdata.similarity import Similarity as Similarity
 from clipdata.similarity import similar as similar
 from clipdata.split_check import SplitCheck as SplitCheck
 from clipdata.split_check import check_split as check_split
+from clipdata.similarity.found import Found as Found
+from clipdata.similarity.records import Similarity as Similarity
+from clipdata.similarity.request import similar as similar
+from clipdata.similarity.table_index import Indexed as Indexed
+from clipdata.similarity.table_index import index as index
+from clipdata.similarity.table_search import search as search
 from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage

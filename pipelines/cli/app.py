@@ -24,6 +24,7 @@ from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
 from pipelines.cli.commands.fine_tune import fine_tune
+from pipelines.cli.commands.index import index
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
 from pipelines.cli.commands.ingest_images import ingest_images
@@ -43,6 +44,7 @@ from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
 from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
+from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
@@ -73,7 +75,9 @@ VERBS = (
     evaluate,
     check_split,
     compare,
+    search,
     similar,
+    index,
     show,
     why,
     log,
