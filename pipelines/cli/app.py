@@ -17,7 +17,11 @@ from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
+from pipelines.cli.commands.compact import compact
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.delete import delete
+from pipelines.cli.commands.diff import diff
+from pipelines.cli.commands.drop import drop
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
@@ -35,6 +39,7 @@ from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.restore import restore
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
@@ -42,6 +47,7 @@ from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
+from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.train import train
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
@@ -73,6 +79,12 @@ VERBS = (
     rejects,
     export,
     export_towers,
+    tag,
+    diff,
+    restore,
+    drop,
+    delete,
+    compact,
     clean,
 )
 """Every verb there is, in the order of the help."""
