@@ -1,8 +1,8 @@
 """What was taken in: the table beside a table that remembers its files, and contents that were seen at another time.
 
 Two kinds of entry. A file that was read to its end: its key, place, etag, size, a digest of its ends, and the options
-that it was read with. And a row whose etag changed although its content did not (a copied folder): the etag that need
-not be read again. Nothing is lost with this table but the reading that it saves.
+that it was read with, and what it gave. And a row whose etag changed although its content did not (a copied folder):
+the etag that need not be read again. Nothing is lost with this table but the reading that it saves.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         pa.field("size", pa.int64()),
         pa.field("ends", pa.string()),
         pa.field("options", pa.string()),
+        pa.field("content", pa.string()),
         pa.field("of", pa.string()),
         pa.field("entry", pa.string()),
     ]
@@ -48,6 +49,7 @@ class TakenFile:
         size: bytes, or None.
         ends: digest of its first and last bytes.
         options: digest of the options it was read with.
+        content: what it gave to the table; see `evidence`.
     """
 
     key: str
@@ -56,6 +58,7 @@ class TakenFile:
     size: int | None
     ends: str
     options: str
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Taken:
 
     def files(self) -> list[TakenFile]:
         """Every file that the table has taken in."""
-        names = ["key", "where", "etag", "size", "ends", "options"]
+        names = ["key", "where", "etag", "size", "ends", "options", "content"]
         return [TakenFile(**row) for batch in self._scan(names, _FILE) for row in batch.to_pylist()]
 
     def seen(self) -> dict[tuple[str, str], str]:
@@ -113,6 +116,7 @@ class Taken:
                 "size": file.size,
                 "ends": file.ends,
                 "options": file.options,
+                "content": file.content,
             }
             for file in files
         )
