@@ -36,11 +36,13 @@ class Note:
         num_rows: that it deleted.
         parts: names of the records that hold them.
         where: its condition.
+        version: of the table in which the rows still are.
     """
 
     num_rows: int
     parts: tuple[str, ...]
     where: str
+    version: int
 
 
 def remember(table: Table, delete_id: str, where: str) -> int:
@@ -71,7 +73,7 @@ def remember(table: Table, delete_id: str, where: str) -> int:
             write()
     if held:
         write()
-    note = Note(num_rows, tuple(parts), redact(where))
+    note = Note(num_rows, tuple(parts), redact(where), table.version)
     set_table_metadata(table, {f"{ENTRY}{delete_id}": json.dumps(asdict(note))})
     return num_rows
 
@@ -79,17 +81,21 @@ def remember(table: Table, delete_id: str, where: str) -> int:
 def notes_of(metadata: Mapping[str, str]) -> dict[str, Note]:
     """What a table's metadata says of its deletes, by their ids."""
     found = {key.removeprefix(ENTRY): json.loads(text) for key, text in metadata.items() if key.startswith(ENTRY)}
-    return {name: Note(said["num_rows"], tuple(said["parts"]), said["where"]) for name, said in found.items()}
+    return {name: Note(**{**said, "parts": tuple(said["parts"])}) for name, said in found.items()}
 
 
-def deleted_rows(table: Table) -> Iterator[pa.Table]:
-    """Rows that were deleted by hand as the table's version knows it: `SCHEMA`, where null stands for nothing known."""
+def deleted_rows(table: Table) -> Iterator[tuple[Note, pa.Table]]:
+    """Rows that were deleted by hand as the table's version knows it, and the note of each delete.
+
+    Yields:
+        Columns of `SCHEMA`; null stands for nothing known.
+    """
     records = StateFolder(table, FOLDER)
     for note in notes_of(table_metadata(table)).values():
         for name in note.parts:
             found = records.read_arrow(name)
             if found is not None and found.num_rows:
-                yield found
+                yield note, found
 
 
 def forget(table: Table) -> int:

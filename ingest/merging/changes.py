@@ -76,7 +76,7 @@ def changes_of(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> Ch
 def _were_deleted(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> np.ndarray:
     """Which outputs were deleted by hand with the same content; bool [N]."""
     found = np.zeros(len(keys), np.bool_)
-    for rows in deleted_rows(present) if present is not None else ():
+    for _, rows in deleted_rows(present) if present is not None else ():
         gone = rows.combine_chunks()
         places = positions_in(packed_keys(gone.column("key").combine_chunks()), keys)
         there = np.flatnonzero(places >= 0)

@@ -30,7 +30,7 @@ class Deleted:
     def __init__(self, table: Table | None) -> None:
         self._rows = DigestSet()
         self.num_left_out = 0
-        for found in deleted_rows(table) if table is not None else ():
+        for _, found in deleted_rows(table) if table is not None else ():
             keys, etags, digests = (found.column(name).to_pylist() for name in ("key", "etag", "sha256"))
             self._rows.add([_row(key, etag or key) for key, etag in zip(keys, etags, strict=True)])
             told = zip(keys, digests, strict=True)

@@ -14,12 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import TransientError
+from clipdata.lance_io.deleted_rows import notes_of
+from clipdata.lance_io.rows import table_metadata
 from clipdata.progress import Counter
 from clipdata.storage import redact
 from ingest.updating.batches import Unit
 from ingest.updating.digest_set import NOWHERE, DigestSet, KnownRows
 from ingest.updating.digests import digest
-from ingest.updating.evidence import Evidence, evidence_of
+from ingest.updating.evidence import Evidence, Held, left_out, told
 from ingest.updating.planning import FilePlan, plan_files
 from ingest.updating.reading_ahead import Ended, read_files_ahead
 from ingest.updating.sampling import Sampling
@@ -59,6 +61,7 @@ class RowsOfFiles:
         self.target, self.source, self.sampling = target, source, sampling
         self._taken = self._borne_out(target.taken.files()) if target.table is not None else []
         self._gave = Evidence()  # by the files that this run reads
+        self._has_deleted: set[str] = set()  # of these, those of which rows were left out
         self._read: set[str] = set()  # scopes of the files that this run read
         self._kept: dict[str, DigestSet] = {}  # keys of the rows of files that may have had others
         self._scopes: dict[str, str] = {}
@@ -68,8 +71,8 @@ class RowsOfFiles:
         """Files that were taken in; those whose rows are not all in the table any more are to be read again."""
         if not taken or self.target.table is None:
             return taken
-        found = evidence_of(self.target.table)
-        return [file if found.of(file.key) == file.content else replace(file, etag="") for file in taken]
+        held = Held(self.target.table)
+        return [file if held.bears_out(file) else replace(file, etag="") for file in taken]
 
     def plan(self, items: Iterator[Item], *, retry_rejects: bool) -> FilePlan:
         """Compare the listing with the files that were taken in."""
@@ -181,7 +184,7 @@ class RowsOfFiles:
             return table
         is_deleted &= self._survey.rows.find(keys, etags).places == NOWHERE
         self.target.deleted.num_left_out += int(is_deleted.sum())
-        self._note(table.filter(pa.array(is_deleted)))
+        self._has_deleted.update(table.filter(pa.array(is_deleted)).column("source").unique().to_pylist())
         return table.filter(pa.array(~is_deleted))
 
     def _note(self, rows: pa.Table) -> None:
@@ -215,6 +218,17 @@ class RowsOfFiles:
             if end.broken is not None:
                 self._refuse(item, end)
         self._remove_rows([item.key for item in whole])
+        if whole and self.sampling.is_whole:
+            self._remember(whole)
+        for item, _ in ended:
+            self._gave.forget(item.key)
+        self.target.rejects.flush()
+        ended.clear()
+
+    def _remember(self, items: list[Item]) -> None:
+        """Let files count as taken in."""
+        table = self.target.make().latest()
+        known = left_out(notes_of(table_metadata(table)), table.version)
         self.target.taken.add_files(
             TakenFile(
                 item.key,
@@ -223,15 +237,12 @@ class RowsOfFiles:
                 item.size,
                 self._ends_of(item),
                 self.target.options,
-                self._gave.of(item.key),
+                told(*self._gave.number_and_sum(item.key)),
+                table.version,
+                known if item.key in self._has_deleted else "",
             )
-            for item in whole
-            if self.sampling.is_whole
+            for item in items
         )
-        for item, _ in ended:
-            self._gave.forget(item.key)
-        self.target.rejects.flush()
-        ended.clear()
 
     def _refuse(self, item: Item, end: Ended) -> None:
         assert end.broken is not None, "only a broken file is refused"
