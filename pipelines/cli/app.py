@@ -18,8 +18,12 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
+from pipelines.cli.commands.compact import compact
 from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.curate import curate
+from pipelines.cli.commands.delete import delete
+from pipelines.cli.commands.diff import diff
+from pipelines.cli.commands.drop import drop
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
@@ -39,6 +43,7 @@ from pipelines.cli.commands.new import new
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.restore import restore
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
@@ -47,6 +52,7 @@ from pipelines.cli.commands.run_prompt_classification import run_prompt_classifi
 from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
+from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.train import train
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
@@ -85,6 +91,12 @@ VERBS = (
     rejects,
     export,
     export_towers,
+    tag,
+    diff,
+    restore,
+    drop,
+    delete,
+    compact,
     clean,
 )
 """Every verb there is, in the order of the help."""
