@@ -42,6 +42,7 @@ MAPPED = record(
         "clipdata map contest.lance class-scores class_scores --model starter -p classes=classes.txt",
         "clipdata map contest.lance drawn-choices caption_choices -p text=caption -p num_choices=10",
         "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
+        "clipdata map contest.lance image-embedding clip_vector --model starter --where \"split = 'test'\" --limit 1000",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
     ],
 )
@@ -57,8 +58,14 @@ def map_(
     ] = None,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
+    where: Annotated[
+        str | None, typer.Option(help="Compute only rows that meet this SQL condition; the rest stay for the next run.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Compute so many rows at most; the rest stay for the next run.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Most rows the step gets at once; fewer where rows are large.")
     ] = None,
     dry_run: DryRun = False,
     max_failed: Annotated[
@@ -81,8 +88,10 @@ def map_(
         column,
         overwrite=overwrite,
         retry_failed=retry_failed,
+        where=where,
         limit=limit,
         dry_run=dry_run,
+        batch_rows=batch_size,
         progress=terminal,
     )
     terminal.result(str(done), done.to_dict())
