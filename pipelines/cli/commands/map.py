@@ -42,7 +42,7 @@ MAPPED = record(
         "clipdata map contest.lance class-scores class_scores --model starter -p classes=classes.txt",
         "clipdata map contest.lance drawn-choices caption_choices -p text=caption -p num_choices=10",
         "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
-        "clipdata map contest.lance image-embedding clip_vector --model starter --where \"split = 'test'\" --limit 1000",
+        "clipdata map contest.lance image-embedding vector -m starter --where \"split = 'test'\" --limit 1000",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
     ],
 )
