@@ -9,8 +9,6 @@ from ingest.pictures.caption_files import from_captions
 from ingest.pictures.class_lists import from_class_list
 from ingest.pictures.embedded_images import from_parquet
 from ingest.pictures.image_files import from_images
-from ingest.shards.export import export_shards
-from ingest.shards.outcome import Exported
 from ingest.shards.tar_shards import from_shards
 from ingest.tables import from_lance
 from ingest.updating.job import ingest
@@ -20,10 +18,8 @@ from ingest.web.url_list import from_urls
 
 __all__ = [
     "DownloadRules",
-    "Exported",
     "Ingested",
     "Merged",
-    "export_shards",
     "from_captions",
     "from_chain",
     "from_class_list",

@@ -1,0 +1,9 @@
+"""Exports: rows of a table as files that other tools read, each format in a module of its own."""
+
+from __future__ import annotations
+
+from clipdata.exports.answer import export_query
+from clipdata.exports.job import export
+from clipdata.exports.outcome import Exported
+
+__all__ = ["Exported", "export", "export_query"]
