@@ -50,6 +50,7 @@ _PUBLIC = {
     "similar": "clipdata.similarity:similar",
     "step": "clipdata.steps.functions:step",
     "steps": "clipdata.steps",
+    "to_hugging_face": "clipdata.exports.hugging_face:to_hugging_face",
     "to_datachain": "clipdata.chains:to_datachain",
     "train": "clipdata.training.loop:train",
 }

@@ -16,6 +16,7 @@ from clipdata.errors import ClipdataError as ClipdataError
 from clipdata.exports import Exported as Exported
 from clipdata.exports import export as export
 from clipdata.exports import export_query as export_query
+from clipdata.exports.hugging_face import to_hugging_face as to_hugging_face
 from clipdata.lance_io.cleaning import Cleaned as Cleaned
 from clipdata.lance_io.cleaning import clean as clean
 from clipdata.lance_io.history import log as log

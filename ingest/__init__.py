@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest.chains import from_chain
+from ingest.hugging_face import from_hugging_face
 from ingest.merging.merged_table import merge, merge_report
 from ingest.merging.outcome import Merged
 from ingest.pictures.caption_files import from_captions
@@ -23,6 +24,7 @@ __all__ = [
     "from_captions",
     "from_chain",
     "from_class_list",
+    "from_hugging_face",
     "from_images",
     "from_lance",
     "from_parquet",

@@ -95,7 +95,7 @@ def export(
     kind = format_of(place, format)
     given = {"rows_per_shard": rows_per_shard, "caption": caption, "split_column": split_column, "bom": bom or None}
     own = _own_options(kind, given)
-    rows = {"where": where, "limit": limit, "sample": sample, "seed": seed}
+    rows: dict[str, Any] = {"where": where, "limit": limit, "sample": sample, "seed": seed}
     if kind == "shards":
         selection = Selection(table, (), **rows)
         return export_shards(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -119,7 +118,7 @@ class Selection:
         uris = rows.column("uri").to_pylist() if is_filled else [None] * rows.num_rows
         kept_N = np.ones(rows.num_rows, bool)
         for place in np.flatnonzero(missing_N):
-            unread: Any = references.unread.get(uris[place]) if uris[place] is not None else None
+            unread = references.unread.get(uris[place] or "")
             if unread is not None or self.needs_picture:
                 kept_N[place] = False
                 self.refused[unread.reason if unread is not None else NO_PICTURE] += 1
@@ -138,7 +137,8 @@ def _is_missing(column: pa.ChunkedArray) -> np.ndarray:
     """Whether a row's picture is null or has no bytes, bool [n]."""
     held = picture_bytes(column.combine_chunks())
     lengths = pa.compute.binary_length(held) if held.type != pa.null() else pa.nulls(len(held), pa.int64())
-    return np.asarray(lengths.fill_null(0).to_numpy(zero_copy_only=False)) == 0
+    missing_N: np.ndarray = lengths.fill_null(0).to_numpy(zero_copy_only=False) == 0
+    return missing_N
 
 
 def _whole(rows: pa.Table) -> pa.RecordBatch:

@@ -24,6 +24,7 @@ from pipelines.cli.commands.export_towers import export_towers
 from pipelines.cli.commands.fine_tune import fine_tune
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
+from pipelines.cli.commands.ingest_hugging_face import ingest_hugging_face
 from pipelines.cli.commands.ingest_images import ingest_images
 from pipelines.cli.commands.ingest_lance import ingest_lance
 from pipelines.cli.commands.ingest_parquet import ingest_parquet
@@ -59,6 +60,7 @@ VERBS = (
     ingest_urls,
     ingest_shards,
     ingest_lance,
+    ingest_hugging_face,
     merge,
     map_,
     new,
