@@ -19,7 +19,7 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
 from pipelines.cli.app import main
-from pipelines.fine_tune import fitting
+from pipelines.fine_tune import fitting, is_data_set
 from tests.pictures import encoded, write_pictures
 from tests.test_exports import NUM, VALUES, known, python_rows, sorted_rows
 from tests.test_exports import pictures as pictures
@@ -170,9 +170,9 @@ def test_fine_tune_knows_folders_of_hugging_face(tmp_path: Path, layout: str) ->
     else:
         (data / "data").mkdir(parents=True)
         labelled(4).to_parquet(data / "data" / "train-00000-of-00001.parquet")
-    found = fitting(str(data))
-    assert found.pipeline == ("dual-encoder" if "metadata" in layout else "prompt-classification")
-    assert (found.data_set == str(data)) == (layout in ("split metadata", "parquet", "saved"))
+    assert is_data_set(str(data)) == (layout in ("split metadata", "parquet", "saved"))
+    place = taken(data, tmp_path / "t.lance").uri if is_data_set(str(data)) else str(data)
+    assert fitting(place).pipeline == ("dual-encoder" if "metadata" in layout else "prompt-classification")
 
 
 def test_the_command_takes_a_folder_in(pictures: cd.Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
