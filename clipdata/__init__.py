@@ -45,6 +45,8 @@ _PUBLIC = {
     "objectives": "clipdata.training.objectives",
     "open_run": "clipdata.training.run:open_run",
     "open_table": "clipdata.lance_io.table:open_table",
+    "push": "clipdata.exports:push",
+    "Pushed": "clipdata.exports:Pushed",
     "progress_bar": "clipdata.bars:progress_bar",
     "recipes": "clipdata.training.recipes",
     "similar": "clipdata.similarity:similar",

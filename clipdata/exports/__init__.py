@@ -5,5 +5,6 @@ from __future__ import annotations
 from clipdata.exports.answer import export_query
 from clipdata.exports.job import export
 from clipdata.exports.outcome import Exported
+from clipdata.exports.publication import Pushed, push
 
-__all__ = ["Exported", "export", "export_query"]
+__all__ = ["Exported", "Pushed", "export", "export_query", "push"]

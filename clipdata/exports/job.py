@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import UsageError
@@ -39,7 +38,6 @@ _OWN_OPTIONS = {
     "csv": ("bom",),
     "tsv": ("bom",),
 }
-_LOOKED_AT = 32  # rows from which a dry run tells the size of all
 
 
 def export(
@@ -202,7 +200,7 @@ def _copied(
     lance_copy.check_free(out, storage, overwrite=overwrite)
     report = _report(selection, out, lance_copy.NAME, ())
     if dry_run:
-        return replace(report, num_rows=selection.num_rows(), num_bytes=_size_of(selection), num_files=1, dry_run=True)
+        return replace(report, num_rows=selection.num_rows(), num_bytes=selection.size(), num_files=1, dry_run=True)
     record = _record(selection, lance_copy.NAME)
     with progress.task("export lance", selection.num_rows()) as counter:
         made = lance_copy.copy_table(selection, out, record, storage, counter)
@@ -254,7 +252,7 @@ class _FileExport:
         num_rows = self.selection.num_rows()
         num_files = num_rows + 1 if self.format.name == "folder" else 1
         return replace(
-            self.empty, num_rows=num_rows, num_bytes=_size_of(self.selection), num_files=num_files, dry_run=True
+            self.empty, num_rows=num_rows, num_bytes=self.selection.size(), num_files=num_files, dry_run=True
         )
 
 
@@ -272,17 +270,6 @@ class _Counted:
                 yield batch
                 self.num_rows += batch.num_rows
                 self._counter.advance(batch.num_rows)
-
-
-def _size_of(selection: Selection) -> int:
-    """About how many bytes the rows take, judged by some of them that lie evenly among all."""
-    offsets = selection.offsets()
-    if not len(offsets):
-        return 0
-    looked_at = offsets[np.linspace(0, len(offsets) - 1, min(len(offsets), _LOOKED_AT)).astype(np.int64)]
-    num_bytes = sum(batch.nbytes for batch in selection.batches(looked_at))
-    selection.refused.clear()
-    return int(num_bytes * len(offsets) / len(looked_at))
 
 
 def _report(selection: Selection, out: str, kind: str, left_out: tuple[str, ...]) -> Exported:

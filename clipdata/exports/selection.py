@@ -20,6 +20,7 @@ from clipdata.schema import image_column, is_binary, is_blob, is_picture_struct,
 
 PICTURE_ROWS = 64
 NARROW_ROWS = 4096
+_LOOKED_AT = 32
 NO_PICTURE = "the row has no picture"
 
 
@@ -94,6 +95,16 @@ class Selection:
                 rows = rows.filter(kept)
             if rows.num_rows:
                 yield _whole(rows.select(list(self.columns)))
+
+    def size(self) -> int:
+        """About how many bytes the rows take, judged by some of them that lie evenly among all."""
+        offsets = self.offsets()
+        if not len(offsets):
+            return 0
+        looked_at = offsets[np.linspace(0, len(offsets) - 1, min(len(offsets), _LOOKED_AT)).astype(np.int64)]
+        num_bytes = sum(batch.nbytes for batch in self.batches(looked_at))
+        self.refused.clear()
+        return int(num_bytes * len(offsets) / len(looked_at))
 
     def _read(self, names: list[str], offsets: np.ndarray | None) -> Iterator[pa.Table]:
         fields = [self.table.schema.field(name) for name in names]

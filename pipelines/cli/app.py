@@ -34,6 +34,7 @@ from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
+from pipelines.cli.commands.push import push
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
@@ -74,6 +75,7 @@ VERBS = (
     query,
     rejects,
     export,
+    push,
     export_towers,
     clean,
 )
