@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from clipdata.exports.croissant import NAME as CROISSANT
 from pipelines.cli.app import main
 from pipelines.cli.commands.push import push
 from pipelines.cli.json_output import schema_of
+from tests.fake_hub import OID, hub_server
 from tests.json_schemas import check_schema
 from tests.tables import number_table
 from tests.test_exports import NUM
@@ -167,3 +171,38 @@ def test_wrong_words_are_refused_and_nothing_is_left(
     assert said in json.loads(shown.out)["error"]["message"]
     assert "Traceback" not in shown.err
     assert sorted(path.name for path in tmp_path.rglob("*") if path.suffix in (".txt", ".md")) == ["thesis.txt"]
+
+
+PUSH_TWICE = """
+import sys
+from pipelines.cli.app import main
+again = ["--where", "number > 0", "--tag", "second"]
+codes = [main(["push", sys.argv[1], "hf://datasets/org/name", *more]) for more in ([], again)]
+sys.exit(max(codes))
+"""
+
+
+def test_a_hub_gets_it_in_one_commit_and_the_next_one_replaces_the_files(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    with hub_server() as hub:
+        secret = "hf_" + "secretsecretsecret"
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": secret}
+        environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        command = [sys.executable, "-c", PUSH_TWICE, table.uri]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert "private" in (hub.repos["name"].get("visibility"), *hub.repos["name"])  # as its version says it
+        assert hub.tags == {f"v{table.version}": OID, "second": OID}
+        assert len(hub.commits) == 2
+        assert f"Bearer {secret}" in hub.tokens
+        assert {name.partition("/")[0] for name in hub.files} == {"README.md", "croissant.json", "data"}
+        for name, data in hub.files.items():
+            (tmp_path / "got" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "got" / name).write_bytes(data)
+        assert datasets.load_dataset(str(tmp_path / "got"), split="train")["number"][:] == [1, 2]
+        assert "main alone" in done.stdout
+
+        hub.denies = True
+        denied = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert (denied.returncode, "hf auth login" in denied.stderr) == (4, True)
+        assert secret not in done.stdout + done.stderr + denied.stdout + denied.stderr
