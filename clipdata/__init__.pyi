@@ -2,11 +2,16 @@
 
 from typing import Final
 
+from clipdata import filters as filters
 from clipdata import steps as steps
 from clipdata.bars import progress_bar as progress_bar
 from clipdata.chains import to_datachain as to_datachain
 from clipdata.comparison import Comparison as Comparison
 from clipdata.comparison import compare as compare
+from clipdata.curation import Curated as Curated
+from clipdata.curation import Proof as Proof
+from clipdata.curation import curate as curate
+from clipdata.curation import prove as prove
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
@@ -19,6 +24,9 @@ from clipdata.exports import export as export
 from clipdata.exports import export_query as export_query
 from clipdata.exports import push as push
 from clipdata.exports.hugging_face import to_hugging_face as to_hugging_face
+from clipdata.filters import Filter as Filter
+from clipdata.filters import Funnel as Funnel
+from clipdata.filters import funnel as funnel
 from clipdata.lance_io.cleaning import Cleaned as Cleaned
 from clipdata.lance_io.cleaning import clean as clean
 from clipdata.lance_io.history import log as log
@@ -28,6 +36,13 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.recomputing import Why as Why
+from clipdata.recomputing import why as why
+from clipdata.refreshing import Refreshed as Refreshed
+from clipdata.refreshing import check_column as check_column
+from clipdata.refreshing import refresh as refresh
+from clipdata.showing import Shown as Shown
+from clipdata.showing import show as show
 from clipdata.similarity import Similarity as Similarity
 from clipdata.similarity import similar as similar
 from clipdata.step_protocol import Step as Step

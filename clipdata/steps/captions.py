@@ -80,6 +80,7 @@ class UnseenCaptions(BaseStep):
         self.num_captions = self.num_unseen = 0
         for one in table if isinstance(table, list | tuple) else [table]:
             newest = as_table(one).latest()  # type: ignore[arg-type]
+            self.tables = (*self.tables, newest.uri)
             newest.require([text], verb="map UnseenCaptions")
             check_types(self, newest.schema)
             for batch in newest.scan([text], where=trained_where, batch_rows=SCAN_ROWS):

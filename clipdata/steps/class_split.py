@@ -59,6 +59,7 @@ class ClassSplit(BaseStep):
         self.parameters = {"test_share": test_share, "seed": seed}
         self.num_classes = self.num_alone = 0
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         newest.require(self.reads, verb="map ClassSplit")
         check_types(self, newest.schema)
         self._side_of = self._decide(newest, column, test_share, seed)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lineage import Lineage
 from clipdata.step_protocol import CAPTIONS, INTEGER, TEXTS, BaseStep, Kind, check_types, require_names
 from clipdata.steps.captions import alike, captions_of
 
@@ -74,6 +75,7 @@ class GroupSplit(BaseStep):
         self.parameters: Mapping[str, Any] = {"test_share": test_share, "seed": seed}
         self.num_groups = self.num_leaks = 0
         newest = as_table(table).latest()
+        self.tables = (newest.uri,)
         newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
         self._side_of = self._decide(newest, column, test_share, seed)
@@ -145,6 +147,12 @@ class PairSplit(GroupSplit):
     """
 
     name = "PairSplit"
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - it need not ask
+        """As of every step; the picture is read first, though it is not the first argument."""
+        picture, text = lineage.inputs
+        return {**lineage.parameters, "picture": picture, "text": text}
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.curate import curate
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
@@ -36,6 +37,7 @@ from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
 from pipelines.cli.commands.push import push
 from pipelines.cli.commands.query import query
+from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
@@ -45,6 +47,7 @@ from pipelines.cli.commands.run_prompt_classification import run_prompt_classifi
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.train import train
+from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
@@ -64,6 +67,8 @@ VERBS = (
     ingest_hugging_face,
     merge,
     map_,
+    curate,
+    refresh,
     new,
     train,
     fine_tune,
@@ -71,6 +76,7 @@ VERBS = (
     compare,
     similar,
     show,
+    why,
     log,
     query,
     rejects,

@@ -24,6 +24,7 @@ STEPS = {
     "image-trunk": ("ImageTrunk", True),
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
+    "image-quality": ("ImageQuality", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
@@ -68,7 +69,7 @@ def build_step(
                 f"{name} is a function of your own, which takes no {'-p' if given else '--model'}",
                 hint="write the values into the file: clipdata.step(functools.partial(function, key=value), …)",
             )
-        return _own_step(name)
+        return own_step(name)
     if name not in STEPS:
         near = difflib.get_close_matches(name, STEPS, n=2)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -107,6 +108,22 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
     return found
 
 
+def config_named(table: Table, recipe: str | None, settings: Mapping[str, str]) -> TrainConfig:
+    """How to train: a recipe with settings over it, about what the table's columns ask for where neither says.
+
+    Raises:
+        UsageError: there is no such recipe, or no column tells what to train for.
+        ConfigError: lists every setting that is wrong.
+    """
+    import clipdata as cd
+    from clipdata.training.objectives import objective_with, own_fields
+
+    given = cd.TrainConfig.parse_settings(settings)
+    named = recipe is not None or "objective" in given
+    objective = {} if named else {"objective": objective_with(table, own_fields(given))}
+    return recipe_named(recipe or "caption_contest")(**{**given, **objective})
+
+
 def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:
     """Give parameters the types that the step's own signature names."""
     from clipdata.training import settings
@@ -130,12 +147,19 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
     return values
 
 
-def _own_step(name: str) -> Step:
-    """Load a function of the user's own file."""
+def own_step(name: str) -> Step:
+    """Load a function of the user's own file.
+
+    Raises:
+        UsageError: it is no function of a file that `clipdata.step` marks.
+        NotFoundError: there is no such file.
+    """
     from clipdata.steps.functions import FunctionStep
     from clipdata.steps.own_errors import place_of, told
 
     file, _, function = name.rpartition(":")
+    if not file or not function:
+        raise UsageError(f"{name!r} is no function of yours; expected FILE.py:function")
     path = Path(file)
     if not path.is_file():
         raise NotFoundError(f"there is no file {file}; expected FILE.py:function")

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import steps_help
-from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, maybe, record
+from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.next_command import next_command
 from pipelines.cli.options import Device, DryRun, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 MAPPED = record(
+    ("stale", "reasons"),
     column=TEXT,
     computed=WHOLE,
     failed=counts(),
@@ -27,6 +28,8 @@ MAPPED = record(
     dry_run=FLAG,
     read_bytes=counts(),
     estimate_s=maybe(NUMBER),
+    stale=FLAG,
+    reasons=listed(TEXT),
 )
 
 
@@ -56,6 +59,7 @@ def map_(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="key=value of the step; repeatable.")
     ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the column is up to date; else 7.")] = False,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
     where: Annotated[
@@ -82,6 +86,11 @@ def map_(
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
     built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say, table=opened)
+    if check:
+        checked = cd.check_column(opened, built, column)
+        terminal.result(str(checked), checked.to_dict())
+        checked.hold()
+        return
     done = cd.map_column(
         opened,
         built,
