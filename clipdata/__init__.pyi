@@ -18,6 +18,12 @@ from clipdata.encoder.model import Encoder as Encoder
 from clipdata.encoder.model_config import ModelConfig as ModelConfig
 from clipdata.encoder.tower_exports import export_towers as export_towers
 from clipdata.errors import ClipdataError as ClipdataError
+from clipdata.exports import Exported as Exported
+from clipdata.exports import Pushed as Pushed
+from clipdata.exports import export as export
+from clipdata.exports import export_query as export_query
+from clipdata.exports import push as push
+from clipdata.exports.hugging_face import to_hugging_face as to_hugging_face
 from clipdata.filters import Filter as Filter
 from clipdata.filters import Funnel as Funnel
 from clipdata.filters import funnel as funnel

@@ -31,6 +31,7 @@ from pipelines.cli.commands.fine_tune import fine_tune
 from pipelines.cli.commands.index import index
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
+from pipelines.cli.commands.ingest_hugging_face import ingest_hugging_face
 from pipelines.cli.commands.ingest_images import ingest_images
 from pipelines.cli.commands.ingest_lance import ingest_lance
 from pipelines.cli.commands.ingest_parquet import ingest_parquet
@@ -40,6 +41,7 @@ from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
+from pipelines.cli.commands.push import push
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
@@ -71,6 +73,7 @@ VERBS = (
     ingest_urls,
     ingest_shards,
     ingest_lance,
+    ingest_hugging_face,
     merge,
     map_,
     curate,
@@ -90,6 +93,7 @@ VERBS = (
     query,
     rejects,
     export,
+    push,
     export_towers,
     tag,
     diff,

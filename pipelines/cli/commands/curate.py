@@ -8,7 +8,7 @@ import typer
 
 from clipdata.errors import GateFailedError, UsageError
 from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, listed, maybe, record
-from pipelines.cli.options import Device, Model, ReadOptions, Settings, TableArgument, Where, parse_pairs
+from pipelines.cli.options import Device, Model, ReadOptions, Settings, TableArgument, parse_pairs
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
