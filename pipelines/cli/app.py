@@ -18,6 +18,7 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.errors import errors
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
@@ -75,6 +76,7 @@ VERBS = (
     log,
     query,
     rejects,
+    errors,
     export,
     export_towers,
     clean,
