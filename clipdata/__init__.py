@@ -53,6 +53,8 @@ _PUBLIC = {
     "show": "clipdata.showing:show",
     "retry_errors": "clipdata.refreshing:retry_errors",
     "similar": "clipdata.similarity:similar",
+    "TableStats": "clipdata.summary:TableStats",
+    "stats": "clipdata.summary:stats",
     "step": "clipdata.steps.functions:step",
     "steps": "clipdata.steps",
     "to_datachain": "clipdata.chains:to_datachain",

@@ -44,6 +44,7 @@ from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
+from pipelines.cli.commands.stats import stats
 from pipelines.cli.commands.train import train
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
@@ -72,6 +73,7 @@ VERBS = (
     compare,
     similar,
     show,
+    stats,
     why,
     log,
     query,
