@@ -34,6 +34,8 @@ _PUBLIC = {
     "check_column": "clipdata.refreshing:check_column",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
+    "Diagnosis": "clipdata.diagnosis:Diagnosis",
+    "doctor": "clipdata.diagnosis:doctor",
     "evaluate": "clipdata.training.evaluation:evaluate",
     "export_towers": "clipdata.encoder.tower_exports:export_towers",
     "RowErrors": "clipdata.row_errors:RowErrors",

@@ -1,7 +1,7 @@
 """The command line: `clipdata VERB …`. Each verb does what the function of the same name does.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused or
-none usable, 7 a comparison gate failed, 130 interrupted.
+none usable, 7 a comparison gate failed or a column is stale, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.doctor import doctor
 from pipelines.cli.commands.errors import errors
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
@@ -82,6 +83,7 @@ VERBS = (
     export,
     export_towers,
     clean,
+    doctor,
 )
 """Every verb there is, in the order of the help."""
 
