@@ -2,11 +2,16 @@
 
 from typing import Final
 
+from clipdata import filters as filters
 from clipdata import steps as steps
 from clipdata.bars import progress_bar as progress_bar
 from clipdata.chains import to_datachain as to_datachain
 from clipdata.comparison import Comparison as Comparison
 from clipdata.comparison import compare as compare
+from clipdata.curation import Curated as Curated
+from clipdata.curation import Proof as Proof
+from clipdata.curation import curate as curate
+from clipdata.curation import prove as prove
 from clipdata.diagnosis import Diagnosis as Diagnosis
 from clipdata.diagnosis import doctor as doctor
 from clipdata.encoder.loading import load_encoder as load_encoder
@@ -15,6 +20,9 @@ from clipdata.encoder.model import Encoder as Encoder
 from clipdata.encoder.model_config import ModelConfig as ModelConfig
 from clipdata.encoder.tower_exports import export_towers as export_towers
 from clipdata.errors import ClipdataError as ClipdataError
+from clipdata.filters import Filter as Filter
+from clipdata.filters import Funnel as Funnel
+from clipdata.filters import funnel as funnel
 from clipdata.lance_io.cleaning import Cleaned as Cleaned
 from clipdata.lance_io.cleaning import clean as clean
 from clipdata.lance_io.history import log as log

@@ -9,6 +9,7 @@ from clipdata.comparison.jsonschema import json_schema
 from clipdata.comparison.measurement import compare
 from clipdata.comparison.records import Answers, Change, Coverage, Group, Row, Side, Trained
 from clipdata.comparison.result import Comparison
+from clipdata.comparison.seeds import SeedComparison, compare_seeds
 
 __all__ = [
     "Answers",
@@ -17,8 +18,10 @@ __all__ = [
     "Coverage",
     "Group",
     "Row",
+    "SeedComparison",
     "Side",
     "Trained",
     "compare",
+    "compare_seeds",
     "json_schema",
 ]

@@ -27,6 +27,10 @@ _TIMES = 5
 _SLOW_S = 0.5
 _PROBE = b"clipdata doctor: this object can be removed\n"
 _REFUSED = (409, 412)
+_AZURE = (
+    "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_SAS_KEY", "AZURE_CLIENT_ID",
+)  # fmt: skip
 _GOOGLE_FILE = "~/.config/gcloud/application_default_credentials.json"
 
 
@@ -212,7 +216,5 @@ def _of_azure(storage: Storage) -> str:
     for word in ("account_key", "sas_token"):
         if word in storage.options:
             return f"{word} of the storage options"
-    names = ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY")
-    names += ("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY", "AZURE_CLIENT_ID")
-    named = next((name for name in names if os.environ.get(name)), None)
+    named = next((name for name in _AZURE if os.environ.get(name)), None)
     return f"{named} of the environment" if named else "as Azure's own tools find it (az login, managed identity)"

@@ -18,7 +18,8 @@ def column_bytes(table: Table) -> dict[str, int]:
     Bytes that Lance keeps apart are in no column's pages: what the files hold beside these belongs to them.
     """
     with translated(table.uri, "reading the sizes of"):
-        pages = {field.id: field.bytes_on_disk for field in table.dataset.stats.data_stats().fields}
+        fields: Any = table.dataset.stats.data_stats().fields  # a list, which Lance declares as one entry
+        pages = {field.id: field.bytes_on_disk for field in fields}
         found = {column.name(): _of(column, pages) for column in table.dataset.lance_schema.fields()}
         blobs = [field.name for field in table.schema if is_blob(field)]
         if len(blobs) == 1:

@@ -9,6 +9,7 @@ from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
+from clipdata.steps.picture_quality import ImageQuality
 from clipdata.steps.prompts import ClassPrompt, Prompt
 from clipdata.steps.splits import GroupSplit, PairSplit
 
@@ -23,6 +24,7 @@ __all__ = [
     "FunctionStep",
     "GroupSplit",
     "ImageEmbedding",
+    "ImageQuality",
     "ImageTrunk",
     "LabelIndex",
     "PairScore",

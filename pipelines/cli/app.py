@@ -18,6 +18,7 @@ from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.curate import curate
 from pipelines.cli.commands.doctor import doctor
 from pipelines.cli.commands.errors import errors
 from pipelines.cli.commands.evaluate import evaluate
@@ -66,6 +67,7 @@ VERBS = (
     ingest_lance,
     merge,
     map_,
+    curate,
     refresh,
     new,
     train,
