@@ -12,6 +12,8 @@ from clipdata.curation import Curated as Curated
 from clipdata.curation import Proof as Proof
 from clipdata.curation import curate as curate
 from clipdata.curation import prove as prove
+from clipdata.diagnosis import Diagnosis as Diagnosis
+from clipdata.diagnosis import doctor as doctor
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
@@ -53,6 +55,9 @@ from clipdata.recomputing import why as why
 from clipdata.refreshing import Refreshed as Refreshed
 from clipdata.refreshing import check_column as check_column
 from clipdata.refreshing import refresh as refresh
+from clipdata.refreshing import retry_errors as retry_errors
+from clipdata.row_errors import RowErrors as RowErrors
+from clipdata.row_errors import list_errors as list_errors
 from clipdata.showing import Shown as Shown
 from clipdata.showing import show as show
 from clipdata.similarity import Similarity as Similarity
@@ -69,6 +74,8 @@ from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
 from clipdata.stream.dataset import Stream as Stream
+from clipdata.summary import TableStats as TableStats
+from clipdata.summary import stats as stats
 from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig

@@ -1,7 +1,7 @@
 """The command line: `clipdata VERB …`. Each verb does what the function of the same name does.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused or
-none usable, 7 a comparison gate failed, 130 interrupted.
+none usable, 7 a comparison gate failed or a column is stale, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from pipelines.cli.commands.curate import curate
 from pipelines.cli.commands.delete import delete
 from pipelines.cli.commands.diff import diff
 from pipelines.cli.commands.drop import drop
+from pipelines.cli.commands.doctor import doctor
+from pipelines.cli.commands.errors import errors
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
@@ -55,6 +57,7 @@ from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.tag import tag
+from pipelines.cli.commands.stats import stats
 from pipelines.cli.commands.train import train
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
@@ -88,10 +91,12 @@ VERBS = (
     similar,
     index,
     show,
+    stats,
     why,
     log,
     query,
     rejects,
+    errors,
     export,
     push,
     export_towers,
@@ -102,6 +107,7 @@ VERBS = (
     delete,
     compact,
     clean,
+    doctor,
 )
 """Every verb there is, in the order of the help."""
 
