@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from clipdata.comparison.changes import Change, Margin
 from clipdata.comparison.jsonschema import json_schema
 from clipdata.comparison.measurement import compare
-from clipdata.comparison.records import Answers, Change, Coverage, Group, Row, Side, Trained
+from clipdata.comparison.records import Answers, Coverage, Group, Row, Side, Trained
 from clipdata.comparison.result import Comparison
 from clipdata.comparison.seeds import SeedComparison, compare_seeds
 
@@ -17,6 +18,7 @@ __all__ = [
     "Comparison",
     "Coverage",
     "Group",
+    "Margin",
     "Row",
     "SeedComparison",
     "Side",

@@ -28,7 +28,7 @@ def _compared() -> Schema:
 def compare(
     terminal: Terminal,
     table: TableArgument,
-    before: Annotated[str, typer.Argument(help="Column of the values before.")],
+    before: Annotated[str, typer.Argument(help="Column of the values before; of a version or tag: scores@12.")],
     after: Annotated[str, typer.Argument(help="Column of the values after.")],
     *,
     where: Where = None,
@@ -53,6 +53,27 @@ def compare(
         str | None, typer.Option(help="Identity of the model that must be behind BEFORE; else exit code 1.")
     ] = None,
     model_after: Annotated[str | None, typer.Option(help="The same for AFTER.")] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="A fall is a gain: losses, ranks.")
+    ] = False,
+    no_worse_than: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Margin that the mean must be shown to keep, or exit code 7: 0.5pt, 0.01, accuracy=1pt. Repeatable."
+        ),
+    ] = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Also log loss, Brier score, calibration, temperature.")
+    ] = False,
+    ranks: Annotated[
+        bool, typer.Option("--ranks", help="Also R@k, MRR, median rank: of score lists, or of columns of ranks.")
+    ] = False,
+    anytime: Annotated[
+        bool, typer.Option("--anytime", help="Intervals for those who look every night as rows come in.")
+    ] = False,
+    any_scale: Annotated[
+        bool, typer.Option("--any-scale", help="Compare a probability with a cosine all the same.")
+    ] = False,
     num_rows_shown: Annotated[int, typer.Option("--rows-shown", min=0, help="Worst and best rows to list.")] = 5,
     resamples: Annotated[int, typer.Option(min=200, help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same intervals.")] = 0,
@@ -90,6 +111,12 @@ def compare(
         label_index=label_index,
         trained_where=trained_where,
         models=(model_before, model_after),
+        lower_is_better=lower_is_better,
+        no_worse_than=no_worse_than or (),
+        calibration=calibration,
+        ranks=ranks,
+        anytime=anytime,
+        any_scale=any_scale,
         num_rows_shown=num_rows_shown,
         resamples=resamples,
         seed=seed,
