@@ -33,6 +33,8 @@ _PUBLIC = {
     "Cleaned": "clipdata.lance_io.cleaning:Cleaned",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
+    "compare_columns": "clipdata.comparison:compare_columns",
+    "compare_seeds": "clipdata.comparison:compare_seeds",
     "evaluate": "clipdata.training.evaluation:evaluate",
     "export_towers": "clipdata.encoder.tower_exports:export_towers",
     "load_encoder": "clipdata.encoder.loading:load_encoder",

@@ -7,6 +7,8 @@ from clipdata.bars import progress_bar as progress_bar
 from clipdata.chains import to_datachain as to_datachain
 from clipdata.comparison import Comparison as Comparison
 from clipdata.comparison import compare as compare
+from clipdata.comparison import compare_columns as compare_columns
+from clipdata.comparison import compare_seeds as compare_seeds
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder

@@ -118,7 +118,7 @@ def resolve(
     if table_before is None and before == after:
         raise UsageError(
             f"compare: {before!r} is compared with itself",
-            hint="name another column, or the table of the other side: table_before=…",
+            hint=f"name another column, another version of it ({before}@12), or another table: table_before=…",
         )
     for purpose, name in (("by", by), ("cluster", cluster)):
         _require_nameable(table, name, purpose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clipdata.comparison import sections
 from clipdata.comparison.records import RECORDS, Answers, Compared, Group, Row, Side, Trained
-from clipdata.comparison.wording import change_head, change_line, decimals_for, number, signed
+from clipdata.comparison.wording import chance, change_head, change_line, decimals_for, number, signed
 from clipdata.printable import printable
 
 _MAX_GROUPS = 12
@@ -149,7 +149,7 @@ def _groups(comparison: Compared) -> list[str]:
         mean = group.mean
         before, after = number(mean.before, decimals), number(mean.after, decimals)
         figures = f"{before:>9} {after:>9} {signed(mean.difference, decimals):>9}"
-        chances = f"{_chance(group.p_value):>7} {_chance(group.q_value):>7}"
+        chances = f"{chance(group.p_value):>7} {chance(group.q_value):>7}"
         lines.append(
             f"  {_group_name(group):<{width}} {mean.num_rows:>8,} {figures} {chances}  {_group_verdict(group)}"
         )
@@ -166,10 +166,6 @@ def _groups(comparison: Compared) -> list[str]:
 def _group_verdict(group: Group) -> str:
     seen = group.discovered and group.mean.verdict == "unclear"
     return "unclear, worth a look" if seen else group.mean.verdict
-
-
-def _chance(value: float | None) -> str:
-    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _group_name(group: Group) -> str:
