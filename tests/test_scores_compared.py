@@ -86,8 +86,8 @@ def test_two_choices_are_halved_as_scikit_learn_does_and_equal_probabilities_sha
 
     assert found.before.brier == pytest.approx(brier_score_loss(label_N, sure_N), rel=1e-12)
     assert found.brier.before == pytest.approx(found.before.brier, rel=1e-12)
-    assert [bin.confidence for bin in found.before.curve] == pytest.approx([0.5, 0.7, 0.9])
-    assert sum(bin.num_rows for bin in found.before.curve) == 300
+    assert [one.confidence for one in found.before.curve] == pytest.approx([0.5, 0.7, 0.9])
+    assert sum(one.num_rows for one in found.before.curve) == 300
 
 
 def test_calibration_error_and_curve_are_those_of_a_plain_loop_over_bins_of_equal_numbers(table, scores):
@@ -99,7 +99,7 @@ def test_calibration_error_and_curve_are_those_of_a_plain_loop_over_bins_of_equa
     plain = sum(abs(sure_N[n].sum() - right_N[n].sum()) for n in np.array_split(order_N, 15)) / 900
 
     assert found.before.calibration_error == pytest.approx(plain, abs=2e-3)
-    assert {bin.num_rows for bin in found.before.curve} <= {59, 60, 61}
+    assert {one.num_rows for one in found.before.curve} <= {59, 60, 61}
     assert found.before.calibration_low < found.before.calibration_error
     assert found.calibration_error.method == "basic"
 

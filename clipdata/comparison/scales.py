@@ -18,7 +18,7 @@ from clipdata.statistics import FloatArray
 Scale = Literal["probabilities", "cosines"]
 _BOUNDS: dict[Scale, tuple[float, float]] = {"probabilities": (0.0, 1.0), "cosines": (-1.0, 1.0)}
 _ROUNDING = 1e-3
-_MOST = 0.25  # of the values beyond 1 leave no doubt that they are no shares
+_MANY = 0.25  # of the values beyond 2 leave no doubt that they are no shares
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class _Range:
     low: float
     high: float
     is_whole: bool
-    share_beyond_one: float
+    share_beyond_two: float
 
     @classmethod
     def of(cls, values_N: FloatArray) -> _Range:
-        beyond = int(np.count_nonzero(np.abs(values_N) > 1.0 + _ROUNDING))
         low, high = float(values_N.min()), float(values_N.max())
-        is_whole = beyond == 0 and bool((values_N == np.rint(values_N)).all())
-        return cls(low, high, is_whole, beyond / len(values_N))
+        if max(-low, high) > 1.0 + _ROUNDING:
+            return cls(low, high, False, np.count_nonzero(np.abs(values_N) > 2.0) / len(values_N))
+        return cls(low, high, bool((values_N == np.rint(values_N)).all()), 0.0)
 
     def __str__(self) -> str:
         return f"{self.low:.4g} … {self.high:.4g}"
@@ -43,7 +43,7 @@ class _Range:
     @property
     def is_small(self) -> bool:
         """Whether it is that of shares, probabilities and cosines, and no mere counts or marks."""
-        return self.share_beyond_one == 0.0 and not self.is_whole
+        return max(-self.low, self.high) <= 1.0 + _ROUNDING and not self.is_whole
 
     def lies_in(self, scale: Scale) -> bool:
         low, high = _BOUNDS[scale]
@@ -84,7 +84,7 @@ def require_one_scale(
             said = [""] * 2
             said[one], said[other] = f"holds {scale}, as its lineage says", f"runs from {ranges[other]}"
             raise _differ(names, said)
-        if scales == (None, None) and ranges[one].is_small and ranges[other].share_beyond_one >= _MOST:
+        if scales == (None, None) and ranges[one].is_small and ranges[other].share_beyond_two >= _MANY:
             raise _differ(names, [f"runs from {each}" for each in ranges])
 
 
