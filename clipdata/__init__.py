@@ -58,6 +58,8 @@ _PUBLIC = {
     "curate": "clipdata.curation:curate",
     "Diagnosis": "clipdata.diagnosis:Diagnosis",
     "doctor": "clipdata.diagnosis:doctor",
+    "compare_columns": "clipdata.comparison:compare_columns",
+    "compare_seeds": "clipdata.comparison:compare_seeds",
     "evaluate": "clipdata.training.evaluation:evaluate",
     "filters": "clipdata.filters",
     "Filter": "clipdata.filters:Filter",

@@ -14,6 +14,8 @@ from clipdata.curation import curate as curate
 from clipdata.curation import prove as prove
 from clipdata.diagnosis import Diagnosis as Diagnosis
 from clipdata.diagnosis import doctor as doctor
+from clipdata.comparison import compare_columns as compare_columns
+from clipdata.comparison import compare_seeds as compare_seeds
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
