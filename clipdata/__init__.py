@@ -86,7 +86,6 @@ _PUBLIC = {
     "Shown": "clipdata.showing:Shown",
     "show": "clipdata.showing:show",
     "retry_errors": "clipdata.refreshing:retry_errors",
-    "similar": "clipdata.similarity:similar",
     "search": "clipdata.similarity.table_search:search",
     "similar": "clipdata.similarity.request:similar",
     "TableStats": "clipdata.summary:TableStats",

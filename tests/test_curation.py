@@ -27,7 +27,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def table(encoder, tmp_path_factory):
-    """A contest of 150 rows; `trust` is 0, …, 149, and `given` is a wrong label in the 60 of least trust to train on."""
+    """150 rows; `trust` is 0, …, 149, and `given` is a wrong label in the 60 of least trust to train on."""
     made = contest_table(tmp_path_factory.mktemp("curation"), 150)
     rows = made.to_table(["path", "label_ind", "caption_choices", "split"])
     wrong = {row["path"] for row in rows.slice(0, 75).to_pylist() if row["split"] == "train"}

@@ -1,13 +1,11 @@
 """Steps: each makes one column. They load their model's library only when they run."""
 
+from clipdata.steps.best_of_cluster import BestOfCluster
 from clipdata.steps.caption_quality import CaptionCount, CaptionLanguage, CaptionQuality
-from clipdata.steps.captions import CleanCaptions, PictureDigest, UnseenCaptions
+from clipdata.steps.captions import CleanCaptions, UnseenCaptions
 from clipdata.steps.choice_scores import ChoiceScores
 from clipdata.steps.class_scores import ClassScores
-from clipdata.steps.class_split import ClassSplit
 from clipdata.steps.concept_balance import ConceptBalance
-from clipdata.steps.best_of_cluster import BestOfCluster
-from clipdata.steps.captions import CleanCaptions, UnseenCaptions
 from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.duplicates import EmbeddingDuplicates, NearDuplicates
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
@@ -21,10 +19,10 @@ from clipdata.steps.prompts import ClassPrompt, Prompt
 from clipdata.steps.splits import ClassSplit, GroupSplit, LeakProofSplit, PairSplit
 
 __all__ = [
+    "BestOfCluster",
     "CaptionCount",
     "CaptionLanguage",
     "CaptionQuality",
-    "BestOfCluster",
     "ChoiceScores",
     "ClassPrompt",
     "ClassScores",

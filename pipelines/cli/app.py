@@ -23,8 +23,8 @@ from pipelines.cli.commands.compare import compare
 from pipelines.cli.commands.curate import curate
 from pipelines.cli.commands.delete import delete
 from pipelines.cli.commands.diff import diff
-from pipelines.cli.commands.drop import drop
 from pipelines.cli.commands.doctor import doctor
+from pipelines.cli.commands.drop import drop
 from pipelines.cli.commands.errors import errors
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
@@ -56,8 +56,8 @@ from pipelines.cli.commands.run_prompt_classification import run_prompt_classifi
 from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
-from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.stats import stats
+from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.train import train
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
