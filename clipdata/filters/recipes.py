@@ -114,7 +114,9 @@ def datacomp_basic(
     )
 
 
-def datacomp_clip_score(table: AnyTable, *, clip_score: str = "clip_score", share: float = 0.3) -> tuple[Filter, ...]:
+def datacomp_clip_score(
+    table: AnyTable, *, clip_score: str = "clip_score", share: float = 0.3, where: str | None = None
+) -> tuple[Filter, ...]:
     """DataComp's CLIP-score filtering: the top 30 % by the cosine of ViT-L/14 of OpenAI.
 
     Its best baseline also asks that the picture lie near one of ImageNet's: that takes their embeddings, and is a
@@ -124,13 +126,14 @@ def datacomp_clip_score(table: AnyTable, *, clip_score: str = "clip_score", shar
         table: that is filtered, or where it is.
         clip_score: column of cosines.
         share: that is kept.
+        where: SQL condition of the rows that it is a share of.
 
     Raises:
         SchemaError: there is no such column of numbers.
         UsageError: the share is none, or no row has a score.
     """
     hint = _SCORE.format(column=clip_score).replace("ViT-B-32", "ViT-L-14")
-    return (top_share(table, clip_score, share, source=_DATACOMP, hint=hint),)
+    return (top_share(table, clip_score, share, where=where, source=_DATACOMP, hint=hint),)
 
 
 def metaclip(table: AnyTable, *, kept: str = "balance.kept") -> tuple[Filter, ...]:
