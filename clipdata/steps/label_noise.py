@@ -101,9 +101,11 @@ class LabelNoise(_Noise):
     vouches for itself. Equal pictures share a fold. All is decided over the rows there are when the step is made; rows
     that have a value keep it.
 
-    On the sample's 1,800 drawings in 33 classes, a tenth of whose labels were swapped, with embeddings of the starter
-    model, `benchmarks/label_noise.py` says what share of the swapped ones is found, and what share of the found ones
-    was swapped.
+    On the sample's 1,800 drawings in 33 classes, a tenth of whose labels were swapped, by the starter model's trunk
+    features (its embeddings): of the swapped labels 90 % (92 %) are suspect, of the suspect ones 27 % (23 %) were
+    swapped, and of as many first ranks as were swapped 67 % (65 %) were. The model tells 64 % (57 %) of the drawings'
+    classes, so many labels that are right look wrong to it: rank first, where a person looks at the rows.
+    `python benchmarks/label_noise.py` measures it.
 
     Args:
         table: read twice for embeddings, once for scores; or the location of one. Takes 4 bytes of memory a row.
@@ -220,6 +222,10 @@ class ChoiceNoise(_Noise):
 
     As LabelNoise, for rows that each have choices of their own, such as five captions of which one is right: a choice
     is likely enough where it is as probable as the given one is by the mean over all rows.
+
+    On the sample's 5,400 questions, a tenth of whose labels were swapped, by zero-shot scores of the starter model,
+    which answers 43 % of them right: 80 % of the swapped ones are suspect, of the suspect ones 15 % were swapped, and
+    of as many first ranks as were swapped 35 % were (`python benchmarks/label_noise.py`).
 
     Args:
         table: read once; or the location of one. Takes 4 bytes of memory a row.
