@@ -22,10 +22,11 @@ from clipdata.lineage import Lineage
 from clipdata.schema import is_text
 from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, BaseStep, check_types, require_names
 from clipdata.steps.confidence import Gathered, Judged, judge, unfit
-from clipdata.steps.discriminant import FoldedDiscriminant
-from clipdata.steps.vectors import size_of, vectors_of
+from clipdata.steps.discriminant import FoldedDiscriminant, bytes_needed
+from clipdata.steps.vectors import padded, size_of, vectors_of
 
 SCAN_ROWS = 4096
+MOST_BYTES = 4 << 30
 _NO_OTHERS = "its class has no pictures in the other folds"
 
 
@@ -181,6 +182,13 @@ class LabelNoise(_Noise):
         self._classes = _classes(table, label)
         if len(self._classes) < 2:
             raise UsageError(f"{self.name}: {label} names {len(self._classes)} classes; expected two at least")
+        need = bytes_needed(self.folds, len(self._classes), self._size)
+        if need > MOST_BYTES:
+            raise UsageError(
+                f"{self.name}: {label} names {len(self._classes):,} classes; with {self.folds:,} folds and vectors of "
+                f"{self._size} numbers they take {need / 2**30:,.0f} GiB of memory",
+                hint="captions are no classes; scores=COLUMN needs no classifier",
+            )
         self._place_of = {name: place for place, name in enumerate(self._classes)}
         self._folded = FoldedDiscriminant(self.folds, len(self._classes), self._size)
         for batch in table.scan(list(self.reads), batch_rows=SCAN_ROWS):
@@ -269,11 +277,7 @@ def _scored(
     scores: pa.Array, labels: pa.Array, num_classes: int | None
 ) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
     """Scores of a batch [B, C], -1 beyond each row's own, places of the labels [B], and why a row cannot be judged."""
-    length_B = pc.fill_null(pc.list_value_length(scores), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    width = max(int(length_B.max(initial=0)), num_classes or 0)
-    shares_BC = np.full((len(scores), width), -1.0)
-    flat = pc.fill_null(scores.drop_null().flatten().cast(pa.float64()), float("nan"))
-    shares_BC[np.arange(width) < length_B[:, None]] = flat.to_numpy(zero_copy_only=False)
+    shares_BC, length_B = padded(scores, num_classes or 0, -1.0)
     given_B = pc.fill_null(labels.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     reasons = unfit(shares_BC, given_B, length_B)
     if num_classes is not None:
