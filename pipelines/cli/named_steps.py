@@ -39,6 +39,7 @@ STEPS = {
     "perceptual-hash": ("PerceptualHash", False),
     "near-duplicates": ("NearDuplicates", False),
     "embedding-duplicates": ("EmbeddingDuplicates", False),
+    "semantic-deduplication": ("SemanticDeduplication", False),
     "best-of-cluster": ("BestOfCluster", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
