@@ -69,7 +69,7 @@ class HammingSearch:
 
     def _variants(self, places: np.ndarray) -> np.ndarray:
         """All first variants, then all second ones."""
-        return self._hash_NV[places].T.reshape(-1)
+        return np.asarray(self._hash_NV[places].T.reshape(-1))
 
 
 def near_hashes(
