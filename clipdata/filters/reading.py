@@ -32,12 +32,13 @@ _NAME = re.compile(r"\s*([A-Za-z][\w-]*)\s*(\(.*\))?\s*", re.DOTALL)
 _LIKE_ENOUGH = 0.75
 
 
-def read_filters(table: AnyTable, text: str) -> tuple[Filter, ...]:
+def read_filters(table: AnyTable, text: str, *, where: str | None = None) -> tuple[Filter, ...]:
     """The filters that a text names: a recipe gives several, a condition or a threshold one.
 
     Args:
         table: that is filtered, or where it is.
         text: as typed.
+        where: SQL condition of the rows that a share is one of, where the text does not say.
 
     Raises:
         UsageError: it is blank, nearly the name of a recipe, or a filter's arguments are not such.
@@ -57,7 +58,8 @@ def read_filters(table: AnyTable, text: str) -> tuple[Filter, ...]:
     except TypeError as error:
         takes = ", ".join(list(inspect.signature(make).parameters)[1:])
         raise UsageError(f"filter {text.strip()!r}: {error}", hint=f"{name} takes {takes}") from error
-    made = make(table, *arguments, **named)
+    asked = {"where": where} if "where" in inspect.signature(make).parameters else {}
+    made = make(table, *arguments, **{**asked, **named})
     return (made,) if isinstance(made, Filter) else tuple(made)
 
 

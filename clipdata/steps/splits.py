@@ -358,7 +358,8 @@ class ClassSplit(_Split):
         return [tied_by(batch.column(0))]
 
     def _stratum(self, batch: pa.RecordBatch) -> np.ndarray:
-        return np.asarray(batch.column(1).cast(pa.int64()).to_numpy(zero_copy_only=False))
+        stratum_B: np.ndarray = batch.column(1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return stratum_B
 
 
 def _has_all(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.Array:

@@ -144,9 +144,9 @@ class Ties:
             num_nodes += len(value_V)
         row_T, code_T = np.concatenate(rows), np.concatenate(codes)
         tied = coo_array((np.ones(len(row_T), bool), (row_T, code_T)), shape=(num_nodes, num_nodes))
-        found_M = connected_components(tied, directed=False)[1]
+        component_M = connected_components(tied, directed=False)[1]
         # A group is numbered by its first row; values come behind, and each has a row.
-        group_M = np.unique(found_M, return_inverse=True)[1]
+        _, group_M = np.unique(component_M, return_inverse=True)
         edges = np.cumsum([self.num_rows, *map(len, values)])
         of_value = [group_M[start:stop] for start, stop in itertools.pairwise(edges)]
         return Groups(group_M[: self.num_rows], values, of_value)

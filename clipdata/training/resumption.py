@@ -6,7 +6,6 @@ is refused with every difference. It knows tables and runs, and nothing of steps
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 from clipdata.encoder import Encoder
 from clipdata.errors import CredentialsError, StorageError, TransientError, UsageError
 from clipdata.lance_io.table import Table
+from clipdata.lance_io.tags import run_tag
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.trained_rows import TrainedRows
@@ -215,8 +215,7 @@ def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | 
 
 def _tag(table: Table, folder: Path, progress: Progress) -> None:
     """Name the version, so that no clean-up of the table removes what the run needs to go on."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.name)
     try:
-        table.tag(f"run-{name}-v{table.version}")
+        table.tag(run_tag(folder.name, table.version))
     except (CredentialsError, StorageError, TransientError) as error:  # a public table cannot be written to
         progress.say(f"version {table.version} could not be tagged, so a clean-up may remove it: {error.message}")

@@ -25,6 +25,13 @@ STEPS = {
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
     "image-quality": ("ImageQuality", False),
+    "caption-quality": ("CaptionQuality", False),
+    "caption-language": ("CaptionLanguage", False),
+    "caption-count": ("CaptionCount", False),
+    "concept-balance": ("ConceptBalance", False),
+    "head": ("Head", False),
+    "label-noise": ("LabelNoise", False),
+    "choice-noise": ("ChoiceNoise", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
@@ -117,6 +124,22 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
         listed = ", ".join(sorted(n for n in known if not n.startswith("_")))
         raise UsageError(f"there is no recipe {name!r}; recipes: {listed}")
     return found
+
+
+def config_named(table: Table, recipe: str | None, settings: Mapping[str, str]) -> TrainConfig:
+    """How to train: a recipe with settings over it, about what the table's columns ask for where neither says.
+
+    Raises:
+        UsageError: there is no such recipe, or no column tells what to train for.
+        ConfigError: lists every setting that is wrong.
+    """
+    import clipdata as cd
+    from clipdata.training.objectives import objective_with, own_fields
+
+    given = cd.TrainConfig.parse_settings(settings)
+    named = recipe is not None or "objective" in given
+    objective = {} if named else {"objective": objective_with(table, own_fields(given))}
+    return recipe_named(recipe or "caption_contest")(**{**given, **objective})
 
 
 def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:
