@@ -25,7 +25,6 @@ from clipdata.lance_io.indices import (
     index_of,
     make_vectors,
     make_words,
-    nearest,
     searchable_kind,
     update,
 )
@@ -33,7 +32,7 @@ from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.similarity.candidates import Best
-from clipdata.similarity.nearby import EXACT_ROWS, REACH
+from clipdata.similarity.nearby import EXACT_ROWS, by_index
 from clipdata.similarity.texts import splits_for
 from clipdata.similarity.vectors import search_all, vectors_of
 from clipdata.storage import Storage, redact
@@ -263,9 +262,9 @@ def _measured(table: Table, column: str, found: Index, queries: int, progress: P
     began = time.perf_counter()
     search_all(table, column, vector_MD[:1], [Best(AT)], where=None, distinct=None, progress=Silent())
     exact_s = time.perf_counter() - began
-    nearest(table, column, vector_MD[0], AT, REACH, None)  # opens the index
+    by_index(table, column, vector_MD[0], AT, None)  # opens the index
     began = time.perf_counter()
-    told = [nearest(table, column, one, AT, REACH, None)[1] for one in vector_MD]
+    told = [by_index(table, column, one, AT, None).score_K for one in vector_MD]
     index_s = (time.perf_counter() - began) / len(vector_MD)
     right = [
         (cosine_K >= exact.score_K[-1] - 1e-5).sum() / len(exact.score_K)

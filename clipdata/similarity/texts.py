@@ -16,7 +16,7 @@ from clipdata import schema as schemas
 from clipdata.lance_io.indices import NGRAMS, SPACED, Index, matching
 from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
-from clipdata.similarity.ranks import MOST_CANDIDATES, Ranked, filled
+from clipdata.similarity.ranks import Ranked, filled
 from clipdata.similarity.words import Words, is_unspaced
 
 K1, B = 1.2, 0.75
@@ -43,7 +43,7 @@ def by_index(table: Table, column: str, index: Index, words: Words, most: int, w
         texts = table.take_ids(found.row_K, [column]).column(column)
         return found.kept(np.array([bool(words.counts(one)) for one in _texts_of(texts)], bool))
 
-    found, complete = filled(rank, keep, most, MOST_CANDIDATES)
+    found, complete = filled(rank, keep, most)
     return found if complete else None
 
 

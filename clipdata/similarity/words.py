@@ -27,6 +27,7 @@ def is_unspaced(text: str) -> bool:
     """Tell whether a text holds characters of a script without spaces between words."""
     return bool(_UNSPACED.search(text))
 
+
 _OWNING = re.compile(r"['’]s\b", re.IGNORECASE)
 
 
