@@ -43,6 +43,7 @@ DEFAULT_KIND = KINDS[0]
 REMADE_FROM = 0.3
 """Share of rows outside an index from which it is made anew: its partitions were chosen without them."""
 AT = 10
+WANTED = 0.95
 _SEED = 0
 
 
@@ -63,9 +64,10 @@ class Measured:
     exact_ms: float
 
     def __str__(self) -> str:
+        few = "" if self.recall >= WANTED else f"; below {WANTED:.2f}: try another --kind, or search with --exact"
         return (
             f"recall@{AT} {self.recall:.3f} on {self.queries:,} rows as queries; "
-            f"{self.index_ms:,.1f} ms a query by the index, {self.exact_ms:,.1f} ms by reading every row"
+            f"{self.index_ms:,.1f} ms a query by the index, {self.exact_ms:,.1f} ms by reading every row{few}"
         )
 
 

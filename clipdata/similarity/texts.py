@@ -6,7 +6,7 @@ Shapes: N rows of a batch, W words, M rows that hold one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -31,17 +31,29 @@ def answers(index: Index | None, words: Words) -> bool:
     return index is not None and (index.splits == NGRAMS or not words.unspaced)
 
 
-def by_index(table: Table, column: str, index: Index, words: Words, most: int, where: str | None) -> Ranked | None:
-    """The best rows by an index; None when too many candidates hold parts of words only, so that all must be read."""
+def by_index(
+    table: Table,
+    column: str,
+    index: Index,
+    words: Words,
+    most: int,
+    where: str | None,
+    counting: Callable[[Ranked], Ranked],
+) -> Ranked | None:
+    """The best rows by an index; None when too many candidates do not count, so that all must be read.
+
+    Args:
+        counting: leaves out rows that hold a word and do not count either.
+    """
 
     def rank(wanted: int) -> Ranked:
         return Ranked(*matching(table, column, words.sought, wanted, where))
 
     def keep(found: Ranked) -> Ranked:
         if index.splits != NGRAMS:
-            return found
+            return counting(found)
         texts = table.take_ids(found.row_K, [column]).column(column)
-        return found.kept(np.array([bool(words.counts(one)) for one in _texts_of(texts)], bool))
+        return counting(found.kept(np.array([bool(words.counts(one)) for one in _texts_of(texts)], bool)))
 
     found, complete = filled(rank, keep, most)
     return found if complete else None
