@@ -25,6 +25,21 @@ def log(location: str) -> str:
     return f"clipdata log {typed(location)}"
 
 
+def tags(location: str) -> str:
+    """The command that lists a table's tags."""
+    return f"clipdata tag {typed(location)} --list"
+
+
+def tag(location: str) -> str:
+    """The command that names a table's newest version."""
+    return f"clipdata tag {typed(location)} NAME"
+
+
+def export(location: str) -> str:
+    """The command that writes a table's rows elsewhere."""
+    return f"clipdata export {typed(location)} --out DIR"
+
+
 def ingest(location: str) -> str:
     """The command that makes a table of images."""
     return f"clipdata ingest images DIR --into {typed(location)}"

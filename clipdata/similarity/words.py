@@ -21,15 +21,13 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
 )
+_OWNING = re.compile(r"['’]s\b", re.IGNORECASE)
+_MOST_MET = 1 << 17
 
 
 def is_unspaced(text: str) -> bool:
     """Tell whether a text holds characters of a script without spaces between words."""
     return bool(_UNSPACED.search(text))
-
-
-_MOST_MET = 1 << 17
-_OWNING = re.compile(r"['’]s\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

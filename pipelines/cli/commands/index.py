@@ -43,7 +43,9 @@ def index(
     *,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="Of an index of vectors: IVF_SQ (the default), IVF_RQ, IVF_PQ, IVF_HNSW_SQ or IVF_FLAT."),
+        typer.Option(
+            "--kind", help="Of an index of vectors: IVF_SQ (the default), IVF_RQ, IVF_PQ, IVF_HNSW_SQ or IVF_FLAT."
+        ),
     ] = None,
     remake: Annotated[bool, typer.Option("--remake", help="Make it anew in any case.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; measure the index that is there.")] = False,
