@@ -50,9 +50,14 @@ def test_what_a_run_or_a_merged_table_needs_is_said_and_goes_only_when_that_is_m
     meta = ingest.from_parquet(tmp_path / "meta.parquet", into=tmp_path / "meta.lance").table
     ingest.merge(images, meta, into=tmp_path / "merged.lance")
     images.tag(run_tag("first try", images.version))
+    merged = tmp_path / "merged.lance"
 
     needed = {tag.name: tag.needed_by for tag in cd.tag(images).tags}
-    assert sorted(needed.values(), key=str) == ["needed by rows of a merged table", "needed by training run first-try"]
+    assert sorted(map(str, needed.values())) == [f"needed by rows of {merged}", "needed by training run first-try"]
+    assert not any(tag.is_idle for tag in cd.tag(images).tags)
+    merged.rename(tmp_path / "elsewhere.lance")
+    assert [tag.is_idle for tag in cd.tag(images).tags] == [True, False]
+    assert f"needed by rows of {merged}, which is not there" in str(cd.tag(images))
     for name in needed:
         with pytest.raises(UsageError, match=r"needed by .*a clean-up removes that version"):
             cd.tag(images, name, delete=True)
