@@ -45,6 +45,21 @@ def ingest(location: str) -> str:
     return f"clipdata ingest images DIR --into {typed(location)}"
 
 
+def query(location: str, sql: str) -> str:
+    """The command that asks a table in SQL."""
+    return f"clipdata query {typed(location)} {shlex.quote(sql)}"
+
+
+def index(location: str, column: str) -> str:
+    """The command that makes an index of a column, or brings it up to date."""
+    return f"clipdata index {typed(location)} {shlex.quote(column)}"
+
+
+def embed(location: str) -> str:
+    """The command that makes a column that can be searched."""
+    return f"clipdata map {typed(location)} image-embedding image_embedding --model starter"
+
+
 def merge_again(location: str) -> str:
     """The command that brings a merged table up to date."""
     return f"clipdata merge IMAGES METADATA --into {typed(location)}"

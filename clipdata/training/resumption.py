@@ -20,6 +20,7 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.forward import check_images
+from clipdata.training.likeness import with_likeness
 from clipdata.training.overlap import Overlap, overlap_of
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
@@ -206,7 +207,7 @@ def _version_it_reads(run: Run, read: RowsRead, progress: Progress) -> RowsRead:
 def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | None:
     if read.held_out is None:
         return None
-    overlap = overlap_of(read.held_out, read.rows, encoder.trained_on)
+    overlap = with_likeness(overlap_of(read.held_out, read.rows, encoder.trained_on), read)
     if overlap.any:
         progress.say(str(overlap))
     return overlap

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from clipdata.lance_io import rows
+from clipdata.lance_io.refused import beside
 from clipdata.lance_io.table import exists, open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage
 from ingest.updating.digests import digest
-from ingest.updating.rejects import beside
 
 _FILE, _ROW = "file", "row"
 SCHEMA = pa.schema(

@@ -6,7 +6,7 @@ A new option of all verbs of a kind is one field here. It knows the words of the
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,9 @@ from clipdata.storage import Storage
 from pipelines.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from clipdata.encoder import Encoder
     from clipdata.lance_io.table import Table
+    from clipdata.step_protocol import Step
 
 TableArgument = Annotated[str, typer.Argument(help="Table: a path, or gs:// s3:// az:// URL.")]
 ImagesArgument = Annotated[str, typer.Argument(help="Folder, or URL of a bucket's prefix; searched with all inside.")]
@@ -176,6 +178,40 @@ class PairsOptions(PipelineOptions):
     def arguments(self) -> dict[str, Any]:
         """As the pipelines' settings take them."""
         return super().arguments() | {"search": tuple(self.search or ())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildOptions:
+    """What a verb is given that makes a column's step again from its lineage."""
+
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Model with the weights of a lineage, where its name is gone; repeatable."),
+    ] = None
+    step: Annotated[
+        list[str] | None, typer.Option("--step", help="FILE.py:function that made a column; repeatable.")
+    ] = None
+    device: Device = None
+
+    def models(self, say: Callable[[str], None]) -> list[Encoder]:
+        """The models, loaded."""
+        from clipdata import load_encoder
+
+        loaded = []
+        for name in self.model or ():
+            say(f"loading {name}")
+            loaded.append(load_encoder(name, device=self.device))
+        return loaded
+
+    def steps(self) -> list[Step]:
+        """The functions as steps.
+
+        Raises:
+            UsageError: one is no function of a file.
+        """
+        from pipelines.cli.named_steps import own_step
+
+        return [own_step(name) for name in self.step or ()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,21 @@ RUN = record(
         estimate_s=maybe(NUMBER),
     ),
 )
+EXPORTED = record(
+    out=TEXT,
+    format=TEXT,
+    version=WHOLE,
+    num_rows=WHOLE,
+    num_bytes=WHOLE,
+    num_files=WHOLE,
+    num_new_files=WHOLE,
+    refused=counts(),
+    columns=listed(TEXT),
+    left_out=listed(TEXT),
+    notes=OBJECT,
+    pictures_from=listed(TEXT),
+    dry_run=FLAG,
+)
 ROW = {"type": "object", "additionalProperties": ANYTHING}
 
 
