@@ -143,6 +143,40 @@ def refresh(
     )
 
 
+def retry_errors(
+    table: AnyTable,
+    columns: Sequence[str],
+    *,
+    models: Sequence[Encoder] = (),
+    steps: Sequence[Step] = (),
+    device: str | None = None,
+    storage: Storage | None = None,
+    progress: Progress | None = None,
+) -> Refreshed:
+    """Compute the rows again on which the steps of some columns failed; nothing that has a value is computed anew.
+
+    Args:
+        table: its newest version; or the location of one.
+        columns: made by steps; one that is stale because its inputs or its code changed is skipped: `refresh` makes it.
+        models, steps, device, storage, progress: as of `refresh`.
+
+    Raises:
+        SchemaError: the table has no such column.
+        UsageError: no step made a column that is named.
+    """
+    opened = as_table(table, storage=storage)
+    opened.move_to(opened.latest())
+    _check_wanted(opened, columns)
+    again = _Again(opened, Models(models, device, (progress or Silent()).say), steps, True, progress)
+    states = tuple(column_state(opened, name, steps) for name in columns)
+    for state in states:
+        if state.anew:
+            again.skipped[state.column] = f"{'; '.join(state.reasons)}: clipdata refresh makes it anew"
+        elif state.failed:
+            again.make(state)
+    return Refreshed(redact(opened.uri), opened.version, False, states, tuple(again.made), tuple(again.skipped.items()))
+
+
 @dataclass
 class _Again:
     """Makes columns again, one after the other, and keeps what came of each."""

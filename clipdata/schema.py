@@ -132,6 +132,7 @@ _FAMILIES: Mapping[str, Callable[[pa.DataType], bool]] = {
     "number": _is_number,
     "numbers": lambda kind: is_list(kind) and _is_number(kind.value_type),
     "label": lambda kind: is_text(kind) or _is_integer(kind),
+    "labels": lambda kind: is_of("label", kind.value_type if is_list(kind) else kind),
     "bytes": is_binary,
 }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ingest import Ingested
     from pipelines.results import PipelineResult
 
+COLUMN_DIFFERENCE = record(name=TEXT, what=TEXT, before=maybe(TEXT), after=maybe(TEXT), types=maybe(listed(TEXT)))
 WRITTEN = {"inserted": WHOLE, "updated": WHOLE, "deleted": WHOLE}
 INGESTED = record(
     table=TEXT,

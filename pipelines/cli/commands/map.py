@@ -45,6 +45,9 @@ MAPPED = record(
         "clipdata map contest.lance class-scores class_scores --model starter -p classes=classes.txt",
         "clipdata map contest.lance drawn-choices caption_choices -p text=caption -p num_choices=10",
         "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
+        "clipdata map contest.lance perceptual-hash perceptual_hash",
+        "clipdata map contest.lance near-duplicates near_duplicates -p radius=8",
+        "clipdata map contest.lance best-of-cluster kept -p cluster=near_duplicates",
         "clipdata map contest.lance image-embedding vector -m starter --where \"split = 'test'\" --limit 1000",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
     ],
@@ -85,7 +88,8 @@ def map_(
 
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
-    built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say, table=opened)
+    given = parse_pairs(parameter)
+    built = build_step(step, given, model=model, device=device, say=terminal.say, table=opened, column=column)
     if check:
         checked = cd.check_column(opened, built, column)
         terminal.result(str(checked), checked.to_dict())
