@@ -141,7 +141,7 @@ def _state_of(
         )
     anew = changed_inputs(table, lineage)
     anew += [f"column {source!r} that it reads is stale" for source in lineage.inputs if _is_anew(before.get(source))]
-    if newer := newer_code(lineage, own):
+    if newer := newer_code(table, name, own):
         anew.append(newer)
     waits_for = tuple(source for source in lineage.inputs if source in before and before[source].stale)
     return _counted(table, name, lineage, tuple(anew), waits_for)

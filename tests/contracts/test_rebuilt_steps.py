@@ -116,7 +116,7 @@ def test_a_step_is_made_again_from_the_lineage_of_its_column(
     assert type(again) is type(step)
     assert lineage_of(table, again).fingerprint == table.lineage("made").fingerprint
     assert (again.returns, again.tables) == (step.returns, step.tables)
-    assert newer_code(table.lineage("made")) is None
+    assert newer_code(table, "made") is None
     values = table.to_table(["made"])
     cd.map_column(table, again, "made", overwrite=True)
     assert table.to_table(["made"]).equals(values)
@@ -152,7 +152,7 @@ def test_a_function_has_to_be_given_and_a_column_of_the_data_has_no_step(table: 
     assert "--step FILE.py:_num_words" in str(refused.value.hint)
     assert rebuild(table, "num_words", Models(), [num_words]) is num_words
     newer = cd.step(reads="caption", returns="int32", version="2")(_num_words)
-    assert "version 2" in str(newer_code(table.lineage("num_words"), [newer]))
+    assert "version 2" in str(newer_code(table, "num_words", [newer]))
     with pytest.raises(LineageMismatchError, match="label"):
         rebuild(table, "num_words", Models(), [cd.step(reads="label", returns="int32", version="1")(_num_words)])
     with pytest.raises(UsageError, match="came with the data"):
