@@ -51,25 +51,57 @@ def judge(scores: pa.Array, label: pa.Array) -> Judged:
         scores: lists of numbers, one a choice; lengths may differ.
         label: index of the right choice; see `places`.
     """
-    flat, start_N, size_N = _ragged(scores)
-    index_N, right_N = _index(label), np.full(len(scores), np.nan, np.float32)
-    known_N = (index_N >= 0) & (index_N < size_N)
-    tied_N, choices_N = np.zeros(len(scores), np.bool_), np.full(len(scores), np.nan, np.float32)
-    if known_N.any():
-        start_K, size_K = start_N[known_N], size_N[known_N]
-        # The chosen lists laid end to end, so that every stretch is one row.
-        end_K = np.cumsum(size_K)
-        first_K = end_K - size_K
-        entry = np.repeat(start_K - first_K, size_K) + np.arange(end_K[-1])
-        scores_E = flat[entry]
-        right_K = scores_E[first_K + index_N[known_N]]
-        has_nan_K = np.add.reduceat(np.isnan(scores_E), first_K) > 0
-        as_high_K = np.add.reduceat(scores_E >= np.repeat(right_K, size_K), first_K)
-        above_K = np.add.reduceat(scores_E > np.repeat(right_K, size_K), first_K)
-        right_N[known_N] = np.where(has_nan_K, np.nan, as_high_K == 1)
-        choices_N[known_N] = np.where(has_nan_K, np.nan, size_K)
-        tied_N[known_N] = ~has_nan_K & (above_K == 0) & (as_high_K > 1)
+    right_N, choices_N = np.full((2, len(scores)), np.nan, np.float32)
+    tied_N = np.zeros(len(scores), np.bool_)
+    lists = lay_out(scores, label)
+    if len(lists.row_K):
+        first_K, right_K = lists.first_K, lists.scores_E[lists.right_K]
+        has_nan_K = np.add.reduceat(np.isnan(lists.scores_E), first_K) > 0
+        right_E = np.repeat(right_K, lists.size_K)
+        as_high_K = np.add.reduceat(lists.scores_E >= right_E, first_K)
+        above_K = np.add.reduceat(lists.scores_E > right_E, first_K)
+        right_N[lists.row_K] = np.where(has_nan_K, np.nan, as_high_K == 1)
+        choices_N[lists.row_K] = np.where(has_nan_K, np.nan, lists.size_K)
+        tied_N[lists.row_K] = ~has_nan_K & (above_K == 0) & (as_high_K > 1)
     return Judged(right_N, choices_N, tied_N)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Score lists of K rows laid end to end, E entries in all.
+
+    Args:
+        row_K: place of the row among those given.
+        scores_E: the scores.
+        first_K: where each row's stretch begins.
+        size_K: how long it is.
+        right_K: the place of the right choice, in `scores_E`.
+    """
+
+    row_K: IntArray
+    scores_E: FloatArray
+    first_K: IntArray
+    size_K: IntArray
+    right_K: IntArray
+
+
+def lay_out(scores: pa.Array, label: pa.Array, wanted_N: np.ndarray | None = None) -> Lists:
+    """The lists of those rows whose right choice is in their list, so that every stretch is one row.
+
+    Args:
+        scores: lists of numbers.
+        label: index of the right choice; see `places`.
+        wanted_N: bool, rows to take; all of them by default.
+    """
+    flat, start_N, size_N = _ragged(scores)
+    index_N = _index(label)
+    known_N = (index_N >= 0) & (index_N < size_N)
+    row_K = np.flatnonzero(known_N if wanted_N is None else known_N & wanted_N)
+    start_K, size_K = start_N[row_K], size_N[row_K]
+    end_K = np.cumsum(size_K)
+    first_K = end_K - size_K
+    entry_E = np.repeat(start_K - first_K, size_K) + np.arange(end_K[-1] if len(end_K) else 0)
+    return Lists(row_K, flat[entry_E], first_K, size_K, first_K + index_N[row_K])
 
 
 def is_number(kind: pa.DataType) -> bool:

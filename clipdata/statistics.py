@@ -1,4 +1,4 @@
-"""The statistics of a paired comparison: resampling of clusters, exact McNemar, Holm, Student's t.
+"""The statistics of a paired comparison: resampling of clusters, exact McNemar, many questions at once, Student's t.
 
 Pure functions of arrays; SciPy has the distributions, and is loaded when one is asked for. Knows nothing of tables,
 columns or images: a "cluster" is whatever the caller says is drawn together (all questions about one picture, all
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -98,18 +99,22 @@ def bootstrap_means(
     rng = np.random.default_rng(seed)
     if len(sums) > max_units:
         sums = deal(sums, max_units, rng)
-    num_units = len(sums)
-    stacked_UK = np.concatenate([sums.weight_C[:, None], sums.sums_CK], axis=1)
-    means_RK = np.empty((resamples, sums.sums_CK.shape[1]))
+    totals_RK = resampled_totals(np.column_stack([sums.weight_C, sums.sums_CK]), resamples=resamples, rng=rng)
+    return totals_RK[:, 1:] / totals_RK[:, :1]
+
+
+def resampled_totals(columns_UK: FloatArray, *, resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Sums of K columns over U units that are drawn with replacement: totals_RK, a row for each of R draws."""
+    num_units = len(columns_UK)
+    totals_RK = np.empty((resamples, columns_UK.shape[1]))
     chunk = max(1, _DRAWS_IN_MEMORY // num_units)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         drawn = rng.integers(0, num_units, size=(size, num_units))
         drawn += np.arange(size)[:, None] * num_units
         times_RU = np.bincount(drawn.reshape(-1), minlength=size * num_units).reshape(size, num_units)
-        totals_RK = times_RU.astype(np.float64) @ stacked_UK
-        means_RK[start : start + size] = totals_RK[:, 1:] / totals_RK[:, :1]
-    return means_RK
+        totals_RK[start : start + size] = times_RU.astype(np.float64) @ columns_UK
+    return totals_RK
 
 
 def percentile_interval(draws_R: FloatArray, num_clusters: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -170,10 +175,37 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def two_sided_p(estimate: float, error: float, num_clusters: int) -> float:
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted so that, of all that fall under a bound q, no more than the share q are false in the mean.
+
+    Source: Y. Benjamini and Y. Hochberg, Controlling the False Discovery Rate (1995).
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i], reverse=True)
+    adjusted, lowest = [0.0] * len(p_values), 1.0
+    for above, index in enumerate(order):
+        lowest = min(lowest, p_values[index] * len(p_values) / (len(p_values) - above))
+        adjusted[index] = lowest
+    return adjusted
+
+
+def two_sided_p(estimate: float, error: float, num_clusters: float) -> float:
     """P-value of a mean at zero, from its standard error and the number of clusters behind it."""
     if error <= 0.0:
         return 1.0 if estimate == 0.0 else 0.0
     from scipy.special import stdtr
 
     return float(2.0 * stdtr(max(1, num_clusters - 1), -abs(estimate) / error))
+
+
+def wilson_interval(num_of: float, num: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share that was found `num_of` times in `num`; 0 to 1 where nothing was counted.
+
+    Source: E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+    if num <= 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, scale = num_of / num, 1 + z * z / num
+    middle = (share + z * z / (2 * num)) / scale
+    half = z * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num)) / scale
+    return max(0.0, middle - half), min(1.0, middle + half)

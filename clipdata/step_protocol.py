@@ -43,6 +43,7 @@ INTEGER = Kind("integers", "integer")
 NUMBER = Kind("numbers", "number")
 NUMBERS = Kind("lists of numbers", "numbers")
 LABEL = Kind("texts or integers", "label")
+LABELS = Kind("texts or integers, or lists of these", "labels")
 BYTES = Kind("bytes of pictures", "bytes")
 
 

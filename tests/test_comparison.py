@@ -86,7 +86,7 @@ def test_rows_known_on_one_side_only_are_left_out_counted_and_said(save):
     assert (coverage.num_rows, coverage.num_both) == (6, 2)
     assert (coverage.num_only_before, coverage.num_only_after, coverage.num_neither) == (1, 2, 1)
     assert comparison.difference == pytest.approx(0.15)
-    assert "NOT compared: 1 only before, 2 only after, 1 neither" in str(comparison)
+    assert "NOT compared: 1 only before, 2 only after; 1 more have no value on either side" in str(comparison)
 
 
 def test_nothing_in_common_is_an_error_that_counts_what_there_is(save):

@@ -28,18 +28,9 @@ def table_of(folder: Path, **columns: Any) -> cd.Table:
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
     """Eight rows with all that the recipes read."""
-    figures = [
-        (3, 20, "en"),
-        (3, 20, "de"),
-        (2, 9, "en"),
-        (5, 40, "en"),
-        (6, 30, "en"),
-        (4, 5, "en"),
-        (9, 60, None),
-        None,
-    ]
-    captions = [None if f is None else dict(zip(("words", "characters", "language"), f, strict=True)) for f in figures]
-    kind = pa.struct([("words", pa.int32()), ("characters", pa.int32()), ("language", pa.string())])
+    figures = [(3, 20), (3, 20), (2, 9), (5, 40), (6, 30), (4, 5), (9, 60), None]
+    captions = [None if f is None else dict(zip(("words", "characters"), f, strict=True)) for f in figures]
+    kind = pa.struct([("words", pa.int32()), ("characters", pa.int32())])
     return table_of(
         tmp_path_factory.mktemp("curated"),
         clip_score=pa.array([0.31, 0.30, 0.29, 0.28, 0.27, NAN, None, 0.5], pa.float32()),
@@ -49,6 +40,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
         height=[600, 200, 300, 300, 200, 480, 480, 480],
         aesthetic=[5.0, 4.9, 6.5, None, 7, 8, 1, 5.1],
         caption_quality=pa.array(captions, kind),
+        language=["en", "de", "en", "en", "en", "en", None, None],
         captions=pa.array([["a"]] * 8),
         balance=pa.array([{"kept": n % 2 == 0} for n in range(7)] + [None], pa.struct([("kept", pa.bool_())])),
     )

@@ -5,23 +5,31 @@
 
 from __future__ import annotations
 
+from clipdata.comparison.changes import Change, Margin
 from clipdata.comparison.jsonschema import json_schema
 from clipdata.comparison.measurement import compare
-from clipdata.comparison.records import Answers, Change, Coverage, Group, Row, Side, Trained
+from clipdata.comparison.records import Answers, Coverage, Group, Row, Side, Trained
 from clipdata.comparison.result import Comparison
 from clipdata.comparison.seeds import SeedComparison, compare_seeds
+from clipdata.comparison.several import Comparisons, Pair, columns_of_models, compare_columns, several_schema
 
 __all__ = [
     "Answers",
     "Change",
     "Comparison",
+    "Comparisons",
     "Coverage",
     "Group",
+    "Margin",
+    "Pair",
     "Row",
     "SeedComparison",
     "Side",
     "Trained",
+    "columns_of_models",
     "compare",
+    "compare_columns",
     "compare_seeds",
     "json_schema",
+    "several_schema",
 ]

@@ -14,13 +14,18 @@ from clipdata.schema import is_text
 from clipdata.statistics import FloatArray
 
 TIE = 1e-6
+_NOTHING = 1e-3
 _SHOWN_COLUMNS = ("filename", "caption", "label")
 _SHOWN_CHARACTERS = 200
 
 
 def extreme_rows(request: Request, pairs: Pairs, rank_by_N: FloatArray, count: int) -> tuple[Row, ...]:
-    """The `count` rows with the most negative `rank_by_N`, the first of equals first."""
-    count = min(count, int((rank_by_N < -TIE).sum()))
+    """The `count` rows with the most negative `rank_by_N`, the first of equals first.
+
+    Rows that moved by less than a thousandth of what the row did that moved most are none of them.
+    """
+    least = max(TIE, _NOTHING * max(-float(rank_by_N.min()), float(rank_by_N.max())))
+    count = min(count, int((rank_by_N < -least).sum()))
     if count == 0:
         return ()
     nearest = np.argpartition(rank_by_N, count - 1)[:count]

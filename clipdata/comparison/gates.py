@@ -9,10 +9,11 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 
-from clipdata.comparison.records import Change, Compared
+from clipdata.comparison.changes import Change
+from clipdata.comparison.records import Compared
 from clipdata.errors import GateFailedError, UsageError
 
-_CONDITION = re.compile(r"^\s*([a-z_.]+)\s*(<=|>=|<|>|==|!=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
+_CONDITION = re.compile(r"^\s*([a-z_.@0-9]*[a-z_])\s*(<=|>=|<|>|==|!=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -30,9 +31,15 @@ _OF_A_CHANGE = {
     "low": "lower end of its 95 % interval",
     "high": "upper end of its 95 % interval",
 }
+
+
+def _words(name: str, of_what: str) -> dict[str, str]:
+    return {f"{name}.{word}": f"{of_what}: {text}" for word, text in _OF_A_CHANGE.items()}
+
+
 FIGURES: dict[str, str] = {
-    **{f"mean.{word}": f"of the values: {text}" for word, text in _OF_A_CHANGE.items()},
-    **{f"accuracy.{word}": f"of the shares of right answers: {text}" for word, text in _OF_A_CHANGE.items()},
+    **_words("mean", "of the values"),
+    **_words("accuracy", "of the shares of right answers"),
     "accuracy.chance": "share of right answers that guessing gives",
     "accuracy.p_value": "McNemar's test, two-sided",
     "mended": "answers wrong before and right after",
@@ -45,7 +52,15 @@ FIGURES: dict[str, str] = {
     "uncovered_rows": "rows that lack one of the two values",
     "trained_rows": "rows that one of the models was trained on",
     "trained_images": "rows whose image one of the models was trained on",
-    "worse_groups": "groups of --by that are worse",
+    "worse_groups": "groups of --by that are worse, confirmed by Holm's procedure",
+    **_words("log_loss", "of the log loss (--calibration)"),
+    **_words("brier", "of the Brier score (--calibration)"),
+    **_words("calibration_error", "of the expected calibration error (--calibration)"),
+    **_words("reciprocal_rank", "of the mean reciprocal rank (--ranks)"),
+    **_words("median_rank", "of the median rank (--ranks)"),
+    **_words("recall@1", "of the recall at 1 (--ranks)"),
+    **_words("recall@5", "of the recall at 5 (--ranks)"),
+    **_words("recall@10", "of the recall at 10 (--ranks)"),
 }
 """What a condition can name, in words; `difference` alone stands for `mean.difference`, and so do its neighbours."""
 
@@ -53,6 +68,8 @@ FIGURES: dict[str, str] = {
 def figures(comparison: Compared) -> dict[str, float | None]:
     """The figures that a condition can name."""
     answers, trained, coverage = comparison.accuracy, comparison.trained, comparison.coverage
+    found, ranks = comparison.probabilities, comparison.ranks
+    recall = ranks.recall if ranks else {}
     return {
         **_change("mean", comparison.mean),
         **_change("accuracy", answers.change if answers else None),
@@ -72,14 +89,23 @@ def figures(comparison: Compared) -> dict[str, float | None]:
             trained.num_rows_of_seen_clusters if trained and not trained.num_of_untold_pictures else None
         ),
         "worse_groups": sum(group.mean.verdict == "worse" for group in comparison.groups),
+        **_change("log_loss", found.log_loss if found else None),
+        **_change("brier", found.brier if found else None),
+        **_change("calibration_error", found.calibration_error if found else None),
+        **_change("reciprocal_rank", ranks.reciprocal if ranks else None),
+        **_change("median_rank", ranks.median if ranks else None),
+        **_change("recall@1", recall.get("1")),
+        **_change("recall@5", recall.get("5")),
+        **_change("recall@10", recall.get("10")),
     }
 
 
 def hold(comparison: Compared, conditions: Sequence[str]) -> None:
-    """Check every condition.
+    """Check every condition, and every margin of "no worse than".
 
     Raises:
-        GateFailedError: at least one condition is true, or names a figure that this comparison does not have.
+        GateFailedError: at least one margin is not shown to be kept, or one condition is true, or names a figure that
+            this comparison does not have.
         UsageError: a condition cannot be read.
     """
     known = figures(comparison)
@@ -91,9 +117,11 @@ def hold(comparison: Compared, conditions: Sequence[str]) -> None:
             missed.append(f"{condition}: this comparison has no {name}")
         elif compare_with(figure, bound):
             missed.append(f"{condition}: found {figure:.6g}")
+    missed += [f"{margin.figure}: {margin.verdict}" for margin in comparison.margins if not margin.not_worse]
     if missed:
+        num_bounds = len(parsed) + len(comparison.margins)
         raise GateFailedError(
-            f"{comparison.before.column} → {comparison.after.column} missed {len(missed)} of {len(parsed)} bound(s): "
+            f"{comparison.before.column} → {comparison.after.column} missed {len(missed)} of {num_bounds} bound(s): "
             + "; ".join(missed),
             hint="look at the rows that lost most: where = " + comparison.worst_where() if comparison.worst else None,
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from clipdata.comparison.records import Change, Compared, Row
+from clipdata.comparison import sections
+from clipdata.comparison.changes import Change
+from clipdata.comparison.records import Compared, Group, Row
 from clipdata.comparison.text import header
 from clipdata.notebook import html_table
 
@@ -18,13 +20,12 @@ def render(comparison: Compared) -> str:
     if comparison.accuracy:
         figures.append(_figures("right", comparison.accuracy.change))
     title, *lines = header(comparison)
+    lines += [f"{margin.figure}: {margin.verdict}" for margin in comparison.margins]
     blocks = [html_table(figures, title=title)]
     blocks.append("".join(f"<div>{escape(line)}</div>" for line in lines))
+    blocks += [_more(comparison)]
     if comparison.groups:
-        groups = [
-            _figures("(none)" if group.value is None else group.value, group.mean)
-            for group in comparison.groups[:_MAX_GROUPS]
-        ]
+        groups = [_group(group) for group in comparison.groups[:_MAX_GROUPS]]
         hidden = len(comparison.groups) - len(groups) + comparison.num_groups_left_out
         blocks.append(html_table(groups, title=f"by {comparison.by}" + (f", and {hidden:,} more" if hidden else "")))
     for word, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
@@ -32,6 +33,26 @@ def render(comparison: Compared) -> str:
             blocks.append(html_table((_row(row) for row in rows), title=word))
     blocks.append("".join(f"<div>note: {escape(note)}</div>" for note in comparison.notes))
     return "".join(blocks)
+
+
+def _more(comparison: Compared) -> str:
+    """Ranks and probabilities: the changes as tables, and what is said beside them."""
+    found, ranks, blocks = comparison.probabilities, comparison.ranks, []
+    if ranks:
+        recalls = [_figures(f"R@{k}", change) for k, change in ranks.recall.items()]
+        others = [_figures("MRR", ranks.reciprocal), _figures("median rank", ranks.median)]
+        blocks.append(html_table([*recalls, *others], title="ranks"))
+    if found:
+        named = {"log loss": found.log_loss, "Brier score": found.brier, "calibration": found.calibration_error}
+        blocks.append(html_table([_figures(*one) for one in named.items()], title="probabilities"))
+        blocks += [f"<div>{escape(line)}</div>" for line in sections.said_of(found)]
+    return "".join(blocks)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    name = "(none)" if group.value is None else group.value
+    told = {"Holm": group.p_value, "BH": group.q_value}
+    return {**_figures(name, group.mean), **{word: "" if p is None else f"{p:.3g}" for word, p in told.items()}}
 
 
 def _figures(name: str, change: Change) -> dict[str, Any]:

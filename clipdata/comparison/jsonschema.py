@@ -15,13 +15,14 @@ _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Comparison.to_dict()`."""
-    schema = _record(Compared)
+    schema = schema_of(Compared)
     schema["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **schema["properties"]}
     schema["required"] = ["schema_version", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Comparison", **schema}
 
 
-def _record(record: type) -> dict[str, Any]:
+def schema_of(record: type) -> dict[str, Any]:
+    """JSON Schema of a record's fields by name."""
     hints = typing.get_type_hints(record)
     properties = {field.name: _of(hints[field.name]) for field in dataclasses.fields(record)}
     return {"type": "object", "properties": properties, "required": list(properties)}
@@ -30,7 +31,7 @@ def _record(record: type) -> dict[str, Any]:
 def _of(hint: Any) -> dict[str, Any]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _record(hint)
+        return schema_of(hint)
     if origin is typing.Literal:
         return {"enum": list(arguments)}
     if origin in (typing.Union, types.UnionType):

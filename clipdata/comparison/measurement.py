@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from clipdata.comparison.changes import Change
 from clipdata.comparison.extremes import TIE, extreme_rows
+from clipdata.comparison.groups import MIN_GROUP_CLUSTERS, groups_of
+from clipdata.comparison.intervals import Sampling, change
+from clipdata.comparison.margins import hold_margins, read_margins
+from clipdata.comparison.notes import notes_of
 from clipdata.comparison.pairs import Pairs, read
-from clipdata.comparison.records import Answers, Change, Group, Side, Verdict
-from clipdata.comparison.request import is_picture, resolve
+from clipdata.comparison.probabilities import compare_probabilities
+from clipdata.comparison.ranks import compare_ranks, require_ranks
+from clipdata.comparison.records import Answers, Side
+from clipdata.comparison.request import Request, require_texts, resolve
 from clipdata.comparison.result import Comparison
+from clipdata.comparison.scales import require_one_scale
+from clipdata.comparison.score_records import Probabilities, Ranks
+from clipdata.comparison.sides import open_sides
 from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
-from clipdata.statistics import (
-    AnyFloatArray,
-    IntArray,
-    bootstrap_means,
-    dense_codes,
-    holm,
-    mcnemar_exact,
-    percentile_interval,
-    smallest_detectable,
-    standard_error,
-    sum_clusters,
-    two_sided_p,
-)
-
-MIN_GROUP_CLUSTERS = 30
-MIN_CLUSTERS = 2
-MAX_GROUPS = 1000
-_GROUP_UNITS = 2048
+from clipdata.statistics import IntArray, dense_codes, mcnemar_exact
 
 
 def compare(
@@ -49,6 +43,12 @@ def compare(
     label_index: str | None = None,
     trained_where: str | None = None,
     models: tuple[str | None, str | None] = (None, None),
+    lower_is_better: bool = False,
+    no_worse_than: str | float | Sequence[str | float] = (),
+    calibration: bool = False,
+    ranks: bool = False,
+    anytime: bool = False,
+    any_scale: bool = False,
     num_rows_shown: int = 5,
     resamples: int = 2000,
     seed: int = 0,
@@ -57,8 +57,9 @@ def compare(
 
     Args:
         table: where `after` lies, and everything else that is named here.
-        before: baseline column: a number a row, or a list of scores of which the one at `label_index` counts.
-        after: column to compare with it, of the same kind.
+        before: baseline column: a number a row, or a list of scores of which the one at `label_index` counts. A version
+            or a tag of its table may follow: "scores@12", "scores@best".
+        after: column to compare with it, of the same kind; its version is that of the clauses, clusters and groups.
         where: clause that selects the rows of `table`.
         table_before: where `before` lies, when that is another table or another version of this one; rows pair by key.
         on: column that pairs the two tables; their key column by default.
@@ -72,14 +73,24 @@ def compare(
         trained_where: clause that selects rows trained on, beside those that the models' own records name. Where there
             is no record, `split = 'train'` is taken as a hint.
         models: identities of the encoders that must be behind `before` and `after`; None checks nothing.
+        lower_is_better: whether a fall is a gain, as of losses and ranks.
+        no_worse_than: the most that the mean may get worse by: 0.005, or in words "0.5pt" (points of a share), or of
+            another figure "accuracy=0.5pt"; one or several. `Comparison.gate` fails where that is not shown.
+        calibration: also tell log loss, Brier score and calibration of the score lists, which must be probabilities.
+        ranks: also tell R@k, MRR and median rank: of the right choice in the score lists, else of columns of ranks,
+            from 1 (of which lower is better).
+        anytime: intervals that stand however often one looks while rows are added; they are half as wide again.
+        any_scale: compare also what cannot be on one scale, such as a probability and a cosine.
         num_rows_shown: how many worst and best rows to keep.
         resamples: bootstrap draws.
         seed: the same seed gives the same intervals.
 
     Raises:
+        NotFoundError: there is no such version or tag.
         LineageMismatchError: another model than `models` names is behind a column; or a column was made from values
             that have been made anew since.
-        SchemaError: a column does not exist or does not hold numbers.
+        SchemaError: a column does not exist or does not hold numbers; the two are on different scales; or what is to be
+            calibrated is no probability.
         UsageError: no row has both values, or the two tables cannot be paired.
     """
     if resamples < 200 or num_rows_shown < 0:
@@ -87,12 +98,15 @@ def compare(
             f"compare: resamples={resamples}, num_rows_shown={num_rows_shown}; expected at least 200, and at least 0"
         )
     _require_pair(models)
-    table, table_before = as_table(table), as_table(table_before) if table_before is not None else None
+    margins = read_margins(no_worse_than)
+    require_texts(before=before, after=after)
+    other = as_table(table_before) if table_before is not None else None
+    opened, other, before, after = open_sides(as_table(table), other, before, after)
     request = resolve(
-        table,
+        opened,
         before,
         after,
-        table_before=table_before,
+        table_before=other,
         on=on,
         where=where,
         by=by,
@@ -101,37 +115,58 @@ def compare(
         scores_after=scores_after,
         label_index=label_index,
         trained_where=trained_where,
+        calibration=calibration,
+        ranks=ranks,
     )
-    side_before, side_after = request.sides()
-    for side, model in zip((side_before, side_after), models, strict=True):
+    for side, model in zip(request.sides(), models, strict=True):
         _require_model(side, model)
     pairs = read(request)
+    if not any_scale:
+        require_one_scale(
+            (before, after), (request.origin_before, request.origin_after), (pairs.before_N, pairs.after_N)
+        )
+    holds_ranks = ranks and not request.judged
+    if holds_ranks:
+        require_ranks(before, pairs.before_N)
+        require_ranks(after, pairs.after_N)
+    sampling = Sampling(resamples=resamples, seed=seed, anytime=anytime)
+    comparison = _compared(request, pairs, sampling, num_rows_shown, upwards=not (lower_is_better or holds_ranks))
+    comparison = dataclasses.replace(comparison, margins=hold_margins(margins, changes_of(comparison)))
+    return dataclasses.replace(comparison, notes=notes_of(comparison))
+
+
+def _compared(request: Request, pairs: Pairs, sampling: Sampling, num_rows_shown: int, *, upwards: bool) -> Comparison:
+    """Every figure; `upwards` says that a rise is a gain."""
+    before, after = request.sides()
     moved_N = pairs.after_N - pairs.before_N
-    groups, num_left_out = _groups(pairs, resamples, seed)
-    mean = _change(pairs.cluster_N, pairs.before_N, pairs.after_N, resamples, seed)
-    comparison = Comparison(
-        before=side_before,
-        after=side_after,
+    gained_N = moved_N if upwards else -moved_N
+    groups, num_left_out = groups_of(pairs, sampling, higher_is_better=upwards)
+    judged = _Judged.of(pairs)
+    return Comparison(
+        before=before,
+        after=after,
         where=request.where,
         cluster=", ".join(request.cluster) or None,
-        mean=mean,
+        mean=change(pairs.cluster_N, pairs.before_N, pairs.after_N, sampling, higher_is_better=upwards),
         num_wins=int((moved_N > TIE).sum()),
         num_losses=int((moved_N < -TIE).sum()),
         num_ties=int((np.abs(moved_N) <= TIE).sum()),
         coverage=pairs.coverage,
-        accuracy=_answers(pairs, resamples, seed),
-        by=by,
+        accuracy=judged.answers(pairs.num_tied, sampling) if judged else None,
+        by=request.by,
         groups=groups,
         num_groups_left_out=num_left_out,
-        worst=extreme_rows(request, pairs, moved_N, num_rows_shown),
-        best=extreme_rows(request, pairs, -moved_N, num_rows_shown),
+        min_group_clusters=MIN_GROUP_CLUSTERS,
+        worst=extreme_rows(request, pairs, gained_N, num_rows_shown),
+        best=extreme_rows(request, pairs, -gained_N, num_rows_shown),
+        ranks=_ranks(request, pairs, judged, sampling),
+        probabilities=_probabilities(request, pairs, judged, sampling),
         trained=pairs.trained,
         seen_before=pairs.seen.before if pairs.seen else None,
         seen_after=pairs.seen.after if pairs.seen else None,
-        resamples=resamples,
-        seed=seed,
+        resamples=sampling.resamples,
+        seed=sampling.seed,
     )
-    return dataclasses.replace(comparison, notes=_notes(comparison))
 
 
 def _require_pair(models: object) -> None:
@@ -152,134 +187,68 @@ def _require_model(side: Side, model: str | None) -> None:
     )
 
 
-def _change(
-    cluster_N: IntArray,
-    before_N: AnyFloatArray,
-    after_N: AnyFloatArray,
-    resamples: int,
-    seed: int,
-    max_units: int | None = None,
-) -> Change:
-    sums = sum_clusters(cluster_N, before_N, after_N)
-    before, after = (float(mean) for mean in sums.means())
-    plain = Change(len(before_N), len(sums), before, after, after - before)
-    if len(sums) < MIN_CLUSTERS:
-        return plain
-    units = {"max_units": max_units} if max_units else {}
-    means_RK = bootstrap_means(sums, resamples=resamples, seed=seed, **units)
-    draws_R = means_RK[:, 1] - means_RK[:, 0]
-    low, high = percentile_interval(draws_R, len(sums))
-    error = standard_error(draws_R, len(sums))
-    return dataclasses.replace(
-        plain,
-        low=low,
-        high=high,
-        standard_error=error,
-        smallest_detectable=smallest_detectable(error),
-        verdict=_verdict(low, high),
-    )
+@dataclass(frozen=True)
+class _Judged:
+    """The M rows in which both sides' answers are known."""
 
+    before_M: np.ndarray
+    after_M: np.ndarray
+    choices_M: np.ndarray
+    cluster_M: IntArray
 
-def _verdict(low: float, high: float) -> Verdict:
-    if low > 0.0:
-        return "better"
-    return "worse" if high < 0.0 else "unclear"
+    @classmethod
+    def of(cls, pairs: Pairs) -> _Judged | None:
+        if pairs.right_before_N is None or pairs.right_after_N is None or pairs.choices_N is None:
+            return None
+        known_N = ~(np.isnan(pairs.right_before_N) | np.isnan(pairs.right_after_N))
+        if not known_N.any():
+            return None
+        kept = slice(None) if known_N.all() else known_N  # a slice copies nothing
+        cluster_M = pairs.cluster_N if known_N.all() else dense_codes(pairs.cluster_N[known_N])
+        return cls(pairs.right_before_N[kept], pairs.right_after_N[kept], pairs.choices_N[kept], cluster_M)
 
-
-def _answers(pairs: Pairs, resamples: int, seed: int) -> Answers | None:
-    if pairs.right_before_N is None or pairs.right_after_N is None or pairs.choices_N is None:
-        return None
-    known_N = ~(np.isnan(pairs.right_before_N) | np.isnan(pairs.right_after_N))
-    if not known_N.any():
-        return None
-    before_K, after_K = pairs.right_before_N[known_N], pairs.right_after_N[known_N]
-    mended, broken = int(((before_K == 0) & (after_K == 1)).sum()), int(((before_K == 1) & (after_K == 0)).sum())
-    return Answers(
-        change=_change(pairs.cluster_N[known_N], before_K, after_K, resamples, seed),
-        chance=float((1.0 / pairs.choices_N[known_N]).mean(dtype=np.float64)),
-        num_both_right=int(((before_K == 1) & (after_K == 1)).sum()),
-        num_mended=mended,
-        num_broken=broken,
-        num_both_wrong=int(((before_K == 0) & (after_K == 0)).sum()),
-        p_value=mcnemar_exact(mended, broken),
-        num_tied=pairs.num_tied,
-    )
-
-
-def _groups(pairs: Pairs, resamples: int, seed: int) -> tuple[tuple[Group, ...], int]:
-    if pairs.group_N is None:
-        return (), 0
-    size_G = np.bincount(pairs.group_N, minlength=len(pairs.group_values))
-    order_N = np.argsort(pairs.group_N, kind="stable")
-    end_G = np.cumsum(size_G)
-    largest = [g for g in np.lexsort((np.arange(len(size_G)), -size_G)) if size_G[g]]
-    groups = [
-        _group(pairs, order_N[end_G[g] - size_G[g] : end_G[g]], pairs.group_values[g], resamples, seed)
-        for g in largest[:MAX_GROUPS]
-    ]
-    return tuple(_adjusted(groups)), max(0, len(largest) - MAX_GROUPS)
-
-
-def _group(pairs: Pairs, rows: IntArray, value: str | None, resamples: int, seed: int) -> Group:
-    cluster_n = dense_codes(pairs.cluster_N[rows])
-    draws = {"resamples": resamples, "seed": seed, "max_units": _GROUP_UNITS}
-    mean = _few_or_change(cluster_n, pairs.before_N[rows], pairs.after_N[rows], draws)
-    if pairs.right_before_N is None or pairs.right_after_N is None:
-        return Group(value, mean)
-    before_n, after_n = pairs.right_before_N[rows], pairs.right_after_N[rows]
-    known = ~(np.isnan(before_n) | np.isnan(after_n))
-    if not known.any():
-        return Group(value, mean)
-    return Group(value, mean, _few_or_change(cluster_n[known], before_n[known], after_n[known], draws))
-
-
-def _few_or_change(
-    cluster_n: IntArray, before_n: AnyFloatArray, after_n: AnyFloatArray, draws: dict[str, Any]
-) -> Change:
-    num_clusters = len(np.unique(cluster_n))
-    if num_clusters >= MIN_GROUP_CLUSTERS:
-        return _change(cluster_n, before_n, after_n, **draws)
-    before, after = float(before_n.mean(dtype=np.float64)), float(after_n.mean(dtype=np.float64))
-    return Change(len(before_n), num_clusters, before, after, after - before)
-
-
-def _adjusted(groups: list[Group]) -> list[Group]:
-    """Take back "better" and "worse" where one of so many groups would show as much by chance."""
-    told = [i for i, group in enumerate(groups) if group.mean.standard_error is not None]
-    p_values = [
-        two_sided_p(groups[i].mean.difference, groups[i].mean.standard_error or 0.0, groups[i].mean.num_clusters)
-        for i in told
-    ]
-    for i, p_value in zip(told, holm(p_values), strict=True):
-        mean = groups[i].mean
-        if p_value > 0.05:
-            mean = dataclasses.replace(mean, verdict="unclear")
-        groups[i] = dataclasses.replace(groups[i], mean=mean, p_value=p_value)
-    return groups
-
-
-def _notes(comparison: Comparison) -> tuple[str, ...]:
-    mean, answers, trained, notes = comparison.mean, comparison.accuracy, comparison.trained, []
-    what = "images" if is_picture(comparison.cluster) else "clusters"
-    if mean.num_clusters < MIN_CLUSTERS:
-        notes.append(f"all {mean.num_rows:,} rows belong to one of the {what}: no interval can be given")
-    elif mean.num_clusters < MIN_GROUP_CLUSTERS:
-        notes.append(f"only {mean.num_clusters} {what}: the interval is a rough guide")
-    if comparison.cluster is None:
-        notes.append("no image column: rows are resampled one by one, which is too sure if rows share images")
-    if trained and trained.num_rows:
-        share = trained.num_rows / mean.num_rows
-        notes.append(
-            f"{trained.num_rows:,} of these rows ({share:.0%}) were trained on: their gain says nothing of new data"
+    def answers(self, num_tied: int, sampling: Sampling) -> Answers:
+        count = {(a, b): int(((self.before_M == a) & (self.after_M == b)).sum()) for a in (0, 1) for b in (0, 1)}
+        return Answers(
+            change=change(self.cluster_M, self.before_M, self.after_M, sampling),
+            chance=float((1.0 / self.choices_M).mean(dtype=np.float64)),
+            num_both_right=count[1, 1],
+            num_mended=count[0, 1],
+            num_broken=count[1, 0],
+            num_both_wrong=count[0, 0],
+            p_value=mcnemar_exact(count[0, 1], count[1, 0]),
+            num_tied=num_tied,
         )
-    elif trained and trained.num_rows_of_seen_clusters:
-        notes.append(
-            f"{trained.num_rows_of_seen_clusters:,} compared rows share an image with a row that was trained on"
-        )
-    if answers and answers.change.num_rows < mean.num_rows:
-        notes.append(f"answers are known for {answers.change.num_rows:,} of {mean.num_rows:,} rows")
-    if answers and answers.num_tied:
-        notes.append(f"in {answers.num_tied:,} rows the right choice shares the top score; they count as wrong")
-    if answers and answers.p_value < 0.05 and answers.change.verdict == "unclear":
-        notes.append(f"McNemar's test takes rows as independent, and here they share {what}: believe the interval")
-    return tuple(notes)
+
+
+def _ranks(request: Request, pairs: Pairs, judged: _Judged | None, sampling: Sampling) -> Ranks | None:
+    if not request.ranks:
+        return None
+    if not request.judged:
+        return compare_ranks("rank columns", pairs.before_N, pairs.after_N, pairs.cluster_N, None, sampling)
+    if judged is None or pairs.scores is None:
+        return None
+    both = pairs.scores.before.rank_M, pairs.scores.after.rank_M
+    return compare_ranks("score lists", *both, judged.cluster_M, int(judged.choices_M.max()), sampling)
+
+
+def _probabilities(request: Request, pairs: Pairs, judged: _Judged | None, sampling: Sampling) -> Probabilities | None:
+    if not request.calibration or judged is None or pairs.scores is None:
+        return None
+    return compare_probabilities(pairs.scores, judged.before_M, judged.after_M, judged.cluster_M, sampling)
+
+
+def changes_of(comparison: Comparison) -> dict[str, Change | None]:
+    """The changes that a margin can name."""
+    answers, probabilities, ranks = comparison.accuracy, comparison.probabilities, comparison.ranks
+    recalls = {f"recall@{k}": found for k, found in ranks.recall.items()} if ranks else {}
+    return {
+        "mean": comparison.mean,
+        "accuracy": answers.change if answers else None,
+        **recalls,
+        "reciprocal_rank": ranks.reciprocal if ranks else None,
+        "median_rank": ranks.median if ranks else None,
+        "log_loss": probabilities.log_loss if probabilities else None,
+        "brier": probabilities.brier if probabilities else None,
+        "calibration_error": probabilities.calibration_error if probabilities else None,
+    }

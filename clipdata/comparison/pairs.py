@@ -19,6 +19,7 @@ from clipdata.comparison.codes import GroupCodes, alike, as_keys
 from clipdata.comparison.leaks import count_trained
 from clipdata.comparison.records import Coverage, Trained
 from clipdata.comparison.request import Request
+from clipdata.comparison.score_rows import ScoreCollector, ScoreRows
 from clipdata.comparison.seen_rows import SeenRows, find_seen
 from clipdata.errors import UsageError
 from clipdata.statistics import FloatArray, IntArray, dense_codes
@@ -45,6 +46,7 @@ class Pairs:
         coverage: which rows both sides know.
         trained: how many were trained on, or None.
         seen: what the models' own records say of it.
+        scores: what was kept of the lists of the rows that both sides judge, if that was asked for.
     """
 
     before_N: FloatArray
@@ -60,6 +62,7 @@ class Pairs:
     num_tied: int = 0
     trained: Trained | None = None
     seen: SeenRows | None = None
+    scores: ScoreRows | None = None
 
 
 @dataclass
@@ -84,9 +87,9 @@ def read(request: Request) -> Pairs:
         SchemaError: a place of the right choice is not whole.
     """
     partner = _Partner.open(request)
-    columns, groups, start = _Columns(), GroupCodes(), 0
+    columns, groups, collector, start = _Columns(), GroupCodes(), _collector(request), 0
     for batch in request.table.scan(request.columns(), where=request.where, batch_rows=BATCH_ROWS):
-        _keep(request, batch, partner.rows(batch, start), start, columns, groups)
+        _keep(request, batch, partner.rows(batch, start), start, columns, groups, collector)
         start += batch.num_rows
     before_N, after_N = _joined(columns.before), _joined(columns.after)
     has_before, has_after = ~np.isnan(before_N), ~np.isnan(after_N)
@@ -120,11 +123,26 @@ def read(request: Request) -> Pairs:
         num_tied=int(_joined(columns.tied, np.bool_)[kept].sum()) if request.judged else 0,
         trained=count_trained(request, offset_N, cluster_N, seen),
         seen=seen,
+        scores=collector.rows() if collector is not None else None,
     )
 
 
+def _collector(request: Request) -> ScoreCollector | None:
+    """What keeps more of the score lists than right and wrong, where that is asked for."""
+    if not (request.judged and (request.ranks or request.calibration)):
+        return None
+    names = (request.scores_before or "", request.scores_after or "")
+    return ScoreCollector(names, ranks=request.ranks, calibration=request.calibration)
+
+
 def _keep(
-    request: Request, batch: pa.RecordBatch, partner: pa.RecordBatch, start: int, columns: _Columns, groups: GroupCodes
+    request: Request,
+    batch: pa.RecordBatch,
+    partner: pa.RecordBatch,
+    start: int,
+    columns: _Columns,
+    groups: GroupCodes,
+    collector: ScoreCollector | None,
 ) -> None:
     name = request.label_index
     label = places(batch.column(name), name) if name else None
@@ -140,6 +158,10 @@ def _keep(
         columns.right_after.append(after.right_N)
         columns.choices.append(after.choices_N)
         columns.tied.append(before.tied_N | after.tied_N)
+        if collector is not None:
+            values_N = columns.before[-1] + columns.after[-1] + before.right_N + after.right_N
+            lists = partner.column(request.scores_before), batch.column(request.scores_after)
+            collector.add(*lists, label, ~np.isnan(values_N))
 
 
 @dataclass(frozen=True)

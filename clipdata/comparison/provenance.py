@@ -32,6 +32,7 @@ class Provenance:
         scores: the list column that it was picked from, while that is there.
         index: the column of places that it was picked by.
         made_by: the step in words: of a picked column the one that made the scores.
+        maker: lineage of the score lists that a picked column was picked from, while they are there.
     """
 
     lineage: Lineage | None = None
@@ -40,6 +41,7 @@ class Provenance:
     scores: str | None = None
     index: str | None = None
     made_by: str | None = None
+    maker: Lineage | None = None
 
     @property
     def model(self) -> str | None:
@@ -73,6 +75,7 @@ def trace(table: Table, column: str) -> Provenance:
         scores=scores,
         index=index,
         made_by=(maker or lineage).describe(),
+        maker=maker,
     )
 
 

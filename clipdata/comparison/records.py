@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from clipdata.comparison.changes import Change, Margin
+from clipdata.comparison.score_records import Probabilities, Ranks
+
 SCHEMA_VERSION = 1
 RECORDS = "the models' own records"
-Verdict = Literal["better", "worse", "unclear", "too few to say"]
 
 
 @dataclass(frozen=True)
@@ -38,35 +40,6 @@ class Side:
     model: str | None = None
     scores: str | None = None
     model_name: str | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """A mean before and after over the same rows.
-
-    Args:
-        num_rows: rows behind both means.
-        num_clusters: groups of rows that were resampled together.
-        before: mean over rows.
-        after: mean over rows.
-        difference: after - before.
-        low: lower end of the 95 % interval of the difference; None when there are too few clusters for one.
-        high: upper end.
-        standard_error: of the difference; None under two clusters.
-        smallest_detectable: the true difference that a table of this size finds four times in five.
-        verdict: "better" or "worse" when zero lies outside the interval.
-    """
-
-    num_rows: int
-    num_clusters: int
-    before: float
-    after: float
-    difference: float
-    low: float | None = None
-    high: float | None = None
-    standard_error: float | None = None
-    smallest_detectable: float | None = None
-    verdict: Verdict = "too few to say"
 
 
 @dataclass(frozen=True)
@@ -102,13 +75,19 @@ class Group:
         value: the value as text; None for rows that have none.
         mean: the compared columns over these rows.
         accuracy: right answers over these rows, where scores are known.
-        p_value: that the mean did not move, adjusted for the number of groups (Holm); None when too few to say.
+        p_value: that the mean did not move, adjusted by Holm: what is under 0.05 is confirmed, and the verdict goes by
+            it (in 19 of 20 comparisons no group is called better or worse by chance); None when too few to say.
+        q_value: the same adjusted by Benjamini and Hochberg: what is under 0.05 is discovered, worth a look (one in 20
+            of the discovered is there by chance).
+        discovered: whether it is.
     """
 
     value: str | None
     mean: Change
     accuracy: Change | None = None
     p_value: float | None = None
+    q_value: float | None = None
+    discovered: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,8 +204,12 @@ class Compared:
         by: column of `groups`, or None.
         groups: one record a value of `by`, most rows first.
         num_groups_left_out: groups beyond those listed.
+        min_group_clusters: with fewer images (or other clusters) a group is "too few to say".
         worst: rows that lost most.
         best: rows that gained most.
+        ranks: how early the right choice comes, when it was asked for.
+        probabilities: how far the scores can be taken as probabilities, when it was asked for.
+        margins: what was asked of "no worse than", and what is found.
         trained: how many rows were trained on; None when nothing says so.
         seen_before: what the model behind `before` says of it; None when nobody asked.
         seen_after: the same of the model behind `after`.
@@ -248,8 +231,12 @@ class Compared:
     by: str | None = None
     groups: tuple[Group, ...] = ()
     num_groups_left_out: int = 0
+    min_group_clusters: int = 0
     worst: tuple[Row, ...] = ()
     best: tuple[Row, ...] = ()
+    ranks: Ranks | None = None
+    probabilities: Probabilities | None = None
+    margins: tuple[Margin, ...] = ()
     trained: Trained | None = None
     seen_before: Seen | None = None
     seen_after: Seen | None = None

@@ -40,6 +40,8 @@ class Request:
         trained_where_given: whether the caller named it.
         origin_before: what is behind `before`.
         origin_after: what is behind `after`.
+        calibration: whether the lists are held against what came true, as probabilities.
+        ranks: whether ranks are wanted.
     """
 
     table: Table
@@ -57,6 +59,8 @@ class Request:
     trained_where_given: bool = False
     origin_before: Provenance = field(default_factory=Provenance)
     origin_after: Provenance = field(default_factory=Provenance)
+    calibration: bool = False
+    ranks: bool = False
 
     @property
     def judged(self) -> bool:
@@ -92,6 +96,8 @@ def resolve(
     scores_after: str | None,
     label_index: str | None,
     trained_where: str | None,
+    calibration: bool = False,
+    ranks: bool = False,
 ) -> Request:
     """Check the columns and fill in what was not said.
 
@@ -105,14 +111,14 @@ def resolve(
     for clause in (where, trained_where):
         check_condition(clause)
     other = table_before or table
-    _require_texts(before=before, after=after, on=on, where=where, by=by, cluster=cluster, scores_before=scores_before,
-                   scores_after=scores_after, label_index=label_index, trained_where=trained_where)  # fmt: skip
+    require_texts(before=before, after=after, on=on, where=where, by=by, cluster=cluster, scores_before=scores_before,
+                  scores_after=scores_after, label_index=label_index, trained_where=trained_where)  # fmt: skip
     other.require([name for name in (before, scores_before) if name], verb="compare")
     table.require([name for name in (after, scores_after, by, cluster, label_index) if name], verb="compare")
     if table_before is None and before == after:
         raise UsageError(
             f"compare: {before!r} is compared with itself",
-            hint="name another column, or the table of the other side: table_before=…",
+            hint=f"name another column, another version of it ({before}@12), or another table: table_before=…",
         )
     for purpose, name in (("by", by), ("cluster", cluster)):
         _require_nameable(table, name, purpose)
@@ -124,6 +130,8 @@ def resolve(
     judged = bool(scores_before and scores_after and place)
     if place and (judged or holds_lists):
         _require_places(table, place)
+    if calibration and not judged:
+        raise _not_judged(before, after, scores_before, scores_after, place)
     return Request(
         table=table,
         before=before,
@@ -140,10 +148,29 @@ def resolve(
         trained_where_given=trained_where is not None,
         origin_before=origins[0],
         origin_after=origins[1],
+        calibration=calibration,
+        ranks=ranks,
     )
 
 
-def _require_texts(**given: object) -> None:
+def _not_judged(
+    before: str, after: str, scores_before: str | None, scores_after: str | None, place: str | None
+) -> UsageError:
+    sides = ((before, scores_before, "scores_before"), (after, scores_after, "scores_after"))
+    lacking = [f"lists of scores behind {name!r} ({word}=…)" for name, scores, word in sides if not scores]
+    lacking += [] if place else ["the place of the right choice (label_index=…)"]
+    return UsageError(
+        f"compare: calibration needs {' and '.join(lacking)}",
+        hint="compare the columns of lists themselves, or leave --calibration out",
+    )
+
+
+def require_texts(**given: object) -> None:
+    """Check that names and clauses are texts.
+
+    Raises:
+        UsageError: one is not.
+    """
     for name, value in given.items():
         if value is not None and not isinstance(value, str):
             raise UsageError(f"compare: {name}={value!r:.80}; expected one text, not a value of {type(value).__name__}")

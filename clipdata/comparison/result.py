@@ -35,7 +35,7 @@ class Comparison(Compared):
         certain: bool = False,
         fail_if: str | Sequence[str] = (),
     ) -> Comparison:
-        """Hold the comparison to bounds; returns itself when they are met.
+        """Hold the comparison to bounds, those of `no_worse_than` among them; returns itself when they are met.
 
         Args:
             min_difference: least difference of the means.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-from clipdata.comparison.records import RECORDS, Answers, Change, Compared, Group, Row, Side, Trained
+from clipdata.comparison import sections
+from clipdata.comparison.records import RECORDS, Answers, Compared, Group, Row, Side, Trained
+from clipdata.comparison.wording import chance, change_head, change_line, decimals_for, number, signed
 from clipdata.printable import printable
 
 _MAX_GROUPS = 12
@@ -13,12 +13,13 @@ _CAPTION_CHARACTERS = 60
 
 def render(comparison: Compared) -> str:
     """The whole text, without a trailing newline."""
-    blocks = [header(comparison), _figures(comparison)]
+    blocks = [header(comparison), _figures(comparison), *sections.all_of(comparison)]
     if comparison.groups:
         blocks.append(_groups(comparison))
     for title, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
         if rows:
-            blocks.append([f"  {title}", *(_row(row) for row in rows)])
+            decimals = decimals_for(10.0 * min(abs(row.difference) for row in rows))
+            blocks.append([f"  {title}", *(_row(row, decimals) for row in rows)])
     if comparison.notes:
         blocks.append([f"  note: {note}" for note in comparison.notes])
     return "\n\n".join("\n".join(map(printable, block)) for block in blocks)
@@ -55,17 +56,18 @@ def _cluster_word(comparison: Compared) -> str:
 
 
 def _coverage(comparison: Compared) -> str:
+    """Which rows are compared; those without a value on either side are told, and no alarm."""
     coverage = comparison.coverage
-    if coverage.complete:
-        return "both sides cover all of them"
     counts = (
         (coverage.num_only_before, "only before"),
         (coverage.num_only_after, "only after"),
-        (coverage.num_neither, "neither"),
         (coverage.num_not_in_table or 0, "only in the other table"),
     )
     listed = ", ".join(f"{count:,} {word}" for count, word in counts if count)
-    return f"NOT compared: {listed}"
+    empty = f"{coverage.num_neither:,} more have no value on either side" if coverage.num_neither else ""
+    if listed:
+        return f"NOT compared: {listed}{'; ' if empty else ''}{empty}"
+    return f"both sides cover the same rows; {empty}" if empty else "both sides cover all of them"
 
 
 def _trained(comparison: Compared) -> str:
@@ -114,20 +116,18 @@ def _untold(trained: Trained) -> list[str]:
 
 
 def _figures(comparison: Compared) -> list[str]:
-    lines = [f"  {'':<10} {'before':>9} {'after':>9} {'change':>11}   95 % interval"]
-    lines.append(_change_line("mean", comparison.mean, percent=False))
-    answers = comparison.accuracy
+    answers, mean = comparison.accuracy, comparison.mean
+    lines = [change_head(""), change_line("mean", mean)]
     if answers:
-        lines.append(_change_line("right", answers.change, percent=True) + f"  (chance {answers.chance:.1%})")
+        lines.append(change_line("right", answers.change, percent=True) + f"  (chance {answers.chance:.1%})")
+    lines += [f"  {margin.figure}: {margin.verdict}" for margin in comparison.margins]
     lines.append("")
     lines.append(f"  {comparison.num_wins:,} rows up, {comparison.num_losses:,} down, {comparison.num_ties:,} the same")
     if answers:
         lines.append(_answers_line(answers))
-    detectable = comparison.mean.smallest_detectable
-    if detectable is not None and comparison.mean.verdict == "unclear":
-        lines.append(
-            f"  these rows show a change of {_number(detectable, _decimals(detectable))} or more four times in five"
-        )
+    if mean.smallest_detectable is not None and mean.verdict == "unclear":
+        detectable = number(mean.smallest_detectable, decimals_for(mean.smallest_detectable))
+        lines.append(f"  these rows show a change of {detectable} or more four times in five")
     return lines
 
 
@@ -139,55 +139,45 @@ def _answers_line(answers: Answers) -> str:
     )
 
 
-def _change_line(name: str, change: Change, *, percent: bool) -> str:
-    decimals = _decimals(change.standard_error)
-    before, after = (f"{x:.1%}" if percent else _number(x, decimals) for x in (change.before, change.after))
-    moved = _signed(change.difference, decimals, percent=percent)
-    if change.low is None or change.high is None:
-        interval: str = change.verdict
-    else:
-        low, high = (_signed(end, decimals, percent=percent) for end in (change.low, change.high))
-        interval = f"{low} … {high}  {change.verdict}"
-    return f"  {name:<10} {before:>9} {after:>9} {moved:>11}   {interval}"
-
-
 def _groups(comparison: Compared) -> list[str]:
     shown = comparison.groups[:_MAX_GROUPS]
     width = max(12, *(len(_group_name(group)) for group in shown))
-    lines = [f"  {'by ' + (comparison.by or ''):<{width}} {'rows':>8} {'before':>9} {'after':>9} {'change':>9}"]
+    head = f"{'by ' + (comparison.by or ''):<{width}} {'rows':>8} {'before':>9} {'after':>9} {'change':>9}"
+    lines = [f"  {head} {'Holm':>7} {'BH':>7}"]
+    decimals = decimals_for(comparison.mean.standard_error)
     for group in shown:
         mean = group.mean
-        decimals = _decimals(comparison.mean.standard_error)
-        before, after = _number(mean.before, decimals), _number(mean.after, decimals)
-        figures = f"{before:>9} {after:>9} {_signed(mean.difference, decimals):>9}"
-        lines.append(f"  {_group_name(group):<{width}} {mean.num_rows:>8,} {figures}  {mean.verdict}")
+        before, after = number(mean.before, decimals), number(mean.after, decimals)
+        figures = f"{before:>9} {after:>9} {signed(mean.difference, decimals):>9}"
+        chances = f"{chance(group.p_value):>7} {chance(group.q_value):>7}"
+        lines.append(
+            f"  {_group_name(group):<{width}} {mean.num_rows:>8,} {figures} {chances}  {_group_verdict(group)}"
+        )
     hidden = len(comparison.groups) - len(shown) + comparison.num_groups_left_out
-    return [*lines, f"  … and {hidden:,} more"] if hidden else lines
+    lines += [f"  … and {hidden:,} more"] if hidden else []
+    what = _cluster_word(comparison) if comparison.cluster else "rows"
+    return [
+        *lines,
+        "  Holm < 0.05 confirms that a group changed; BH < 0.05 (Benjamini–Hochberg) discovers what is worth a look;",
+        f"  with fewer than {comparison.min_group_clusters} {what} there is too little to say",
+    ]
+
+
+def _group_verdict(group: Group) -> str:
+    seen = group.discovered and group.mean.verdict == "unclear"
+    return "unclear, worth a look" if seen else group.mean.verdict
 
 
 def _group_name(group: Group) -> str:
     return "(none)" if group.value is None else group.value[:30]
 
 
-def _row(row: Row) -> str:
+def _row(row: Row, decimals: int) -> str:
     described = ", ".join(_shorten(text) for text in row.shown.values())
-    moved = f"{_signed(row.difference):>8}  {_number(row.before)} → {_number(row.after)}"
+    moved = f"{signed(row.difference, decimals):>8}  {number(row.before, decimals)} → {number(row.after, decimals)}"
     return f"    {moved}  {row.where}  {described}".rstrip()
 
 
 def _shorten(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= _CAPTION_CHARACTERS else flat[: _CAPTION_CHARACTERS - 1] + "…"
-
-
-def _signed(x: float, decimals: int = 3, *, percent: bool = False) -> str:
-    return f"{100.0 * x:+.1f} pts" if percent else f"{x:+,.{decimals}f}"
-
-
-def _number(x: float, decimals: int = 3) -> str:
-    return f"{x:,.{decimals}f}"
-
-
-def _decimals(error: float | None) -> int:
-    """Digits after the point that an error of this size lets one believe, at least three for probabilities."""
-    return 3 if not error else min(9, max(3, 1 - math.floor(math.log10(error))))

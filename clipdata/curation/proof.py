@@ -91,20 +91,35 @@ class Proof:
         return "\n".join(map(printable, [*head, "", *self._lines(), "", last]))
 
     def _lines(self) -> list[str]:
-        """The figures, a line each, with what they were before any training."""
-        cells = [["", "start", *(_TOLD[arm.name] for arm in self.arms), "kept - all", "95 % interval"]]
-        cells[0] += ["kept - random", "95 % interval"] if self.against_random else []
+        """Every figure of every side, and then how far the rows kept differ from the others."""
+        means = [["", "start", *(_TOLD[arm.name] for arm in self.arms)]]
         for name, against in self.against_all.items():
-            random = self.against_random.get(name)
-            means = [f"{against.before:.3f}", f"{against.after:.3f}", *([f"{random.before:.3f}"] if random else [])]
-            changes = [cell for one in (against, random) if one for cell in (f"{one.difference:+.3f}", _interval(one))]
-            cells.append([_words(name), f"{self.start[name]:.3f}", *means, *changes])
-        widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
-        lined = [
-            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in cells
-        ]
-        return [f"  {line.rstrip()}" for line in lined]
+            random = [self.against_random[name].before] if self.against_random else []
+            figures = [self.start[name], against.before, against.after, *random]
+            means.append([_words(name), *(f"{figure:.3f}" for figure in figures)])
+        changes = [["", "change", "95 % interval", ""]]
+        for other, found in ((ALL, self.against_all), (RANDOM, self.against_random)):
+            changes += [[f"{_words(name)}, kept - {other}", *_change(one)] for name, one in found.items()]
+        return [*_aligned(means), "", *_aligned(changes)]
+
+
+def _change(found: SeedComparison) -> list[str]:
+    said = f"{found.low:+.3f} … {found.high:+.3f}" if found.low is not None and found.high is not None else "none"
+    return [f"{found.difference:+.3f}", said, found.verdict]
+
+
+def _aligned(cells: list[list[str]]) -> list[str]:
+    """Lines of cells: the first column to the left, figures to the right, what is said of them to the left."""
+    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
+    is_word = [not any(character.isdigit() for line in cells[1:] for character in line[n]) for n in range(len(widths))]
+    lined = [
+        "  ".join(
+            cell.ljust(width) if place == 0 or is_word[place] else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    return [f"  {line.rstrip()}" for line in lined]
 
 
 _SAID = {
@@ -113,11 +128,6 @@ _SAID = {
     "unclear": "no difference can be told between the rows kept and all rows",
     "too few to say": "too few held-out rows or seeds to say",
 }
-
-
-def _interval(found: SeedComparison) -> str:
-    said = f"{found.low:+.3f} … {found.high:+.3f}" if found.low is not None and found.high is not None else "none"
-    return f"{said}  {found.verdict}"
 
 
 def _words(name: str) -> str:

@@ -129,11 +129,11 @@ class _Proving:
 
     def _trained(self, arm: Arm, seed: int) -> Run:
         self.progress.say(f"seed {seed}: {arm}")
-        measured = {} if self.config.best is not None else {"evaluate_where": None}
+        measured = self.config.evaluate_where if self.config.best is not None else None
         return train(
             self.curated.table,
             self.encoder,
-            replace(self.config, seed=seed, **measured),
+            replace(self.config, seed=seed, evaluate_where=measured),
             out=self.folder / f"{arm.name}-seed{seed}",
             where=arm.where,
             sample=arm.sample,

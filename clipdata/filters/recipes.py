@@ -23,6 +23,7 @@ _METACLIP = "MetaCLIP (arXiv 2309.16671, section 3)"
 _FEWEST_BYTES = 5_000
 _SCORE = "clipdata map TABLE pair-score {column} --model ViT-B-32/openai gives it (the cosine of picture and caption)"
 _CAPTIONS = "clipdata map TABLE caption-quality {column} gives it"
+_LANGUAGE = "clipdata map TABLE caption-language {column} gives it"
 
 
 def laion_400m(
@@ -50,7 +51,7 @@ def laion_2b_en(
     clip_score: str = "clip_score",
     caption: str = "caption",
     size: str = "bytes",
-    language: str = "caption_quality.language",
+    language: str = "language",
 ) -> tuple[Filter, ...]:
     """What LAION-2B-en kept: as LAION-400M, but cosine at least 0.28, and captions in English.
 
@@ -82,13 +83,19 @@ def laion_aesthetics(table: AnyTable, *, aesthetic: str = "aesthetic", least: fl
 
 
 def datacomp_basic(
-    table: AnyTable, *, captions: str = "caption_quality", width: str = "width", height: str = "height"
+    table: AnyTable,
+    *,
+    captions: str = "caption_quality",
+    language: str = "language",
+    width: str = "width",
+    height: str = "height",
 ) -> tuple[Filter, ...]:
     """DataComp's basic filtering: English, over two words and five characters, sides at most 3:1, the short one 200.
 
     Args:
         table: that is filtered, or where it is.
-        captions: column of the step caption-quality. (DataComp tells languages by fastText.)
+        captions: column of the step caption-quality.
+        language: column of languages; theirs were told by fastText.
         width, height: columns, in pixels.
 
     Raises:
@@ -99,7 +106,7 @@ def datacomp_basic(
     words, characters = (find(held, f"{captions}.{field}", hint=hint).sql for field in ("words", "characters"))
     sides = ", ".join(find(held, name).sql for name in (width, height))
     return (
-        _english(held, f"{captions}.language", _DATACOMP),
+        _english(held, language, _DATACOMP),
         Filter("more than 2 words", f"{words} > 2", _DATACOMP),
         Filter("more than 5 characters", f"{characters} > 5", _DATACOMP),
         Filter("short side at least 200", f"least({sides}) >= 200", _DATACOMP),
@@ -179,5 +186,5 @@ def _length(held: Table, caption: str) -> str:
 
 
 def _english(held: Table, language: str, source: str) -> Filter:
-    named = find(held, language, hint=_CAPTIONS.format(column=language.partition(".")[0]))
+    named = find(held, language, hint=_LANGUAGE.format(column=language))
     return Filter("in English", f"{named.sql} = 'en'", source)

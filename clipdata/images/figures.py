@@ -1,8 +1,8 @@
 """Figures of a picture that a person filters by: sharpness, brightness, contrast, colour, frame.
 
-All are measured on the picture reduced to 256 pixels on its longer side, so that they say the same of a picture whatever
-its resolution; a smaller one is measured as it is, for enlarged it would look blurred. Pure functions of pixels; it
-knows no table.
+All are measured on the picture reduced to 256 pixels on its longer side, so that they say the same of a picture
+whatever its resolution; a smaller one is measured as it is, for enlarged it would look blurred. Pure functions of
+pixels; it knows no table.
 
 Shapes: H height, W width, of the reduced picture; C channels, which lie apart so that minima along a line are fast; L
 lines of P pixels.

@@ -25,15 +25,26 @@ STEPS = {
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
     "image-quality": ("ImageQuality", False),
+    "caption-quality": ("CaptionQuality", False),
+    "caption-language": ("CaptionLanguage", False),
+    "caption-count": ("CaptionCount", False),
+    "concept-balance": ("ConceptBalance", False),
+    "head": ("Head", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
+    "leak-proof-split": ("LeakProofSplit", False),
     "group-split": ("GroupSplit", False),
     "class-split": ("ClassSplit", False),
     "pair-split": ("PairSplit", False),
     "clean-captions": ("CleanCaptions", False),
     "unseen-captions": ("UnseenCaptions", False),
     "picture-digest": ("PictureDigest", False),
+    "pixel-digest": ("PixelDigest", False),
+    "perceptual-hash": ("PerceptualHash", False),
+    "near-duplicates": ("NearDuplicates", False),
+    "embedding-duplicates": ("EmbeddingDuplicates", False),
+    "best-of-cluster": ("BestOfCluster", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
     "class-prompt": ("ClassPrompt", False),
@@ -49,6 +60,7 @@ def build_step(
     device: str | None,
     say: Callable[[str], None],
     table: Table | None = None,
+    column: str | None = None,
 ) -> Step:
     """Make a step from its name and its parameters as texts.
 
@@ -59,6 +71,7 @@ def build_step(
         device: for the model.
         say: told what is loaded.
         table: for the steps that read all of it beforehand.
+        column: to fill; for the steps that read what an earlier run left in it.
 
     Raises:
         UsageError: the name or a parameter is unknown, or a model is missing.
@@ -82,8 +95,10 @@ def build_step(
     if not takes_model:
         if model:
             raise UsageError(f"step {name} takes no model", hint="leave --model out")
-        whole = {"table": table} if "table" in inspect.signature(step_class).parameters else {}
-        plain: Step = step_class(**whole, **parameters)
+        offered = {"table": table, "column": column}
+        known = inspect.signature(step_class).parameters
+        whole = {name: value for name, value in offered.items() if name in known and value is not None}
+        plain: Step = step_class(**{**whole, **parameters})
         return plain
     if model is None:
         raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")

@@ -5,6 +5,7 @@ A new option of all verbs of a kind is one field here. It knows the words of the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="key=value of the training config; repeatable.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
 ]
@@ -218,6 +220,24 @@ class TableLayout:
 
     full: Annotated[bool, typer.Option("--full", help="Cut nothing, however wide the rows get.")] = False
     vertical: Annotated[bool, typer.Option("--vertical", help="A line for every value instead of a row.")] = False
+
+
+def require_yes(terminal: Terminal, planned: str, question: str, *, yes: bool) -> None:
+    """Go on only when somebody agrees to what is planned.
+
+    Args:
+        planned: what would be done, told before the question.
+        yes: agreed to beforehand.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
+    if yes:
+        return
+    terminal.say(planned)
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was removed: nobody can be asked here", hint="type it again with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def names_in(text: str | None) -> list[str] | None:

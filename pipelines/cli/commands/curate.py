@@ -100,6 +100,7 @@ def curate(
     opened = store.open(table)
     if must_help and not prove:
         raise UsageError("--must-help is about a proof", hint="add --prove")
+    numbers = _numbers(seeds)
     where, held_out = _sides(opened, where, held_out, prove=prove)
     curated = cd.curate(opened, keep or [], where=where)
     if not prove:
@@ -113,7 +114,7 @@ def curate(
         config,
         held_out=str(held_out),
         out=out,
-        seeds=_numbers(seeds),
+        seeds=numbers,
         control=control,
         figure=figure,
         progress=terminal,

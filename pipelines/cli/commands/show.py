@@ -23,13 +23,18 @@ _COLUMN = record(name=TEXT, type=TEXT, values=maybe(WHOLE), lineage=maybe(OBJECT
 _REFERRED = record(
     name=TEXT, words=TEXT, uri=TEXT, version=maybe(WHOLE), num_rows=WHOLE, num_pictures=WHOLE, problem=maybe(TEXT)
 )
+_INDEX = record(
+    name=TEXT, column=TEXT, kind=TEXT, use=TEXT, metric=maybe(TEXT), splits=maybe(TEXT), covered=WHOLE, outside=WHOLE,
+    num_bytes=WHOLE,
+)  # fmt: skip
 SHOWN = record(
-    ("columns", "pictures", "sample"),
+    ("columns", "pictures", "indices", "sample"),
     table=TEXT,
     version=WHOLE,
     rows=WHOLE,
     columns=listed(_COLUMN),
     pictures=listed(_REFERRED),
+    indices=listed(_INDEX),
     sample=listed(ROW),
 )
 
@@ -71,6 +76,7 @@ def show(
 
 
 def _show_columns(terminal: Terminal, opened: Table, table: str, layout: TableLayout, *, is_newest: bool) -> None:
+    from clipdata.lance_io.indices import indices
     from clipdata.lance_io.referring import referred_by
 
     num_rows = opened.num_rows
@@ -88,11 +94,17 @@ def _show_columns(terminal: Terminal, opened: Table, table: str, layout: TableLa
         columns.append({"name": column.name, "type": str(column.type), "values": filled, "lineage": made})
     title = f"{redact(table)}: {num_rows:,} rows, version {opened.version}"
     shown = terminal.table(lines, ["column", "type", "values", "made by"], full=layout.full, vertical=layout.vertical)
-    pictures = referred_by(opened)
+    pictures, indexed = referred_by(opened), indices(opened)
     data = {"table": opened.uri, "version": opened.version, "rows": num_rows, "columns": columns}
     terminal.result(
-        "\n".join([title, shown, *(f"image: {referred}" for referred in pictures)]),
-        {**data, "pictures": [asdict(referred) for referred in pictures]},
+        "\n".join(
+            [title, shown, *(f"image: {referred}" for referred in pictures), *(f"index: {one}" for one in indexed)]
+        ),
+        {
+            **data,
+            "pictures": [asdict(referred) for referred in pictures],
+            "indices": [asdict(one) for one in indexed],
+        },
     )
     if num_rows and is_newest:
         terminal.hint(next_command(opened, table))

@@ -1,0 +1,49 @@
+"""Wording: numbers and changes as they stand in text. Knows changes; nothing of what they are of."""
+
+from __future__ import annotations
+
+import math
+
+from clipdata.comparison.changes import Change
+
+
+def change_head(title: str, width: int = 13) -> str:
+    """The line over lines of changes."""
+    return f"  {title:<{width}} {'before':>9} {'after':>9} {'change':>11}   95 % interval"
+
+
+def change_line(name: str, change: Change, *, percent: bool = False, width: int = 13) -> str:
+    """A figure before and after, and its change with the interval."""
+    decimals = decimals_for(change.standard_error)
+    before, after = (f"{x:.1%}" if percent else number(x, decimals) for x in (change.before, change.after))
+    moved = signed(change.difference, decimals, percent=percent)
+    return f"  {name:<{width}} {before:>9} {after:>9} {moved:>11}   {interval(change, percent=percent)}".rstrip()
+
+
+def interval(change: Change, *, percent: bool = False) -> str:
+    """The interval of a change and the verdict, or the verdict alone."""
+    if change.low is None or change.high is None:
+        return change.verdict
+    decimals = decimals_for(change.standard_error)
+    low, high = (signed(end, decimals, percent=percent) for end in (change.low, change.high))
+    return f"{low} … {high}  {change.verdict}"
+
+
+def signed(x: float, decimals: int = 3, *, percent: bool = False) -> str:
+    """A difference; `percent` says that of shares in points."""
+    return f"{100.0 * x:+.1f} pts" if percent else f"{x:+,.{decimals}f}"
+
+
+def number(x: float, decimals: int = 3) -> str:
+    """A figure."""
+    return f"{x:,.{decimals}f}"
+
+
+def decimals_for(error: float | None) -> int:
+    """Digits after the point that an error of this size lets one believe, at least three for probabilities."""
+    return 3 if not error else min(9, max(3, 1 - math.floor(math.log10(error))))
+
+
+def chance(value: float | None) -> str:
+    """A p-value; nothing where there is none."""
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
