@@ -206,7 +206,15 @@ class _Again:
         anew, retry = bool(now.anew), self.retry_failed
         try:
             step = rebuild(self.table, now.column, self.models, self.steps)
-            done = map_column(self.table, step, now.column, overwrite=anew, retry_failed=retry, progress=self.progress)
+            done = map_column(
+                self.table,
+                step,
+                now.column,
+                overwrite=anew,
+                retry_failed=retry,
+                where=now.where,
+                progress=self.progress,
+            )
         except (LineageMismatchError, NotFoundError, UsageError) as error:
             self.skipped[now.column] = str(error)
             return

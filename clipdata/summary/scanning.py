@@ -19,7 +19,7 @@ from clipdata.column_names import is_readable, quoted
 from clipdata.errors import UsageError
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.pinned import readable
-from clipdata.lance_io.presence import count_missing
+from clipdata.lance_io.presence import count_missing, is_missing_told
 from clipdata.lance_io.refused import read_refused
 from clipdata.lance_io.sizes import column_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
@@ -84,7 +84,7 @@ def stats(
         splits=tuple(_splits(opened, names, where)),
         aspect=aspect,
         refused=read_refused(opened, limit=0).reasons if is_whole else {},
-        stale=tuple(state.column for state in column_states(opened) if state.stale) if is_whole else (),
+        stale=tuple(state.column for state in column_states(opened, cheap=True) if state.stale) if is_whole else (),
         seconds=time.monotonic() - started_s,
     )
 
@@ -119,8 +119,10 @@ def _column(
     return found
 
 
-def _missing(table: Table, name: str) -> int:
-    """Rows without a vector; a column that map wrote says it without being read."""
+def _missing(table: Table, name: str) -> int | None:
+    """Rows without a vector, where the files say it without being read, as those of a map do."""
+    if not is_missing_told(table, name):
+        return None
     with readable(table):
         return sum(count_missing(table, fragment, name) for fragment in table.dataset.get_fragments())
 

@@ -23,6 +23,7 @@ STATE = record(
     waits_for=listed(TEXT),
     failed=WHOLE,
     missing=listed(TEXT),
+    where=maybe(TEXT),
 )
 REFRESHED = record(table=TEXT, version=WHOLE, dry_run=FLAG, columns=listed(STATE), made=listed(OBJECT), skipped=OBJECT)
 
