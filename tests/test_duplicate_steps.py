@@ -210,6 +210,22 @@ def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> Non
     assert values(table, "kept") == [False, False, True, True, True, False, False, False, True]
 
 
+def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> None:
+    asked = {"near_duplicates": [*"aaaaab"], "sha256": ["one", "two", "one", "three", "two", "four"]}
+    table = add(tmp_path, {**asked, "width": [3, 4, 3, 4, 4, 1], "height": [1] * 6})
+    cd.map_column(table, cd.steps.BestOfCluster(table, key="sha256"), "kept")
+    assert values(table, "kept") == [False, False, False, True, False, True]  # as large as "two", and before it
+
+    table = add(
+        tmp_path,
+        {"near_duplicates": [*"aab"], "sha256": ["three", "five", "four"], "width": [4, 9, 1], "height": [1] * 3},
+        first=6,
+    )
+    before = values(table, "kept")
+    cd.map_column(table, cd.steps.BestOfCluster(table, key="sha256"), "kept")
+    assert values(table, "kept") == [*before[:6], True, False, True]
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "said"),
     [
@@ -224,7 +240,6 @@ def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> Non
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="highest"), UsageError, "highest is not given"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="first", highest="number"), UsageError, "by the key alone"),
         (lambda t: cd.steps.BestOfCluster(t, "hash"), SchemaError, "'width'"),
-        (lambda t: cd.steps.BestOfCluster(t, "number", "hash", rule="first"), UsageError, "share their 'hash'"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", "hash", rule="first"), UsageError, "'hash' is named twice"),
         (lambda t: cd.steps.PerceptualHash("hash", mirrored=1), UsageError, "mirrored is 1"),
     ],

@@ -11,6 +11,7 @@ from clipdata.steps.duplicates import EmbeddingDuplicates, NearDuplicates
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
 from clipdata.steps.heads import Head
+from clipdata.steps.label_noise import ChoiceNoise, LabelNoise
 from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_hashes import PerceptualHash, PictureDigest, PixelDigest
@@ -23,6 +24,7 @@ __all__ = [
     "CaptionCount",
     "CaptionLanguage",
     "CaptionQuality",
+    "ChoiceNoise",
     "ChoiceScores",
     "ClassPrompt",
     "ClassScores",
@@ -39,6 +41,7 @@ __all__ = [
     "ImageQuality",
     "ImageTrunk",
     "LabelIndex",
+    "LabelNoise",
     "LeakProofSplit",
     "NearDuplicates",
     "PairScore",

@@ -32,6 +32,8 @@ _EXPECTED = {
 class BestOfCluster(BaseStep):
     """True for the one row of each cluster to keep, false for the others: `WHERE kept` leaves one row a cluster.
 
+    Where several rows show one picture, as questions about it do, `key="sha256"` keeps or drops all of them together.
+
     The best row has the largest picture, or the highest value of a column; of equally good ones it is the first by key.
     A row that stands alone is the best of its cluster. What was decided stays: a new row of a cluster whose best was
     chosen earlier is not kept, however good; of a cluster whose best was deleted, the best new row is. About 60 bytes
@@ -40,7 +42,8 @@ class BestOfCluster(BaseStep):
     Args:
         table: all of it is read once; or the location of one.
         cluster: column that is equal for rows of a cluster: `near_duplicates`, `sha256`, a caption.
-        key: column that is different for every row; by default the table's key.
+        key: column that tells what is kept or dropped: rows that share its value stand and fall together. By default
+            the table's key, which is different for every row.
         highest: column of numbers; for the rule "largest" by default `width`.
         times: column that `highest` is multiplied with for the rule "largest"; by default `height`.
         rule: "largest" (highest × times), "highest" (of one column) or "first" (by key).
@@ -79,7 +82,7 @@ class BestOfCluster(BaseStep):
         if own is None:
             raise UsageError(
                 f"{self.name}: the table declares no key, so that nothing tells its rows apart",
-                hint="name a column that is different for every row: -p key=…",
+                hint="name a column that tells what is kept or dropped: -p key=…",
             )
         self.reads: tuple[str, ...] = (cluster, own, *factors)
         if twice := [name for name in self.reads if self.reads.count(name) > 1]:
@@ -105,26 +108,23 @@ class BestOfCluster(BaseStep):
         return {"clusters": self.num_clusters, "rows not kept": self.num_dropped}
 
     def _decide(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """uint64 [N], the digest of each row's key, sorted; and bool [N], whether it is kept."""
-        cluster_N, key_N, earlier_N = self._read(table, column)
-        of_cluster, num_rows = np.unique(cluster_N, return_inverse=True, return_counts=True)[1:]
+        """uint64 [N], the digests of all keys, sorted; and bool [N], whether each is kept."""
+        cluster_N, every_key_N, said_N = self._read(table, column)
+        key_N, first_N, of_key_N = np.unique(every_key_N, return_index=True, return_inverse=True)
+        earlier_N = np.full(len(key_N), -1, np.int8)
+        np.maximum.at(earlier_N, of_key_N, said_N)
+        of_cluster, num_keys = np.unique(cluster_N[first_N], return_inverse=True, return_counts=True)[1:]
         is_kept_N = earlier_N > 0
-        has_best = np.zeros(len(num_rows), bool)
+        has_best = np.zeros(len(num_keys), bool)
         has_best[of_cluster[is_kept_N]] = True
         is_open_N = (earlier_N < 0) & ~has_best[of_cluster]
-        is_kept_N |= is_open_N & (num_rows[of_cluster] == 1)
-        among = np.flatnonzero(is_open_N & (num_rows[of_cluster] > 1))
+        is_kept_N |= is_open_N & (num_keys[of_cluster] == 1)
+        among = np.flatnonzero(is_open_N & (num_keys[of_cluster] > 1))
+        among = among[np.argsort(first_N[among])]
         if len(among):
-            is_kept_N[among[self._best(table, of_cluster[among], among)]] = True
-        self.num_clusters, self.num_dropped = len(num_rows), int((~is_kept_N).sum())
-        order_N = np.argsort(key_N, kind="stable")
-        twice = np.flatnonzero(key_N[order_N][1:] == key_N[order_N][:-1])
-        if len(twice):
-            raise UsageError(
-                f"{self.name}: {len(twice):,} rows share their {self.reads[1]!r} with another row",
-                hint="name a column that is different for every row: -p key=…",
-            )
-        return key_N[order_N], is_kept_N[order_N]
+            is_kept_N[among[self._best(table, of_cluster[among], first_N[among])]] = True
+        self.num_clusters, self.num_dropped = len(num_keys), int((~is_kept_N[of_key_N]).sum())
+        return key_N, is_kept_N
 
     def _read(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Digests of clusters and keys, and what an earlier run said: 1 kept, 0 not, -1 nothing."""

@@ -30,6 +30,8 @@ STEPS = {
     "caption-count": ("CaptionCount", False),
     "concept-balance": ("ConceptBalance", False),
     "head": ("Head", False),
+    "label-noise": ("LabelNoise", False),
+    "choice-noise": ("ChoiceNoise", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
