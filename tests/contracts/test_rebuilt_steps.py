@@ -85,6 +85,11 @@ STEPS: dict[str, list[Made]] = {
         lambda t, _: cd.steps.ConceptBalance(t, ["cat", "dog"], cap=2, seed=1),
         lambda t, _: cd.steps.ConceptBalance(t, ["cat", "dog"], "captions", row="caption"),
     ],
+    "ChoiceNoise": [lambda t, _: cd.steps.ChoiceNoise(t, "values")],
+    "LabelNoise": [
+        lambda t, _: cd.steps.LabelNoise(t, scores="values"),
+        lambda t, _: cd.steps.LabelNoise(t, "label", embedding="trunk", picture="path", folds=3, seed=2),
+    ],
     "Head": [lambda *_: cd.steps.Head("head.npz", "trunk", normalise=False)],
     "DrawnPlace": [lambda *_: cd.steps.DrawnPlace("captions")],
     "GroupSplit": [lambda t, _: cd.steps.GroupSplit(t, picture="group", column="made", test_share=0.3, seed=5)],
