@@ -234,6 +234,22 @@ def properties_of(table: Table) -> Properties | None:
         return _properties_at(table, table.version)
 
 
+def last_map_of(table: Table, column: str, *, after: int) -> Properties | None:
+    """What the last map of a column said of itself; None where no version after a number tells.
+
+    Args:
+        table: versions up to its own are looked at, the newest first.
+        column: that was mapped.
+        after: version before which the column was not there.
+    """
+    with translated(table.uri, "reading the history of"):
+        for version in range(table.version, after, -1):
+            said = _properties_at(table, version)
+            if said is not None and said.verb == "map" and said.parameters.get("column") == column:
+                return said
+    return None
+
+
 def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
     number = entry["version"]
     transaction, operation = _transaction_at(table, number)
