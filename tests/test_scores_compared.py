@@ -101,7 +101,7 @@ def test_calibration_error_and_curve_are_those_of_a_plain_loop_over_bins_of_equa
     assert found.before.calibration_error == pytest.approx(plain, abs=2e-3)
     assert {one.num_rows for one in found.before.curve} <= {59, 60, 61}
     assert found.before.calibration_low < found.before.calibration_error
-    assert found.calibration_error.method == "basic"
+    assert found.calibration_error.method == "bracketed"
 
 
 def test_a_temperature_undoes_exactly_the_sharpening_and_nothing_is_left_beyond_it(save):
