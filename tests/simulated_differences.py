@@ -39,7 +39,7 @@ def shares(
 
     An A/A comparison is one whose true mean difference is zero: the mean is taken off.
     """
-    rng = np.random.default_rng([seed, num_rows, int(100 * correlation)])
+    rng = np.random.default_rng([seed, num_rows, int(100 * correlation), list(KINDS).index(kind)])
     held = better = 0
     for draw in range(repetitions):
         cluster_N, moved_N = differences(rng, num_rows, correlation, kind)

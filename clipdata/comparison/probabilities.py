@@ -12,13 +12,12 @@ import numpy as np
 from clipdata.answers import Lists
 from clipdata.comparison.changes import Change, verdict_of
 from clipdata.comparison.intervals import MIN_CLUSTERS, Sampling, change
-from clipdata.comparison.score_records import Bin, Probabilities, Reliability, Tempered
+from clipdata.comparison.score_records import TEMPERATURES, Bin, Probabilities, Reliability, Tempered
 from clipdata.comparison.score_rows import ScoreRows, SideScores
 from clipdata.statistics import FloatArray, IntArray, dense_codes
 
 CURVE_BINS = 15
 MIN_HALF_CLUSTERS = 10
-_TEMPERATURES = (0.02, 50.0)
 _KNUTH, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -240,7 +239,7 @@ class _Side:
             loss_S = self._log_losses(np.full(len(lists.size_K), np.exp(log_temperature)))[0]
             return float(loss_S @ wanted_S)
 
-        low, high = np.log(_TEMPERATURES)
+        low, high = np.log(TEMPERATURES)
         found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
         return float(np.exp(found.x))
 
