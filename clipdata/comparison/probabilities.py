@@ -34,7 +34,7 @@ def compare_probabilities(
         sampling: how intervals are made.
     """
     before, after = rows.before, rows.after
-    halved = 0.5 if bool((_sizes(before) == 2.0) and (_sizes(after) == 2.0)) else 1.0
+    halved = 0.5 if before.pairs_only and after.pairs_only else 1.0
     temperatures, tempered = _tempered(rows, cluster_M, halved, sampling)
     curves = [_Curve.of(*one) for one in ((before.confidence_M, right_before_M), (after.confidence_M, right_after_M))]
     gaps = _gaps(curves, cluster_M, sampling)
@@ -51,11 +51,6 @@ def compare_probabilities(
         tempered=tempered,
         num_clipped=int((before.clipped_M | after.clipped_M).sum()),
     )
-
-
-def _sizes(side: SideScores) -> float:
-    """Choices a row in the mean."""
-    return float(side.cells[:, 0].sum() / len(side.loss_M))
 
 
 def _reliability(
@@ -80,7 +75,8 @@ def _reliability(
     variance = float((square_B - count_B * mean_said_B**2).sum())
     covariance = float((product_B - count_B * mean_said_B * mean_true_B).sum())
     uncertainty = float(total * base * (1.0 - base))
-    per_row = halved / len(side.loss_M)
+    of_one_entry = total == len(side.loss_M)  # of a label, the yes alone
+    per_row = (1.0 if of_one_entry else halved) / len(side.loss_M)
     return Reliability(
         brier=float(halved * side.brier_M.mean()),
         reliability=reliability * per_row,
