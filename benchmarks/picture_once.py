@@ -111,7 +111,7 @@ def measured(
         "first epoch": lambda: sum(len(batch["image"]) for batch in stream),
         "stream": lambda: sum(len(batch["image"]) for batch in stream),
         "map": lambda: cd.map_column(table, cd.steps.ImageEmbedding(encoder), "embedding").computed,
-        "export": lambda: ingest.export_shards(table.pinned(), scratch / "out", storage=place.storage).num_samples,
+        "export": lambda: cd.export(table.pinned(), scratch / "out", storage=place.storage).num_rows,
     }
     for name, work in works.items():
         if name in leave_out:

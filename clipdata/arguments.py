@@ -5,12 +5,14 @@ It knows Python's own kinds, and nothing of what a verb does with them.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
 from clipdata.errors import UsageError
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # texts and names in SQL
 PROGRESS = "progress=clipdata.progress_bar()"
 
 
@@ -69,16 +71,19 @@ def check_offsets(found: Any, num_rows: int, what: str) -> np.ndarray:
 
 
 def check_condition(where: Any) -> None:
-    """Hold an SQL condition, if one is given, to a text that says something.
+    """Hold an SQL condition, if one is given, to a text that says something and stays one term beside others.
 
     Raises:
-        UsageError: it is no text, or blank.
+        UsageError: it is no text, or blank; or a bracket closes that none opened, which Lance passes over.
     """
     if where is not None and (not isinstance(where, str) or not where.strip()):
         raise UsageError(
             f"where is {where!r:.80}; expected an SQL condition",
             hint="leave it out for all rows, or name some: where=\"split = 'train'\"",
         )
+    depth_N = np.cumsum([(sign == "(") - (sign == ")") for sign in _QUOTED.sub("", where or "")] or [0])
+    if depth_N.min() < 0 or depth_N[-1] != 0:
+        raise UsageError(f"where is {where!r:.80}; its brackets do not match", hint="each ( wants a ) behind it")
 
 
 def _brackets(found: Any) -> str:

@@ -23,6 +23,7 @@ HIDDEN_COLUMNS = frozenset(
 LANCE_COLUMNS = HIDDEN_COLUMNS | {"_distance", "_score", "_relevance_score"}
 MAX_NAME_BYTES = 200  # records of a column's map lie in a folder of its name, and a file system allows 255
 _UNREADABLE = re.compile(r"[`.*]")
+_TEXT_IN_SQL = re.compile(r"'(?:[^']|'')*'")
 
 
 def check_column_name(name: str, schema: pa.Schema | None = None) -> None:
@@ -79,6 +80,12 @@ def quoted(name: str) -> str:
             hint="go back to a version from before it was made; clipdata log lists them",
         )
     return f"`{name}`"
+
+
+def columns_named(where: str | None, columns: Iterable[str]) -> list[str]:
+    """Those of some columns that an SQL condition names, as far as its words tell; texts in it name none."""
+    words = _TEXT_IN_SQL.sub("''", where or "").casefold()
+    return [name for name in columns if re.search(rf"(?<!\w){re.escape(name.casefold())}(?!\w)", words)]
 
 
 def problem_of(name: object) -> str | None:

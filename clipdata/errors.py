@@ -10,7 +10,7 @@
     │   └── NoAnswerError                 nobody answered at all, for as long as one waits
     ├── ConcurrentChangeError         5   another writer changed what this one worked on; nothing false was written
     ├── TooManyRejectsError           6   more rows were refused than the limit allows
-    ├── GateFailedError               7   a comparison missed the bound it was asked to hold
+    ├── GateFailedError               7   a comparison missed the bound it was asked to hold, or a column is stale
     ├── LineageMismatchError          1   a column was made by another step, parameters or weights
     ├── StorageError                  1   the table's storage is full, read-only, or inconsistent
     ├── StepError                     1   a map step broke its contract
@@ -111,7 +111,7 @@ class TooManyRejectsError(ClipdataError):
 
 
 class GateFailedError(ClipdataError):
-    """A comparison did not reach the bound it was asked to hold."""
+    """A comparison did not reach the bound it was asked to hold, or a column is not what its step would make."""
 
     exit_code = 7
     name = "gate_failed"

@@ -25,9 +25,39 @@ def log(location: str) -> str:
     return f"clipdata log {typed(location)}"
 
 
+def tags(location: str) -> str:
+    """The command that lists a table's tags."""
+    return f"clipdata tag {typed(location)} --list"
+
+
+def tag(location: str) -> str:
+    """The command that names a table's newest version."""
+    return f"clipdata tag {typed(location)} NAME"
+
+
+def export(location: str) -> str:
+    """The command that writes a table's rows elsewhere."""
+    return f"clipdata export {typed(location)} --out DIR"
+
+
 def ingest(location: str) -> str:
     """The command that makes a table of images."""
     return f"clipdata ingest images DIR --into {typed(location)}"
+
+
+def query(location: str, sql: str) -> str:
+    """The command that asks a table in SQL."""
+    return f"clipdata query {typed(location)} {shlex.quote(sql)}"
+
+
+def index(location: str, column: str) -> str:
+    """The command that makes an index of a column, or brings it up to date."""
+    return f"clipdata index {typed(location)} {shlex.quote(column)}"
+
+
+def embed(location: str) -> str:
+    """The command that makes a column that can be searched."""
+    return f"clipdata map {typed(location)} image-embedding image_embedding --model starter"
 
 
 def merge_again(location: str) -> str:

@@ -34,6 +34,8 @@ class Lineage:
         model_name: what the person called that encoder; no part of the fingerprint.
         trained_on: records of the rows that the models behind the values were trained on (`TrainedRows.to_record`);
             empty where none of them was fine-tuned, None where nobody recorded it.
+        tables: locations of the tables that the step read as a whole, "." for the column's own; no part of the
+            fingerprint.
         inputs: columns read.
         upstream: fingerprints of those inputs that were made by a step themselves.
         table_version: version of the table read when the column was first filled.
@@ -55,6 +57,7 @@ class Lineage:
     made_by: str | None = None
     model_name: str | None = None
     trained_on: tuple[Mapping[str, Any], ...] | None = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +69,7 @@ class Lineage:
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with the fingerprint spelled out."""
         trained_on = None if self.trained_on is None else list(self.trained_on)
-        lists = {"inputs": list(self.inputs), "trained_on": trained_on}
+        lists = {"inputs": list(self.inputs), "trained_on": trained_on, "tables": list(self.tables)}
         return {**asdict(self), **lists, "parameters": _plain(self.parameters), "fingerprint": self.fingerprint}
 
     def to_json(self) -> str:
@@ -82,6 +85,7 @@ class Lineage:
         lists = {
             "inputs": tuple(read.get("inputs", ())),
             "trained_on": None if trained_on is None else tuple(trained_on),
+            "tables": tuple(read.get("tables", ())),
         }
         return cls(**{**read, **lists})
 

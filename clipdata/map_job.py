@@ -42,6 +42,7 @@ class MapJob:
         column: str,
         lineage: Lineage,
         inputs: Mapping[str, str | None],
+        where: str | None,
         limit: int | None,
         batch_rows: int | None,
         engine: Engine,
@@ -49,7 +50,7 @@ class MapJob:
     ) -> None:
         self.table, self.step, self.column, self.lineage = table, step, column, lineage
         self.engine, self.progress = engine, progress
-        self.limit = limit or sys.maxsize
+        self.where, self.limit = where, limit or sys.maxsize
         self.batch_rows = min(batch_rows or MAX_BATCH_ROWS, _affordable_rows(table, step))
         self.mark = columns.mark_of(table.schema.field(column))
         # What the lineage was made of.
@@ -68,13 +69,13 @@ class MapJob:
         """
         in_vain = 0
         for number in range(MAX_ROUNDS):
-            filling = self._filling(retry_failed=retry_failed and number == 0)
+            filling = self._filling(self.where, retry_failed=retry_failed and number == 0)
             ready = filling.recorded()
             pending = self._pending(filling, ready)
             budget = _Budget(self._left(ready))
             if not ready and not (pending and budget.left):
-                # What is stored of rows beyond the limit, and of an overwrite that is not finished, is still needed.
-                filling.records.remove("done-" if pending else "")
+                # What is stored of rows that were not asked for, and of an overwrite that is not finished, is needed.
+                filling.records.remove("done-" if pending or self._is_more_left() else "")
                 return
             ready += self._fill(filling, pending, budget)
             if any(entry.file for entry in ready):
@@ -85,7 +86,7 @@ class MapJob:
             self.table.move_to(self.table.latest())
             if in_vain == MAX_ROUNDS_IN_VAIN:
                 break
-        filling = self._filling(retry_failed=False)
+        filling = self._filling(self.where)
         left = sum(num_rows for _, num_rows in self._pending(filling, ()))
         if left and self._left(()):
             raise ConcurrentChangeError(
@@ -107,23 +108,29 @@ class MapJob:
 
         A row that waits for bytes counts as pending until its fragment's turn comes; to tell it is to read them.
         """
-        filling = self._filling(retry_failed=False)
+        filling = self._filling(None)
         filled, unexplained = filling.tally()
-        return filled, unexplained, sum(num_rows for _, num_rows in self._pending(filling, ()))
+        # With a condition, the rows of a fragment that wait are not all that it has.
+        pending = filling.pending() if self.where is not None else self._pending(filling, ())
+        return filled, unexplained, sum(num_rows for _, num_rows in pending)
 
     def _left(self, ready: Sequence[Finished]) -> int:
         """How many rows may still be computed, beside those that wait to be committed."""
         return max(self.limit - sum(entry.placed for entry in [*self.committed, *ready]), 0)
 
-    def _filling(self, *, retry_failed: bool) -> Filling:
-        """The work as it stands at the table's version.
+    def _is_more_left(self) -> bool:
+        """Whether rows can be computed that the condition leaves out."""
+        return self.where is not None and bool(self._filling(None).pending())
+
+    def _filling(self, where: str | None, *, retry_failed: bool = False) -> Filling:
+        """The work as it stands at the table's version, on the rows that meet a condition.
 
         Raises:
             ConcurrentChangeError: the column or an input is not the one of the start any more.
         """
         columns.require_same(self.table, self.table.dataset, self.column, self.identities)
         state = map_folder(self.column, self.mark)
-        return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed)
+        return Filling(self.table.pinned(), self.column, tuple(self.step.reads), state, retry_failed, where)
 
     def _pending(self, filling: Filling, ready: Sequence[Finished]) -> list[tuple[int, int]]:
         fragments = filling.table.dataset.get_fragment
@@ -161,6 +168,7 @@ class MapJob:
             "failed": sum(sum(entry.failed.values()) for entry in committed),
         }
         parameters = {"column": self.column, "step": self.lineage.describe(), "notes": self.notes}
+        parameters |= {"where": self.where} if self.where is not None else {}
         return Properties("map", parameters, rows, first_version=self.first_version)
 
 

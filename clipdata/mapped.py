@@ -25,7 +25,8 @@ class Mapped:
         seconds: wall time.
         notes: facts the step counted (`step.notes()`), such as captions cut to the context length.
         failed_before: rows that stay null since an earlier run, in which the step failed on them.
-        pending: rows that are left to the next run; in a dry run those that are to be computed, whatever the limit.
+        pending: rows that are left to the next run, whether beyond the limit or outside the condition; in a dry run
+            those that are to be computed, whatever the limit.
         dry_run: nothing was written.
         read_bytes: column → about how many bytes of it would be read, judged by a handful of rows; of a dry run.
         estimate_s: about how many seconds computing would take, reading aside, judged by the same rows, and so too many
@@ -113,7 +114,8 @@ class Mapped:
             return self._foretold()
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
-            kept = f"{self.kept:,} rows have their value{waiting}{self._before}"
+            left = f", {self.pending:,} are left to the next run" if self.pending else ""
+            kept = f"{self.kept:,} rows have their value{left}{waiting}{self._before}"
             return [f"{self.column}: nothing to compute, {kept} (version {self.version})"]
         rate = self.computed / self.seconds if self.seconds else 0.0
         text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"

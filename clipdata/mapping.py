@@ -10,8 +10,8 @@ import time
 import uuid
 from dataclasses import replace
 
-from clipdata.arguments import check_count
-from clipdata.column_names import check_column_name
+from clipdata.arguments import check_condition, check_count
+from clipdata.column_names import check_column_name, columns_named
 from clipdata.engines.local import LocalEngine
 from clipdata.engines.task import Engine
 from clipdata.engines.trial import try_step
@@ -25,7 +25,7 @@ from clipdata.map_job import MapJob
 from clipdata.mapped import Mapped
 from clipdata.origin import keep_trained_rows, lineage_of
 from clipdata.progress import Progress, Silent
-from clipdata.schema import IMAGE_FIELDS, image_column
+from clipdata.schema import IMAGE_FIELDS, error_column, image_column
 from clipdata.step_protocol import Step, check_types, require_arguments
 from clipdata.storage import redact
 
@@ -40,6 +40,7 @@ def map_column(
     *,
     overwrite: bool = False,
     retry_failed: bool = False,
+    where: str | None = None,
     limit: int | None = None,
     dry_run: bool = False,
     batch_rows: int | None = None,
@@ -64,8 +65,9 @@ def map_column(
         progress: watches the rows go by.
 
     Raises:
-        SchemaError: the table lacks a column that the step reads, or it holds another type.
-        UsageError: the column cannot have that name, or an argument is of another kind.
+        SchemaError: the table lacks a column that the step reads, or it holds another type; or `where` is not valid.
+        UsageError: the column cannot have that name, or an argument is of another kind; or `where` names the column
+            that `overwrite` is about to empty.
         LineageMismatchError: the column was made by another step, other parameters or other weights.
         StepError: the step returned something else than one value a row of its type.
         ConcurrentChangeError: another writer replaced or removed the column or an input while this one worked.
@@ -78,15 +80,18 @@ def map_column(
     table.move_to(table.latest())
     first_version = table.version
     _check(table, step, column)
+    _check_where(table, column, where, overwrite=overwrite)
     lineage = lineage_of(table, step)
     if dry_run:
         filling = _foreseen(table, step, column, lineage, overwrite=overwrite, retry_failed=retry_failed)
-        return _foretold(filling, step, column, limit, started)
+        return _foretold(replace(filling, where=where), step, column, limit, started)
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
     keep_trained_rows(table, step)
     _settle(table, step, column, lineage, overwrite=overwrite)
     columns.require_same(table, table.dataset, column, inputs)
-    job = MapJob(table, step, column, lineage, inputs, limit, batch_rows, engine or LocalEngine(), progress or Silent())
+    job = MapJob(
+        table, step, column, lineage, inputs, where, limit, batch_rows, engine or LocalEngine(), progress or Silent()
+    )
     job.first_version = first_version
     job.run(retry_failed=retry_failed)
     computed, failed = job.counts()
@@ -123,20 +128,19 @@ def _foreseen(
 def _foretold(filling: Filling, step: Step, column: str, limit: int | None, started_s: float) -> Mapped:
     """What a map would do, from the rows there are and a handful of them computed."""
     recorded = filling.recorded()
-    by_fragment = filling.pending(recorded)
+    by_fragment = [*filling.pending(recorded), *filling.left_by(recorded)]
     filled, unexplained = filling.tally()
     pending = sum(num_rows for _, num_rows in by_fragment)
-    untried = replace(filling, retry_failed=False).pending(recorded) if filling.retry_failed else by_fragment
+    untried = replace(filling, retry_failed=False, where=None).pending()
     tried = try_step(filling, step, by_fragment)
     num_rows = min(pending, limit or pending)
-    done_before = sum(entry.placed for entry in recorded)
     failed = {f"failed: {reason}": count for reason, count in tried.failed.items()}
     return Mapped(
         column=column,
         computed=0,
         failed={},
         kept=filled,
-        waiting=max(unexplained - done_before - sum(num for _, num in untried), 0),
+        waiting=max(unexplained - sum(num for _, num in untried), 0),
         version=filling.table.version,
         seconds=time.monotonic() - started_s,
         notes={"rows tried": tried.num_rows, **failed} if tried.num_rows else {},
@@ -168,6 +172,25 @@ def _check(table: Table, step: Step, column: str) -> None:
             f"map {step.name}: {column!r} cannot be written: it says what the row's picture is",
             hint="choose another column name",
         )
+
+
+def _check_where(table: Table, column: str, where: str | None, *, overwrite: bool) -> None:
+    """Hold the condition to the table before anything is written.
+
+    Raises:
+        SchemaError: it names a column that does not exist, or is not SQL.
+        UsageError: it is no text; or it asks for values that the overwrite removes before they are compared.
+    """
+    if where is None:
+        return
+    check_condition(where)
+    if overwrite and (named := columns_named(where, [column, error_column(column)])):
+        raise UsageError(
+            f"map: where names {named[0]!r}, which overwrite empties before any row is computed; expected a condition "
+            "on other columns",
+            hint="map into another column, or leave out --overwrite (overwrite=True)",
+        )
+    table.to_table(["_rowid"], where=where, limit=1)
 
 
 def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrite: bool) -> None:

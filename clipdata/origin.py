@@ -14,6 +14,7 @@ from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
 from clipdata.step_protocol import Step
+from clipdata.storage import redact
 from clipdata.trained_rows import FOLDER, TrainedRows
 
 
@@ -33,6 +34,7 @@ def lineage_of(table: Table, step: Step) -> Lineage:
         inputs=tuple(step.reads),
         upstream={name: origin.fingerprint for name, origin in origins.items()},
         trained_on=_all_trained_on(step, origins.values()),
+        tables=tuple("." if uri == table.uri else redact(uri) for uri in getattr(step, "tables", ())),
         table_version=table.version,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=f"clipdata {clipdata.__version__}",

@@ -91,6 +91,19 @@ def is_blob(column: pa.Field) -> bool:
     return told or getattr(column.type, "extension_name", None) == _BLOB_V2
 
 
+def is_picture_struct(kind: pa.DataType) -> bool:
+    """Tell whether a type holds pictures as Hugging Face's data sets do: bytes and a path, or nothing but a path."""
+    if not pa.types.is_struct(kind):
+        return False
+    fields = {kind.field(place).name: kind.field(place).type for place in range(kind.num_fields)}
+    return is_binary(fields["bytes"]) if "bytes" in fields else fields == {"path": pa.string()}
+
+
+def picture_column(schema: pa.Schema) -> str | None:
+    """Name of the column of pictures, whatever holds them: `image_column`, or the first of structs `{bytes, path}`."""
+    return image_column(schema) or next((column.name for column in schema if is_picture_struct(column.type)), None)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Tell whether a type holds texts, dictionary-encoded or not."""
     if pa.types.is_dictionary(kind):
@@ -119,6 +132,7 @@ _FAMILIES: Mapping[str, Callable[[pa.DataType], bool]] = {
     "number": _is_number,
     "numbers": lambda kind: is_list(kind) and _is_number(kind.value_type),
     "label": lambda kind: is_text(kind) or _is_integer(kind),
+    "labels": lambda kind: is_of("label", kind.value_type if is_list(kind) else kind),
     "bytes": is_binary,
 }
 

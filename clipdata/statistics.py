@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,17 @@ def two_sided_p(estimate: float, error: float, num_clusters: float) -> float:
     from scipy.special import stdtr
 
     return float(2.0 * stdtr(max(1, num_clusters - 1), -abs(estimate) / error))
+
+
+def wilson_interval(num_of: float, num: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share that was found `num_of` times in `num`; 0 to 1 where nothing was counted.
+
+    Source: E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+    if num <= 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, scale = num_of / num, 1 + z * z / num
+    middle = (share + z * z / (2 * num)) / scale
+    half = z * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num)) / scale
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -5,7 +5,8 @@ It knows Arrow types, and nothing of tables, engines or models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 from clipdata import schema as schemas
 from clipdata.arguments import PROGRESS, check_able, check_count
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lineage import Lineage
 from clipdata.trained_rows import TrainedRows
 
 
@@ -41,9 +43,14 @@ INTEGER = Kind("integers", "integer")
 NUMBER = Kind("numbers", "number")
 NUMBERS = Kind("lists of numbers", "numbers")
 LABEL = Kind("texts or integers", "label")
+LABELS = Kind("texts or integers, or lists of these", "labels")
 BYTES = Kind("bytes of pictures", "bytes")
 
 
+GIVEN = ("encoder", "table", "column")
+"""Arguments of steps that are neither parameters nor inputs: a model, the table, and where the step wrote before."""
+
+_GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _ATTRIBUTES = ("name", "version", "reads", "returns", "parameters", "model", "check", "prepare", "compute")
 
 
@@ -90,12 +97,30 @@ class BaseStep:
     Attributes:
         takes: column → the kind of values it must hold; `map` checks it before any work.
         trained_on: rows that the step's model was trained on, in each of its trainings.
+        tables: locations of the tables that the step read as a whole when it was made.
     """
 
     model: str | None = None
     parameters: Mapping[str, Any] = {}
     takes: Mapping[str, Kind] = {}
     trained_on: tuple[TrainedRows, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - some steps ask it
+        """The constructor's arguments by which this step made a column, but for those in `GIVEN`.
+
+        Parameters stand in the lineage under the arguments' own names. The other arguments are columns, which are read
+        in this order; one that is None by default may have been left out.
+
+        Args:
+            lineage: of a column that the step made.
+            schema: of the table.
+
+        Raises:
+            UsageError: more than one choice of columns fits.
+        """
+        return {**lineage.parameters, **columns_in_order(cls, lineage.inputs, but=lineage.parameters)}
 
     def check(self, schema: pa.Schema) -> None:
         """Nothing more than `takes`."""
@@ -107,6 +132,36 @@ class BaseStep:
     def notes(self) -> Mapping[str, Any]:
         """Nothing counted."""
         return {}
+
+
+def columns_in_order(step_class: type, inputs: Sequence[str], *, but: Collection[str]) -> dict[str, Any]:
+    """Which argument of a step's constructor named which of its inputs.
+
+    Args:
+        step_class: whose constructor it is.
+        inputs: columns, in the order of the arguments; several may belong to the last of them.
+        but: arguments that name no input.
+
+    Raises:
+        UsageError: it cannot be told which of the arguments were left out.
+    """
+    named = {
+        name: argument.default is None
+        for name, argument in inspect.signature(step_class).parameters.items()
+        if name not in GIVEN and name not in but and argument.kind not in _GATHERING
+    }
+    if not named:
+        return {}
+    if len(inputs) < len(named):
+        named = {name: may_lack for name, may_lack in named.items() if not may_lack}
+    if len(inputs) < len(named) or not named:
+        raise UsageError(
+            f"{step_class.__name__}: nothing tells which of its arguments named {', '.join(inputs) or 'no column'}",
+            hint="map the column again, with --overwrite",
+        )
+    last = len(named) - 1
+    columns: list[Any] = [*inputs[:last], inputs[last] if len(inputs) == len(named) else list(inputs[last:])]
+    return dict(zip(named, columns, strict=True))
 
 
 def require_names(step: str, **columns: Any) -> None:

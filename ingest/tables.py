@@ -25,9 +25,16 @@ from clipdata.lance_io.presence import files_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References, columns_needed
 from clipdata.prefetch import map_ordered
-from clipdata.schema import IMAGE_FIELDS, image_column, image_schema, is_binary, is_text, key_field
+from clipdata.schema import (
+    IMAGE_FIELDS,
+    image_schema,
+    is_binary,
+    is_picture_struct,
+    is_text,
+    key_field,
+    picture_column,
+)
 from clipdata.storage import Storage, absolute, redact
-from ingest.pictures.embedded_columns import image_struct
 from ingest.pictures.image_rows import image_record
 from ingest.table_keys import usual_key
 from ingest.updating.batches import batch_of
@@ -79,9 +86,10 @@ class LanceRows:
         table.require([name for name in (image, key, *(columns or ())) if name], verb="ingest lance")
         self.table, self.where, self.limits = table.pinned(), where, limits or images.ImageLimits()
         self._asked: dict[str, Any] = {"image": image, "key": key, "columns": list(columns) if columns else None}
-        self.image = image or image_column(table.schema) or image_struct(table.schema)
-        if image is not None and not (is_binary(table.schema.field(image).type) or image == image_struct(table.schema)):
-            raise SchemaError(f"column {image!r} is {table.schema.field(image).type}; expected bytes of images")
+        self.image = image or picture_column(table.schema)
+        kind = table.schema.field(image).type if image is not None else None
+        if kind is not None and not (is_binary(kind) or is_picture_struct(kind)):
+            raise SchemaError(f"column {image!r} is {kind}; expected bytes of images")
         self.origin = table.uri
         self.owner: str | None = f"lance table {redact(table.uri)}"
         self.key = "path" if self.image else ROW_KEY

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
 TRUNK = "image_trunk"
-SEEDS = 20  # tried until a split of few groups has both sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,29 +197,21 @@ class CaptionContest(Pipeline[ContestSettings]):
             )
 
     def _make_split(self) -> None:
-        """Hold out pictures and right captions, whole groups of them; of few groups, by the first seed that does."""
-        made = self.table.lineage("split") if "split" in self.table.schema.names else None
-        first_seed = int(made.parameters.get("seed", 0)) if made is not None else 0
-        for seed in range(first_seed, first_seed + SEEDS):
-            self.map(self._groups(seed), "split")
-            counts = self.table.query(
-                "SELECT split, count(*) AS rows FROM dataset WHERE split IS NOT NULL GROUP BY split ORDER BY split"
-            )
-            if counts.num_rows > 1:
-                break
-        listed = ", ".join(f"{row['rows']:,} {row['split']}" for row in counts.to_pylist())
-        self.progress.say(f"nothing says what to hold out: rows of one picture or one caption stay together: {listed}")
-
-    def _groups(self, seed: int) -> cd.steps.GroupSplit:
+        """Hold out pictures and right captions, whole groups of them."""
         given = self.settings
-        return cd.steps.GroupSplit(
+        step = cd.steps.GroupSplit(
             self.table,
             picture="sha256" if "sha256" in self.table.schema.names else self.table.key or "image",
             choices=given.choices,
             label_index=self.answer,
             test_share=given.test_share,
-            seed=seed,
         )
+        self.map(step, "split")
+        counts = self.table.query(
+            "SELECT split, count(*) AS rows FROM dataset WHERE split IS NOT NULL GROUP BY split ORDER BY split"
+        )
+        listed = ", ".join(f"{row['rows']:,} {row['split']}" for row in counts.to_pylist())
+        self.progress.say(f"nothing says what to hold out: rows of one picture or one caption stay together: {listed}")
 
     def score(self, encoder: Encoder, suffix: str, *, scale: float) -> tuple[str, str]:
         """Scores and the right caption's probability; returns the names of the two columns, which end in `suffix`."""

@@ -6,12 +6,14 @@
     a folder with questions.parquet         caption-contest
     a folder with a file of captions        dual-encoder, after `ingest captions`
     a folder of class folders               prompt-classification
+    a folder of a Hugging Face data set     what its columns ask for, after `ingest hugging-face`
 
 It knows names of files and columns, and leaves all work to the pipelines.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -37,6 +39,9 @@ _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif",
 _METADATA = frozenset({".parquet", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".token"})
 _LISTS = frozenset({"train.txt", "test.txt", "val.txt"})
 _SPLITS = frozenset({"train", "test", "val", "valid", "validation", "training", "testing"})
+_SAVED = ("dataset_dict.json", "state.json")
+_METADATA_OF_PICTURES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_PARQUET_OF_A_SPLIT = re.compile(rf"({'|'.join(sorted(_SPLITS))})(-\d+-of-\d+)?\.parquet$")
 _LOOKED_AT = 10_000
 # What was measured to be good on few rows for projections of a model that has met pictures and texts.
 _FOR_A_MODEL = {"train": "projections", "lr": "1e-3", "min_steps": "200", "pull": "1.0", "weight_decay": "0"}
@@ -77,6 +82,12 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
         UsageError: nothing tells what to train for.
     """
     progress = progress or Silent()
+    if is_data_set(data):
+        into = join(given.out, "data.lance")
+        progress.say(f"{data} is laid out as a Hugging Face data set: clipdata ingest hugging-face")
+        taken = ingest.from_hugging_face(data, into=into, storage=given.storage, progress=progress)
+        progress.say(str(taken))
+        data = taken.table.uri
     found = fitting(data, given.storage)
     progress.say(str(found))
     settings = dict(found.settings)
@@ -97,6 +108,24 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
     shared = {one.name: getattr(given, one.name) for one in fields(PipelineSettings)}
     settings_class, run = _pipeline(found.pipeline)
     return found, run(settings_class(**{**shared, **settings}), progress)
+
+
+def is_data_set(data: str) -> bool:
+    """Whether a folder is laid out as only Hugging Face's `datasets` does it.
+
+    So are folders of `save_to_disk`, parquet files that bear the names of splits, and folders of splits with metadata
+    of their own. One `metadata.jsonl` beside the pictures is a file of captions like others.
+    """
+    folder = Path(absolute(data))
+    if is_remote(data) or not folder.is_dir():
+        return False
+    if any((folder / name).is_file() for name in _SAVED):
+        return True
+    if any(
+        _PARQUET_OF_A_SPLIT.match(path.name) for place in (folder, folder / "data") for path in place.glob("*.parquet")
+    ):
+        return True
+    return any((folder / split / name).is_file() for split in _SPLITS for name in _METADATA_OF_PICTURES)
 
 
 def fitting(data: str, storage: Storage | None = None) -> Fitting:

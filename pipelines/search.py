@@ -1,6 +1,6 @@
-"""Pictures searched by text: a model's features in a column, and the best of them for each text.
+"""Pictures of several tables searched together by text: for each the best, and whether a text is its own caption.
 
-It knows tables and encoders, and no pipeline. Shapes: Q texts, N pictures of a batch, D shared space.
+It knows tables and encoders, and no pipeline.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+import clipdata as cd
+from clipdata.column_names import quoted
 from clipdata.printable import printable
+from clipdata.similarity.named_rows import NAMES
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
     from clipdata.lance_io.table import Table
-
-NAMES = ("filename", "file_name", "image_id", "path", "uri")
-"""Columns that say how a picture is called, the first that is there."""
 
 
 @dataclass(frozen=True)
@@ -84,29 +82,33 @@ def search_pictures(
         tables: with a column of the encoder's features; their pictures are searched together.
         encoder: makes the features of the texts.
         texts: what to search for.
-        column: of features, L2-normalised, as `ImageEmbedding` makes it.
+        column: of features, as `ImageEmbedding` makes it.
         captions: column of lists of captions, to tell whether a text is one of them.
         top: pictures of each text.
     """
-    text_QD = encoder.encode_texts(list(texts)).float().cpu().numpy()
-    best: list[dict[str, Hit]] = [{} for _ in texts]
-    seen: set[str] = set()
+    found: dict[str, dict[str, Hit]] = {text: {} for text in texts}
+    pictures = 0
     for table in tables:
-        name = next((one for one in NAMES if one in table.schema.names), table.key)
-        extra = [one for one in ("split", captions, name) if one is not None and one in table.schema.names]
-        for number, batch in enumerate(table.scan([column, *extra], where=f"`{column}` IS NOT NULL")):
-            image_ND = batch.column(column).flatten().to_numpy().reshape(batch.num_rows, -1)
-            rows = batch.select(extra).to_pylist()
-            names = [redact(str(row[name])) if name else f"row {number}.{at}" for at, row in enumerate(rows)]
-            seen.update(names)
-            score_QN = text_QD @ image_ND.T
-            for query, score_N in enumerate(score_QN):
-                for at in np.argsort(-score_N, kind="stable")[: 2 * top]:
-                    own = texts[query] in (rows[at].get(captions) or ()) if captions else None
-                    hit = Hit(names[at], float(score_N[at]), rows[at].get("split"), own)
-                    known = best[query].get(hit.name)
-                    if known is None or known.score < hit.score:
-                        best[query][hit.name] = hit
-                ranked = sorted(best[query].values(), key=lambda hit: -hit.score)[:top]
-                best[query] = {hit.name: hit for hit in ranked}
-    return Search(len(seen), {text: list(found.values()) for text, found in zip(texts, best, strict=True)})
+        names = table.schema.names
+        name = next((one for one in NAMES if one in names), None)
+        shown = [one for one in dict.fromkeys([name, "split", captions]) if one is not None and one in names]
+        answers = cd.search(
+            table, text=list(texts), column=column, model=encoder, top=top, distinct=name, columns=shown
+        ).answers
+        pictures += _num_pictures(table, column, name)
+        for answer in answers:
+            for hit in answer.hits:
+                called = redact(str(hit.values[name])) if name is not None else hit.row
+                own = answer.query in (hit.values.get(captions) or ()) if captions else None
+                one = Hit(called, float(hit.cosine or 0.0), hit.values.get("split"), own)
+                known = found[answer.query].get(called)
+                if known is None or known.score < one.score:
+                    found[answer.query][called] = one
+    best = {text: sorted(hits.values(), key=lambda hit: -hit.score)[:top] for text, hits in found.items()}
+    return Search(pictures, best)
+
+
+def _num_pictures(table: Table, column: str, name: str | None) -> int:
+    what = f"DISTINCT {quoted(name)}" if name is not None else "*"
+    sql = f"SELECT count({what}) AS n FROM dataset WHERE {quoted(column)} IS NOT NULL"  # noqa: S608 - names are quoted
+    return int(table.query(sql).column("n")[0].as_py())

@@ -299,7 +299,7 @@ def require_both_splits(
         needed: column without which a row is of no use.
         column: of the split.
         held_out: what it says of rows to measure.
-        hint: what to do about it.
+        hint: what to do about it, where the split came with the data.
 
     Raises:
         UsageError: one of the two is empty.
@@ -309,6 +309,11 @@ def require_both_splits(
     if counts.get("train") and counts.get(held_out):
         return
     listed = ", ".join(f"{rows:,} {split!r}" for split, rows in counts.most_common(5)) or "no row"
+    if (made := table.lineage(column)) is not None:
+        hint = (
+            f"the split was made by {made.describe()}: rows that share a picture or a caption stay together, and of a "
+            "single group nothing can be held out; add rows with other pictures"
+        )
     raise UsageError(
         f"{what} gives {listed}; expected rows 'train' to train on and rows {held_out!r} to compare on", hint=hint
     )

@@ -31,8 +31,8 @@ from clipdata.step_protocol import BaseStep
 
 OFFSETS = {"A": 100, "B": 900, "C": 5000}
 ACTIONS = (
-    "map A", "map B", "map C", "overwrite A", "overwrite B", "overwrite C", "retry A", "map double", "overwrite double",
-    "append", "replace", "delete", "compact", "clean", "drop column",
+    "map A", "map B", "map C", "some A", "some B", "overwrite A", "overwrite B", "overwrite C", "retry A",
+    "map double", "overwrite double", "append", "replace", "delete", "compact", "clean", "drop column",
 )  # fmt: skip
 
 
@@ -121,11 +121,12 @@ class World:
     def _act(self, action: str) -> None:
         table = open_table(self.uri)
         verb, _, what = action.partition(" ")
-        if verb in ("map", "overwrite", "retry"):
+        if verb in ("map", "some", "overwrite", "retry"):
             step = Double(self) if what == "double" else Offset(what, self)
             column = "d" if what == "double" else "s"
             self.flaky = verb != "retry"
-            how = {"overwrite": verb == "overwrite", "retry_failed": verb == "retry"}
+            how: dict[str, Any] = {"where": "n % 3 = 1"} if verb == "some" else {}
+            how |= {"overwrite": verb == "overwrite", "retry_failed": verb == "retry"}
             cd.map_column(table, step, column, batch_rows=2, **how)
         elif action == "append":
             self._append(3)

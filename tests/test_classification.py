@@ -107,8 +107,9 @@ def test_figures_are_told_with_chance_and_number() -> None:
 def answers(*kinds: tuple[int, int, int], num_classes: int) -> Classification:
     """What a run that took classes for one another would have found: (right, said, rows)."""
     right, said, rows = (np.array(column, np.int64) for column in zip(*kinds, strict=True))
-    return Classification(num_classes, int(rows.sum()), 0, 0, {1: float(rows[right == said].sum() / rows.sum())},
-                          right, said, rows)  # fmt: skip
+    top = {1: float(rows[right == said].sum() / rows.sum())}
+    place_B = np.repeat(np.where(right == said, 1, 2), rows)
+    return Classification(num_classes, len(place_B), 0, 0, top, right, said, rows, np.arange(len(place_B)), place_B)
 
 
 def test_few_classes_are_shown_as_a_whole_table() -> None:

@@ -87,7 +87,8 @@ def test_an_export_of_nothing_exits_with_6(tmp_path: Path, capsys: pytest.Captur
 
     code, found, _ = run(capsys, "export", tmp_path / "i.lance", "--out", tmp_path / "s", "--where", "width < 0")
 
-    assert (code, found["num_samples"]) == (6, 0)
+    assert (code, found["num_rows"]) == (6, 0)
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_map_fails_when_no_row_has_a_value_or_more_failed_than_are_allowed(

@@ -12,6 +12,7 @@ import pytest
 
 import clipdata as cd
 import ingest
+from clipdata.exports.selection import NO_PICTURE
 from tests.pictures import encoded
 from tests.tiny_models import tiny_encoder
 
@@ -52,13 +53,13 @@ def test_rows_taken_have_the_bytes_of_their_images_in_the_order_asked_for(table:
 
 
 def test_export_finds_images_and_captions(table: cd.Table, tmp_path: Path) -> None:
-    done = ingest.export_shards(table, tmp_path / "out")
+    done = cd.export(table, tmp_path / "out")
 
     with tarfile.open(tmp_path / "out" / "00000.tar") as archive:
         found = {info.name: archive.extractfile(info).read() for info in archive}  # type: ignore[union-attr]
     assert found["00000004.jpg"] == encoded(2)
     assert found["00000004.txt"] == b"picture 4"
-    assert (done.num_samples, done.num_not_an_image, done.left_out) == (NUM, 0, ())
+    assert (done.num_rows, done.refused, done.left_out) == (NUM, {}, ())
     back = ingest.from_shards(tmp_path / "out", into=tmp_path / "back.lance").table
     assert back.to_table(["captions"]).column(0).to_pylist()[1] == ["picture 1", "a drawing"]
 
@@ -96,7 +97,7 @@ def test_what_is_no_image_is_left_out_of_an_export_and_counted(tmp_path: Path) -
     rows = {"img": [encoded(0), b"no image", None, b""], "captions": [["a"], ["b"], ["c"], ["d"]]}
     lance.write_dataset(pa.table(rows), tmp_path / "theirs.lance")
 
-    done = ingest.export_shards(tmp_path / "theirs.lance", tmp_path / "out")
+    done = cd.export(tmp_path / "theirs.lance", tmp_path / "out")
 
-    assert (done.num_samples, done.num_not_an_image, done.num_without_image) == (1, 1, 2)
-    assert "1 that hold no image we know, left out" in str(done)
+    assert (done.num_rows, done.refused) == (1, {NO_PICTURE: 2, "what the row holds is no picture": 1})
+    assert "1 row left out: what the row holds is no picture" in str(done)

@@ -14,8 +14,8 @@ import ingest
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import log
+from clipdata.lance_io.refused import rejects_uri
 from ingest.pictures.image_files import ImageFiles
-from ingest.updating.rejects import rejects_uri
 from tests.pictures import encoded, write_pictures
 
 

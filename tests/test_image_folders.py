@@ -15,8 +15,8 @@ import clipdata as cd
 import ingest
 from clipdata.errors import NotFoundError
 from clipdata.images import OTHER_SUFFIXES, ImageLimits
+from clipdata.lance_io.refused import rejects_uri
 from ingest.pictures.image_files import ImageFiles
-from ingest.updating.rejects import rejects_uri
 from tests.pictures import encoded, write_pictures
 
 NO_DATA = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.interleavings import ACTIONS, play
 
-MAPS = tuple(action for action in ACTIONS if action.split()[0] in ("map", "overwrite", "retry"))
+MAPS = tuple(action for action in ACTIONS if action.split()[0] in ("map", "some", "overwrite", "retry"))
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from clipdata.errors import ImageRefused
-from ingest.metadata.json_fields import JsonColumns, dump, is_writable, load
-from ingest.shards.manifest import type_named
+from clipdata.exports.shard_manifest import type_named
+from clipdata.json_values import dump, is_writable
+from ingest.metadata.json_fields import JsonColumns, load
 
 NOTHING: dict[str, object] = {}
 

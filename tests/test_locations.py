@@ -35,7 +35,7 @@ def test_verbs_that_read_take_a_path(tmp_path: Path) -> None:
         lambda path: cd.Stream(path, ["number"], batch_size=8),
         lambda path: cd.to_datachain(path),
         lambda path: cd.log(path),
-        lambda path: ingest.export_shards(path, f"{path}.shards"),
+        lambda path: cd.export(path, f"{path}.shards"),
         lambda path: ingest.merge(path, path, into=f"{path}.merged"),
         lambda path: cd.train(path, tiny_encoder(), cd.recipes.caption_contest(), out=f"{path}.run"),
     ],

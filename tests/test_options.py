@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "ingest shards": ingest.from_shards,
     "ingest lance": ingest.from_lance,
     "merge": ingest.merge_report,
-    "export": ingest.export_shards,
+    "export": cd.export,
     "map": cd.map_column,
     "train": cd.train,
     "compare": cd.compare,

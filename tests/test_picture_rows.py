@@ -252,7 +252,7 @@ def test_pictures_that_are_gone_are_said_and_merging_from_their_new_place_mends_
         lambda: table.to_table(["image"]),
         lambda: table.take(np.array([0]), ["image"]),
         lambda: cd.map_column(table.pinned(), digest, "digest"),
-        lambda: ingest.export_shards(table, sides / "shards"),
+        lambda: cd.export(table, sides / "shards"),
         lambda: list(Stream(table, ["image"], batch_size=2, prepare=tiny_encoder().prepare)),
     ):
         with pytest.raises(NotFoundError, match=r"(?s)images.lance@\d+ \(tag clipdata-pictures-.*--copy-images"):
@@ -334,7 +334,7 @@ def test_a_group_of_captions_refers_to_its_picture_too(sides: Path) -> None:
 
 
 def test_exported_shards_are_the_same_bytes_as_with_copies_and_say_where_pictures_came_from(sides: Path) -> None:
-    found = [ingest.export_shards(table, sides / name) for table, name in zip(both(sides), "ab", strict=True)]
+    found = [cd.export(table, sides / name) for table, name in zip(both(sides), "ab", strict=True)]
     assert found[0].columns == found[1].columns
     assert found[0].left_out == found[1].left_out
     assert (sides / "a" / "00000.tar").read_bytes() == (sides / "b" / "00000.tar").read_bytes()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.storage import Storage
+from ingest.updating.deleted import Deleted
 from ingest.updating.digest_set import KnownRows
 from ingest.updating.planning import FilePlan, find_missing, plan_files, plan_rows
 from ingest.updating.rejects import Rejects
@@ -34,7 +35,7 @@ def test_key_and_etag_decide_what_is_read() -> None:
     rows = [(["1.jpg", "2.jpg"], ["1", "old"], ["", ""]), ([], [], []), (["3.jpg", "6.jpg"], ["1", None], ["", ""])]
     before = rejects_with(Reject("4.jpg", "1", "corrupt"), Reject("5.jpg", "8", "corrupt"))
 
-    plan = plan_rows(listing, KnownRows(rows), {}, before, refused.append)
+    plan = plan_rows(listing, KnownRows(rows), {}, before, refused.append, Deleted(None))
 
     assert [one.key for one in plan.todo] == ["2.jpg", "5.jpg", "6.jpg"]
     assert (plan.listed, plan.unchanged, plan.refused_before) == (8, 2, 1)
@@ -46,19 +47,19 @@ def test_key_and_etag_decide_what_is_read() -> None:
 
 def test_what_was_refused_for_a_passing_cause_is_read_again() -> None:
     before = rejects_with(Reject("1.jpg", "", "missing"))
-    plan = plan_rows([item(1, "")], KnownRows(), {}, before, lambda _: None)
+    plan = plan_rows([item(1, "")], KnownRows(), {}, before, lambda _: None, Deleted(None))
     assert len(plan.todo) == 1
 
 
 def test_an_etag_that_was_seen_with_the_same_content_is_known_while_the_row_is_the_same() -> None:
     rows = KnownRows([(["1.jpg", "2.jpg"], ["a", "changed since"], ["", ""])])
     seen = {("1.jpg", "b"): "a", ("2.jpg", "b"): "a"}
-    plan = plan_rows([item(1, "b"), item(2, "b")], rows, seen, None, lambda _: None)
+    plan = plan_rows([item(1, "b"), item(2, "b")], rows, seen, None, lambda _: None, Deleted(None))
     assert [one.key for one in plan.todo] == ["2.jpg"]
 
 
 def test_what_is_missing_is_told_of_the_sources_own_rows_alone() -> None:
-    plan = plan_rows([item(1)], KnownRows(), {}, None, lambda _: None)
+    plan = plan_rows([item(1)], KnownRows(), {}, None, lambda _: None, Deleted(None))
     rows: list[tuple[list[str], list[Any]]] = [
         (["1.jpg", "2.jpg", "3.jpg"], ["/in/1.jpg", "/in/2.jpg", "/elsewhere/3.jpg"]),
         (["4.jpg"], [None]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from datetime import timedelta
@@ -371,8 +372,30 @@ def test_rows_to_measure_that_show_a_picture_which_is_trained_on_are_counted(tmp
     assert any("2 of the 10 rows to measure are trained on" in text and expected in text for text in told.said)
     assert held_out == {
         "num_rows": 10, "num_pictures": 7, "rows_trained_on": 2, "rows_of_trained_pictures": 3,
-        "pictures_trained_on": 2, "rows_seen_earlier": 0,
+        "pictures_trained_on": 2, "rows_seen_earlier": 0, "rows_alike": 0, "rows_of_equal_captions": 0,
     }  # fmt: skip
+
+
+def test_rows_to_measure_that_look_or_are_called_like_some_trained_on_are_counted(tmp_path, table, encoder):
+    @cd.step(reads="path", returns="string")
+    def look(path: str) -> str:  # the fifth row, which is measured, looks like the fourth
+        shown = "00003.png" if path == "00004.png" else path
+        return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+    @cd.step(reads="path", returns="string")
+    def words(path: str) -> str:
+        return "00008.png" if path == "00009.png" else path
+
+    cd.map_column(table, look, "perceptual_hash")
+    cd.map_column(table, cd.steps.NearDuplicates(table), "near_duplicates")
+    cd.map_column(table, words, "caption")
+
+    told, held_out = _told_of(tmp_path, table, encoder, evaluate_where="split = 'test'")
+
+    assert (held_out["rows_alike"], held_out["rows_of_equal_captions"]) == (1, 1)
+    alike = "1 of the 8 rows to measure show pictures that look like some that are trained on"
+    assert any(alike in said for said in told.said)
+    assert any("1 of the 8 rows to measure have a caption that is trained on too" in said for said in told.said)
 
 
 def test_rows_to_measure_that_share_nothing_are_not_remarked_on(tmp_path, table, encoder):

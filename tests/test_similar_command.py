@@ -154,6 +154,11 @@ def test_texts_in_another_encoding_are_read_when_it_is_named(
         ([], 2, "nothing is given"),
         (["--texts", "a cat"], 2, "one text alone"),
         (["--texts", "gone.txt"], 3, "there is no file gone.txt"),
+        (["--texts", "a", "cat.jpg"], 3, "there is no file cat.jpg"),
+        (["--texts", "a", "photos/cats"], 3, "there is no file photos/cats"),
+        (["--texts", "a", "gs://bucket/texts"], 3, "there is no file gs://bucket/texts"),
+        (["--texts", "a", "FOLDER/"], 2, "is a folder; expected a text"),
+        (["--texts", "a", "PICTURE"], 2, "is a picture; expected a text"),
         (["--texts", "EMPTY"], 2, "holds no text"),
         (["--texts", "EMPTY", "--encoding", "utf-9"], 2, "no encoding 'utf-9'"),
         (["--images", "nowhere"], 3, "no file or folder nowhere"),
@@ -166,10 +171,18 @@ def test_what_is_wrong_is_said_with_its_exit_code(
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
 
-    typed = [str(tmp_path / "empty.txt") if word == "EMPTY" else word for word in words]
+    (picture,) = write_pictures(tmp_path, 1)
+    stands_for = {"EMPTY": str(tmp_path / "empty.txt"), "FOLDER/": f"{tmp_path}/", "PICTURE": str(picture)}
+    typed = [stands_for.get(word, word) for word in words]
 
     found, _, err = run(capsys, *typed, "-m", model)
     assert (found, said in err) == (code, True), err
+
+
+def test_a_sentence_with_a_slash_is_a_text(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "--texts", "a black/white cat", "a dog, 1/2", "-m", model, "--json")
+    assert code == 0, err
+    assert json.loads(out)["texts"] == ["a black/white cat", "a dog, 1/2"]
 
 
 def test_its_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_a_table_goes_out_as_shards_and_comes_back(tmp_path: Path, capsys: pytes
     write_pictures(tmp_path / "in", 5)
     done(capsys, "ingest", "images", tmp_path / "in", "--into", tmp_path / "t.lance")
     exported = done(capsys, "export", tmp_path / "t.lance", "--out", tmp_path / "shards", "--rows-per-shard", "2")
-    assert (exported["num_shards"], exported["num_samples"]) == (3, 5)
+    assert (exported["num_files"], exported["num_rows"]) == (3, 5)
     done(capsys, "ingest", "shards", tmp_path / "shards", "--into", tmp_path / "back.lance")
     left, right = (cd.open_table(tmp_path / name).to_table(["filename", "image"]) for name in ("t.lance", "back.lance"))
     assert sorted(left["image"].to_pylist()) == sorted(right["image"].to_pylist())

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata.column_names import columns_named
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
+from clipdata.lance_io.gathering import gathered
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
 from clipdata.lance_io.pictures import places_needed
 from clipdata.lance_io.pinned import readable
@@ -52,6 +54,8 @@ class Filling:
         inputs: columns that the values are computed from.
         state: name of the folder where finished work is recorded.
         retry_failed: also compute the rows for which there is a reason.
+        where: SQL condition of the rows to compute; the rest stay as they are. What is recorded depends on it in
+            nothing, for a record says which rows it holds.
 
     Attributes:
         unread: place → why its image could not be read, of the fragment read last.
@@ -62,6 +66,7 @@ class Filling:
     inputs: tuple[str, ...]
     state: str
     retry_failed: bool = False
+    where: str | None = None
     unread: dict[int, str] = field(default_factory=dict)
 
     @cached_property
@@ -80,9 +85,14 @@ class Filling:
 
     @property
     def condition(self) -> str:
-        """SQL condition of the rows to compute: null so far, not failed before, and with every input there."""
+        """SQL condition of the rows to compute: null so far, not failed before, asked for, and with every input."""
         missing = [f"`{self.column}` IS NULL"] if self.column in self.table.schema.names else []
-        return " AND ".join([*missing, *self._computable.values()])
+        return " AND ".join([*missing, *self._wanted])
+
+    @property
+    def _wanted(self) -> list[str]:
+        """SQL terms of rows that can be computed and are asked for, whether or not they have a value."""
+        return [*self._computable.values(), *([f"({self.where})"] if self.where is not None else [])]
 
     @property
     def _computable(self) -> dict[str, str]:
@@ -97,14 +107,31 @@ class Filling:
     def pending(self, recorded: Sequence[Finished] = ()) -> list[tuple[int, int]]:
         """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
         ready = {finished.fragment_id for finished in recorded}
-        among, reads = " AND ".join(self._computable.values()) or None, tuple(self._computable)
         with readable(self.table):
             counts = [
-                (fragment.fragment_id, count_missing(self.table, fragment, self.column, among=among, reads=reads))
+                (fragment.fragment_id, self._count(fragment))
                 for fragment in self.table.dataset.get_fragments()
                 if fragment.fragment_id not in ready
             ]
         return [(fragment_id, num_rows) for fragment_id, num_rows in counts if num_rows]
+
+    def left_by(self, recorded: Sequence[Finished]) -> list[tuple[int, int]]:
+        """The same of recorded fragments: rows that they will still have to compute when they are committed."""
+        with readable(self.table):
+            counts = [
+                (
+                    entry.fragment_id,
+                    self._count(self._fragment(entry.fragment_id), entry.file) - sum(entry.failed.values()),
+                )
+                for entry in recorded
+            ]
+        return [(fragment_id, num_rows) for fragment_id, num_rows in counts if num_rows > 0]
+
+    def _count(self, fragment: Any, file: str | None = None) -> int:
+        """Rows of a fragment to compute, or that would be if another file held the column."""
+        named = columns_named(self.where, self.table.schema.names)
+        among, reads = " AND ".join(self._wanted) or None, tuple({**self._computable, **dict.fromkeys(named)})
+        return count_missing(self.table, fragment, self.column, among=among, reads=reads, file=file)
 
     def tally(self) -> tuple[int, int]:
         """Rows that have a value, and rows that have neither a value nor a reason."""
@@ -186,7 +213,8 @@ class Filling:
         """
         self.unread.clear()
         references = References(self.table.storage)
-        scanned = self.table.pictures.all_filled(self._scan(fragment_id, done, batch_rows))
+        fitting = gathered(self._scan(fragment_id, done, batch_rows), num_rows=batch_rows, num_bytes=BATCH_BYTES)
+        scanned = self.table.pictures.all_filled(fitting)
         for places, rows in references.filled(scanned):
             if references.unread:
                 reasons = [references.unread.get(uri) for uri in rows.column("uri").to_pylist()]

@@ -88,7 +88,13 @@ def rows_that_fit(table: Table, fragment: Any, names: Sequence[str], num_bytes: 
 
 
 def count_missing(
-    table: Table, fragment: Any, column: str, *, among: str | None = None, reads: Sequence[str] = ()
+    table: Table,
+    fragment: Any,
+    column: str,
+    *,
+    among: str | None = None,
+    reads: Sequence[str] = (),
+    file: str | None = None,
 ) -> int:
     """Count the live rows of a fragment without a value in a column.
 
@@ -97,7 +103,11 @@ def count_missing(
         column: that may be wide.
         among: SQL condition of the rows that count; all by default.
         reads: columns that the condition names.
+        file: a column file that waits to be committed, and counts as if it were.
     """
+    said = _said_missing(table, file) if file else None
+    if said is not None:
+        return said.count(_places(table, fragment, among, reads)) if said else 0
     files = files_of(table.dataset, fragment, (column,))
     if not files:
         return len(_places(table, fragment, among, reads)) if among else fragment.count_rows()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -28,6 +30,13 @@ def check_query(sql: str, limit: int | None, max_bytes: int) -> None:
     check_count(max_bytes, "query: max_bytes", least=1)
 
 
+@contextmanager
+def answering(dataset: lance.LanceDataset, sql: str) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The columns of the answer to a SELECT, and its rows as they are computed."""
+    with dataset.sql(sql).build().to_stream_reader() as reader:
+        yield reader.schema, iter(reader)
+
+
 def answer(dataset: lance.LanceDataset, sql: str, limit: int | None, max_bytes: int) -> pa.Table:
     """Read the answer to a SELECT, up to a number of rows, and refuse it when it takes more than so many bytes.
 
@@ -36,8 +45,8 @@ def answer(dataset: lance.LanceDataset, sql: str, limit: int | None, max_bytes: 
     """
     batches: list[pa.RecordBatch] = []
     num_rows = num_bytes = 0
-    with dataset.sql(sql).build().to_stream_reader() as reader:
-        for batch in reader:
+    with answering(dataset, sql) as (schema, found):
+        for batch in found:
             batches.append(batch if limit is None else batch.slice(0, limit - num_rows))
             num_rows, num_bytes = num_rows + batches[-1].num_rows, num_bytes + batches[-1].nbytes
             if num_bytes > max_bytes:
@@ -47,4 +56,4 @@ def answer(dataset: lance.LanceDataset, sql: str, limit: int | None, max_bytes: 
                 )
             if limit is not None and num_rows >= limit:
                 break
-        return pa.Table.from_batches(batches, reader.schema)
+        return pa.Table.from_batches(batches, schema)

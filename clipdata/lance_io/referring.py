@@ -8,7 +8,6 @@ and each says by itself what it means. How they are read stands in `pictures`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,9 +20,8 @@ from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.pictures import PictureTable, picture_tables, place_columns, relative_to
 from clipdata.lance_io.rows import set_table_metadata, table_metadata
 from clipdata.lance_io.table import Table, _open_dataset, open_table
+from clipdata.lance_io.tags import pictures_tag
 from clipdata.storage import redact
-
-TAG = "clipdata-pictures-"
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def refer(table: Table, images: Table, column: str) -> None:
         StorageError: the version cannot be tagged.
         CredentialsError: the store does not let anybody tag it.
     """
-    digest, tag = digest_of_files(images), _tag_of(table, images.version)
+    digest, tag = digest_of_files(images), pictures_tag(table.uri, images.version)
     relative = relative_to(table.uri, images.uri)
     wanted = PictureTable(_name(images, digest), images.uri, relative, column, images.version, tag, digest)
     table.move_to(table.latest())
@@ -137,7 +135,8 @@ def release(table: Table, images: Table) -> None:
     with translated(table.uri, "reading the history of"):
         oldest = min(entry["version"] for entry in table.dataset.versions())
     for one in idle:
-        is_own = one.tag == _tag_of(table, one.version)  # a copy of the table's folder names the tags of the first
+        # A copy of the table's folder names the tags of the first.
+        is_own = one.tag == pictures_tag(table.uri, one.version)
         if is_own and one.until is not None and one.until < oldest and images.uri in one.places(table.uri):
             _untag(images, one.tag)
 
@@ -184,10 +183,6 @@ def _referred(table: Table, known: Mapping[str, PictureTable], record: Mapping[s
 
 def _name(images: Table, digest: str) -> str:
     return f"{words_of(images)}#{digest[:8]}"
-
-
-def _tag_of(table: Table, version: int) -> str:
-    return f"{TAG}{hashlib.sha256(table.uri.encode()).hexdigest()[:12]}-{version}"
 
 
 def _untag(images: Table, tag: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from clipdata.lance_io import blobs
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
-from clipdata.lance_io.querying import ANSWER_BYTES, answer, check_query
+from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
 
@@ -281,6 +282,14 @@ class Table(NotebookTable):
         self._check_readable([])
         with translated(self.uri, "querying", said=[sql]):
             return answer(self.dataset, sql, limit, max_bytes)
+
+    @contextmanager
+    def answering(self, sql: str) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+        """The same answer, of whatever size: its columns, and its rows batch by batch; see `query`."""
+        check_query(sql, None, ANSWER_BYTES)
+        self._check_readable([])
+        with translated(self.uri, "querying", said=[sql]), answering(self.dataset, sql) as answered:
+            yield answered
 
     def _refers(self, columns: Sequence[str]) -> bool:
         """Whether rows with these columns may have their picture in another table."""

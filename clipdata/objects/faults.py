@@ -31,7 +31,7 @@ def verdict_on(error: BaseException) -> Verdict:
         return "missing"
     if isinstance(error, NoAnswerError):
         return "hopeless"
-    status = _status(error)
+    status = status_of(error)
     if isinstance(error, PermissionError) or status in (401, 403):
         return "denied"
     if status is not None:
@@ -89,7 +89,7 @@ def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> Cli
     return StorageError(f"{doing}: {said}")
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
     """HTTP status that an error, or what it came from, carries."""
     seen: BaseException | None = error
     while seen is not None:

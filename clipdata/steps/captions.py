@@ -1,4 +1,4 @@
-"""Captions made fit to train on and to ask about: CleanCaptions, UnseenCaptions; PictureDigest tells pictures apart.
+"""Captions made fit to train on and to ask about: CleanCaptions, UnseenCaptions.
 
 They make small columns, so that a table of another tool is used as it lies, and no picture is copied. This module must
 not know models.
@@ -6,16 +6,14 @@ not know models.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import pyarrow as pa
 
 from clipdata.arguments import check_condition
 from clipdata.lance_io.table import AnyTable, as_table
-from clipdata.step_protocol import BYTES, CAPTIONS, BaseStep, check_types, require_names
+from clipdata.step_protocol import CAPTIONS, BaseStep, check_types, require_names
 
 SCAN_ROWS = 8192
 
@@ -80,6 +78,7 @@ class UnseenCaptions(BaseStep):
         self.num_captions = self.num_unseen = 0
         for one in table if isinstance(table, list | tuple) else [table]:
             newest = as_table(one).latest()  # type: ignore[arg-type]
+            self.tables = (*self.tables, newest.uri)
             newest.require([text], verb="map UnseenCaptions")
             check_types(self, newest.schema)
             for batch in newest.scan([text], where=trained_where, batch_rows=SCAN_ROWS):
@@ -96,34 +95,6 @@ class UnseenCaptions(BaseStep):
             unseen.append(left or None)
             reasons.append(None if left else "all of its captions are trained on" if captions else "no caption")
         return pa.array(unseen, self.returns), reasons
-
-
-class PictureDigest(BaseStep):
-    """The sha256 of a picture's bytes as hex digits, by which equal pictures are known everywhere.
-
-    Args:
-        image: column of image bytes.
-
-    Raises:
-        UsageError: the name of the column is no text.
-    """
-
-    name = "PictureDigest"
-    version = "1"
-    returns = pa.string()
-
-    def __init__(self, image: str = "image") -> None:
-        require_names(self.name, image=image)
-        self.reads: tuple[str, ...] = (image,)
-        self.takes = {image: BYTES}
-
-    def compute(self, batch: pa.RecordBatch, prepared: Any) -> tuple[pa.Array, list[str | None]]:
-        """Digest one batch: string [B]."""
-        found = [
-            hashlib.sha256(memoryview(value.as_buffer())).hexdigest() if value.is_valid else None
-            for value in batch.column(0)
-        ]
-        return pa.array(found, pa.string()), [None if digest else "no image" for digest in found]
 
 
 def captions_of(value: str | Sequence[str | None] | None) -> list[str]:

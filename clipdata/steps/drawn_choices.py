@@ -19,6 +19,8 @@ import pyarrow as pa
 from clipdata.arguments import check_condition, check_count
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lineage import Lineage
+from clipdata.schema import key_of
 from clipdata.step_protocol import CAPTIONS, TEXTS, BaseStep, check_types, require_names
 from clipdata.steps.captions import alike, captions_of
 from clipdata.trained_rows import picture_columns, picture_texts
@@ -74,6 +76,7 @@ class DrawnChoices(BaseStep):
         require_names(self.name, text=text, picture=picture, key=key)
         newest = as_table(table).latest()
         newest.require([name for name in (text, picture, key) if name], verb="map DrawnChoices")
+        self.tables = (newest.uri,)
         self.text, self.num_choices, self.seed = text, num_choices, seed
         pictures = _pictures(newest, picture)
         named = key or newest.key
@@ -85,6 +88,15 @@ class DrawnChoices(BaseStep):
         self.parameters |= {"where": where} if where else {}
         check_types(self, newest.schema)
         self._read(newest, pictures, where)
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:
+        """As of every step; of the pictures the lineage holds what was found, and of a key nothing that is usual."""
+        pictures, text, rest = tuple(lineage.parameters["picture"]), lineage.inputs[0], lineage.inputs[1:]
+        usual = (key_of(schema),) if key_of(schema) else pictures
+        key = rest[0] if rest and rest != tuple(name for name in usual if name != text) else None
+        picture = pictures[0] if len(pictures) == 1 else None
+        return {**lineage.parameters, "text": text, "picture": picture, "key": key}
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Draw the choices of each row: list<string> [B]."""

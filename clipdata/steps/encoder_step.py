@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from clipdata.errors import LineageMismatchError, SchemaError, UsageError
 from clipdata.lineage import Lineage
-from clipdata.step_protocol import BYTES, NUMBERS, BaseStep, Kind, require_names
+from clipdata.schema import is_binary
+from clipdata.step_protocol import BYTES, NUMBERS, BaseStep, Kind, columns_in_order, require_names
 from clipdata.steps.recall import ImageRecall, TextRecall, finite_or_reason
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ class EncoderStep(BaseStep):
         self.image, self.trunk = image, trunk
         self._images = ImageRecall(encoder, encoder.encode_images)
         self._texts = TextRecall(encoder)
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:
+        """As of every step; the first input is the pictures, or the trunk's features."""
+        first, rest = lineage.inputs[0], lineage.inputs[1:]
+        pictures = {"image": first} if is_binary(schema.field(first).type) else {"trunk": first}
+        others = columns_in_order(cls, rest, but=(*lineage.parameters, "image", "trunk")) if rest else {}
+        return {**lineage.parameters, **pictures, **others}
 
     def check(self, schema: pa.Schema) -> None:
         """Check that a trunk column was made by this encoder's own trunk.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
-from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, TEXTS, BaseStep, require_names
+from clipdata.lineage import Lineage
+from clipdata.step_protocol import INTEGER, LABEL, NUMBERS, TEXTS, BaseStep, columns_in_order, require_names
 from clipdata.steps.class_prompts import Classes, ClassPlaces, class_names
 from clipdata.steps.conversion import to_array
 
@@ -37,6 +40,11 @@ class LabelIndex(BaseStep):
         self.reads: tuple[str, ...] = (label,) if choices is None else (label, choices)
         self.takes = {label: LABEL} | ({choices: TEXTS} if choices is not None else {})
         self.parameters = {"classes": list(names)} if names is not None else {}
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - it need not ask
+        """As of every step; there need be no classes."""
+        return {**lineage.parameters, **columns_in_order(cls, lineage.inputs, but=("classes",))}
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Find the place of each label: int32 [B]."""

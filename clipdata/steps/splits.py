@@ -1,13 +1,13 @@
-"""GroupSplit and PairSplit: training and test rows that share no picture and no right caption, or no caption at all.
+"""Splits whose sides share nothing: LeakProofSplit by any columns, and GroupSplit, PairSplit and ClassSplit by what
+contests, captioned pictures and classes are known by.
 
-It must know nothing of encoders or training; which rows hang together is read off two small columns of the table.
+Each says what ties rows together, and `ties.py` which groups follow; `sides.py` chooses their sides. This module must
+know nothing of encoders or training.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,201 @@ import pyarrow.compute as pc
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
-from clipdata.step_protocol import CAPTIONS, INTEGER, TEXTS, BaseStep, Kind, check_types, require_names
-from clipdata.steps.captions import alike, captions_of
+from clipdata.lineage import Lineage
+from clipdata.step_protocol import CAPTIONS, INTEGER, LABEL, LABELS, TEXTS, BaseStep, Kind, check_types, require_names
+from clipdata.steps.earlier import made_alike
+from clipdata.steps.shuffled import shuffled
+from clipdata.steps.sides import Shares, allot, require_seed
+from clipdata.steps.ties import Groups, Tied, Ties, tied_by
 
 SCAN_ROWS = 8192
 _MEAN_GROUP = 5  # pictures that hang together by their captions, and no more, for captions to be told apart
 _LARGEST_GROUP = 0.2  # of all pictures
 
 
-class GroupSplit(BaseStep):
+class _Split(BaseStep):
+    """A column with the side of each row, the same for all rows that hang together.
+
+    Attributes:
+        num_groups: rows that hang together are one.
+        num_leaks: groups with rows on several sides, by rows that came later.
+    """
+
+    name: str
+    version: str
+    returns = pa.string()
+    by_stratum = False
+
+    def _begin(
+        self,
+        table: AnyTable,
+        columns: Mapping[str, Kind | None],
+        column: str,
+        shares: Shares,
+        seed: int,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        """Check all that was asked for, and choose the sides."""
+        require_seed(self.name, seed)
+        self.reads: tuple[str, ...] = tuple(columns)
+        self.takes = {name: kind for name, kind in columns.items() if kind is not None}
+        self.parameters: Mapping[str, Any] = parameters
+        newest = as_table(table).latest()
+        self.tables = (newest.uri,)
+        newest.require(self.reads, verb=f"map {self.name}")
+        check_types(self, newest.schema)
+        self._sides = tuple(shares.of_side)
+        ties, stratum_N, held_N = self._read(newest, column)
+        self._groups = self._grouped(ties)
+        self._side_G = self._choose(stratum_N, held_N, np.array(list(shares.of_side.values())), seed)
+
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
+        """The side of each row: string [B]."""
+        group_B, ties_B = np.full(batch.num_rows, -1, np.int64), np.zeros(batch.num_rows, bool)
+        groups = self._groups
+        for tied, value_V, group_V in zip(self._tied(batch), groups.values, groups.group_of_value, strict=False):
+            value_B, has_B = tied.first_of(batch.num_rows)
+            ties_B |= has_B
+            if not len(value_V):
+                continue
+            place_B = np.minimum(np.searchsorted(value_V, value_B), len(value_V) - 1)
+            found_B = has_B & (value_V[place_B] == value_B) & (group_B < 0)
+            group_B[found_B] = group_V[place_B[found_B]]
+        side_B = np.append(self._side_G, -1)[group_B]  # -1 stays -1
+        sides = pa.array(self._sides).take(pa.array(np.maximum(side_B, 0), mask=side_B < 0))
+        late = f"{self._what} that was not there when the groups were found"
+        why = [late if ties else "no value that tells the row from others" for ties in ties_B.tolist()]
+        return sides, [None if side >= 0 else reason for side, reason in zip(side_B.tolist(), why, strict=True)]
+
+    def notes(self) -> dict[str, Any]:
+        """How many groups there are, and how many now join rows of several sides."""
+        leaks = {"groups with rows on both sides": self.num_leaks} if self.num_leaks else {}
+        return {"groups": self.num_groups, **leaks}
+
+    _what = "a picture"
+
+    def _tied(self, batch: pa.RecordBatch) -> Sequence[Tied]:
+        """What ties each row to others, one entry a kind."""
+        raise NotImplementedError
+
+    def _stratum(self, batch: pa.RecordBatch) -> np.ndarray:
+        """int64 or uint64 [B], the class that each row counts for."""
+        return np.zeros(batch.num_rows, np.int64)
+
+    def _grouped(self, ties: Ties) -> Groups:
+        return ties.groups()
+
+    def _read(self, table: Table, column: str) -> tuple[Ties, np.ndarray, np.ndarray]:
+        """Ties, class and earlier side (-1 where it has none) of each row that has all that the step reads."""
+        is_ours = made_alike(self, table, column)
+        ties: Ties | None = None
+        strata, held = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        wanted = [*self.reads, *([column] if is_ours else [])]
+        for read in table.scan(wanted, batch_rows=SCAN_ROWS):
+            batch = self._that_tie(read.filter(_has_all(read, self.reads)))
+            tied = self._tied(batch)
+            ties = ties or Ties(len(tied))
+            ties.add(tied, batch.num_rows)
+            strata.append(self._stratum(batch).view(np.int64))
+            side_B = np.full(batch.num_rows, -1, np.int64)
+            if is_ours:
+                place = pc.index_in(batch.column(column), pa.array(self._sides))
+                side_B = pc.fill_null(place, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+            held.append(side_B)
+        return ties or Ties(1), np.concatenate(strata), np.concatenate(held)
+
+    def _that_tie(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows that have a value which could tie them to others."""
+        ties_B = np.zeros(batch.num_rows, bool)
+        for tied in self._tied(batch):
+            ties_B[tied.row_P] = True
+        return batch if ties_B.all() else batch.filter(pa.array(ties_B))
+
+    def _choose(self, stratum_N: np.ndarray, held_N: np.ndarray, share_S: np.ndarray, seed: int) -> np.ndarray:
+        """int64 [G], the side of each group."""
+        groups, num = self._groups, self._groups.num_groups
+        held_GS = np.zeros((num, len(share_S)), np.int64)
+        np.add.at(held_GS, (groups.group_N[held_N >= 0], held_N[held_N >= 0]), 1)
+        self.num_groups, self.num_leaks = num, int(((held_GS > 0).sum(axis=1) > 1).sum())
+        self._stratum_G = _most_frequent(groups.group_N, stratum_N, num)
+        order_G = shuffled(groups.name_G ^ shuffled(np.array([seed % 2**64], np.uint64)))
+        return allot(groups.rows_G, order_G, self._stratum_G, held_GS, share_S, by_stratum=self.by_stratum)
+
+
+class LeakProofSplit(_Split):
+    """A column with the side of each row: train, test, or others, such that rows of two sides share nothing.
+
+    Rows hang together when they share a value of any of the columns `by`, directly or through other rows: an equal
+    picture (`sha256`), a look-alike (`near_duplicates`), a caption (each entry of a list counts; capitals and blanks
+    make no difference). A group goes to one side whole. The shares are those of the rows, as near as groups allow, and
+    no side is left empty where there are as many groups. The order of the rows makes no difference. Rows that have a
+    side keep it when rows are added, and new ones make up for what is lacking; where new rows join groups of several
+    sides, they go where most of the group is, and `notes` counts the group. A row gets a side once it has a value in
+    every column that is read. About 12 bytes are held for each value of each row.
+
+    Args:
+        table: all of it is read once, to find the groups; or the location of one.
+        by: columns of texts, whole numbers, or lists of these.
+        stratify: column of classes; each is shared out alike, as near as groups allow.
+        shares: of the rows, by side; they add up to 1.
+        seed: another one gives another split.
+        column: where an earlier run with the same parameters wrote the split; what others wrote there does not count.
+
+    Raises:
+        UsageError: the shares are none, the seed is no whole number, or a name of a column is no text.
+        SchemaError: the table lacks a column, or one has another type.
+    """
+
+    name = "LeakProofSplit"
+    version = "1"
+    _what = "a value"
+
+    def __init__(
+        self,
+        table: AnyTable,
+        by: Sequence[str] = ("sha256",),
+        stratify: str | None = None,
+        *,
+        shares: str | Mapping[str, float] = "train=0.8,test=0.2",
+        seed: int = 0,
+        column: str = "split",
+    ) -> None:
+        names = [by] if isinstance(by, str) else list(by) if isinstance(by, list | tuple) else []
+        if not names or len({*names, stratify}) != len(names) + 1:
+            raise UsageError(
+                f"{self.name}: by is {by!r:.80}, stratify is {stratify!r:.40}; expected names of columns, each once",
+                hint='by=["sha256", "caption"], or -p by=sha256,caption',
+            )
+        for name in names:
+            require_names(self.name, by=name, stratify=stratify, column=column)
+        checked = Shares.of(self.name, shares)
+        self._num_by = len(names)
+        columns: dict[str, Kind | None] = dict.fromkeys(names, LABELS)
+        if stratify is not None:
+            columns[stratify] = LABEL
+        parameters = {"by": names, "stratify": stratify, "shares": str(checked), "seed": seed}
+        self._begin(table, columns, column, checked, seed, parameters)
+
+    def notes(self) -> dict[str, Any]:
+        """How many groups there are, how large the largest is, and how many join rows of several sides."""
+        largest = int(self._groups.rows_G.max()) if self.num_groups else 0
+        return {**super().notes(), "rows of the largest group": largest}
+
+    def _tied(self, batch: pa.RecordBatch) -> Sequence[Tied]:
+        return [tied_by(batch.column(place)) for place in range(self._num_by)]
+
+    def _stratum(self, batch: pa.RecordBatch) -> np.ndarray:
+        if len(self.reads) == self._num_by:
+            return super()._stratum(batch)
+        value_B, _ = tied_by(batch.column(self._num_by)).first_of(batch.num_rows)
+        return value_B
+
+
+class GroupSplit(_Split):
     """A column "train" or "test", the same for all rows that hang together.
 
-    Rows hang together when they show an equal picture or have an equal right caption, directly or through other rows. A
-    group goes to one side by a hash of its first picture; so the split does not depend on the order of the rows. Groups
-    that already have a side, from an earlier run, keep it. Where new rows join groups of both sides, the old rows stay
-    where they are, the new ones go where most of the group is, and `notes` counts the group.
+    Rows hang together when they show an equal picture or have an equal right caption, directly or through other rows.
+    For the rest see `LeakProofSplit`.
 
     Args:
         table: all of it is read once, to find the groups; or the location of one.
@@ -38,8 +218,8 @@ class GroupSplit(BaseStep):
         choices: column of lists of captions.
         label_index: column that says which of them is right.
         column: where an earlier run with the same parameters wrote the split; what others wrote there does not count.
-        test_share: of the groups that goes to "test".
-        seed: of the hash.
+        test_share: of the rows that goes to "test", as near as groups allow.
+        seed: another one gives another split.
 
     Raises:
         UsageError: the share is not between 0 and 1, the seed is no whole number, or a name of a column is no text.
@@ -47,8 +227,7 @@ class GroupSplit(BaseStep):
     """
 
     name = "GroupSplit"
-    version = "1"
-    returns = pa.string()
+    version = "2"
 
     def __init__(
         self,
@@ -62,76 +241,20 @@ class GroupSplit(BaseStep):
         seed: int = 0,
     ) -> None:
         require_names(self.name, picture=picture, choices=choices, label_index=label_index, column=column)
-        self._begin({picture: None, choices: TEXTS, label_index: INTEGER}, table, column, test_share, seed)
+        shares = Shares.of_test(self.name, test_share)
+        columns = {picture: None, choices: TEXTS, label_index: INTEGER}
+        self._begin(table, columns, column, shares, seed, {"test_share": test_share, "seed": seed})
 
-    def _begin(
-        self, columns: Mapping[str, Kind | None], table: AnyTable, column: str, test_share: float, seed: int
-    ) -> None:
-        """Check all that was asked for, and find the groups."""
-        require_share(self.name, test_share, seed)
-        self.reads: tuple[str, ...] = tuple(columns)
-        self.takes = {name: kind for name, kind in columns.items() if kind is not None}
-        self.parameters: Mapping[str, Any] = {"test_share": test_share, "seed": seed}
-        self.num_groups = self.num_leaks = 0
-        newest = as_table(table).latest()
-        newest.require(self.reads, verb=f"map {self.name}")
-        check_types(self, newest.schema)
-        self._side_of = self._decide(newest, column, test_share, seed)
-
-    def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
-        """The side of each row: string [B]."""
-        sides = [self._side_of.get(picture) for picture in batch.column(self.reads[0]).to_pylist()]
-        reasons = [None if side else "a picture that was not there when the groups were found" for side in sides]
-        return pa.array(sides, pa.string()), reasons
-
-    def notes(self) -> dict[str, Any]:
-        """How many groups there are, and how many now join rows of both sides."""
-        leaks = {"groups with rows on both sides": self.num_leaks} if self.num_leaks else {}
-        return {"groups": self.num_groups, **leaks}
-
-    def _decide(self, table: Table, column: str, test_share: float, seed: int) -> dict[Any, str]:
-        """Side of each picture."""
-        groups, present = self._read_groups(table, column)
-        decided: dict[Any, str] = {}
-        for pictures in groups.pictures():
-            sides = Tally(side for picture in pictures for side in present.get(picture, ()))
-            self.num_leaks += len(sides) > 1
-            digest = hashlib.sha256(f"{seed}\x00{min(map(str, pictures))}".encode()).digest()
-            drawn = "test" if int.from_bytes(digest[:8], "big") / 2**64 < test_share else "train"
-            side = max(sorted(sides, reverse=True), key=sides.__getitem__) if sides else drawn
-            decided |= dict.fromkeys(pictures, side)
-            self.num_groups += 1
-        return decided
-
-    def _read_groups(self, table: Table, column: str) -> tuple[_Groups, dict[Any, set[str]]]:
-        """What hangs together, and the sides that an earlier run gave to pictures."""
-        groups = _Groups()
-        present: dict[Any, set[str]] = {}
-        earlier = table.lineage(column) if column in table.schema.names else None
-        is_ours = earlier is not None and (earlier.step, earlier.inputs) == (self.name, self.reads)
-        is_ours = is_ours and earlier is not None and earlier.parameters == self.parameters
-        for batch in table.scan([*self.reads, *([column] if is_ours else [])], batch_rows=SCAN_ROWS):
-            pictures, captions = batch.column(self.reads[0]).to_pylist(), self._captions(batch)
-            sides = batch.column(column).to_pylist() if is_ours else [None] * batch.num_rows
-            for picture, texts, side in zip(pictures, captions, sides, strict=True):
-                if picture is None:
-                    continue
-                groups.add(picture, texts)
-                if side is not None:
-                    present.setdefault(picture, set()).add(side)
-        return groups, present
-
-    def _captions(self, batch: pa.RecordBatch) -> list[list[str]]:
-        """What else than the picture ties each row to others."""
-        return [[] if caption is None else [caption] for caption in _right_captions(batch).to_pylist()]
+    def _tied(self, batch: pa.RecordBatch) -> Sequence[Tied]:
+        return [tied_by(batch.column(0)), tied_by(_right_captions(batch))]
 
 
-class PairSplit(GroupSplit):
+class PairSplit(_Split):
     """A column "train" or "test" for pictures with captions, the same for all rows that hang together.
 
     Rows hang together when they show an equal picture or have an equal caption. Where captions are of few kinds, as
     names of classes are, nearly all pictures would hang together, and a side would be a set of classes: then pictures
-    are held out by themselves, and `notes` says so. For the rest see `GroupSplit`.
+    are held out by themselves, and `notes` says so. For the rest see `LeakProofSplit`.
 
     Args:
         table: all of it is read once, to find the groups; or the location of one.
@@ -145,6 +268,13 @@ class PairSplit(GroupSplit):
     """
 
     name = "PairSplit"
+    version = "2"
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - it need not ask
+        """As of every step; the picture is read first, though it is not the first argument."""
+        picture, text = lineage.inputs
+        return {**lineage.parameters, "picture": picture, "text": text}
 
     def __init__(
         self,
@@ -158,69 +288,99 @@ class PairSplit(GroupSplit):
     ) -> None:
         require_names(self.name, picture=picture, text=text, column=column)
         self.by_captions = True
-        self._begin({picture: None, text: CAPTIONS}, table, column, test_share, seed)
+        shares = Shares.of_test(self.name, test_share)
+        columns = {picture: None, text: CAPTIONS}
+        self._begin(table, columns, column, shares, seed, {"test_share": test_share, "seed": seed})
 
     def notes(self) -> dict[str, Any]:
         """How many groups there are, and whether captions tie pictures together."""
         alone = {} if self.by_captions else {"captions are of few kinds": "pictures are held out by themselves"}
         return {**super().notes(), **alone}
 
-    def _read_groups(self, table: Table, column: str) -> tuple[_Groups, dict[Any, set[str]]]:
-        groups, present = super()._read_groups(table, column)
-        sizes = [len(pictures) for pictures in groups.pictures()]
-        if sum(sizes) > _MEAN_GROUP * len(sizes) or max(sizes, default=0) > max(_LARGEST_GROUP * sum(sizes), 2):
-            self.by_captions = False
-            return super()._read_groups(table, column)
-        return groups, present
+    def _grouped(self, ties: Ties) -> Groups:
+        groups = ties.groups()
+        pictures_G = np.bincount(groups.group_of_value[0], minlength=groups.num_groups)
+        num, largest = int(pictures_G.sum()), int(pictures_G.max(initial=0))
+        self.by_captions = num <= _MEAN_GROUP * len(pictures_G) and largest <= max(_LARGEST_GROUP * num, 2)
+        return groups if self.by_captions else ties.groups(1)
 
-    def _captions(self, batch: pa.RecordBatch) -> list[list[str]]:
-        if not self.by_captions:
-            return [[]] * batch.num_rows
-        return [[alike(caption) for caption in captions_of(value)] for value in batch.column(1).to_pylist()]
+    def _tied(self, batch: pa.RecordBatch) -> Sequence[Tied]:
+        return [tied_by(batch.column(0)), tied_by(batch.column(1))]
 
 
-def require_share(step: str, test_share: Any, seed: Any) -> None:
-    """Hold what a split was given to be a share and a seed.
+class ClassSplit(_Split):
+    """A column "train" or "test": a share of each class's rows is held out, equal pictures on one side.
+
+    A picture that stands under several classes counts for the one that it stands under most often. A class of two
+    pictures or more is on both sides; one of a single picture is trained on, and `notes` counts it. For the rest see
+    `LeakProofSplit`, whose `stratify` holds to the share of all rows rather than to that of every class.
+
+    Args:
+        table: all of it is read once, to find the pictures of each class; or the location of one.
+        picture: column that is equal for equal pictures.
+        label_index: column with the place of the class; a row without one has no side.
+        column, seed: as of `GroupSplit`.
+        test_share: of the rows of each class that goes to "test", as near as pictures allow.
 
     Raises:
-        UsageError: the share is not between 0 and 1, or the seed is no whole number.
+        UsageError: the share is not between 0 and 1, the seed is no whole number, or a name of a column is no text.
+        SchemaError: the table lacks a column, or one has another type.
     """
-    if isinstance(test_share, bool) or not isinstance(test_share, int | float) or not 0 < test_share < 1:
-        raise UsageError(f"{step}: test_share is {test_share!r:.80}; expected a share between 0 and 1")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UsageError(f"{step}: seed is {seed!r:.80}; expected a whole number")
+
+    name = "ClassSplit"
+    version = "2"
+    by_stratum = True
+
+    def __init__(
+        self,
+        table: AnyTable,
+        *,
+        picture: str = "sha256",
+        label_index: str = "label_ind",
+        column: str = "split",
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        require_names(self.name, picture=picture, label_index=label_index, column=column)
+        shares = Shares.of_test(self.name, test_share)
+        columns = {picture: None, label_index: INTEGER}
+        self._begin(table, columns, column, shares, seed, {"test_share": test_share, "seed": seed})
+
+    def notes(self) -> dict[str, Any]:
+        """How many classes there are, and how many have a single picture."""
+        pictures_T = np.unique(self._stratum_G, return_counts=True)[1]
+        num_alone = int((pictures_T == 1).sum())
+        alone = {"classes of one picture, trained on": num_alone} if num_alone else {}
+        leaks = {"pictures with rows on both sides": self.num_leaks} if self.num_leaks else {}
+        return {"classes": len(pictures_T), **alone, **leaks}
+
+    def _tied(self, batch: pa.RecordBatch) -> Sequence[Tied]:
+        return [tied_by(batch.column(0))]
+
+    def _stratum(self, batch: pa.RecordBatch) -> np.ndarray:
+        stratum_B: np.ndarray = batch.column(1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return stratum_B
 
 
-class _Groups:
-    """Pictures that hang together because rows of theirs have an equal caption: union-find over numbered pictures."""
+def _has_all(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.Array:
+    """Which rows have a value in each of some columns: bool [B]."""
+    present_B = np.ones(batch.num_rows, bool)
+    for name in columns:
+        present_B &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
+    return pa.array(present_B)
 
-    def __init__(self) -> None:
-        self._places: dict[Any, int] = {}
-        self._first_with: dict[str, int] = {}  # caption → a picture that has it
-        self._parent: list[int] = []
 
-    def add(self, picture: Any, captions: Iterable[str]) -> None:
-        """Take in one row; a row without captions stands by its picture alone."""
-        place = self._places.setdefault(picture, len(self._parent))
-        if place == len(self._parent):
-            self._parent.append(place)
-        for caption in captions:
-            one, other = self._root(place), self._root(self._first_with.setdefault(caption, place))
-            self._parent[max(one, other)] = min(one, other)
-
-    def pictures(self) -> list[list[Any]]:
-        """The pictures of each group."""
-        members: dict[int, list[Any]] = {}
-        for picture, place in self._places.items():
-            members.setdefault(self._root(place), []).append(picture)
-        return list(members.values())
-
-    def _root(self, place: int) -> int:
-        parent = self._parent
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
+def _most_frequent(group_N: np.ndarray, stratum_N: np.ndarray, num_groups: int) -> np.ndarray:
+    """int64 [G], the class that most rows of each group have, counted from 0; of equally frequent ones the least."""
+    _, of_class_N = np.unique(stratum_N, return_inverse=True)
+    width = int(of_class_N.max(initial=0)) + 1
+    pair_U, num_U = np.unique(group_N.astype(np.int64) * width + of_class_N, return_counts=True)
+    group_U, class_U = np.divmod(pair_U, width)
+    best = np.lexsort((class_U, -num_U, group_U))
+    first = np.unique(group_U[best], return_index=True)[1]
+    found_G = np.zeros(num_groups, np.int64)
+    found_G[group_U[best][first]] = class_U[best][first]
+    return np.unique(found_G, return_inverse=True)[1].astype(np.int64)
 
 
 def _right_captions(batch: pa.RecordBatch) -> pa.Array:

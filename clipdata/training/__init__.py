@@ -5,7 +5,8 @@
     usable_rows.py   the rows that can be trained on                      rows_digest.py whether they are still the same
     rows_read.py     what a run reads, known again                        portion.py     all of the rows, or some
     length.py        steps, batches, epochs                               plan.py        what a dry run says
-    overlap.py       rows to measure that were trained on                 left_out.py    rows whose picture is unusable
+    overlap.py       rows to measure that were trained on                 likeness.py    and that look or say alike
+    left_out.py      rows whose picture is unusable
     forward.py       from a batch to features
     objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far
     learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows

@@ -41,6 +41,8 @@ class Classification:
         right_E: int64, a right class.
         said_E: int64, a class that was said: the highest, and where the right one ties with others the first of those.
         rows_E: int64, rows of that kind.
+        judged_B: int64, places of the rows that were judged, among all that were taken in.
+        place_B: int64, their right classes' places, from 1; things that score as high come before it.
     """
 
     num_classes: int
@@ -51,6 +53,8 @@ class Classification:
     right_E: IntArray = field(repr=False)
     said_E: IntArray = field(repr=False)
     rows_E: IntArray = field(repr=False)
+    judged_B: IntArray = field(repr=False)
+    place_B: IntArray = field(repr=False)
 
     @property
     def chance(self) -> dict[int, float]:
@@ -142,7 +146,7 @@ class ClassTally:
     def __init__(self, num_classes: int, sizes: Sequence[int] = SIZES) -> None:
         self._num_classes, self._sizes = num_classes, sizes
         self._kinds = [np.zeros((0, 2), np.int64)]
-        self._within = np.zeros(len(sizes), np.int64)
+        self._judged, self._places = ([np.zeros(0, np.int64)] for _ in range(2))
         self._num_tied = self._num_seen = 0
 
     def add(self, score_BC: torch.Tensor, label_B: torch.Tensor) -> None:
@@ -152,13 +156,14 @@ class ClassTally:
             score_BC: float, higher where a class fits better; a row with one that is no number is left out.
             label_B: int64, the right class; what is no place in the list is left out.
         """
-        self._num_seen += len(label_B)
         label_B = label_B.detach().to(score_BC.device)
         kept_B = torch.isfinite(score_BC).all(1) & (label_B >= 0) & (label_B < self._num_classes)
+        self._judged.append(self._num_seen + np.flatnonzero(kept_B.cpu().numpy()))
+        self._num_seen += len(label_B)
         label_B, score_BC = label_B[kept_B], score_BC[kept_B]
         right_B1 = score_BC.gather(1, label_B[:, None])
         as_high_B = (score_BC >= right_B1).sum(1)
-        self._within += [int((as_high_B <= size).sum()) for size in self._sizes]
+        self._places.append(as_high_B.cpu().numpy())
         self._num_tied += int(((score_BC > right_B1).sum(1).eq(0) & (as_high_B > 1)).sum())
         others_B = score_BC.scatter(1, label_B[:, None], -torch.inf).argmax(1)
         said_B = torch.where(as_high_B == 1, label_B, others_B)
@@ -169,7 +174,8 @@ class ClassTally:
         answers_B2 = np.concatenate(self._kinds)
         kinds_E2, rows_E = np.unique(answers_B2, axis=0, return_counts=True)
         num_rows = len(answers_B2)
-        shares = [int(found) / num_rows if num_rows else float("nan") for found in self._within]
+        place_B = np.concatenate(self._places)
+        shares = [float((place_B <= size).mean()) if num_rows else float("nan") for size in self._sizes]
         return Classification(
             self._num_classes,
             num_rows,
@@ -179,6 +185,8 @@ class ClassTally:
             kinds_E2[:, 0],
             kinds_E2[:, 1],
             rows_E,
+            np.concatenate(self._judged),
+            place_B,
         )
 
 

@@ -6,10 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from clipdata.statistics import FloatArray, IntArray
 from clipdata.training.metrics import told
 
 if TYPE_CHECKING:
     from clipdata.training.features import BatchFacts, Features
+
+
+@dataclass(frozen=True)
+class Units:
+    """A figure of every single thing that was judged, of which the figure itself is the mean.
+
+    Their order depends on the rows alone; so two models that measured the same rows judged the same things in it.
+
+    Args:
+        value_N: float64.
+        picture_N: int64, an id that things of one picture share; 0 is unknown, and nobody else's.
+    """
+
+    value_N: FloatArray = field(repr=False)
+    picture_N: IntArray = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,7 @@ class Evaluation:
         more: what stands beside them, as JSON values: chance, intervals, counts.
         text: the figures in words; by default their names and values.
         table: what is better read as a table, such as which classes are taken for which.
+        units: name of a figure → what it is the mean of, for those that are one.
     """
 
     num_rows: int
@@ -29,6 +46,7 @@ class Evaluation:
     more: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
     table: str = ""
+    units: Mapping[str, Units] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The figures by name."""

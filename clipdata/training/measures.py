@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from clipdata.training.classification import classification, confusion_table
 from clipdata.training.features import BatchFacts, Features
-from clipdata.training.figures import Evaluation
+from clipdata.training.figures import Evaluation, Units
 from clipdata.training.losses import choice_logits, owners
 from clipdata.training.retrieval import Recall, retrieval
 
@@ -29,7 +30,8 @@ class ChoiceMeasure:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._num_rows, self._num_right, self._probability, self._chance = 0, 0, 0.0, 0.0
+        self._right, self._probability, self._chance = ([torch.zeros(0, dtype=torch.float64)] for _ in range(3))
+        self._picture = [torch.zeros(0, dtype=torch.int64)]
 
     def add(self, features: Features, facts: BatchFacts) -> None:
         """Take in a batch."""
@@ -41,19 +43,21 @@ class ChoiceMeasure:
             text_counts_B=facts.text_counts_B,
         )
         label_B1 = facts.columns[self._label][:, None]
-        self._num_rows += len(logits_BN)
-        self._num_right += int(right_answers(logits_BN, label_B1[:, 0]).sum())
-        self._probability += float(logits_BN.softmax(dim=1).gather(1, label_B1).double().sum())
-
-        self._chance += float((1 / facts.text_counts_B.double()).sum())
+        self._right.append(right_answers(logits_BN, label_B1[:, 0]).cpu().double())
+        self._probability.append(logits_BN.softmax(dim=1).gather(1, label_B1)[:, 0].cpu().double())
+        self._chance.append(1 / facts.text_counts_B.cpu().double())
+        self._picture.append(facts.picture_B.cpu())
 
     def result(self) -> Evaluation:
         """Accuracy and mean probability of all that was taken in."""
-        num_rows = max(self._num_rows, 1)
+        picture_N = torch.cat(self._picture).numpy()
+        values = {"accuracy": torch.cat(self._right).numpy(), "mean_probability": torch.cat(self._probability).numpy()}
+        num_rows = len(picture_N)
         return Evaluation(
-            self._num_rows,
-            {"accuracy": self._num_right / num_rows, "mean_probability": self._probability / num_rows},
-            {"chance": self._chance / num_rows},
+            num_rows,
+            {name: float(value_N.sum()) / max(num_rows, 1) for name, value_N in values.items()},
+            {"chance": float(torch.cat(self._chance).sum()) / max(num_rows, 1)},
+            units={name: Units(value_N, picture_N) for name, value_N in values.items()},
         )
 
 
@@ -89,7 +93,12 @@ class RetrievalMeasure:
         sides = {"image_to_text": found.text_of_image, "text_to_image": found.image_of_text}
         metrics = {f"{side}_recall@{k}": value for side, recall in sides.items() for k, value in recall.at.items()}
         text = "; ".join(f"{side.replace('_', ' ')} {_recalls(recall)}" for side, recall in sides.items())
-        return Evaluation(self._num_rows, metrics, found.to_json() | _intervals(sides), text)
+        units = {
+            f"{side}_recall@{k}": Units(recall.hit_QS[:, place], recall.group_Q)
+            for side, recall in sides.items()
+            for place, k in enumerate(recall.sizes)
+        }
+        return Evaluation(self._num_rows, metrics, found.to_json() | _intervals(sides), text, units=units)
 
 
 def _recalls(recall: Recall) -> str:
@@ -115,6 +124,7 @@ class ClassMeasure:
         self._objective = objective
         self._image: list[torch.Tensor] = []
         self._label: list[torch.Tensor] = []
+        self._picture: list[torch.Tensor] = []
         self._class_CD: torch.Tensor | None = None
 
     def add(self, features: Features, facts: BatchFacts) -> None:
@@ -122,6 +132,7 @@ class ClassMeasure:
         self._class_CD = self._objective.class_features(features).cpu()
         self._image.append(features.image_BD.cpu())
         self._label.append(facts.columns[self._objective.label].cpu())
+        self._picture.append(facts.picture_B.cpu())
 
     def result(self) -> Evaluation:
         """Top-1, top-5 and the mean recall per class of all that was taken in; the confusion table beside them."""
@@ -130,8 +141,16 @@ class ClassMeasure:
         found = classification(torch.cat(self._image), self._class_CD, torch.cat(self._label))
         metrics = {f"top{k}_accuracy": value for k, value in found.top.items()}
         metrics["mean_class_recall"] = found.mean_recall
-        more = found.to_json() | {"confusion": found.answers(self._objective.classes)}
-        return Evaluation(found.num_rows, metrics, more, str(found), confusion_table(found, self._objective.classes))
+        picture_N = torch.cat(self._picture).numpy()[found.judged_B]
+        units = {f"top{k}_accuracy": Units((found.place_B <= k).astype(np.float64), picture_N) for k in found.top}
+        return Evaluation(
+            found.num_rows,
+            metrics,
+            found.to_json() | {"confusion": found.answers(self._objective.classes)},
+            str(found),
+            confusion_table(found, self._objective.classes),
+            units,
+        )
 
 
 def right_answers(logits_BN: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:

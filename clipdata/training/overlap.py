@@ -23,6 +23,8 @@ class Overlap:
         pictures_trained_on: distinct pictures that it trains on.
         rows_seen_earlier: rows that an earlier training of the same model trained on, or that show a picture of it;
             none of those above.
+        rows_alike: other rows whose picture looks like one that is trained on, by the table's columns of duplicates.
+        rows_of_equal_captions: rows that share a caption with a row that is trained on, where captions tell rows apart.
     """
 
     num_rows: int
@@ -31,11 +33,14 @@ class Overlap:
     rows_of_trained_pictures: int
     pictures_trained_on: int
     rows_seen_earlier: int
+    rows_alike: int = 0
+    rows_of_equal_captions: int = 0
 
     @property
     def any(self) -> bool:
         """Whether anything was seen."""
-        return bool(self.rows_trained_on or self.rows_of_trained_pictures or self.rows_seen_earlier)
+        seen = self.rows_trained_on + self.rows_of_trained_pictures + self.rows_seen_earlier
+        return bool(seen + self.rows_alike + self.rows_of_equal_captions)
 
     def to_json(self) -> dict[str, int]:
         """Fields as JSON values."""
@@ -49,7 +54,12 @@ class Overlap:
             parts.append(f"{self.rows_of_trained_pictures:,} {of} show pictures that are trained on ({pictures})")
         if self.rows_seen_earlier:
             parts.append(f"{self.rows_seen_earlier:,} {of} were seen in an earlier training of this model")
-        return f"{'; '.join(parts)}: these are no evidence"
+        if self.rows_alike:
+            parts.append(f"{self.rows_alike:,} {of} show pictures that look like some that are trained on")
+        said = [f"{'; '.join(parts)}: these are no evidence"] if parts else []
+        if self.rows_of_equal_captions:
+            said.append(f"{self.rows_of_equal_captions:,} {of} have a caption that is trained on too")
+        return "; ".join(said)
 
 
 def overlap_of(held_out: ChosenRows, rows: ChosenRows, earlier: Sequence[TrainedRows]) -> Overlap:

@@ -6,7 +6,6 @@ is refused with every difference. It knows tables and runs, and nothing of steps
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +15,12 @@ from typing import Any
 from clipdata.encoder import Encoder
 from clipdata.errors import CredentialsError, StorageError, TransientError, UsageError
 from clipdata.lance_io.table import Table
+from clipdata.lance_io.tags import run_tag
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.forward import check_images
+from clipdata.training.likeness import with_likeness
 from clipdata.training.overlap import Overlap, overlap_of
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
@@ -206,7 +207,7 @@ def _version_it_reads(run: Run, read: RowsRead, progress: Progress) -> RowsRead:
 def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | None:
     if read.held_out is None:
         return None
-    overlap = overlap_of(read.held_out, read.rows, encoder.trained_on)
+    overlap = with_likeness(overlap_of(read.held_out, read.rows, encoder.trained_on), read)
     if overlap.any:
         progress.say(str(overlap))
     return overlap
@@ -214,8 +215,7 @@ def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | 
 
 def _tag(table: Table, folder: Path, progress: Progress) -> None:
     """Name the version, so that no clean-up of the table removes what the run needs to go on."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.name)
     try:
-        table.tag(f"run-{name}-v{table.version}")
+        table.tag(run_tag(folder.name, table.version))
     except (CredentialsError, StorageError, TransientError) as error:  # a public table cannot be written to
         progress.say(f"version {table.version} could not be tagged, so a clean-up may remove it: {error.message}")

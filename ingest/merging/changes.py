@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.lance_io.deleted_rows import deleted_rows
 from clipdata.lance_io.table import Table
 from ingest.merging.column_names import ETAG, KEY
 from ingest.merging.join_keys import key_texts
@@ -27,12 +28,14 @@ class Changes:
         is_new: bool, which of all outputs the table does not have yet.
         gone: int64, positions of the rows that the two sides no longer give, in the table as it was read.
         num_present: rows of that table.
+        num_deleted: outputs that were deleted by hand with the same content, and are left out.
     """
 
     wanted: np.ndarray
     is_new: np.ndarray
     gone: np.ndarray
     num_present: int
+    num_deleted: int = 0
 
     @property
     def num_new(self) -> int:
@@ -64,8 +67,22 @@ def changes_of(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> Ch
     is_same[is_same] = (present_etags[places[is_same]] == etags[is_same]).all(axis=1)
     is_gone = np.ones(len(present_keys), np.bool_)
     is_gone[places[~is_new]] = False
-    wanted = np.flatnonzero(~is_same)
-    return Changes(wanted, is_new, np.flatnonzero(is_gone), len(present_keys))
+    is_deleted = is_new & _were_deleted(present, keys, etags)
+    wanted = np.flatnonzero(~is_same & ~is_deleted)
+    num_deleted = int(is_deleted.sum())
+    return Changes(wanted, is_new & ~is_deleted, np.flatnonzero(is_gone), len(present_keys), num_deleted)
+
+
+def _were_deleted(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> np.ndarray:
+    """Which outputs were deleted by hand with the same content; bool [N]."""
+    found = np.zeros(len(keys), np.bool_)
+    for _, rows in deleted_rows(present) if present is not None else ():
+        gone = rows.combine_chunks()
+        places = positions_in(packed_keys(gone.column("key").combine_chunks()), keys)
+        there = np.flatnonzero(places >= 0)
+        contents = digests_of_texts(gone.column("etag").combine_chunks())
+        found[there] |= (contents[places[there]] == etags[there]).all(axis=1)
+    return found
 
 
 def num_without_successor(present: Table, changes: Changes, column: str, identities: np.ndarray) -> int:

@@ -25,6 +25,7 @@ from ingest.merging.pair import Pair, Side, remembered
 from ingest.merging.picture_rows import COPY_IMAGES
 from ingest.merging.plan import Plan
 from ingest.merging.unmatched import settle_unmatched
+from ingest.updating.deleted import NOTE
 
 # How often a merge begins anew because its sides moved on while it ran.
 ROUNDS = 4
@@ -51,6 +52,7 @@ class MergeJob:
         self.images, self.metadata = images.pinned(), metadata.pinned()
         self.started_s = time.monotonic()
         self.written = Written()
+        self.num_deleted = 0  # rows deleted by hand that are left out
         self.num_foreseen = 0  # rows that the table would hold
         self.changed = 0
         self.notes: list[str] = []
@@ -85,6 +87,7 @@ class MergeJob:
         check_part(asked, present, pair, before)
         unmatched = plan.match()
         changes = changes_of(present, plan.keys, plan.etags)
+        self.num_deleted = changes.num_deleted
         if not asked.sampling.is_whole:
             changes = changes.without_removals()
         otherwise = plan.pictures.num_otherwise(present, plan.outputs) if present is not None else 0
@@ -225,6 +228,8 @@ class MergeJob:
         notes = [*plan.images.notes, *self.notes]
         if not self.asked.sampling.is_whole:
             notes.append(f"{len(plan.keys):,} of {plan.num_whole:,} rows are merged; nothing is removed")
+        if self.num_deleted:
+            notes.append(f"{NOTE}: {self.num_deleted:,} (clipdata delete --forget lets them come back)")
         for word, side in (("images", self.images), ("metadata", self.metadata)):
             newest = side.latest().version
             if newest != side.version:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import ImageRefused
+from clipdata.json_values import dump, is_text, plain
 
 LEFTOVER = "json"
 Record = Mapping[str, Any]
@@ -52,7 +53,7 @@ class JsonColumns:
         types: dict[str, pa.DataType | None] = {}
         for record, row in samples:
             for name, value in record.items():
-                if value is None or value == [] or (name in taken and _plain(row.get(name)) == value):
+                if value is None or value == [] or (name in taken and plain(row.get(name)) == value):
                     continue
                 found = _type_of(value)
                 types[name] = found if name not in types else _wider(types[name], found)
@@ -76,7 +77,7 @@ class JsonColumns:
         values: dict[str, Any] = {}
         leftover: dict[str, Any] = {}
         for name, value in record.items():
-            if name in self.taken and _plain(row.get(name)) == value:
+            if name in self.taken and plain(row.get(name)) == value:
                 continue
             column = self.names.get(name)
             fitted = _fit(value, self.types[column]) if column else _MISFIT
@@ -105,39 +106,8 @@ def load(data: bytes) -> dict[str, Any]:
     return record
 
 
-def dump(record: Mapping[str, Any]) -> str:
-    """Write a record as one line that `load` reads back: the same record gives the same text."""
-    plain = {name: _plain(value) for name, value in record.items()}
-    text = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text if _is_text(text) else json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def is_writable(kind: pa.DataType) -> bool:
-    """Whether values of a type go through JSON and come back equal."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return is_writable(kind.value_type)
-    if pa.types.is_timestamp(kind):
-        # Python's own times end at microseconds, and ISO 8601 knows offsets, not the names of zones.
-        return kind.unit != "ns" and kind.tz in (None, "UTC")
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_date32)
-    return _is_string(kind) or any(test(kind) for test in tests)
-
-
 def _is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def _type_of(value: Any) -> pa.DataType | None:
@@ -173,7 +143,7 @@ def _fit(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _fit_list(value, kind)
     if _is_string(kind):
-        return value if isinstance(value, str) and _is_text(value) else _MISFIT
+        return value if isinstance(value, str) and is_text(value) else _MISFIT
     if pa.types.is_boolean(kind):
         return value if isinstance(value, bool) else _MISFIT
     if pa.types.is_integer(kind):
@@ -209,11 +179,3 @@ def _fit_time(value: Any, kind: pa.DataType) -> Any:
         return date.fromisoformat(value) if pa.types.is_date(kind) else datetime.fromisoformat(value)
     except ValueError:
         return _MISFIT
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

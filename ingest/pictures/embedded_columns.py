@@ -14,7 +14,7 @@ import pyarrow as pa
 from clipdata import images
 from clipdata.errors import SchemaError
 from clipdata.plain_types import plain_type
-from clipdata.schema import is_binary
+from clipdata.schema import is_binary, is_picture_struct
 from clipdata.storage import redact
 from ingest.metadata.row_files import RowFiles
 from ingest.updating.source import BrokenFile
@@ -92,7 +92,7 @@ def picture_columns(files: RowFiles) -> Mapping[str, pa.DataType]:
             continue
         for name, kind in zip(schema.names, map(plain_type, schema.types), strict=True):
             inner = kind.value_type if pa.types.is_list(kind) else kind
-            if _is_picture(inner):
+            if is_picture_struct(inner):
                 found.setdefault(name, kind)
             elif is_binary(inner):
                 doubtful.setdefault(name, []).append(where)
@@ -101,11 +101,6 @@ def picture_columns(files: RowFiles) -> Mapping[str, pa.DataType]:
         if name not in found and kind is not None:
             found[name] = kind
     return found
-
-
-def image_struct(schema: pa.Schema) -> str | None:
-    """Name of the first column of structs that hold pictures, or None."""
-    return next((column.name for column in schema if _is_picture(column.type)), None)
 
 
 def pictures_of(column: pa.Array) -> Iterator[Picture]:
@@ -139,14 +134,6 @@ def _held(values: pa.Array, place: int) -> tuple[bytes | None, str]:
     data = value["bytes"].as_py() if "bytes" in names else None
     path = value["path"].as_py() if "path" in names else None
     return data or None, str(path or "")
-
-
-def _is_picture(kind: pa.DataType) -> bool:
-    """Whether it is a struct of bytes, or of nothing but a path."""
-    if not pa.types.is_struct(kind):
-        return False
-    fields = {kind.field(place).name: kind.field(place).type for place in range(kind.num_fields)}
-    return is_binary(fields["bytes"]) if "bytes" in fields else fields == {"path": pa.string()}
 
 
 def _looked_into(files: RowFiles, name: str, places: list[str]) -> pa.DataType | None:

@@ -19,13 +19,14 @@ import pyarrow as pa
 
 from clipdata import images, retries
 from clipdata.errors import ClipdataError, ImageRefused, SchemaError
+from clipdata.json_values import is_writable
 from clipdata.lance_io.table import exists, open_table
 from clipdata.lineage import Lineage
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.metadata.json_fields import JsonColumns, is_writable
+from ingest.metadata.json_fields import JsonColumns
 from ingest.pictures.image_reading import CHECK_THREADS
 from ingest.shards.blocks import ArchiveBroken, Readable, WholeStream
 from ingest.shards.manifest import Exports

@@ -20,6 +20,7 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties, properties_of
 from clipdata.progress import Progress, Silent
 from clipdata.storage import Storage, redact
+from ingest.updating.deleted import NOTE
 from ingest.updating.outcome import Ingested
 from ingest.updating.planning import FilePlan, Plan
 from ingest.updating.rows_of_files import RowsOfFiles
@@ -141,6 +142,8 @@ def _outcome(source: Source, target: Target, plan: Plan, *, dry_run: bool, secon
     if renamed:
         where, key = next(iter(renamed.items()))
         notes["renamed files, known by their content"] = f"{len(renamed):,} (such as {redact(where)}, which was {key})"
+    if target.deleted.num_left_out:
+        notes[NOTE] = f"{target.deleted.num_left_out:,} (clipdata delete --forget lets them come back)"
     for name, other in target.admission.renamed.items():
         notes[f"column {name!r} is made by a step here; the source's is called"] = other
     return Ingested(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from clipdata.storage import redact
+from ingest.updating.deleted import Deleted
 from ingest.updating.digest_set import DigestSet, KnownRows
 from ingest.updating.rejects import Rejects
 from ingest.updating.source import Item, Refuse, Reject
@@ -69,21 +70,24 @@ def plan_rows(
     seen: Mapping[tuple[str, str], str],
     rejects: Rejects | None,
     refuse: Refuse,
+    deleted: Deleted,
 ) -> Plan:
     """Compare a listing with the rows there are: key and etag decide.
 
     Args:
         items: one a row.
         known: the rows.
-        seen: key and etag of an item → etag of the row that has the same content.
+        seen: key and etag of an item → etag of the row that has the same content, or had it before it was deleted.
         rejects: of earlier runs; None tries everything again.
         refuse: told of items that are listed twice.
+        deleted: rows that are not to come back.
     """
     plan, listing = Plan(), iter(items)
     while chunk := list(islice(listing, _ITEMS_AT_ONCE)):
         keys, etags = [item.key for item in chunk], [item.etag for item in chunk]
         is_new = plan.keys.add_new(keys)
         row = known.find(keys, etags)
+        is_deleted = deleted.contains(keys, etags)
         is_refused = [False] * len(chunk) if rejects is None else rejects.is_refused(keys, etags).tolist()
         for number, item in enumerate(chunk):
             plan.listed += 1
@@ -92,6 +96,8 @@ def plan_rows(
                 refuse(Reject(f"{item.key} (again)", item.etag, "duplicate_key", f"listed twice: {redact(item.where)}"))
             elif row.is_same[number] or (of is not None and place >= 0 and known.has_etag(place, of)):
                 plan.unchanged += 1
+            elif place < 0 and (is_deleted[number] or (of is not None and deleted.contains([item.key], [of])[0])):
+                deleted.num_left_out += 1
             elif is_refused[number]:
                 plan.skip_refused(item)
             else:

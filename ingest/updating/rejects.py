@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.lance_io import rows
+from clipdata.lance_io.refused import rejects_uri
 from clipdata.lance_io.table import exists, open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
@@ -36,17 +37,6 @@ SCHEMA = pa.schema(
         pa.field("refused_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-
-
-def beside(table_uri: str, what: str) -> str:
-    """Where a table that belongs to another one is: `x.lance` has `x.rejects.lance`, and `x` has `x.rejects`."""
-    name = table_uri.removesuffix(".lance")
-    return f"{name}.{what}" + (".lance" if name != table_uri else "")
-
-
-def rejects_uri(table_uri: str) -> str:
-    """Where the rejects of a table are."""
-    return beside(table_uri, "rejects")
 
 
 class Rejects:

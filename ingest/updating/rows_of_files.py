@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from clipdata.errors import TransientError
+from clipdata.lance_io.deleted_rows import notes_of
+from clipdata.lance_io.rows import table_metadata
 from clipdata.progress import Counter
 from clipdata.storage import redact
 from ingest.updating.batches import Unit
-from ingest.updating.digest_set import DigestSet, KnownRows
+from ingest.updating.digest_set import NOWHERE, DigestSet, KnownRows
 from ingest.updating.digests import digest
+from ingest.updating.evidence import Evidence, Held, left_out, told
 from ingest.updating.planning import FilePlan, plan_files
 from ingest.updating.reading_ahead import Ended, read_files_ahead
 from ingest.updating.sampling import Sampling
@@ -56,11 +59,20 @@ class RowsOfFiles:
 
     def __init__(self, target: Target, source: FileSource, sampling: Sampling) -> None:
         self.target, self.source, self.sampling = target, source, sampling
-        self._taken = target.taken.files() if target.table is not None else []
+        self._taken = self._borne_out(target.taken.files()) if target.table is not None else []
+        self._gave = Evidence()  # by the files that this run reads
+        self._has_deleted: set[str] = set()  # of these, those of which rows were left out
         self._read: set[str] = set()  # scopes of the files that this run read
         self._kept: dict[str, DigestSet] = {}  # keys of the rows of files that may have had others
         self._scopes: dict[str, str] = {}
         self._survey, self._plan = _Survey(), FilePlan()
+
+    def _borne_out(self, taken: list[TakenFile]) -> list[TakenFile]:
+        """Files that were taken in; those whose rows are not all in the table any more are to be read again."""
+        if not taken or self.target.table is None:
+            return taken
+        held = Held(self.target.table)
+        return [file if held.bears_out(file) else replace(file, etag="") for file in taken]
 
     def plan(self, items: Iterator[Item], *, retry_rejects: bool) -> FilePlan:
         """Compare the listing with the files that were taken in."""
@@ -150,6 +162,7 @@ class RowsOfFiles:
         self.target.num_rows += table.num_rows
         if item.key in self._survey.sources:
             table = self._new_or_changed(table, item)
+        table = self._without_deleted(table)
         for one in table.to_batches():
             unit.add(one)
 
@@ -158,7 +171,27 @@ class RowsOfFiles:
         keys = table.column(self.target.key).to_pylist()
         self._kept.setdefault(item.key, DigestSet()).add(keys)
         etags = table.column("etag").to_pylist() if "etag" in table.schema.names else keys
-        return table.filter(pa.array(~self._survey.rows.find(keys, etags).is_same))
+        is_same = self._survey.rows.find(keys, etags).is_same
+        self._note(table.filter(pa.array(is_same)))
+        return table.filter(pa.array(~is_same))
+
+    def _without_deleted(self, table: pa.Table) -> pa.Table:
+        """Rows of a file without those that were deleted by hand, and say the same."""
+        keys = table.column(self.target.key).to_pylist()
+        etags = table.column("etag").to_pylist() if "etag" in table.schema.names else keys
+        is_deleted = self.target.deleted.contains(keys, [etag or key for key, etag in zip(keys, etags, strict=True)])
+        if not is_deleted.any():
+            return table
+        is_deleted &= self._survey.rows.find(keys, etags).places == NOWHERE
+        self.target.deleted.num_left_out += int(is_deleted.sum())
+        self._has_deleted.update(table.filter(pa.array(is_deleted)).column("source").unique().to_pylist())
+        return table.filter(pa.array(~is_deleted))
+
+    def _note(self, rows: pa.Table) -> None:
+        """Note what files gave, whether or not it has to be written."""
+        for batch in rows.to_batches():
+            etags = batch.column("etag") if "etag" in batch.schema.names else None
+            self._gave.add(batch.column("source"), batch.column(self.target.key), etags)
 
     def _without_foreign(self, table: pa.Table, item: Item) -> pa.Table:
         if not len(self._survey.foreign):
@@ -176,20 +209,40 @@ class RowsOfFiles:
         rows = unit.take()
         if rows is not None:
             changed = "etag" if "etag" in self.target.schema.names else None
-            self.target.upsert(self.target.distinct(rows, self._scopes), changed=changed)
+            rows = self.target.distinct(rows, self._scopes)
+            self.target.upsert(rows, changed=changed)
+            self._note(rows)
         whole = [item for item, end in ended if end.broken is None]
         for item, end in ended:
             self._read.add(redact(item.where))
             if end.broken is not None:
                 self._refuse(item, end)
         self._remove_rows([item.key for item in whole])
-        self.target.taken.add_files(
-            TakenFile(item.key, redact(item.where), item.etag, item.size, self._ends_of(item), self.target.options)
-            for item in whole
-            if self.sampling.is_whole
-        )
+        if whole and self.sampling.is_whole:
+            self._remember(whole)
+        for item, _ in ended:
+            self._gave.forget(item.key)
         self.target.rejects.flush()
         ended.clear()
+
+    def _remember(self, items: list[Item]) -> None:
+        """Let files count as taken in."""
+        table = self.target.make().latest()
+        known = left_out(notes_of(table_metadata(table)), table.version)
+        self.target.taken.add_files(
+            TakenFile(
+                item.key,
+                redact(item.where),
+                item.etag,
+                item.size,
+                self._ends_of(item),
+                self.target.options,
+                told(*self._gave.number_and_sum(item.key)),
+                table.version,
+                known if item.key in self._has_deleted else "",
+            )
+            for item in items
+        )
 
     def _refuse(self, item: Item, end: Ended) -> None:
         assert end.broken is not None, "only a broken file is refused"

@@ -20,6 +20,7 @@ from clipdata.progress import Counter
 from clipdata.schema import image_column
 from clipdata.storage import redact
 from ingest.updating.batches import units
+from ingest.updating.deleted import by_picture
 from ingest.updating.digest_set import NOWHERE, KnownRow, KnownRows
 from ingest.updating.planning import Plan, find_missing, plan_rows
 from ingest.updating.reading_ahead import read_ahead, rows_of
@@ -58,9 +59,10 @@ class RowsOfItems:
         self._plan = plan_rows(
             self.sampling.of_items(items),
             self._known,
-            self.target.taken.seen() if len(self._known) else {},
+            self.target.taken.seen() if self.target.table is not None else {},
             None if retry_rejects else self.target.rejects,
             self._refuse,
+            self.target.deleted,
         )
         if self.sampling.is_whole and self._tells_place:
             find_missing(self._plan, map(self._of_this_run, self._rows_there()), self._is_own)
@@ -113,7 +115,7 @@ class RowsOfItems:
     def _write(self, unit: pa.Table) -> None:
         if self.source.place == "source" and "source" not in unit.schema.names:
             unit = unit.append_column("source", pa.array([self.source.owner] * unit.num_rows, pa.string()))
-        unit = self.target.distinct(self.target.admission.named(unit), self.scope)
+        unit = self._without_deleted(self.target.distinct(self.target.admission.named(unit), self.scope))
         self.target.num_rows += unit.num_rows
         keys, etags = unit.column(self.target.key).to_pylist(), unit.column("etag").to_pylist()
         row = self._known.find(keys, etags)
@@ -121,6 +123,19 @@ class RowsOfItems:
         if is_there.any():
             unit = self._changed(unit, row, np.flatnonzero(is_there))
         self.target.upsert(unit, changed="etag")
+
+    def _without_deleted(self, unit: pa.Table) -> pa.Table:
+        """A unit without the rows that were deleted by hand, and say the same; what told it is remembered."""
+        keys, etags = unit.column(self.target.key).to_pylist(), unit.column("etag").to_pylist()
+        told = unit.column("sha256").to_pylist() if "sha256" in unit.schema.names else [None] * len(keys)
+        pictures = [by_picture(digest) if digest else None for digest in told]
+        is_deleted = self.target.deleted.contains(keys, pictures)
+        if is_deleted.any():
+            is_deleted &= self._known.find(keys, etags).places == NOWHERE
+        rows = zip(keys, etags, pictures, is_deleted, strict=True)
+        self.target.taken.add_seen(SeenRow(key, etag, str(of)) for key, etag, of, gone in rows if gone)
+        self.target.deleted.num_left_out += int(is_deleted.sum())
+        return unit.filter(pa.array(~is_deleted)) if is_deleted.any() else unit
 
     def _changed(self, unit: pa.Table, row: KnownRow, there: np.ndarray) -> pa.Table:
         """The rows of a unit that are new or have another content than the table's."""

@@ -1,24 +1,24 @@
 """What was taken in: the table beside a table that remembers its files, and contents that were seen at another time.
 
 Two kinds of entry. A file that was read to its end: its key, place, etag, size, a digest of its ends, and the options
-that it was read with. And a row whose etag changed although its content did not (a copied folder): the etag that need
-not be read again. Nothing is lost with this table but the reading that it saves.
+that it was read with, and what it gave. And a row whose etag changed although its content did not (a copied folder):
+the etag that need not be read again. Nothing is lost with this table but the reading that it saves.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from clipdata.lance_io import rows
+from clipdata.lance_io.refused import beside
 from clipdata.lance_io.table import exists, open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage
 from ingest.updating.digests import digest
-from ingest.updating.rejects import beside
 
 _FILE, _ROW = "file", "row"
 SCHEMA = pa.schema(
@@ -31,6 +31,9 @@ SCHEMA = pa.schema(
         pa.field("size", pa.int64()),
         pa.field("ends", pa.string()),
         pa.field("options", pa.string()),
+        pa.field("content", pa.string()),
+        pa.field("at", pa.int64()),
+        pa.field("left_out", pa.string()),
         pa.field("of", pa.string()),
         pa.field("entry", pa.string()),
     ]
@@ -48,6 +51,9 @@ class TakenFile:
         size: bytes, or None.
         ends: digest of its first and last bytes.
         options: digest of the options it was read with.
+        content: number and hashes of the rows that it gave to the table; see `evidence`.
+        at: version of the table by which it held them.
+        left_out: where rows of it were left out because they were deleted by hand, what stands for those deletes.
     """
 
     key: str
@@ -56,6 +62,9 @@ class TakenFile:
     size: int | None
     ends: str
     options: str
+    content: str = ""
+    at: int = 0
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ class Taken:
 
     def files(self) -> list[TakenFile]:
         """Every file that the table has taken in."""
-        names = ["key", "where", "etag", "size", "ends", "options"]
+        names = ["key", "where", "etag", "size", "ends", "options", "content", "at", "left_out"]
         return [TakenFile(**row) for batch in self._scan(names, _FILE) for row in batch.to_pylist()]
 
     def seen(self) -> dict[tuple[str, str], str]:
@@ -103,19 +112,7 @@ class Taken:
 
     def add_files(self, files: Iterable[TakenFile]) -> None:
         """Remember files, in one commit."""
-        self._add(
-            {
-                "name": f"{_FILE}:{file.key}",
-                "kind": _FILE,
-                "key": file.key,
-                "where": file.where,
-                "etag": file.etag,
-                "size": file.size,
-                "ends": file.ends,
-                "options": file.options,
-            }
-            for file in files
-        )
+        self._add({"name": f"{_FILE}:{file.key}", "kind": _FILE, **asdict(file)} for file in files)
 
     def add_seen(self, seen: Iterable[SeenRow]) -> None:
         """Remember that contents were compared, in one commit."""

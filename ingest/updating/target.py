@@ -19,6 +19,7 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Counter
 from clipdata.storage import Storage, absolute, redact
 from ingest.updating.admission import Admission
+from ingest.updating.deleted import Deleted
 from ingest.updating.digests import canonical, digest
 from ingest.updating.rejects import Rejects
 from ingest.updating.source import Reject, Source
@@ -59,6 +60,7 @@ class Target:
         self.admission = Admission(schema, self.table and self.table.schema, self.uri)
         self.options = digest(canonical(source.options))[:16]
         self.rejects = Rejects(self.uri, storage, options=self.options)
+        self.deleted = Deleted(self.table)
         self.taken = Taken(self.uri, storage, scope=source.origin)
         self.first_version = self.table.version if self.table else 0
         self.written, self.num_rows = Written(), 0

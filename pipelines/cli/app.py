@@ -1,7 +1,7 @@
 """The command line: `clipdata VERB …`. Each verb does what the function of the same name does.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused or
-none usable, 7 a comparison gate failed, 130 interrupted.
+none usable, 7 a comparison gate failed or a column is stale, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ import clipdata
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
+from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
+from pipelines.cli.commands.compact import compact
 from pipelines.cli.commands.compare import compare
+from pipelines.cli.commands.curate import curate
+from pipelines.cli.commands.delete import delete
+from pipelines.cli.commands.diff import diff
+from pipelines.cli.commands.doctor import doctor
+from pipelines.cli.commands.drop import drop
+from pipelines.cli.commands.errors import errors
 from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
 from pipelines.cli.commands.fine_tune import fine_tune
+from pipelines.cli.commands.index import index
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
+from pipelines.cli.commands.ingest_hugging_face import ingest_hugging_face
 from pipelines.cli.commands.ingest_images import ingest_images
 from pipelines.cli.commands.ingest_lance import ingest_lance
 from pipelines.cli.commands.ingest_parquet import ingest_parquet
@@ -33,16 +43,23 @@ from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
 from pipelines.cli.commands.new import new
+from pipelines.cli.commands.push import push
 from pipelines.cli.commands.query import query
+from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.restore import restore
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
 from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
+from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
+from pipelines.cli.commands.stats import stats
+from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.train import train
+from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
 
@@ -59,21 +76,38 @@ VERBS = (
     ingest_urls,
     ingest_shards,
     ingest_lance,
+    ingest_hugging_face,
     merge,
     map_,
+    curate,
+    refresh,
     new,
     train,
     fine_tune,
     evaluate,
+    check_split,
     compare,
+    search,
     similar,
+    index,
     show,
+    stats,
+    why,
     log,
     query,
     rejects,
+    errors,
     export,
+    push,
     export_towers,
+    tag,
+    diff,
+    restore,
+    drop,
+    delete,
+    compact,
     clean,
+    doctor,
 )
 """Every verb there is, in the order of the help."""
 

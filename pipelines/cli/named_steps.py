@@ -24,15 +24,29 @@ STEPS = {
     "image-trunk": ("ImageTrunk", True),
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
+    "image-quality": ("ImageQuality", False),
+    "caption-quality": ("CaptionQuality", False),
+    "caption-language": ("CaptionLanguage", False),
+    "caption-count": ("CaptionCount", False),
+    "concept-balance": ("ConceptBalance", False),
+    "head": ("Head", False),
+    "label-noise": ("LabelNoise", False),
+    "choice-noise": ("ChoiceNoise", False),
     "label-index": ("LabelIndex", False),
     "drawn-choices": ("DrawnChoices", False),
     "drawn-place": ("DrawnPlace", False),
+    "leak-proof-split": ("LeakProofSplit", False),
     "group-split": ("GroupSplit", False),
     "class-split": ("ClassSplit", False),
     "pair-split": ("PairSplit", False),
     "clean-captions": ("CleanCaptions", False),
     "unseen-captions": ("UnseenCaptions", False),
     "picture-digest": ("PictureDigest", False),
+    "pixel-digest": ("PixelDigest", False),
+    "perceptual-hash": ("PerceptualHash", False),
+    "near-duplicates": ("NearDuplicates", False),
+    "embedding-duplicates": ("EmbeddingDuplicates", False),
+    "best-of-cluster": ("BestOfCluster", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),
     "class-prompt": ("ClassPrompt", False),
@@ -48,6 +62,7 @@ def build_step(
     device: str | None,
     say: Callable[[str], None],
     table: Table | None = None,
+    column: str | None = None,
 ) -> Step:
     """Make a step from its name and its parameters as texts.
 
@@ -58,6 +73,7 @@ def build_step(
         device: for the model.
         say: told what is loaded.
         table: for the steps that read all of it beforehand.
+        column: to fill; for the steps that read what an earlier run left in it.
 
     Raises:
         UsageError: the name or a parameter is unknown, or a model is missing.
@@ -68,7 +84,7 @@ def build_step(
                 f"{name} is a function of your own, which takes no {'-p' if given else '--model'}",
                 hint="write the values into the file: clipdata.step(functools.partial(function, key=value), …)",
             )
-        return _own_step(name)
+        return own_step(name)
     if name not in STEPS:
         near = difflib.get_close_matches(name, STEPS, n=2)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -81,8 +97,10 @@ def build_step(
     if not takes_model:
         if model:
             raise UsageError(f"step {name} takes no model", hint="leave --model out")
-        whole = {"table": table} if "table" in inspect.signature(step_class).parameters else {}
-        plain: Step = step_class(**whole, **parameters)
+        offered = {"table": table, "column": column}
+        known = inspect.signature(step_class).parameters
+        whole = {name: value for name, value in offered.items() if name in known and value is not None}
+        plain: Step = step_class(**{**whole, **parameters})
         return plain
     if model is None:
         raise UsageError(f"step {name} needs a model", hint="--model starter, or --model ViT-B-32/openai")
@@ -105,6 +123,22 @@ def recipe_named(name: str) -> Callable[[], TrainConfig]:
         listed = ", ".join(sorted(n for n in known if not n.startswith("_")))
         raise UsageError(f"there is no recipe {name!r}; recipes: {listed}")
     return found
+
+
+def config_named(table: Table, recipe: str | None, settings: Mapping[str, str]) -> TrainConfig:
+    """How to train: a recipe with settings over it, about what the table's columns ask for where neither says.
+
+    Raises:
+        UsageError: there is no such recipe, or no column tells what to train for.
+        ConfigError: lists every setting that is wrong.
+    """
+    import clipdata as cd
+    from clipdata.training.objectives import objective_with, own_fields
+
+    given = cd.TrainConfig.parse_settings(settings)
+    named = recipe is not None or "objective" in given
+    objective = {} if named else {"objective": objective_with(table, own_fields(given))}
+    return recipe_named(recipe or "caption_contest")(**{**given, **objective})
 
 
 def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -130,12 +164,19 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
     return values
 
 
-def _own_step(name: str) -> Step:
-    """Load a function of the user's own file."""
+def own_step(name: str) -> Step:
+    """Load a function of the user's own file.
+
+    Raises:
+        UsageError: it is no function of a file that `clipdata.step` marks.
+        NotFoundError: there is no such file.
+    """
     from clipdata.steps.functions import FunctionStep
     from clipdata.steps.own_errors import place_of, told
 
     file, _, function = name.rpartition(":")
+    if not file or not function:
+        raise UsageError(f"{name!r} is no function of yours; expected FILE.py:function")
     path = Path(file)
     if not path.is_file():
         raise NotFoundError(f"there is no file {file}; expected FILE.py:function")

@@ -5,7 +5,8 @@ A new option of all verbs of a kind is one field here. It knows the words of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,9 @@ from clipdata.storage import Storage
 from pipelines.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from clipdata.encoder import Encoder
     from clipdata.lance_io.table import Table
+    from clipdata.step_protocol import Step
 
 TableArgument = Annotated[str, typer.Argument(help="Table: a path, or gs:// s3:// az:// URL.")]
 ImagesArgument = Annotated[str, typer.Argument(help="Folder, or URL of a bucket's prefix; searched with all inside.")]
@@ -31,6 +34,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="key=value of the training config; repeatable.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
 ]
@@ -177,11 +181,63 @@ class PairsOptions(PipelineOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RebuildOptions:
+    """What a verb is given that makes a column's step again from its lineage."""
+
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Model with the weights of a lineage, where its name is gone; repeatable."),
+    ] = None
+    step: Annotated[
+        list[str] | None, typer.Option("--step", help="FILE.py:function that made a column; repeatable.")
+    ] = None
+    device: Device = None
+
+    def models(self, say: Callable[[str], None]) -> list[Encoder]:
+        """The models, loaded."""
+        from clipdata import load_encoder
+
+        loaded = []
+        for name in self.model or ():
+            say(f"loading {name}")
+            loaded.append(load_encoder(name, device=self.device))
+        return loaded
+
+    def steps(self) -> list[Step]:
+        """The functions as steps.
+
+        Raises:
+            UsageError: one is no function of a file.
+        """
+        from pipelines.cli.named_steps import own_step
+
+        return [own_step(name) for name in self.step or ()]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableLayout:
     """How a verb shows rows to a person."""
 
     full: Annotated[bool, typer.Option("--full", help="Cut nothing, however wide the rows get.")] = False
     vertical: Annotated[bool, typer.Option("--vertical", help="A line for every value instead of a row.")] = False
+
+
+def require_yes(terminal: Terminal, planned: str, question: str, *, yes: bool) -> None:
+    """Go on only when somebody agrees to what is planned.
+
+    Args:
+        planned: what would be done, told before the question.
+        yes: agreed to beforehand.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
+    if yes:
+        return
+    terminal.say(planned)
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was removed: nobody can be asked here", hint="type it again with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def names_in(text: str | None) -> list[str] | None:

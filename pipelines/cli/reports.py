@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ingest import Ingested
     from pipelines.results import PipelineResult
 
+COLUMN_DIFFERENCE = record(name=TEXT, what=TEXT, before=maybe(TEXT), after=maybe(TEXT), types=maybe(listed(TEXT)))
 WRITTEN = {"inserted": WHOLE, "updated": WHOLE, "deleted": WHOLE}
 INGESTED = record(
     table=TEXT,
@@ -76,6 +77,21 @@ RUN = record(
         batch=maybe(record(read_s=NUMBER, step_s=NUMBER, caption_s=maybe(NUMBER))),
         estimate_s=maybe(NUMBER),
     ),
+)
+EXPORTED = record(
+    out=TEXT,
+    format=TEXT,
+    version=WHOLE,
+    num_rows=WHOLE,
+    num_bytes=WHOLE,
+    num_files=WHOLE,
+    num_new_files=WHOLE,
+    refused=counts(),
+    columns=listed(TEXT),
+    left_out=listed(TEXT),
+    notes=OBJECT,
+    pictures_from=listed(TEXT),
+    dry_run=FLAG,
 )
 ROW = {"type": "object", "additionalProperties": ANYTHING}
 

@@ -18,10 +18,10 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, TransientError
+from clipdata.lance_io.refused import rejects_uri
 from clipdata.objects.faults import PATIENCE
 from clipdata.storage import Storage
 from ingest.pictures.image_files import ImageFiles
-from ingest.updating.rejects import rejects_uri
 from tests.cloud.fault_proxy import REPOSITORY, Fault
 from tests.cloud.fixtures import Bucket
 from tests.cloud.objects import TEN_PERCENT, of_folder, put, put_pictures, remove

@@ -137,6 +137,10 @@ def test_a_last_short_batch_is_trained_on_and_measured(tmp_path, table, encoder,
     assert all(math.isfinite(line["loss"]) for line in run.metrics)
     assert found.evaluation.num_rows == num_rows
     assert all(math.isfinite(value) for value in found.evaluation.metrics.values())
+    assert found.evaluation.units
+    for name, units in found.evaluation.units.items():
+        assert units.value_N.mean() == pytest.approx(found.evaluation.metrics[name])
+        assert len(units.picture_N) == len(units.value_N)
     assert found.refused == case.refused
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from clipdata.errors import UsageError
 from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, record
-from pipelines.cli.options import DryRun, StorageOptions, TableArgument
+from pipelines.cli.options import DryRun, StorageOptions, TableArgument, Yes, require_yes
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -33,7 +31,7 @@ def clean(
     *,
     older_than: Annotated[float, typer.Option(help="Days: versions older than that go, unless a tag names them.")] = 14,
     dry_run: DryRun = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     store: StorageOptions,
 ) -> None:
     """Remove old versions that no tag names, and what killed runs left."""
@@ -41,10 +39,6 @@ def clean(
 
     age = timedelta(days=older_than)
     planned = cd.clean(table, older_than=age, dry_run=True, storage=store.storage)
-    if not (dry_run or yes):
-        terminal.say(str(planned))
-        if not sys.stdin.isatty():
-            raise UsageError("nothing was removed: nobody can be asked here", hint="type it again with --yes")
-        typer.confirm("Remove them?", abort=True, err=True)
+    require_yes(terminal, str(planned), "Remove them?", yes=dry_run or yes)
     done = planned if dry_run else cd.clean(table, older_than=age, storage=store.storage)
     terminal.result(str(done), done.to_dict())

@@ -1,66 +1,95 @@
-"""`clipdata export`: rows as tar shards."""
+"""`clipdata export`: rows as files that other tools read."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from clipdata.errors import TooManyRejectsError
-from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, record
-from pipelines.cli.options import DryRun, TableArgument, VersionOptions, Where, names_in
+from pipelines.cli.options import (
+    DryRun,
+    RowsLimit,
+    RowsSample,
+    Seed,
+    TableArgument,
+    VersionOptions,
+    Where,
+    count_or_share,
+    names_in,
+)
+from pipelines.cli.reports import EXPORTED
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
-EXPORTED = record(
-    out=TEXT,
-    num_shards=WHOLE,
-    num_new_shards=WHOLE,
-    num_samples=WHOLE,
-    num_bytes=WHOLE,
-    num_without_caption=WHOLE,
-    num_other_formats=WHOLE,
-    num_without_image=WHOLE,
-    num_not_an_image=WHOLE,
-    columns=listed(TEXT),
-    left_out=listed(TEXT),
-    pictures_from=listed(TEXT),
-    is_dry=FLAG,
+
+@verb(
+    "export",
+    found=EXPORTED,
+    examples=[
+        'clipdata export pairs.lance --out shards/ --where "clip_score > 0.28"',
+        "clipdata export pairs.lance --out pairs.parquet",
+        "clipdata export pairs.lance --out scores.csv --columns path,clip_score",
+        "clipdata export pairs.lance --out pictures/ --format folder --split-column split",
+    ],
 )
-
-
-@verb("export", found=EXPORTED, examples=['clipdata export pairs.lance --out shards/ --where "clip_score > 0.28"'])
 def export(
     terminal: Terminal,
     table: TableArgument,
     *,
-    out: Annotated[str, typer.Option("--out", help="Folder or URL for the shards.")],
-    where: Where = None,
-    rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 1000,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns for the JSON, such as a,b; all that JSON can hold by default.")
+    out: Annotated[str, typer.Option("--out", help="File, folder or URL to write.")],
+    format: Annotated[  # noqa: A002 - the word that people type
+        str | None,
+        typer.Option(
+            help="parquet, csv, tsv, jsonl, lance, folder (pictures with metadata.jsonl) or shards (WebDataset); what "
+            "the suffix of --out says by default, and shards for a folder."
+        ),
     ] = None,
-    caption: Annotated[str | None, typer.Option(help="Column for the txt; caption or captions by default.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another export in that folder.")] = False,
+    where: Where = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to write, such as a,b; all that the format can hold by default.")
+    ] = None,
+    limit: RowsLimit = None,
+    sample: RowsSample = None,
+    seed: Seed = 0,
+    rows_per_shard: Annotated[int | None, typer.Option(min=1, help="Shards: rows in one, 1,000 by default.")] = None,
+    caption: Annotated[
+        str | None, typer.Option(help="Shards: column for the txt; caption or captions by default.")
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="Folder: column whose values (train, test) become its folders.")
+    ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="CSV: begin with a byte order mark, for Excel.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file or the export that is there.")
+    ] = False,
+    max_rejects: Annotated[
+        str | None,
+        typer.Option("--max-rejects", help="Exit with 6 when more rows are left out: a number, or a share."),
+    ] = None,
     dry_run: DryRun = False,
     store: VersionOptions,
 ) -> None:
-    """Write rows as WebDataset tar shards, which open_clip streams and `ingest shards` takes in again."""
-    import ingest
+    """Write rows as files that other tools read: pictures keep their bytes, and nothing half written looks whole."""
+    import clipdata as cd
 
-    done = ingest.export_shards(
+    bound = count_or_share(max_rejects, "--max-rejects")
+    done = cd.export(
         store.open(table),
         out,
+        format=format,
         where=where,
-        rows_per_shard=rows_per_shard,
         columns=names_in(columns),
+        limit=limit,
+        sample=sample,
+        seed=seed,
+        rows_per_shard=rows_per_shard,
         caption=caption,
+        split_column=split_column,
+        bom=bom,
         overwrite=overwrite,
         dry_run=dry_run,
         storage=store.storage,
         progress=terminal,
     )
-    terminal.result(str(done), asdict(done))
-    if not done.num_samples:
-        raise TooManyRejectsError("no sample was written: no row of the table has a picture and meets the condition")
+    terminal.result(str(done), done.to_dict())
+    done.hold(max_rejects=bound)

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.field_help import steps_help
-from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, maybe, record
+from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.next_command import next_command
 from pipelines.cli.options import Device, DryRun, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 MAPPED = record(
+    ("stale", "reasons"),
     column=TEXT,
     computed=WHOLE,
     failed=counts(),
@@ -27,6 +28,8 @@ MAPPED = record(
     dry_run=FLAG,
     read_bytes=counts(),
     estimate_s=maybe(NUMBER),
+    stale=FLAG,
+    reasons=listed(TEXT),
 )
 
 
@@ -42,6 +45,10 @@ MAPPED = record(
         "clipdata map contest.lance class-scores class_scores --model starter -p classes=classes.txt",
         "clipdata map contest.lance drawn-choices caption_choices -p text=caption -p num_choices=10",
         "clipdata map contest.lance pick label_prob -p values=scores -p index=label_ind",
+        "clipdata map contest.lance perceptual-hash perceptual_hash",
+        "clipdata map contest.lance near-duplicates near_duplicates -p radius=8",
+        "clipdata map contest.lance best-of-cluster kept -p cluster=near_duplicates",
+        "clipdata map contest.lance image-embedding vector -m starter --where \"split = 'test'\" --limit 1000",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
     ],
 )
@@ -55,10 +62,17 @@ def map_(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="key=value of the step; repeatable.")
     ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the column is up to date; else 7.")] = False,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
+    where: Annotated[
+        str | None, typer.Option(help="Compute only rows that meet this SQL condition; the rest stay for the next run.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Compute so many rows at most; the rest stay for the next run.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Most rows the step gets at once; fewer where rows are large.")
     ] = None,
     dry_run: DryRun = False,
     max_failed: Annotated[
@@ -74,15 +88,23 @@ def map_(
 
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
-    built = build_step(step, parse_pairs(parameter), model=model, device=device, say=terminal.say, table=opened)
+    given = parse_pairs(parameter)
+    built = build_step(step, given, model=model, device=device, say=terminal.say, table=opened, column=column)
+    if check:
+        checked = cd.check_column(opened, built, column)
+        terminal.result(str(checked), checked.to_dict())
+        checked.hold()
+        return
     done = cd.map_column(
         opened,
         built,
         column,
         overwrite=overwrite,
         retry_failed=retry_failed,
+        where=where,
         limit=limit,
         dry_run=dry_run,
+        batch_rows=batch_size,
         progress=terminal,
     )
     terminal.result(str(done), done.to_dict())

@@ -8,24 +8,37 @@ import typer
 
 from pipelines.cli.json_output import ANYTHING, TEXT, WHOLE, listed, record
 from pipelines.cli.options import Limit, TableArgument, TableLayout, VersionOptions
+from pipelines.cli.reports import EXPORTED
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 QUERIED = record(
-    table=TEXT, version=WHOLE, columns=listed(TEXT), rows=listed({"type": "object", "additionalProperties": ANYTHING})
+    ("written",),
+    table=TEXT,
+    version=WHOLE,
+    columns=listed(TEXT),
+    rows=listed({"type": "object", "additionalProperties": ANYTHING}),
+    written=EXPORTED,
 )
 
 
 @verb(
     "query",
     found=QUERIED,
-    examples=['clipdata query contest.lance "SELECT label, avg(label_prob) FROM dataset GROUP BY label"'],
+    examples=[
+        'clipdata query contest.lance "SELECT label, avg(label_prob) FROM dataset GROUP BY label"',
+        'clipdata query contest.lance "SELECT path, label_prob FROM dataset" --out scores.parquet',
+    ],
 )
 def query(
     terminal: Terminal,
     table: TableArgument,
     sql: Annotated[str, typer.Argument(help="SELECT statement; the table is called dataset.")],
     *,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Write the answer to this .parquet, .csv, .tsv or .jsonl file instead.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
     limit: Limit = None,
     layout: TableLayout,
     store: VersionOptions,
@@ -35,6 +48,13 @@ def query(
     from clipdata.schema import image_column
 
     opened = store.open(table)
+    if out is not None:
+        import clipdata as cd
+
+        done = cd.export_query(opened, sql, out, limit=limit, overwrite=overwrite, progress=terminal)
+        told = {"table": opened.uri, "version": opened.version, "columns": list(done.columns), "rows": []}
+        terminal.result(str(done), told | {"written": done.to_dict()})
+        return
     found = opened.query(sql)
     image = image_column(opened.schema)
     if image is not None and image in sql and len(place_columns(opened.schema)) > 1:

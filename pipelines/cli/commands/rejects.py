@@ -26,23 +26,16 @@ def rejects(
     store: ReadOptions,
 ) -> None:
     """List what ingest and merge refused, with the reasons."""
-    from collections import Counter
-
-    from clipdata.errors import NotFoundError
-    from ingest.updating.rejects import rejects_uri
+    from clipdata.lance_io.refused import read_refused
 
     opened = store.open(table)
-    try:
-        found = store.open(rejects_uri(opened.uri)).to_table(where=where).to_pylist()
-    except NotFoundError:
-        found = []
-    found.sort(key=lambda record: (record["reason"], record["path"]))
-    listed_now = found[:limit]
-    reasons = dict(Counter(record["reason"] for record in found))
+    found = read_refused(opened, where=where, limit=limit)
+    listed_now = [dict(one) for one in found.rejects]
     lines = [[record["reason"], record["path"], record["detail"] or ""] for record in listed_now]
     header = ["reason", "path", "detail"]
     text = terminal.table(lines, header, full=layout.full, vertical=layout.vertical) if lines else "nothing was refused"
-    if len(lines) < len(found):
-        text += f"\n… and {len(found) - len(lines):,} more"
-    data = {"table": opened.uri, "num_rejects": len(found), "reasons": reasons, "rejects": listed_now}
+    if len(lines) < found.num_rejects:
+        text += f"\n… and {found.num_rejects - len(lines):,} more"
+    reasons = dict(found.reasons)
+    data = {"table": opened.uri, "num_rejects": found.num_rejects, "reasons": reasons, "rejects": listed_now}
     terminal.result(text, data)

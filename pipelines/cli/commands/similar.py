@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.errors import StorageError, UsageError
 from pipelines.cli.json_output import NUMBER, TEXT, WHOLE, listed, record
 from pipelines.cli.options import Device, Encoding, Model, ReadOptions, TableLayout
 from pipelines.cli.terminal import Terminal
+from pipelines.cli.typed_texts import texts_of
 from pipelines.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from clipdata.similarity import Similarity
-    from clipdata.similarity.records import Kind
+    from clipdata.similarity.records import Kind, Similarity
 
 _MATCH = record(place=WHOLE, name=TEXT, probability=NUMBER, cosine=NUMBER)
 _RANKINGS = listed(record(place=WHOLE, name=TEXT, matches=listed(_MATCH)))
@@ -71,7 +71,7 @@ def similar(
     """
     if csv_file is not None and os.path.lexists(csv_file) and not overwrite:
         raise UsageError(f"{csv_file} is there already", hint="--overwrite replaces it, or name another file")
-    sentences = [text for given in texts or [] for text in _texts_of(given, encoding)]
+    sentences = [text for given in texts or [] for text in texts_of(given, encoding)]
     import clipdata as cd
 
     found = cd.similar(
@@ -109,34 +109,6 @@ def _folder_of(places: Sequence[str]) -> str:
     """What all places begin with, up to their last common folder: left out where room is short."""
     shared = os.path.commonprefix(places)  # noqa: RUF071 - URLs too, cut back to a folder
     return shared[: shared.rfind("/") + 1]
-
-
-def _texts_of(given: str, encoding: str) -> Sequence[str]:
-    """The texts that a word stands for: the lines of a file, blank ones left out, or itself.
-
-    Raises:
-        NotFoundError: it is the name of a text file that is not there.
-        UsageError: the file is in another encoding, or holds no text.
-    """
-    if not os.path.isfile(given):
-        if given.endswith(".txt"):
-            raise NotFoundError(f"there is no file {given}", hint="check the path; a text is typed as it is")
-        return [given]
-    try:
-        lines = Path(given).read_bytes().decode("utf-8-sig" if encoding == "utf-8" else encoding).splitlines()
-    except OSError as error:
-        raise StorageError(f"{given} cannot be read: {error.strerror}") from error
-    except LookupError as error:
-        raise UsageError(f"there is no encoding {encoding!r}", hint="--encoding gb18030, big5, utf-16, …") from error
-    except UnicodeDecodeError as error:
-        from ingest.metadata.encodings import guess
-
-        likely = guess(Path(given).read_bytes())
-        raise UsageError(f"{given} is not {encoding}: {error.reason}", hint=f"--encoding {likely}") from error
-    texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
-        raise UsageError(f"{given} holds no text; expected one a line")
-    return texts
 
 
 def _write_csv(found: Similarity, file: Path) -> None:

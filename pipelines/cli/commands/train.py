@@ -62,15 +62,11 @@ def train(
     import clipdata as cd
     from clipdata.errors import UsageError
     from clipdata.storage import redact
-    from clipdata.training.objectives import objective_with, own_fields
     from clipdata.training.scoring import scores_of
-    from pipelines.cli.named_steps import recipe_named
+    from pipelines.cli.named_steps import config_named
 
     opened = cd.open_table(table, storage=store.storage)
-    given = cd.TrainConfig.parse_settings(parse_pairs(settings))
-    named = recipe is not None or "objective" in given
-    objective = {} if named else {"objective": objective_with(opened, own_fields(given))}
-    config = recipe_named(recipe or "caption_contest")(**{**given, **objective})
+    config = config_named(opened, recipe, parse_pairs(settings))
     if write_back is not None and write_back in opened.schema.names and not _is_finished(out):
         raise UsageError(
             f"{redact(opened.uri)} has a column {write_back!r} already",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import tarfile
 import tempfile
@@ -22,74 +21,80 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.arguments import check_count
 from clipdata.errors import UsageError
+from clipdata.exports.outcome import Exported
+from clipdata.exports.selection import NO_PICTURE, Selection
+from clipdata.exports.shard_manifest import NAME, SIZES, Manifest, load_manifest
+from clipdata.exports.shard_members import COUNTED, SampleMembers
 from clipdata.lance_io.referring import referred_by
-from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.objects.references import References
 from clipdata.objects.removing import remove
-from clipdata.progress import Counter, Progress, Silent
-from clipdata.storage import Storage, absolute, is_remote, join, redact
-from ingest.shards.blocks import BLOCK
-from ingest.shards.manifest import NAME, SIZES, Manifest, load_manifest
-from ingest.shards.outcome import Exported
-from ingest.shards.sample_members import COUNTED, SampleMembers
+from clipdata.progress import Counter, Progress
+from clipdata.storage import Storage, is_remote, join, redact
 
 ROWS_PER_SHARD = 1000
+BLOCK = 512  # of a tar
+REFUSED = {"without_image": NO_PICTURE, "not_an_image": "what the row holds is no picture"}
+NOTED = {
+    "without_caption": "samples without a caption, passed over by open_clip",
+    "other_formats": "samples neither jpg, png nor webp, passed over by open_clip",
+}
+"""What a shard counts, in the words of the report."""
 _CHUNK_ROWS = 64
 _LOOKED_AT = 64  # rows from which a dry run tells the size of all
 _OURS = re.compile(r"\d{5,}\.tar|\.\d{5,}\.tar\.part")
 
 
 def export_shards(
-    table: AnyTable,
-    out: str | os.PathLike[str],
+    selection: Selection,
+    out: str,
+    storage: Storage,
+    progress: Progress,
     *,
-    where: str | None = None,
-    rows_per_shard: int = ROWS_PER_SHARD,
     columns: Sequence[str] | None = None,
+    rows_per_shard: int = ROWS_PER_SHARD,
     caption: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
-    storage: Storage | None = None,
-    progress: Progress | None = None,
 ) -> Exported:
     """Write rows as tar shards of image, txt and json.
 
     Args:
-        table: a table with a column of images, whoever made it.
+        selection: of rows of a table with a column of images, whoever made it.
         out: folder or URL; empty, or that of an export with the same arguments, which is then completed.
-        where: clause that selects the rows.
-        rows_per_shard: rows a shard.
+        storage: how to reach the folder.
+        progress: watches the rows go by.
         columns: columns for the JSON; by default all but images, other bytes, and vectors of more than 16 numbers.
+        rows_per_shard: rows a shard.
         caption: column for the txt: text, or a list of texts, of which the first is taken; by default `caption`, else
             `captions`; "" for no txt.
         overwrite: replace another export in that folder: its shards go, and nothing else.
         dry_run: write nothing, and say what would be written.
-        storage: how to reach the folder; by default as the table.
-        progress: watches the rows go by.
 
     Raises:
         SchemaError: there is no column of images; or a column does not exist, or holds what JSON cannot.
         UsageError: the folder holds something else.
     """
-    table = as_table(table, storage=storage)
-    members = SampleMembers.of(table, columns, caption)
-    job = _Export(table, absolute(out), storage or table.storage, where, rows_per_shard, members)
-    return job.tried(overwrite=overwrite) if dry_run else job.run(progress or Silent(), overwrite=overwrite)
+    members = SampleMembers.of(selection.table, columns, caption)
+    job = _Export(selection, out, storage, rows_per_shard, members)
+    return job.tried(overwrite=overwrite) if dry_run else job.run(progress, overwrite=overwrite)
 
 
 class _Export:
     def __init__(
-        self, table: Table, out: str, storage: Storage, where: str | None, rows_per_shard: int, members: SampleMembers
+        self, selection: Selection, out: str, storage: Storage, rows_per_shard: int, members: SampleMembers
     ) -> None:
-        if rows_per_shard < 1:
-            raise UsageError(f"rows_per_shard is {rows_per_shard}; expected at least 1")
-        self.table, self.out, self.storage, self.where = table, out, storage, where
+        check_count(rows_per_shard, "export: rows_per_shard", least=1)
+        self.selection, self.table, self.out, self.storage = selection, selection.table, out, storage
         self.rows_per_shard, self.members = rows_per_shard, members
         self.request = {
-            "table": redact(table.uri),
-            "version": table.version,
-            "where": where,
+            "table": redact(self.table.uri),
+            "version": self.table.version,
+            "where": selection.where,
+            "limit": selection.limit,
+            "sample": selection.sample,
+            "seed": selection.seed,
             "rows_per_shard": rows_per_shard,
             "columns": list(members.columns),
             "caption": members.caption,
@@ -97,7 +102,9 @@ class _Export:
         self.fs, self.folder = storage.filesystem(out)
 
     def run(self, progress: Progress, *, overwrite: bool) -> Exported:
-        offsets = self.table.offsets(self.where)
+        offsets = self.selection.offsets()
+        if not len(offsets):  # no folder is made for nothing, nor one emptied
+            return self._report(self._fresh(()), 0)
         manifest = self._start(overwrite=overwrite)
         names = self._names(len(offsets))
         num_new = 0
@@ -120,14 +127,14 @@ class _Export:
     def tried(self, *, overwrite: bool) -> Exported:
         """What `run` would write, as far as a look at the rows tells."""
         present = self._present(overwrite=overwrite)
-        offsets = self.table.offsets(self.where)
+        offsets = self.selection.offsets()
         names = self._names(len(offsets))
         manifest = present if present is not None and present.request == self.request else self._fresh(())
         num_new = sum(not self._is_done(name, manifest) for name in names)
         counts: dict[str, dict[str, int]] = {name: {} for name in names}
         counts[""] = {"samples": len(offsets), "bytes": self._size_of(offsets) + 2 * BLOCK * len(names)}
         report = self._report(replace(manifest, shards=counts), num_new)
-        return replace(report, num_shards=len(names), is_dry=True)
+        return replace(report, num_files=len(names), dry_run=True)
 
     def _names(self, num_rows: int) -> list[str]:
         return [f"{number:05d}.tar" for number in range(-(-num_rows // self.rows_per_shard))]
@@ -143,8 +150,9 @@ class _Export:
         each = [sum(BLOCK + _padded(len(data)) for data in one.values()) for one in beside]
         whole = int(len(offsets) * np.mean(each)) if each else 0
         if is_told:
-            batches = self.table.scan(["bytes"], where=self.where, batch_rows=65_536)
-            whole += sum(pc.sum(batch.column(0)).as_py() or 0 for batch in batches) + 3 * BLOCK // 2 * len(offsets)
+            chunks = (offsets[start : start + 65_536] for start in range(0, len(offsets), 65_536))
+            whole += sum(pc.sum(self.table.take(chunk, ["bytes"]).column(0)).as_py() or 0 for chunk in chunks)
+            whole += 3 * BLOCK // 2 * len(offsets)
         return whole
 
     def _start(self, *, overwrite: bool) -> Manifest:
@@ -252,17 +260,17 @@ class _Export:
         for counts in manifest.shards.values():
             total.update(counts)
         return Exported(
-            out=self.out,
-            num_shards=len(manifest.shards),
-            num_new_shards=num_new,
-            num_samples=total["samples"],
+            out=redact(self.out),
+            format="shards",
+            version=self.table.version,
+            num_rows=total["samples"],
             num_bytes=total["bytes"],
-            num_without_caption=total["without_caption"],
-            num_other_formats=total["other_formats"],
-            num_without_image=total["without_image"],
-            num_not_an_image=total["not_an_image"],
+            num_files=len(manifest.shards),
+            num_new_files=num_new,
+            refused={words: total[name] for name, words in REFUSED.items() if total[name]},
             columns=self.members.columns,
             left_out=self.members.left_out,
+            notes={words: total[name] for name, words in NOTED.items() if total[name]},
             pictures_from=tuple(referred.words for referred in referred_by(self.table, look=False)),
         )
 

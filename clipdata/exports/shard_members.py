@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError
 from clipdata.images import sniff_format
+from clipdata.json_values import dump, is_writable
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import Table
-from clipdata.schema import image_column, is_binary
+from clipdata.schema import is_binary, picture_column
 from clipdata.storage import redact
-from ingest.metadata.json_fields import dump, is_writable
-from ingest.pictures.embedded_columns import image_struct
 
 COUNTED = ("samples", "without_caption", "other_formats", "without_image", "not_an_image")
 _OF_THE_IMAGE = ("format", "uri", "bytes")
@@ -89,7 +88,7 @@ class SampleMembers:
 
 
 def _image_of(table: Table) -> str:
-    image = image_column(table.schema) or image_struct(table.schema)
+    image = picture_column(table.schema)
     if image is not None:
         return image
     held = [column.name for column in table.schema if is_binary(column.type)]

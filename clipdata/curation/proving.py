@@ -1,0 +1,204 @@
+"""prove(): the same recipe on all rows and on those that filters keep, with several seeds, on the same held-out rows.
+
+It knows trainings and measures, and no particular filter or objective.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from clipdata.arguments import PROGRESS, check_able, check_condition, check_count, check_kind
+from clipdata.comparison.seeds import SeedComparison, compare_seeds
+from clipdata.curation.arms import ALL, KEPT, RANDOM, Arm, arms_of
+from clipdata.curation.proof import Proof, TrainedArm
+from clipdata.curation.selection import Curated
+from clipdata.encoder import Encoder
+from clipdata.errors import UsageError
+from clipdata.progress import Progress, Silent
+from clipdata.statistics import IntArray
+from clipdata.storage import redact
+from clipdata.training.config import TrainConfig
+from clipdata.training.evaluation import Evaluated, evaluate
+from clipdata.training.figures import Evaluation
+from clipdata.training.loop import train
+from clipdata.training.run import Run, run_folder
+
+
+def prove(
+    curated: Curated,
+    encoder: Encoder,
+    config: TrainConfig,
+    *,
+    held_out: str,
+    out: str | os.PathLike[str],
+    seeds: Sequence[int] = (0, 1, 2),
+    control: bool = True,
+    figure: str | None = None,
+    progress: Progress | None = None,
+) -> Proof:
+    """Train on all rows and on those that are kept, and compare the models on rows that neither trained on.
+
+    Fewer rows are fewer steps at the same number of epochs, and any subset is less varied: so a third side trains on as
+    many rows drawn at random, others for every seed. Asked for the same again, finished trainings are not repeated, and
+    an unfinished one goes on.
+
+    Args:
+        curated: see `curate`.
+        encoder: what every training begins with.
+        config: how each is trained; its seed is that of `seeds`.
+        held_out: SQL condition of the rows to measure on; none of them may be trained on.
+        out: folder for the runs, `all-seed0` and so on.
+        seeds: each a training of every side: of the order of rows and of dropout.
+        control: train on rows at random, too.
+        figure: what the verdict is about; the objective's first one by default.
+        progress: watches.
+
+    Raises:
+        UsageError: the filters keep all rows or none; a held-out row is trained on; the objective has no such figure.
+        SchemaError: the table lacks a column, or has another type.
+    """
+    check_kind(curated, Curated, "prove: curated", 'clipdata.curate(table, ["clip_score >= 0.28"])')
+    check_kind(encoder, Encoder, "prove: encoder", 'clipdata.load_encoder("starter")')
+    check_kind(config, TrainConfig, "prove: config", "clipdata.recipes.caption_contest()")
+    check_able(progress, "prove: progress", ("task", "say"), PROGRESS)
+    check_condition(held_out)
+    return _Proving(curated, encoder, config, held_out, _seeds(seeds), run_folder(out), progress or Silent()).done(
+        arms_of(curated, control=control), figure
+    )
+
+
+@dataclass(frozen=True)
+class _Proving:
+    """One proof at work."""
+
+    curated: Curated
+    encoder: Encoder
+    config: TrainConfig
+    held_out: str
+    seeds: tuple[int, ...]
+    folder: Path
+    progress: Progress
+
+    def done(self, arms: Sequence[Arm], figure: str | None) -> Proof:
+        """Train and measure all sides."""
+        self._refuse_overlap()
+        before = self._measured(self.encoder)
+        units = before.evaluation.units
+        chosen = _figure(units, figure, self.config)
+        trained: dict[str, TrainedArm] = {}
+        found: dict[str, list[Evaluation]] = {arm.name: [] for arm in arms}
+        for seed in self.seeds:  # so that an interrupted proof has a whole answer of fewer seeds
+            for arm in arms:
+                run = self._trained(arm, seed)
+                found[arm.name].append(self._measured(run.encoder(device=str(self.encoder.device))).evaluation)
+                trained[arm.name] = _told(arm.name, run, trained.get(arm.name))
+        return Proof(
+            table=redact(self.curated.table.uri),
+            version=self.curated.table.version,
+            where=self.curated.begins_with,
+            kept=self.curated.where,
+            held_out=self.held_out,
+            objective=self.config.objective.kind,
+            seeds=self.seeds,
+            arms=tuple(trained.values()),
+            figure=chosen,
+            start={name: before.evaluation.metrics[name] for name in units},
+            against_all=_compared(found[ALL], found[KEPT]),
+            against_random=_compared(found[RANDOM], found[KEPT]) if RANDOM in found else {},
+            overlap=str(before.overlap) if before.overlap.any else "",
+        )
+
+    def _refuse_overlap(self) -> None:
+        """Refuse held-out rows that the trainings would see.
+
+        Raises:
+            UsageError: there are some.
+        """
+        base = self.curated.begins_with
+        both = f"({self.held_out})" + (f" AND ({base})" if base is not None else "")
+        if shared := self.curated.table.count_rows(both):
+            raise UsageError(
+                f"prove: {shared:,} rows are both held out ({self.held_out}) and trained on ({base or 'all rows'})",
+                hint="--where \"split = 'train'\" --held-out \"split = 'test'\"",
+            )
+
+    def _trained(self, arm: Arm, seed: int) -> Run:
+        self.progress.say(f"seed {seed}: {arm}")
+        measured = self.config.evaluate_where if self.config.best is not None else None
+        return train(
+            self.curated.table,
+            self.encoder,
+            replace(self.config, seed=seed, evaluate_where=measured),
+            out=self.folder / f"{arm.name}-seed{seed}",
+            where=arm.where,
+            sample=arm.sample,
+            progress=self.progress,
+        )
+
+    def _measured(self, encoder: Encoder) -> Evaluated:
+        trunk = self.config.image_trunk
+        return evaluate(
+            self.curated.table,
+            encoder,
+            self.config.objective,
+            where=self.held_out,
+            image=self.config.image,
+            image_trunk=trunk,
+            progress=self.progress,
+        )
+
+
+def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Seeds, each once.
+
+    Raises:
+        UsageError: there is none, or one is no whole number.
+    """
+    given = tuple(seeds)
+    for seed in given:
+        check_count(seed, "prove: seeds")
+    if not given or len(set(given)) < len(given):
+        raise UsageError(f"prove: seeds are {list(given)}; expected one or more, each once", hint="seeds=(0, 1, 2)")
+    return given
+
+
+def _figure(units: Mapping[str, object], figure: str | None, config: TrainConfig) -> str:
+    """The figure that is asked for, or the objective's first.
+
+    Raises:
+        UsageError: the objective has no such figure.
+    """
+    if figure is not None and figure not in units:
+        raise UsageError(
+            f"prove: objective {config.objective.kind} has no figure {figure!r}; it has {', '.join(units)}"
+        )
+    return figure or next(iter(units))
+
+
+def _told(name: str, run: Run, earlier: TrainedArm | None) -> TrainedArm:
+    runs = (*(earlier.runs if earlier is not None else ()), str(run.path))
+    return TrainedArm(name, int(run.record["table"]["num_rows"]), int(run.to_dict()["steps"]), runs)
+
+
+def _compared(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> dict[str, SeedComparison]:
+    """Every figure, thing by thing, over the seeds of both sides."""
+    return {
+        name: compare_seeds(
+            [found.units[name].value_N for found in before],
+            [found.units[name].value_N for found in after],
+            _clusters(units.picture_N),
+        )
+        for name, units in after[0].units.items()
+    }
+
+
+def _clusters(picture_N: IntArray) -> IntArray:
+    """Ids of pictures with an id of its own for each that nobody knows."""
+    own_N = np.where(picture_N == 0, -1 - np.arange(len(picture_N)), 0)
+    _, known_N = np.unique(picture_N, return_inverse=True)
+    return np.where(picture_N == 0, own_N, known_N)

@@ -1,0 +1,57 @@
+"""Funnel: how many rows each filter of a list keeps, alone and after the ones before it.
+
+It reads the columns that the conditions name, batch by batch, and holds no row. It knows no particular filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clipdata.arguments import check_condition
+from clipdata.errors import SchemaError, UsageError
+from clipdata.filters.records import Filter, Funnel, Kept, all_of
+from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.storage import redact
+
+
+def funnel(table: AnyTable, filters: Sequence[Filter | str], *, where: str | None = None) -> Funnel:
+    """Count what a list of filters keeps.
+
+    Args:
+        table: counted at the version it is pinned to, a location at its newest.
+        filters: in the order in which they are applied; a text is an SQL condition.
+        where: SQL condition of the rows to look at, all by default.
+
+    Raises:
+        UsageError: there is no filter, or one is none.
+        SchemaError: a condition is not valid for this table; says which.
+    """
+    listed = _filters(filters)
+    check_condition(where)
+    held = as_table(table)
+    looked_at = [where] if where is not None else []
+    stages: list[Kept] = []
+    before = num_rows = held.count_rows(where)
+    for place, one in enumerate(listed):
+        alone = _count(held, [*looked_at, one], one)
+        unjudged = _count(held, [*looked_at, f"({one.condition}) IS NULL"], one)
+        after = alone if not place else _count(held, [*looked_at, *listed[: place + 1]], one) if before else 0
+        stages.append(Kept(one, alone, after, unjudged))
+        before = after
+    return Funnel(redact(held.uri), held.version, num_rows, tuple(stages), where)
+
+
+def _filters(filters: Sequence[Filter | str]) -> list[Filter]:
+    given = [filters] if isinstance(filters, Filter | str) else list(filters)
+    wrong = [entry for entry in given if not isinstance(entry, Filter | str)]
+    if wrong or not given:
+        found = f"{wrong[0]!r:.80} is no filter" if wrong else "no filter was given"
+        raise UsageError(f"funnel: {found}", hint='funnel(table, ["clip_score >= 0.28"])')
+    return [entry if isinstance(entry, Filter) else Filter(entry.strip(), entry) for entry in given]
+
+
+def _count(table: Table, conditions: Sequence[Filter | str], judged: Filter) -> int:
+    try:
+        return table.count_rows(all_of(conditions))
+    except SchemaError as error:
+        raise SchemaError(f"filter {judged.name!r}: {error.message}", hint=error.hint) from error

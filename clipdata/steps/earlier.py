@@ -1,0 +1,14 @@
+"""What an earlier run of the same step left in a column: rows keep it. It knows steps and the lineage of columns."""
+
+from __future__ import annotations
+
+from clipdata.lance_io.table import Table
+from clipdata.lineage import Lineage
+from clipdata.step_protocol import Step
+
+
+def made_alike(step: Step, table: Table, column: str) -> bool:
+    """Whether a column was written by an earlier run of a step, of the same columns and with the same parameters."""
+    earlier = table.lineage(column) if column in table.schema.names else None
+    now = Lineage(step.name, step.version, step.parameters, step.model, tuple(step.reads))
+    return earlier is not None and earlier.differs_only_upstream(now)

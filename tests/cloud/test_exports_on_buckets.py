@@ -1,0 +1,67 @@
+"""Exports to buckets: whole or not at all, whatever the network does, and the same files as on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import clipdata as cd
+import ingest
+from clipdata.errors import UsageError
+from clipdata.exports.places import RECORD
+from tests.cloud.fixtures import Bucket
+from tests.cloud.objects import TEN_PERCENT, put_pictures
+
+
+def names(bucket: Bucket, folder: str) -> list[str]:
+    fs, path = bucket.direct.filesystem(bucket.url(folder))
+    return sorted(name[len(path) + 1 :] for name in fs.find(path))
+
+
+def test_every_format_goes_to_a_bucket_and_a_broken_one_leaves_nothing_whole(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = put_pictures(bucket, "in", range(6))
+    into = bucket.url("t.lance")
+    table = ingest.from_images(bucket.url("in"), into=into, reference=True, storage=bucket.storage).table
+    fs, _ = bucket.direct.filesystem(bucket.url())
+    bucket.proxy.inject(*TEN_PERCENT)
+
+    cd.export(table, bucket.url("out", "t.parquet"))
+    with fs.open(f"{bucket.name}/out/t.parquet") as stream:
+        read = pq.read_table(stream)
+    assert [one["bytes"] for one in read["image"].to_pylist()] == list(pictures.values())
+    cd.export(table, bucket.url("out", "t.csv"), columns=["path"])
+    assert fs.cat_file(f"{bucket.name}/out/t.csv").startswith(b'"path"\n"00000.jpg"\n')
+    cd.export_query(table, "SELECT path FROM dataset", bucket.url("out", "q.jsonl"))
+    assert fs.cat_file(f"{bucket.name}/out/q.jsonl").count(b"\n") == 6
+    copy = cd.export(table, bucket.url("copy.lance"), where="path < '00003'")
+    assert (copy.num_rows, cd.open_table(bucket.url("copy.lance"), storage=bucket.storage).num_rows) == (3, 3)
+
+    folder = bucket.url("folder")
+    done = cd.export(table, folder, format="folder")
+    assert names(bucket, "folder") == sorted([*pictures, "metadata.jsonl", RECORD])
+    assert done.num_files == 7
+    with pytest.raises(UsageError, match="holds an export"):
+        cd.export(table, folder, format="folder", limit=2)
+    cd.export(table, folder, format="folder", limit=2, overwrite=True)
+    assert names(bucket, "folder") == sorted(["00000.jpg", "00001.jpg", "metadata.jsonl", RECORD])
+    assert json.loads(fs.cat_file(f"{bucket.name}/folder/{RECORD}"))["complete"] is True
+
+    batches = cd.exports.selection.Selection.batches
+
+    def dying(self, offsets=None):
+        yield from (batch.slice(0, 3) for batch in batches(self, offsets))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cd.exports.selection.Selection, "batches", dying)
+        for place, kind in (("broken", "folder"), ("broken.parquet", "parquet"), ("broken.lance", "lance")):
+            with pytest.raises(KeyboardInterrupt):
+                cd.export(table, bucket.url(place), format=kind)
+    assert names(bucket, "broken") == []
+    assert not fs.exists(f"{bucket.name}/broken.parquet")
+    assert not any("_versions" in name for name in names(bucket, "broken.lance"))
