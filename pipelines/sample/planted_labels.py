@@ -33,9 +33,7 @@ def planted_classes(share: float = 0.1, seed: int = 0, *, split: str | None = No
     held = pq.read_table(names_path(), columns=["filename", "split", "class_name"]).sort_by("filename")
     names, sides, true = (column.to_pylist() for column in held.columns)
     planted = _planted(names, true, sorted(set(true)), share, seed)
-    given = [
-        wrong if split in (None, side) else right for wrong, right, side in zip(planted, true, sides, strict=True)
-    ]
+    given = [wrong if split in (None, side) else right for wrong, right, side in zip(planted, true, sides, strict=True)]
     columns = {"filename": names, "split": sides, "class_name": given, "true_class": true}
     return pa.table({**columns, "swapped": _differ(given, true)})
 
