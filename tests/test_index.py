@@ -203,6 +203,27 @@ def test_another_tools_index_for_another_metric_is_not_used_and_is_replaced_on_r
     assert [(one.name, one.metric) for one in indices(table)] == [("theirs", "cosine")]
 
 
+@pytest.mark.parametrize("number", ["f2", "f8"])
+def test_other_floats_are_found_with_the_cosines_that_reading_every_row_gives(tmp_path: Path, number: str) -> None:
+    import lance
+
+    vector_ND = vectors(0, 600).astype(number)
+    vector_ND[3], vector_ND[4] = 0, np.nan
+    lance.write_dataset(pa.table({"My vector": of_vectors(vector_ND)}), str(tmp_path / "t.lance"))
+    table = cd.open_table(tmp_path / "t.lance")
+    made = cd.index(table, "My vector", kind="IVF_SQ")
+    assert made.measured is not None
+    assert made.measured.recall == 1.0
+
+    by_index, exact = (cd.search(table, like="#7", column="My vector", top=700, exact=exact) for exact in (False, True))
+    assert (by_index.ways[0].index, exact.ways[0].index) == ("IVF_SQ", None)
+    assert exact.ways[0].not_searched == {"zero": 1, "not_finite": 1}
+    assert [hit.row for hit in by_index.answers[0].hits] == [hit.row for hit in exact.answers[0].hits]
+    assert len(exact.answers[0].hits) == 597
+    for one, other in zip(by_index.answers[0].hits, exact.answers[0].hits, strict=True):
+        assert one.cosine == pytest.approx(other.cosine, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("column", "given", "error", "said"),
     [

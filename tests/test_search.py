@@ -159,6 +159,21 @@ def test_words_and_vectors_are_fused_by_rank(made: SimpleNamespace) -> None:
     assert [way.column for way in found.ways] == ["image_embedding", "caption"]
 
 
+def test_a_picture_in_several_rows_is_one_in_both_orders(tmp_path: Path) -> None:
+    schema = pa.schema([key_field("path"), *(pa.field(n, pa.string()) for n in ("filename", "caption"))])
+    table = rows.create_table(tmp_path / "t.lance", schema.append(pa.field("v", pa.list_(pa.float32(), 2))))
+    captions = ["a cat", "a dog"] * 4
+    vectors = [[1.0, 0.1 * (n // 2)] for n in range(8)]
+    names = {"path": [f"{n}" for n in range(8)], "filename": [f"{n // 2}.jpg" for n in range(8)], "caption": captions}
+    rows.upsert(table, pa.table({**names, "v": pa.array(vectors, pa.list_(pa.float32(), 2))}))
+
+    found = cd.search(table.uri, like="0", words="dog", column="v", words_column="caption", distinct="filename")
+    assert [hit.row for hit in found.answers[0].hits] == ["3", "5", "7"]
+    best = found.answers[0].hits[0]
+    assert best.score == pytest.approx(1 / 61 + 1 / 61)
+    assert best.cosine == pytest.approx(1 / np.hypot(1, 0.1), abs=1e-6)
+
+
 def test_a_text_longer_than_the_model_reads_and_a_picture_that_is_refused_are_told(
     made: SimpleNamespace, tmp_path: Path
 ) -> None:

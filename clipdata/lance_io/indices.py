@@ -171,41 +171,28 @@ def update(table: Table, name: str, properties: Properties) -> Table:
     return close_verb(table, properties)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How far an index is searched.
+def nearest(table: Table, column: str, query_D: np.ndarray, k: int, probes: int, where: str | None) -> np.ndarray:
+    """Rows that an index takes for near a vector, and all that are as near among those outside it.
 
-    Args:
-        probes: partitions at the least.
-        refine: times as many candidates as asked for are measured exactly.
-    """
-
-    probes: int
-    refine: int
-
-
-def nearest(
-    table: Table, column: str, query_D: np.ndarray, k: int, reach: Reach, where: str | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that an index finds near a vector, the nearest first.
+    Lance tells distances in other units inside an index than outside, and in half precision of half-precision vectors;
+    so they are not given.
 
     Args:
         query_D: float.
         k: rows at most.
+        probes: partitions to look into at the least.
         where: SQL condition, which holds before anything is searched.
 
     Returns:
-        Lance's numbers of the rows, uint64 [K], and cosines, float64 [K].
+        Lance's numbers of the rows, uint64 [K].
     """
-    wanted = {
-        "column": column, "q": query_D, "k": k, "metric": "cosine", "minimum_nprobes": reach.probes,
-        "refine_factor": reach.refine,
-    }  # fmt: skip
+    wanted = {"column": column, "q": query_D, "k": k, "metric": "cosine", "minimum_nprobes": probes}
     with translated(table.uri, "searching", said=[where]):
         found = table.dataset.scanner(
             columns=[], with_row_id=True, nearest=wanted, filter=where, prefilter=where is not None
         ).to_table()
-    return found.column("_rowid").to_numpy(), 1.0 - found.column("_distance").to_numpy().astype(np.float64)
+    rows: np.ndarray = found.column("_rowid").to_numpy()
+    return rows
 
 
 def matching(table: Table, column: str, words: str, k: int | None, where: str | None) -> tuple[np.ndarray, np.ndarray]:

@@ -10,10 +10,10 @@ from clipdata.printable import printable
 
 By = Literal["text", "image", "row", "words"]
 UNSEARCHABLE = {
-    "empty": "have no vector",
-    "not_finite": "hold NaN or infinity",
-    "zero": "hold zeros alone, which point nowhere",
-    "length": "hold lists of another length",
+    "empty": "without a vector",
+    "not_finite": "with NaN or infinity",
+    "zero": "with zeros alone",
+    "length": "with a list of another length",
 }
 """Why rows cannot be found by their vector."""
 
@@ -93,9 +93,8 @@ class Way:
         how = "exact" if self.index is None else f"by the index {self.index}"
         behind = f", {self.outside:,} of them outside it" if self.outside else ""
         why = f" ({self.why})" if self.why else ""
-        left = "".join(
-            f"; {count:,} that cannot be found {UNSEARCHABLE[reason]}" for reason, count in self.not_searched.items()
-        )
+        left = ", ".join(f"{count:,} {UNSEARCHABLE[reason]}" for reason, count in self.not_searched.items())
+        left = f"; rows that cannot be found: {left}" if left else ""
         return f"{self.column}: {self.rows:,} rows, {how}{behind}{why}{left}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from clipdata.lance_io.indices import Index, Reach, index_of, nearest
+from clipdata.lance_io.indices import Index, index_of, nearest
 from clipdata.lance_io.presence import count_missing
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
@@ -19,11 +19,14 @@ from clipdata.progress import Progress
 from clipdata.similarity.candidates import Best
 from clipdata.similarity.found import Way
 from clipdata.similarity.ranks import Ranked, filled
-from clipdata.similarity.vectors import groups_of, search_all
+from clipdata.similarity.vectors import groups_of, search_all, vectors_of
 
 EXACT_ROWS = 20_000
 """Up to so many rows, reading every vector is as fast as an index, and exact."""
-REACH = Reach(probes=20, refine=10)
+PROBES = 20
+REFINE, LEAST = 10, 100
+"""Partitions of an index that are looked into; times as many rows as are wanted whose vectors are then read, and how
+many of them at the least."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def nearby(
     index = index_of(table, column, "vectors")
     why = _why_not(table, index, where, exact)
     if index is not None and why is None:
-        found = [_by_index(table, column, one, most, where, distinct) for one in asked]
+        found = [_counting(table, column, one, most, where, distinct) for one in asked]
         left = _without_vector(table, column) if where is None else 0
         told = {"empty": left} if left else {}
         return found, Way(column, index.kind, index.covered + index.outside - left, index.outside, told)
@@ -89,9 +92,24 @@ def _why_not(table: Table, index: Index | None, where: str | None, exact: bool) 
     return None
 
 
-def _by_index(table: Table, column: str, asked: Asked, most: int, where: str | None, distinct: str | None) -> Ranked:
+def by_index(table: Table, column: str, query_D: np.ndarray, most: int, where: str | None) -> Ranked:
+    """The rows nearest to a vector by the index, with their cosines.
+
+    Args:
+        query_D: float32, L2-normalised.
+    """
+    row_K = nearest(table, column, query_D, max(REFINE * most, LEAST), PROBES, where)
+    if not len(row_K):
+        return Ranked(row_K, np.empty(0))
+    held = table.take_ids(row_K, [column]).column(column)
+    vector_KD, place_K, _ = vectors_of(pa.concat_arrays(held.chunks), len(query_D))
+    ranked = Ranked(row_K[place_K], np.clip(vector_KD @ query_D, -1, 1).astype(np.float64))
+    return ranked.kept(np.argsort(-ranked.score_K, kind="stable")[:most])
+
+
+def _counting(table: Table, column: str, asked: Asked, most: int, where: str | None, distinct: str | None) -> Ranked:
     def rank(wanted: int) -> Ranked:
-        return Ranked(*nearest(table, column, asked.vector_D, wanted, REACH, where))
+        return by_index(table, column, asked.vector_D, wanted, where)
 
     def keep(found: Ranked) -> Ranked:
         best = Best(max(len(found), 1), asked.skips_row, asked.skips_group)
@@ -99,7 +117,7 @@ def _by_index(table: Table, column: str, asked: Asked, most: int, where: str | N
         best.meet(found.row_K, found.score_K, group_K)
         return Ranked(best.row_K, best.score_K)
 
-    return filled(rank, keep, most)[0]
+    return filled(rank, keep, most, spare=int(asked.skips_row is not None))[0]
 
 
 def _without_vector(table: Table, column: str) -> int:

@@ -35,7 +35,12 @@ class Ranked:
 
 
 def filled(
-    rank: Callable[[int], Ranked], keep: Callable[[Ranked], Ranked], most: int, limit: int = MOST_CANDIDATES
+    rank: Callable[[int], Ranked],
+    keep: Callable[[Ranked], Ranked],
+    most: int,
+    *,
+    spare: int = 0,
+    limit: int = MOST_CANDIDATES,
 ) -> tuple[Ranked, bool]:
     """Rows that count, as many as are wanted, by asking for more candidates until they are enough.
 
@@ -43,12 +48,13 @@ def filled(
         rank: gives the best so many candidates, or fewer when there are no more.
         keep: leaves out those that do not count.
         most: rows wanted.
+        spare: candidates to ask for beyond them at first.
         limit: candidates to ask for at most.
 
     Returns:
         The rows, and whether nothing beyond the limit can be missing.
     """
-    wanted = most
+    wanted = most + spare
     while True:
         found = rank(wanted)
         kept = keep(found)

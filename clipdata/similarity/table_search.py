@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Texts = str | Sequence[str]
 Places = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _FUSED_DEPTH = 100
-_GROUPED_DEPTH = 1 << 20
 
 
 def search(
@@ -163,47 +162,71 @@ class _Scope:
         matched, how = self._by_words(*words, depth)
         told = []
         for one, ranked in zip(queries, near, strict=True):
-            both = self._first_of_each(fused([ranked.row_K, _without(matched, one)], 2 * depth), self.top)
-            told.append(Answer(one.by, one.name, words[1].text, hits_of(self.table, both, shown, ranked)))
+            counted = self._without(matched, one)
+            aligned = self._aligned(ranked, counted)
+            both = fused([aligned.row_K, counted.row_K], self.top)
+            told.append(Answer(one.by, one.name, words[1].text, hits_of(self.table, both, shown, aligned)))
         return [way, how], told
 
     def _by_words(self, column: str, words: Words, most: int) -> tuple[Ranked, Way]:
         """The rows whose texts hold words, and how they were looked for."""
         index, why = index_of(self.table, column, "words"), None
-        depth = most if self.distinct is None else _GROUPED_DEPTH
         if index is not None and not self.exact and answers(index, words):
-            found = by_index(self.table, column, index, words, depth, self.where)
+            found = by_index(
+                self.table, column, index, words, most, self.where, lambda ranked: self._first_of_each(ranked, most)
+            )
             if found is not None:
-                rows = index.covered + index.outside
-                return self._first_of_each(found, most), Way(column, index.kind, rows, index.outside)
+                return found, Way(column, index.kind, index.covered + index.outside, index.outside)
             why = "its index finds parts of the words in too many rows"
         elif index is not None:
             why = "as was asked" if self.exact else f"its index ({index.splits}) misses words inside such texts"
+        depth = most if self.distinct is None else self.table.num_rows
         found, num_rows = by_reading(self.table, column, words, depth, self.where, self.progress)
         return self._first_of_each(found, most), Way(column, None, num_rows, why=why)
 
+    def _without(self, matched: Ranked, query: Query) -> Ranked:
+        """Rows that hold words, without the one that is asked about and those of its value of `distinct`."""
+        if query.asked.skips_row is None:
+            return matched
+        counts_K = matched.row_K != np.uint64(query.asked.skips_row)
+        if query.asked.skips_group is not None and len(matched):
+            counts_K &= np.array([group != query.asked.skips_group for group in self._groups(matched.row_K)], bool)
+        return matched.kept(counts_K)
+
+    def _groups(self, row_K: np.ndarray) -> list[Any]:
+        """Values of `distinct`."""
+        assert self.distinct is not None
+        return groups_of(self.table.take_ids(row_K, [self.distinct]).column(self.distinct)).tolist()
+
     def _first_of_each(self, ranked: Ranked, most: int) -> Ranked:
         """The first rows; of those with one value of `distinct` only the best."""
+        if self.distinct is None:
+            return ranked.kept(np.arange(min(most, len(ranked))))
         kept: list[int] = []
         seen: set[Any] = set()
         for start in range(0, len(ranked), step := max(4 * most, 256)):
-            rows = ranked.row_K[start : start + step]
-            groups = [None] * len(rows)
-            if self.distinct is not None:
-                groups = groups_of(self.table.take_ids(rows, [self.distinct]).column(0)).tolist()
-            for place, group in enumerate(groups, start=start):
+            for place, group in enumerate(self._groups(ranked.row_K[start : start + step]), start=start):
                 if group is None or group not in seen:
                     kept.append(place)
-                seen |= {group}
+                seen.add(group)
             if len(kept) >= most:
                 break
         return ranked.kept(np.array(kept[:most], np.int64))
 
+    def _aligned(self, ranked: Ranked, matched: Ranked) -> Ranked:
+        """Rows near a query, each by the row of its value of `distinct` that holds the words, where one does.
 
-def _without(matched: Ranked, query: Query) -> np.ndarray:
-    """Rows that words found, without the one that is asked about."""
-    own = query.asked.skips_row
-    return matched.row_K if own is None else matched.row_K[matched.row_K != np.uint64(own)]
+        So a picture that stands in several rows is one in both orders: near by any of them, named by one of them.
+        """
+        if self.distinct is None or not (len(ranked) and len(matched)):
+            return ranked
+        named = {
+            group: row
+            for group, row in zip(self._groups(matched.row_K), matched.row_K.tolist(), strict=True)
+            if group is not None
+        }
+        groups = zip(self._groups(ranked.row_K), ranked.row_K.tolist(), strict=True)
+        return Ranked(np.array([named.get(group, row) for group, row in groups], np.uint64), ranked.score_K)
 
 
 def _distinct_ways(ways: Sequence[Way]) -> list[Way]:

@@ -6,7 +6,7 @@ Shapes: N rows of a batch, W words, M rows that hold one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from clipdata import schema as schemas
 from clipdata.lance_io.indices import NGRAMS, SPACED, Index, matching
 from clipdata.lance_io.table import Table
 from clipdata.progress import Progress
-from clipdata.similarity.ranks import MOST_CANDIDATES, Ranked, filled
+from clipdata.similarity.ranks import Ranked, filled
 from clipdata.similarity.words import Words, is_unspaced
 
 K1, B = 1.2, 0.75
@@ -31,19 +31,31 @@ def answers(index: Index | None, words: Words) -> bool:
     return index is not None and (index.splits == NGRAMS or not words.unspaced)
 
 
-def by_index(table: Table, column: str, index: Index, words: Words, most: int, where: str | None) -> Ranked | None:
-    """The best rows by an index; None when too many candidates hold parts of words only, so that all must be read."""
+def by_index(
+    table: Table,
+    column: str,
+    index: Index,
+    words: Words,
+    most: int,
+    where: str | None,
+    counting: Callable[[Ranked], Ranked],
+) -> Ranked | None:
+    """The best rows by an index; None when too many candidates do not count, so that all must be read.
+
+    Args:
+        counting: leaves out rows that hold a word and do not count either.
+    """
 
     def rank(wanted: int) -> Ranked:
         return Ranked(*matching(table, column, words.sought, wanted, where))
 
     def keep(found: Ranked) -> Ranked:
         if index.splits != NGRAMS:
-            return found
+            return counting(found)
         texts = table.take_ids(found.row_K, [column]).column(column)
-        return found.kept(np.array([bool(words.counts(one)) for one in _texts_of(texts)], bool))
+        return counting(found.kept(np.array([bool(words.counts(one)) for one in _texts_of(texts)], bool)))
 
-    found, complete = filled(rank, keep, most, MOST_CANDIDATES)
+    found, complete = filled(rank, keep, most)
     return found if complete else None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 from clipdata.lance_io.indices import tokens_of
@@ -21,14 +21,13 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]+"
 )
+_OWNING = re.compile(r"['’]s\b", re.IGNORECASE)
+_MOST_MET = 1 << 17
 
 
 def is_unspaced(text: str) -> bool:
     """Tell whether a text holds characters of a script without spaces between words."""
     return bool(_UNSPACED.search(text))
-
-
-_OWNING = re.compile(r"['’]s\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class Words:
     sought: str
     spaced: frozenset[str]
     unspaced: tuple[str, ...]
+    _met: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Of pieces of texts between spaces that were met, the words in them; few make up most of a table's texts."""
 
     @classmethod
     def of(cls, text: str) -> Words:
@@ -72,8 +73,18 @@ class Words:
                 if times := folded.count(word):
                     found[word] += times
             if self.spaced:
-                found.update(token for token in tokens_of(text) if token in self.spaced)
+                for piece in text.split():
+                    for token in self._in(piece):
+                        found[token] += 1
         return found
+
+    def _in(self, piece: str) -> tuple[str, ...]:
+        held = self._met.get(piece)
+        if held is None:
+            if len(self._met) >= _MOST_MET:
+                self._met.clear()
+            held = self._met[piece] = tuple(token for token in tokens_of(piece) if token in self.spaced)
+        return held
 
 
 def _paired(tokens: Sequence[str]) -> Iterator[str]:
