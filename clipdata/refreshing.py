@@ -64,10 +64,9 @@ class Refreshed:
         """
         left = [state.column for state in self.stale] if self.dry_run else [column for column, _ in self.skipped]
         if left:
-            raise GateFailedError(
-                f"{len(left)} of {len(self.states)} columns are stale: {', '.join(left)}",
-                hint="clipdata refresh TABLE makes them again" if self.dry_run else None,
-            )
+            what = "are stale" if self.dry_run else "could not be made again"
+            hint = "clipdata refresh TABLE makes them" if self.dry_run else "--model and --step give what is gone"
+            raise GateFailedError(f"{len(left)} of {len(self.states)} columns {what}: {', '.join(left)}", hint=hint)
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -69,6 +69,10 @@ STEPS: dict[str, list[Made]] = {
     "PerceptualHash": [lambda *_: cd.steps.PerceptualHash(mirrored=False)],
     "NearDuplicates": [lambda t, _: cd.steps.NearDuplicates(t, "hash", radius=3, column="made")],
     "EmbeddingDuplicates": [lambda t, _: cd.steps.EmbeddingDuplicates(t, "trunk", least_cosine=0.9, column="made")],
+    "SemanticDeduplication": [
+        lambda t, _: cd.steps.SemanticDeduplication(t, "trunk", cells=2, least_cosine=0.8, column="made"),
+        lambda t, _: cd.steps.SemanticDeduplication(t, "trunk", "caption", column="made"),
+    ],
     "BestOfCluster": [
         lambda t, _: cd.steps.BestOfCluster(t, "group", column="made"),
         lambda t, _: cd.steps.BestOfCluster(t, "group", "caption", "label_ind", rule="highest", column="made"),
