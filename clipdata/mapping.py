@@ -31,6 +31,7 @@ from clipdata.storage import redact
 
 MAX_ROUNDS = 10
 _OVERWRITE = "overwrite"  # record of an overwrite that is not finished
+_DECIDED = "decided"  # record of what the step had decided over whole tables
 
 
 def map_column(
@@ -88,6 +89,7 @@ def map_column(
     inputs = {name: columns.identity_of(table.dataset, name) for name in step.reads}
     keep_trained_rows(table, step)
     _settle(table, step, column, lineage, overwrite=overwrite)
+    _forget_other_decisions(table, step, column)
     columns.require_same(table, table.dataset, column, inputs)
     job = MapJob(
         table, step, column, lineage, inputs, where, limit, batch_rows, engine or LocalEngine(), progress or Silent()
@@ -229,6 +231,18 @@ def _settle(table: Table, step: Step, column: str, lineage: Lineage, *, overwrit
     raise ConcurrentChangeError(
         f"other writers keep replacing column {column!r} of {redact(table.uri)}", hint="run the same command again"
     )
+
+
+def _forget_other_decisions(table: Table, step: Step, column: str) -> None:
+    """Remove what an interrupted job stored and did not commit, if its step had decided otherwise over whole tables."""
+    decided: str | None = getattr(step, "decided", None)
+    if decided is None:
+        return
+    state = _state(table, column, columns.mark_of(table.schema.field(column)))
+    if (state.read_json(_DECIDED) or {"digest": decided})["digest"] != decided:
+        state.remove("done-")
+        state.remove("part-")
+    state.write_json(_DECIDED, {"digest": decided})
 
 
 def _is_gone_on_with(table: Table, column: str, wanted: Lineage, *, overwrite: bool, was_removed: bool = False) -> bool:

@@ -98,6 +98,8 @@ class BaseStep:
         takes: column → the kind of values it must hold; `map` checks it before any work.
         trained_on: rows that the step's model was trained on, in each of its trainings.
         tables: locations of the tables that the step read as a whole when it was made.
+        decided: digest of what it decided then for all rows; values that an interrupted job stored under other
+            decisions are computed again, for half of one and half of another may contradict each other.
     """
 
     model: str | None = None
@@ -105,6 +107,7 @@ class BaseStep:
     takes: Mapping[str, Kind] = {}
     trained_on: tuple[TrainedRows, ...] = ()
     tables: tuple[str, ...] = ()
+    decided: str | None = None
 
     @classmethod
     def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - some steps ask it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clipdata as cd
+from clipdata.engines.local import LocalEngine
+from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import SchemaError, UsageError
 from clipdata.steps.rebuilding import Models, rebuild
 from clipdata.steps.sides import allot
@@ -94,6 +97,29 @@ def test_new_rows_that_join_groups_of_two_sides_are_counted_and_move_nothing(tmp
     step = split(table, ["sha256", "caption"])
     assert step.notes()["groups with rows on both sides"] == 1
     assert values(table, "split")[:20] == before
+
+
+class FirstOnly:
+    """An engine that dies once the first fragment is filled."""
+
+    def run(self, tasks: Iterable[FragmentTask], counter: Any) -> Iterator[FragmentDone]:
+        yield next(LocalEngine().run(tasks, counter))
+        raise KeyboardInterrupt
+
+
+def test_what_an_interrupted_split_stored_does_not_count_once_rows_were_added(tmp_path: Path) -> None:
+    pictures = [f"p{n}" for n in range(40)]
+    add(tmp_path, {"sha256": pictures})
+    table = add(tmp_path, {"sha256": pictures}, first=100)  # a fragment of its own, of the same pictures
+    with pytest.raises(KeyboardInterrupt):
+        cd.map_column(table, LeakProofSplit(table, shares="train=0.5,test=0.5"), "split", engine=FirstOnly())
+
+    table = add(tmp_path, {"sha256": [f"q{n}" for n in range(60)]}, first=200)
+    split(table, shares="train=0.5,test=0.5")
+
+    found = values(table, "split")
+    assert found[:40] == found[40:80]
+    assert Counter(found)["test"] == 70
 
 
 def test_rows_without_a_value_wait_and_those_whose_lists_say_nothing_get_a_reason(tmp_path: Path) -> None:

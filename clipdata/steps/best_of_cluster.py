@@ -16,7 +16,7 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
 from clipdata.step_protocol import LABEL, NUMBER, BaseStep, Kind, check_types, require_names
-from clipdata.steps.earlier import made_alike
+from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.trained_rows import digests
 
 SCAN_ROWS = 8192
@@ -93,6 +93,7 @@ class BestOfCluster(BaseStep):
         check_types(self, newest.schema)
         self.num_clusters = self.num_dropped = 0
         self._key_N, self._is_kept_N = self._decide(newest, column)
+        self.decided = digest_of(self._key_N, self._is_kept_N)
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Say of each row whether it is kept: bool [B]."""

@@ -25,7 +25,7 @@ from clipdata.duplicates.pairs import NearSearch
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.step_protocol import NUMBERS, TEXT, BaseStep, Kind, check_types, require_names
-from clipdata.steps.earlier import made_alike
+from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.steps.hash_texts import hash_texts, hashes_in, is_hash
 from clipdata.steps.shuffled import shuffled
 
@@ -56,6 +56,7 @@ class _ValueClusters(BaseStep):
         check_types(self, newest.schema)
         self.num_clusters = self.num_rows_in_clusters = self.num_bridges = 0
         self._value_V, self._cluster_V = self._decide(newest, column)
+        self.decided = digest_of(self._value_V, self._cluster_V)
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Name the cluster of each row: string [B]."""
@@ -141,6 +142,10 @@ class NearDuplicates(_ValueClusters):
     hashes that hold the mirror image's too, a flipped copy is near as well. New rows join the clusters that are there,
     and rows that have a cluster keep it; a new picture that is near to several joins the nearest, and `notes` counts
     it.
+
+    At the default radius, of drawings of 64 pixels with planted versions (200 that the radius was not chosen by), these
+    are in the cluster of their original: flipped 99 %, resized 96 %, WebP 89 %, brightened 89 %, JPEG of quality 50
+    88 %, cropped by 5 % 64 %; of the pairs in a cluster 98 % are right (`benchmarks/planted_duplicates.py`).
 
     Args:
         table: all of it is read once, to find the clusters; or the location of one.

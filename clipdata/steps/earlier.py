@@ -1,6 +1,13 @@
-"""What an earlier run of the same step left in a column: rows keep it. It knows steps and the lineage of columns."""
+"""What an earlier run of the same step left in a column: rows keep it; and by what a step knows its own decisions.
+
+It knows steps and the lineage of columns.
+"""
 
 from __future__ import annotations
+
+import hashlib
+
+import numpy as np
 
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
@@ -17,8 +24,21 @@ def made_alike(step: Step, table: Table, column: str, *, any_version: bool = Fal
         any_version: older code of the step counts too.
     """
     earlier = table.lineage(column) if column in table.schema.names else None
+<<<<<<< HEAD
     if earlier is None:
         return False
     version = earlier.step_version if any_version else step.version
     now = Lineage(step.name, version, step.parameters, step.model, tuple(step.reads))
     return earlier.differs_only_upstream(now)
+=======
+    now = Lineage(step.name, step.version, step.parameters, step.model, tuple(step.reads))
+    return earlier is not None and earlier.differs_only_upstream(now)
+
+
+def digest_of(*decided: np.ndarray) -> str:
+    """A digest of arrays that hold what a step decided."""
+    found = hashlib.blake2b(digest_size=16)
+    for values in decided:
+        found.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return found.hexdigest()
+>>>>>>> dups

@@ -17,7 +17,7 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.step_protocol import LABEL, NUMBERS, BaseStep, check_types, require_names
 from clipdata.steps.duplicates import LEAST_COSINE, require_cosine, vectors_in
-from clipdata.steps.earlier import made_alike
+from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.steps.shuffled import shuffled
 from clipdata.trained_rows import digests
 
@@ -84,6 +84,7 @@ class SemanticDeduplication(BaseStep):
         newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
         self._key_N, self._is_kept_N = self._decide(newest, column, cells, keep)
+        self.decided = digest_of(self._key_N, self._is_kept_N)
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """Say of each row whether it is kept: bool [B]."""

@@ -18,7 +18,7 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
 from clipdata.step_protocol import CAPTIONS, INTEGER, LABEL, LABELS, TEXTS, BaseStep, Kind, check_types, require_names
-from clipdata.steps.earlier import made_alike
+from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.steps.shuffled import shuffled
 from clipdata.steps.sides import Shares, allot, require_seed
 from clipdata.steps.ties import Groups, Tied, Ties, tied_by
@@ -63,6 +63,8 @@ class _Split(BaseStep):
         ties, stratum_N, held_N = self._read(newest, column)
         self._groups = self._grouped(ties)
         self._side_G = self._choose(stratum_N, held_N, np.array(list(shares.of_side.values())), seed)
+        side_of_values = [self._side_G[group_V] for group_V in self._groups.group_of_value]
+        self.decided = digest_of(*self._groups.values, *side_of_values)
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """The side of each row: string [B]."""
