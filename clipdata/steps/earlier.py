@@ -24,15 +24,11 @@ def made_alike(step: Step, table: Table, column: str, *, any_version: bool = Fal
         any_version: older code of the step counts too.
     """
     earlier = table.lineage(column) if column in table.schema.names else None
-<<<<<<< HEAD
     if earlier is None:
         return False
     version = earlier.step_version if any_version else step.version
     now = Lineage(step.name, version, step.parameters, step.model, tuple(step.reads))
     return earlier.differs_only_upstream(now)
-=======
-    now = Lineage(step.name, step.version, step.parameters, step.model, tuple(step.reads))
-    return earlier is not None and earlier.differs_only_upstream(now)
 
 
 def digest_of(*decided: np.ndarray) -> str:
@@ -41,4 +37,3 @@ def digest_of(*decided: np.ndarray) -> str:
     for values in decided:
         found.update(np.ascontiguousarray(values).view(np.uint8).data)
     return found.hexdigest()
->>>>>>> dups
