@@ -1,4 +1,4 @@
-"""Half a million concepts looked up in a million captions: seconds, rows a second and memory of `concept-balance`.
+"""Half a million concepts looked up in a million captions: CPU seconds and memory of `concept-balance`.
 
     python benchmarks/concept_balance.py --rows 1000000 --concepts 500000
 
@@ -46,19 +46,23 @@ def main() -> None:
         first = next(captions(1, rng))
         reader = pa.RecordBatchReader.from_batches(first.schema, captions(given.rows, rng))
         lance.write_dataset(reader, f"{folder}/t.lance")
+        lance.write_dataset(first.schema.empty_table(), f"{folder}/none.lance")
         sizes = rng.integers(1, 4, given.concepts)
         listed = (" ".join(f"w{word}" for word in rng.integers(0, _VOCABULARY, size)) for size in sizes)
         Path(folder, "concepts.txt").write_text("\n".join(listed))
         before_mb = _peak_mb()
-        started_s = time.perf_counter()
+        started_s = time.process_time()
+        cd.steps.ConceptBalance(f"{folder}/none.lance", Path(folder, "concepts.txt"))
+        listed_s = time.process_time()
         step = cd.steps.ConceptBalance(f"{folder}/t.lance", Path(folder, "concepts.txt"))
-        counted_s = time.perf_counter()
+        counted_s = time.process_time()
         done = cd.map_column(f"{folder}/t.lance", step, "balance")
-        ended_s = time.perf_counter()
+        ended_s = time.process_time()
     print(done)
     print(
-        f"{given.rows:,} captions, {given.concepts:,} concepts: counted in {counted_s - started_s:.1f} s, "
-        f"judged in {ended_s - counted_s:.1f} s; peak {_peak_mb():,.0f} MB, {before_mb:,.0f} MB of it before"
+        f"{given.rows:,} captions, {given.concepts:,} concepts; CPU seconds: listed {listed_s - started_s:.1f}, "
+        f"listed again and captions counted {counted_s - listed_s:.1f}, judged {ended_s - counted_s:.1f}; "
+        f"peak {_peak_mb():,.0f} MB, {before_mb:,.0f} MB of it before"
     )
 
 

@@ -104,6 +104,13 @@ def lay_out(scores: pa.Array, label: pa.Array, wanted_N: np.ndarray | None = Non
     return Lists(row_K, flat[entry_E], first_K, size_K, first_K + index_N[row_K])
 
 
+def no_and_yes(probability: pa.Array) -> pa.Array:
+    """Probabilities of a label as lists of two scores: that it is not so, and that it is."""
+    yes_N = _to_float(probability)
+    pairs = pa.array(np.column_stack([1.0 - yes_N, yes_N]).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(pairs, 2)
+
+
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column holds one number (or truth value) a row."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

@@ -1,4 +1,14 @@
-"""Tables as DataChain chains: for whoever goes on there. The way back is `ingest.from_chain`."""
+"""Tables as DataChain chains: for whoever goes on there. The way back is `ingest.from_chain`.
+
+DataChain keeps rows in SQLite, so a value comes out as that holds it:
+
+    pictures, bytes, texts, booleans, nulls, times      as they are; a picture that a row only refers to stays a `uri`
+    lists and vectors, nested or empty, with nulls      as they are, of no fixed length
+    whole numbers, floats                               of 64 bits; a NaN is a null
+    dates                                               texts, "2024-02-01"
+    structs                                             mappings, which come back as JSON
+    whole numbers above 2**63 - 1; maps, decimals …     refused
+"""
 
 from __future__ import annotations
 
@@ -7,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError
 from clipdata.lance_io.pictures import place_columns
@@ -46,7 +57,27 @@ def to_datachain(
 
 def _records(table: Table, columns: list[str], where: str | None) -> Iterator[dict[str, Any]]:
     for batch in table.scan(columns, where=where, batch_rows=256):
-        yield from batch.to_pylist()
+        held = [_as_held(values, name) for name, values in zip(batch.schema.names, batch.columns, strict=True)]
+        yield from pa.RecordBatch.from_arrays(held, names=batch.schema.names).to_pylist()
+
+
+def _as_held(values: pa.Array, name: str) -> pa.Array:
+    """Values as DataChain's types have them.
+
+    Raises:
+        SchemaError: a number is larger than SQLite's.
+    """
+    if pa.types.is_date(values.type):
+        return values.cast(pa.date32()).cast(pa.string())
+    if pa.types.is_uint64(values.type):
+        try:
+            return values.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise SchemaError(
+                f"to_datachain: column {name!r} holds {pc.max(values)}, and DataChain holds none above {2**63 - 1}",
+                hint="leave the column out: columns=[…]",
+            ) from error
+    return values
 
 
 def _python_type(column: pa.Field) -> Any:
@@ -63,6 +94,7 @@ def _plain_type(kind: pa.DataType, name: str) -> Any:
         (pa.types.is_string, str),
         (pa.types.is_large_string, str),
         (is_binary, bytes),
+        (pa.types.is_date, str),
         (pa.types.is_timestamp, datetime),
         (pa.types.is_struct, dict),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ FILE = ".clipdata.lock"
 def alone_in(folder: Path, doing: str) -> Iterator[None]:
     """Keep other processes out of a folder while the block runs. The folder is made when it is not there.
 
+    A folder that was made for a block which then fails, and left nothing in it, goes again.
+
     Args:
         folder: on this machine.
         doing: what the process is about there, as in "run caption-contest".
@@ -35,20 +37,47 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
     path = folder / FILE
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; expected a folder", hint="name a folder: --out DIR")
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    descriptor = _opened(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {folder}: {error.strerror or error}", hint="choose a folder that can be written"
-        ) from error
-    try:
-        _take(descriptor, folder)
         _write(descriptor, doing)
         yield
         os.ftruncate(descriptor, 0)
+    except BaseException:
+        _remove_unused(path, made)
+        raise
     finally:
         os.close(descriptor)  # lets go of the lock
+
+
+def _opened(path: Path) -> int:
+    """The lock file, held by this process."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {path.parent}: {error.strerror or error}", hint="choose a folder that can be written"
+            ) from error
+        try:
+            _take(descriptor, path.parent)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)  # whoever held it removed it
+
+
+def _remove_unused(path: Path, made: Sequence[Path]) -> None:
+    """Remove folders that were made for the lock, the innermost first, where nothing but the lock is in them."""
+    with suppress(OSError):
+        if made and [one.name for one in path.parent.iterdir()] == [FILE]:
+            path.unlink()
+            for folder in made:
+                folder.rmdir()
 
 
 def _take(descriptor: int, folder: Path) -> None:

@@ -66,6 +66,5 @@ def merge_again(location: str) -> str:
 
 
 def drop_columns(location: str, names: list[str]) -> str:
-    """The command that removes columns by Lance itself, where no verb can read the table."""
-    code = f"import lance; lance.dataset({redact(location)!r}).drop_columns({names!r})"
-    return f"python -c {shlex.quote(code)}"
+    """The command that removes columns."""
+    return f"clipdata drop {typed(location)} {shlex.join(names)} --yes"

@@ -10,7 +10,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from clipdata.engines.task import Engine, FragmentTask
+from clipdata.engines.task import Cost, Engine, FragmentTask
 from clipdata.errors import ConcurrentChangeError
 from clipdata.lance_io import columns
 from clipdata.lance_io.filling import BATCH_BYTES, Filling
@@ -59,6 +59,7 @@ class MapJob:
         self.own: set[str] = set()  # files that this run wrote
         self.committed: list[Finished] = []
         self.notes: dict[str, Any] = {}
+        self.cost = Cost()
         self._waiting: set[str] = set()  # signatures of fragments in which all that is left waits for an input
 
     def run(self, *, retry_failed: bool) -> None:
@@ -147,6 +148,7 @@ class MapJob:
         with self.progress.task(f"map {self.column}", num_rows) as counter:
             for done in self.engine.run(self._tasks(filling, pending, budget), counter):
                 self.notes |= done.notes
+                self.cost += done.cost
                 budget.settle(done.fragment_id, done.finished.placed if done.finished else 0)
                 if done.finished is None:
                     continue

@@ -28,7 +28,9 @@ class Mapped:
         pending: rows that are left to the next run, whether beyond the limit or outside the condition; in a dry run
             those that are to be computed, whatever the limit.
         dry_run: nothing was written.
-        read_bytes: column → about how many bytes of it would be read, judged by a handful of rows; of a dry run.
+        read_bytes: column → bytes of it that were read; of a dry run about how many would be, judged by a handful of
+            rows.
+        row_s: seconds of the step for a row, reading aside; None where no row was computed.
         estimate_s: about how many seconds computing would take, reading aside, judged by the same rows, and so too many
             where a step gains by large batches, too few where it remembers these rows; None where no row can be
             computed.
@@ -46,6 +48,7 @@ class Mapped:
     pending: int = 0
     dry_run: bool = False
     read_bytes: Mapping[str, int] = field(default_factory=dict)
+    row_s: float | None = None
     estimate_s: float | None = None
 
     @property
@@ -120,10 +123,16 @@ class Mapped:
         rate = self.computed / self.seconds if self.seconds else 0.0
         text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
         lines = [f"{text} (version {self.version})"]
+        lines += [self._cost] if self.row_s is not None else []
         lines += [f"  {self.pending:,} rows are left to the next run"] if self.pending else []
         lines += [f"  {self.waiting:,} rows wait for an input that is null"] if self.waiting else []
         lines += [f"  no value for {count:,} rows: {reason}" for reason, count in self.failed.items()]
         return lines + [f"  {name}: {value}" for name, value in self.notes.items()]
+
+    @property
+    def _cost(self) -> str:
+        read = ", ".join(f"{num_bytes:,} bytes of {name}" for name, num_bytes in self.read_bytes.items())
+        return f"  the step took {1e3 * (self.row_s or 0):.3g} ms a row" + (f", and read {read}" if read else "")
 
     @property
     def _before(self) -> str:

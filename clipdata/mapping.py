@@ -106,6 +106,8 @@ def map_column(
         version=table.version,
         seconds=time.monotonic() - started,
         notes=job.notes,
+        read_bytes=job.cost.read_bytes,
+        row_s=job.cost.step_s / job.cost.num_rows if job.cost.num_rows else None,
         failed_before=max(failed_before, 0),
         pending=pending,
     )
@@ -148,6 +150,7 @@ def _foretold(filling: Filling, step: Step, column: str, limit: int | None, star
         pending=pending,
         dry_run=True,
         read_bytes={name: round(mean * num_rows) for name, mean in tried.reads.items()},
+        row_s=tried.row_s,
         estimate_s=None if tried.row_s is None else tried.row_s * num_rows,
     )
 

@@ -161,7 +161,7 @@ def why(
         part = compute_part(step, np.zeros(1, np.int64), inputs, step.prepare(inputs), unread)
     except (LineageMismatchError, NotFoundError, UsageError) as error:
         return _told(said, UNTOLD, [*error.message.splitlines(), *([error.hint] if error.hint else [])])
-    changed = changed_inputs(opened, lineage) + [newer for newer in [newer_code(lineage, steps)] if newer]
+    changed = changed_inputs(opened, lineage) + [newer for newer in [newer_code(opened, column, steps)] if newer]
     return _judged(opened, place, said, cell, (part.values, part.reasons[0].as_py()), changed)
 
 

@@ -203,13 +203,21 @@ class _Again:
             self._map(now)
 
     def _map(self, now: ColumnState) -> None:
+        anew, retry = bool(now.anew), self.retry_failed
         try:
             step = rebuild(self.table, now.column, self.models, self.steps)
+            done = map_column(
+                self.table,
+                step,
+                now.column,
+                overwrite=anew,
+                retry_failed=retry,
+                where=now.where,
+                progress=self.progress,
+            )
         except (LineageMismatchError, NotFoundError, UsageError) as error:
             self.skipped[now.column] = str(error)
             return
-        anew, retry = bool(now.anew), self.retry_failed
-        done = map_column(self.table, step, now.column, overwrite=anew, retry_failed=retry, progress=self.progress)
         self.made.append(done)
 
 

@@ -7,11 +7,14 @@ again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clipdata.errors import SchemaError
 from clipdata.lance_io import columns
 from clipdata.lance_io.filling import Filling
+from clipdata.lance_io.history import last_map_of
+from clipdata.lance_io.presence import is_missing_told
 from clipdata.lance_io.state import map_folder
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
@@ -35,6 +38,7 @@ class ColumnState:
         waits_for: stale inputs of the rows that wait.
         failed: rows on which the step failed; tried again only on request, so they make no column stale.
         missing: inputs that the table does not have any more.
+        where: condition of the last map of the column: other rows were left out on purpose, and are not pending.
     """
 
     column: str
@@ -46,6 +50,7 @@ class ColumnState:
     waits_for: tuple[str, ...] = ()
     failed: int = 0
     missing: tuple[str, ...] = ()
+    where: str | None = None
 
     @property
     def stale(self) -> bool:
@@ -67,18 +72,21 @@ class ColumnState:
         return {**asdict(self), "stale": self.stale, "reasons": list(self.reasons)}
 
 
-def column_states(table: Table, wanted: Sequence[str] | None = None, own: Sequence[Step] = ()) -> list[ColumnState]:
+def column_states(
+    table: Table, wanted: Sequence[str] | None = None, own: Sequence[Step] = (), *, cheap: bool = False
+) -> list[ColumnState]:
     """State of every column that a step made, or of some and all that they are made of, inputs before what reads them.
 
     Args:
         table: at the version to look at.
         wanted: columns.
         own: steps that are functions, whose code is looked at too.
+        cheap: count no rows where vectors would have to be read for it.
     """
     lineages = {name: made for name in table.schema.names if (made := table.lineage(name)) is not None}
     states: dict[str, ColumnState] = {}
     for name in _in_order(lineages, list(lineages) if wanted is None else wanted):
-        states[name] = _state_of(table, name, lineages[name], states, own)
+        states[name] = _state_of(table, name, lineages[name], states, own, cheap=cheap)
     return list(states.values())
 
 
@@ -128,7 +136,13 @@ def _in_order(lineages: Mapping[str, Lineage], wanted: Sequence[str]) -> list[st
 
 
 def _state_of(
-    table: Table, name: str, lineage: Lineage, before: Mapping[str, ColumnState], own: Sequence[Step]
+    table: Table,
+    name: str,
+    lineage: Lineage,
+    before: Mapping[str, ColumnState],
+    own: Sequence[Step],
+    *,
+    cheap: bool = False,
 ) -> ColumnState:
     missing = tuple(source for source in lineage.inputs if source not in table.schema.names)
     if missing:
@@ -141,9 +155,11 @@ def _state_of(
         )
     anew = changed_inputs(table, lineage)
     anew += [f"column {source!r} that it reads is stale" for source in lineage.inputs if _is_anew(before.get(source))]
-    if newer := newer_code(lineage, own):
+    if newer := newer_code(table, name, own):
         anew.append(newer)
     waits_for = tuple(source for source in lineage.inputs if source in before and before[source].stale)
+    if cheap and not is_missing_told(table, name):
+        return ColumnState(name, lineage.describe(), lineage.model_name, anew=tuple(anew))
     return _counted(table, name, lineage, tuple(anew), waits_for)
 
 
@@ -172,14 +188,33 @@ def _counted(
     state = map_folder(name, columns.mark_of(table.schema.field(name)))
     filling = Filling(table.pinned(), name, lineage.inputs, state)
     filled, unexplained = filling.tally()
+    where = _where_of_last(table, name) if anew or unexplained else None
     pending = sum(num_rows for _, num_rows in filling.pending()) if unexplained else 0
+    waiting = max(unexplained - pending, 0)
+    if where is not None and pending:
+        pending = sum(num_rows for _, num_rows in replace(filling, where=where).pending())
     return ColumnState(
         name,
         lineage.describe(),
         lineage.model_name,
         anew=anew,
         pending=pending,
-        waiting=max(unexplained - pending, 0),
+        waiting=waiting,
         waits_for=waits_for,
         failed=max(table.num_rows - filled - unexplained, 0),
+        where=where,
     )
+
+
+def _where_of_last(table: Table, name: str) -> str | None:
+    """The condition of the last map of a column, if it had one that can be asked still."""
+    made = table.lineage(name)
+    said = last_map_of(table, name, after=made.table_version or 0) if made is not None else None
+    where = said.parameters.get("where") if said is not None else None
+    if where is None:
+        return None
+    try:
+        table.count_rows(where)
+    except SchemaError:  # a column that it names is gone
+        return None
+    return str(where)

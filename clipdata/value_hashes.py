@@ -53,8 +53,8 @@ def combined(hashes: Sequence[np.ndarray]) -> np.ndarray:
     """
     whole = np.zeros(len(hashes[0]), np.uint64)
     for hash_N in hashes:
-        whole = _mixed(whole * _GOLDEN + hash_N)
-    return whole
+        _take_up(whole, hash_N)
+    return _mixed(whole)
 
 
 def _hashes(values: pa.Array) -> np.ndarray:
@@ -124,7 +124,7 @@ def _of_block(values: pa.Array) -> np.ndarray:
     data = values.buffers()[2]
     hash_N = _mixed(length_N.astype(np.uint64))
     if data is None or not length_N.any():
-        return hash_N
+        return _mixed(hash_N)
     padded = np.zeros(int(offset_N[-1]) - first + 8, np.uint8)
     padded[:-8] = np.frombuffer(data, np.uint8)[first : int(offset_N[-1])]
     word_at = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))  # the eight bytes that begin at each place
@@ -134,17 +134,19 @@ def _of_block(values: pa.Array) -> np.ndarray:
         digest = hashlib.blake2b(held[offset_N[row] : offset_N[row + 1]], digest_size=8).digest()
         hash_N[row] = np.frombuffer(digest, np.uint64)[0]
     row_R = np.flatnonzero(~is_long & (length_N > 0))
-    place_R, left_R = offset_N[row_R] - first, length_N[row_R]
-    done_R = hash_N[row_R]
+    place_R, left_R, done_R = offset_N[row_R] - first, length_N[row_R], hash_N[row_R]
     while len(row_R):
-        shift_R = np.uint64(64) - np.minimum(left_R, 8).astype(np.uint64) * np.uint64(8)
-        done_R = _mixed(done_R * _GOLDEN + (word_at[place_R] & (_ALL >> shift_R)))
-        hash_N[row_R] = done_R
-        place_R, left_R = place_R + 8, left_R - 8
-        if left_R.min() <= 0:
-            goes_on = left_R > 0
+        word_R, least = word_at[place_R], int(left_R.min())
+        if least < 8:
+            word_R &= _ALL >> (np.uint64(64) - np.minimum(left_R, 8).astype(np.uint64) * np.uint64(8))
+        _take_up(done_R, word_R)
+        if least <= 8:
+            hash_N[row_R] = done_R
+            goes_on = left_R > 8
             row_R, place_R, left_R, done_R = row_R[goes_on], place_R[goes_on], left_R[goes_on], done_R[goes_on]
-    return hash_N
+        place_R += 8
+        left_R -= 8
+    return np.where(is_long, hash_N, _mixed(hash_N))
 
 
 def _of_fixed_lists(values: pa.Array, size: int) -> np.ndarray:
@@ -173,12 +175,20 @@ def _placed(entry_E: np.ndarray, place_E: np.ndarray) -> np.ndarray:
     return _mixed(entry_E * _GOLDEN + place_E.astype(np.uint64) + np.uint64(1))
 
 
+def _take_up(hash_N: np.ndarray, word_N: np.ndarray) -> None:
+    """Let hashes depend on another word each, in place; two words never lead to one hash here."""
+    hash_N ^= word_N
+    hash_N *= _GOLDEN
+    hash_N ^= hash_N >> np.uint64(32)
+
+
 def _mixed(word_N: np.ndarray) -> np.ndarray:
     """SplitMix64's mixing of 64 bits; a new array."""
-    word_N = word_N + _GOLDEN
-    word_N = (word_N ^ (word_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word_N = (word_N ^ (word_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed_N: np.ndarray = word_N ^ (word_N >> np.uint64(31))
+    mixed_N: np.ndarray = word_N + _GOLDEN
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed_N ^= mixed_N >> np.uint64(shift)
+        mixed_N *= np.uint64(factor)
+    mixed_N ^= mixed_N >> np.uint64(31)
     return mixed_N
 
 

@@ -39,7 +39,7 @@ def is_origin(kind: Any) -> bool:
 
 
 def arrow_type(kind: Any, name: str) -> pa.DataType:
-    """The Arrow type of a signal: models are structs, the files inside them their locations.
+    """The Arrow type of a signal: models are structs, the files inside them their locations, mappings JSON.
 
     Raises:
         SchemaError: there is none.
@@ -47,7 +47,7 @@ def arrow_type(kind: Any, name: str) -> pa.DataType:
     plain = bare(kind)
     if plain in _PLAIN:
         return _PLAIN[plain]
-    if is_file(plain):
+    if is_file(plain) or _is_mapping(plain):
         return pa.string()
     if typing.get_origin(plain) is list or plain is list:
         arguments = typing.get_args(plain)
@@ -81,7 +81,7 @@ def plain_value(value: Any) -> Any:
         return {name: _inner_value(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, list | tuple):
         return [_inner_value(one) for one in value]
-    return value
+    return _inner_value(value) if isinstance(value, Mapping) else value
 
 
 def _inner_value(value: Any) -> Any:

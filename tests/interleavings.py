@@ -20,7 +20,7 @@ import pytest
 
 import clipdata as cd
 from clipdata.engines import fill
-from clipdata.errors import ConcurrentChangeError, LineageMismatchError, SchemaError
+from clipdata.errors import ConcurrentChangeError, LineageMismatchError, NotFoundError, SchemaError
 from clipdata.lance_io import column_file, rows
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.state import StateFolder
@@ -33,6 +33,7 @@ OFFSETS = {"A": 100, "B": 900, "C": 5000}
 ACTIONS = (
     "map A", "map B", "map C", "some A", "some B", "overwrite A", "overwrite B", "overwrite C", "retry A",
     "map double", "overwrite double", "append", "replace", "delete", "compact", "clean", "drop column",
+    "restore", "remove rows", "make compact", "drop",
 )  # fmt: skip
 
 
@@ -135,11 +136,25 @@ class World:
             keys = table.to_table(["path"]).column("path").to_pylist()[::4]
             changed = [self._fresh() for _ in keys]
             rows.upsert(table, pa.table({"path": keys, "n": pa.array(changed, pa.int64())}), changed="n")
+        elif action in ("restore", "remove rows", "make compact", "drop"):
+            self._keep_house(action, table)
         elif action == "delete":
             rows.delete_keys(table, table.to_table(["path"]).column("path").to_pylist()[1::5])
         else:
             with suppress(OSError):  # another tool loses its race
                 self._act_of_another_tool(action, table)
+
+    def _keep_house(self, action: str, table: cd.Table) -> None:
+        """What clipdata itself does to a table beside filling it."""
+        if action == "restore":
+            with suppress(NotFoundError):  # that version was cleaned up
+                cd.restore(table, max(table.version - 3, 4))
+        elif action == "remove rows":
+            cd.delete(table, "n % 5 = 1")
+        elif action == "make compact":
+            cd.compact(table, rows_per_fragment=8)
+        elif "s" in table.schema.names:
+            cd.drop(table, "s", yes=True)
 
     def _act_of_another_tool(self, action: str, table: cd.Table) -> None:
         if action == "compact":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from datetime import date
 from pathlib import Path
 
 import lance
@@ -13,8 +14,10 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import SchemaError
+from clipdata.lance_io import rows
 from clipdata.lance_io.history import log
 from clipdata.lance_io.rows import Written
+from clipdata.schema import key_field
 from ingest.chains import ChainRows
 from tests.pictures import encoded, write_pictures
 
@@ -125,12 +128,35 @@ def test_a_table_goes_to_a_chain_and_back_without_loss(tmp_path: Path) -> None:
         assert left[column].to_pylist() == right[column].to_pylist(), column
 
 
-def test_a_signal_that_no_column_can_hold_is_named(tmp_path: Path) -> None:
-    import datachain
+def test_values_of_every_kind_go_to_a_chain_and_back_and_what_it_cannot_hold_is_named(tmp_path: Path) -> None:
+    numbers = [2**60 + 1, None, -5]
+    columns = {
+        "whole": (pa.array(numbers, pa.int64()), numbers),
+        "share": (pa.array([0.1, None, float("nan")], pa.float64()), [0.1, None, None]),
+        "text": (pa.array(["a", None, ""]), ["a", None, ""]),
+        "flag": (pa.array([True, None, False]), [True, None, False]),
+        "texts": (pa.array([["x", None], None, []], pa.list_(pa.string())), [["x", None], None, []]),
+        "vector": (pa.array([[1.5, 2], None, [3, 4]], pa.list_(pa.float32(), 2)), [[1.5, 2.0], None, [3.0, 4.0]]),
+        "nested": (pa.array([[[1]], None, [[2, 3], []]], pa.list_(pa.list_(pa.int64()))), [[[1]], None, [[2, 3], []]]),
+        "held": (pa.array([b"x", None, b""], pa.binary()), [b"x", None, b""]),
+        "day": (pa.array([date(2024, 2, 1), None, None]), ["2024-02-01", None, None]),
+        "about": (pa.array([{"a": 1}, None, {"a": None}]), ['{"a": 1}', None, '{"a": null}']),
+    }
+    keys = ["0", "1", "2"]
+    schema = pa.schema([key_field("key"), *(pa.field(name, values.type) for name, (values, _) in columns.items())])
+    table = rows.create_table(tmp_path / "t.lance", schema)
+    rows.upsert(table, pa.table({"key": keys, **{name: values for name, (values, _) in columns.items()}}))
 
-    chain = datachain.read_values(filename=["a.jpg"], about=[{"x": 1}], output={"filename": str, "about": dict})
-    with pytest.raises(SchemaError, match="signal 'about'"):
-        ingest.from_chain(chain, into=tmp_path / "t.lance")
+    back = ingest.from_chain(cd.to_datachain(table.uri), into=tmp_path / "back.lance").table
+
+    read = back.to_table().sort_by("key")
+    for name, (_, expected) in columns.items():
+        assert read[name].to_pylist() == expected, name
+
+    large = rows.create_table(tmp_path / "u.lance", pa.schema([key_field("key"), pa.field("u", pa.uint64())]))
+    rows.upsert(large, pa.table({"key": ["0"], "u": pa.array([2**63], pa.uint64())}))
+    with pytest.raises(SchemaError, match="column 'u' holds 9223372036854775808"):
+        cd.to_datachain(large.uri).count()
 
 
 def test_rows_that_left_a_saved_dataset_are_told(tmp_path: Path) -> None:

@@ -124,6 +124,24 @@ def test_what_models_were_trained_on_is_kept_for_ever(tmp_path: Path) -> None:
     assert StateFolder(table, "trained_rows").read_bytes("abc.arrow") == b"digests"
 
 
+def test_the_records_of_a_delete_stay_as_long_as_a_version_knows_of_it(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 6)
+    cd.delete(table, "number = 1")
+    cd.delete(table, "number = 2")
+    cd.delete(table, forget_deleted=True)
+    make_old(tmp_path)
+    assert cd.clean(table, older_than=timedelta(days=365)).leftovers == ()
+    table.tag("kept")
+
+    done = cd.clean(table, older_than=timedelta(hours=1))
+
+    assert (done.kept, done.leftovers) == (("kept",), ())
+    assert str(done).endswith("  kept: versions of 1 tags (kept)")
+    make_old(tmp_path)
+    gone = cd.clean(table).leftovers
+    assert [file.why for file in gone] == ["records of a delete that no version knows of"] * 2
+
+
 def test_files_that_a_branch_may_need_stay(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     table.dataset.create_branch("try")

@@ -151,6 +151,7 @@ def test_several_columns_are_held_against_the_first_or_each_other_with_their_cha
     check_schema(json.loads(json.dumps(first.to_dict())), several_schema())
     check_schema(json.loads(json.dumps(first.comparisons[0].to_dict())), several_schema())
     assert first.to_dict()["mean"] == first.to_dict()["several"][0]["comparison"]["mean"]
+    assert "before → n1" in first._repr_html_()
     for word in ("before → after", "before → n1", "Holm <0.001", "180 rows"):
         assert word in str(first)
     assert first.gate(min_difference=-1.0) is first

@@ -210,6 +210,35 @@ def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> Non
     assert values(table, "kept") == [False, False, True, True, True, False, False, False, True]
 
 
+def test_semantic_deduplication_keeps_what_a_loop_over_its_cells_keeps_and_decided_rows_stay(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    base = vectors(rng, 40)
+    dense = np.concatenate([base + 0.15 * vectors(rng, 40) for _ in range(5)] + [base[:1], base[:1]])
+    table = add(tmp_path, {"image_embedding": column_of(dense)})
+
+    cd.map_column(table, cd.steps.SemanticDeduplication(table, cells=1), "novel")
+
+    unit_ND = dense / np.linalg.norm(dense, axis=1, keepdims=True)
+    centroid = unit_ND.mean(axis=0)
+    order = np.argsort(unit_ND @ centroid)
+    near_NN = unit_ND @ unit_ND.T >= 0.95
+    wanted = [
+        not near_NN[row, order[:rank]].any()
+        for row, rank in sorted(zip(order.tolist(), range(len(order)), strict=True))
+    ]
+    found = values(table, "novel")
+    assert sum(one == two for one, two in zip(found, wanted, strict=True)) >= len(found) - 2  # of half precision
+    assert sum(found[-2:]) <= 1
+    assert 40 <= sum(found) <= 150
+
+    table = add(tmp_path, {"image_embedding": column_of(np.concatenate([dense[:20], vectors(rng, 5)]))}, first=202)
+    done = cd.map_column(table, cd.steps.SemanticDeduplication(table, cells=1), "novel")
+    assert values(table, "novel") == [*found, *[False] * 20, *[True] * 5]
+    assert done.notes["rows not kept"] == len(found) - sum(found) + 20
+    again = rebuild(cd.open_table(table.uri), "novel", Models())
+    assert again.parameters == {"least_cosine": 0.95, "cells": 1, "keep": "hard"}
+
+
 def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> None:
     asked = {"near_duplicates": [*"aaaaab"], "sha256": ["one", "two", "one", "three", "two", "four"]}
     table = add(tmp_path, {**asked, "width": [3, 4, 3, 4, 4, 1], "height": [1] * 6})
@@ -236,6 +265,9 @@ def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> Non
         (lambda t: cd.steps.EmbeddingDuplicates(t, "hash"), SchemaError, "expected lists of numbers"),
         (lambda t: cd.steps.EmbeddingDuplicates(t, "vector", least_cosine=0), UsageError, "least_cosine is 0"),
         (lambda t: cd.steps.EmbeddingDuplicates(t, "vector", probes=0), UsageError, "probes is 0"),
+        (lambda t: cd.steps.SemanticDeduplication(t, "vector", keep="all"), UsageError, "'hard' or 'easy'"),
+        (lambda t: cd.steps.SemanticDeduplication(t, "vector", cells=0), UsageError, "cells is 0"),
+        (lambda t: cd.steps.SemanticDeduplication(t, "number"), SchemaError, "expected lists of numbers"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="best"), UsageError, "rule is 'best'"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="highest"), UsageError, "highest is not given"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="first", highest="number"), UsageError, "by the key alone"),

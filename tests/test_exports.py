@@ -274,8 +274,10 @@ def test_pictures_that_cannot_be_had_are_left_out_and_counted(tmp_path: Path) ->
     assert folder.num_rows == 1
     assert folder.refused == {"missing": 1, NO_PICTURE: 1, "what the row holds is no picture": 1}
     assert cd.export(table, tmp_path / "x.jsonl").num_rows == 4
-    none = cd.export(table, tmp_path / "none", format="folder", where="path != 'a'")
-    assert (none.num_rows, (tmp_path / "none").exists()) == (0, False)
+    for kind in ("folder", "shards"):
+        none = cd.export(table, tmp_path / "none", format=kind, where="path != 'a'")
+        assert (none.num_rows, none.num_refused, none.num_files) == (0, 3, 0)
+        assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "folder", "lance"])
@@ -296,8 +298,13 @@ def test_whoever_is_killed_leaves_nothing_that_looks_whole(
             cd.export(pictures, out, format=kind, columns=["path", "image", "number"] if kind != "jsonl" else None)
     assert not out.exists() or kind == "lance"
     assert not out.parent.exists() or kind == "lance"
+    out.parent.mkdir(exist_ok=True)
+    (out.parent / ".out.part" / "old").mkdir(
+        parents=True
+    ) if kind == "folder" else None  # of one who was killed for good
     assert cd.export(pictures, out, format=kind).num_rows == NUM
-    assert not list(out.parent.glob(".*.part"))
+    assert not list(out.parent.rglob("*.part"))
+    assert not list(out.parent.rglob("old"))
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "folder", "shards", "lance"])
@@ -330,6 +337,7 @@ def test_what_is_there_is_replaced_on_request_only_and_never_what_is_not_ours(
         ("x.jsonl", {"columns": ["image"]}, SchemaError, "jsonl cannot hold"),
         ("x.csv", {"columns": ["pathh"]}, SchemaError, "did you mean path"),
         ("x.csv", {"columns": []}, UsageError, "columns are none"),
+        ("", {"format": "lance", "overwrite": True}, UsageError, "the table itself"),
         ("x.csv", {"columns": ["path", "path"]}, UsageError, "each once"),
         ("x.csv", {"where": "nope = 1"}, SchemaError, "nope"),
         ("x.csv", {"limit": 0}, UsageError, "limit is 0"),
@@ -344,7 +352,7 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(
     pictures: cd.Table, tmp_path: Path, out: str, arguments: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        cd.export(pictures, tmp_path / out, **arguments)
+        cd.export(pictures, tmp_path / out if out else pictures.uri, **arguments)
     assert not os.listdir(tmp_path)
 
 

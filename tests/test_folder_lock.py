@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clipdata.errors import StorageError, TransientError
+from clipdata.errors import StorageError, TransientError, UsageError
 from clipdata.folder_lock import FILE, alone_in
 
 HOLD = """
@@ -63,3 +63,23 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write to"), alone_in(tmp_path / "file" / "out", "test"):
         pass
+
+
+def test_a_folder_that_was_made_for_what_fails_goes_again_and_one_with_anything_in_it_stays(tmp_path: Path) -> None:
+    def run(folder: Path, *, writes: bool) -> None:
+        with alone_in(folder, "run x"):
+            if writes:
+                (folder / "config.json").write_text("{}")
+            raise UsageError("refused")
+
+    def fail(folder: Path, *, writes: bool = False) -> None:
+        with pytest.raises(UsageError, match="refused"):
+            run(folder, writes=writes)
+
+    (tmp_path / "there").mkdir()
+    for name in ("a/b", "there"):
+        fail(tmp_path / name)
+    fail(tmp_path / "c/d", writes=True)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "there"]
+    assert (tmp_path / "c/d/config.json").exists()

@@ -223,6 +223,7 @@ def test_rows_that_came_since_are_judged_and_others_keep_their_value(tmp_path: P
         ({"embedding": "embedding", "folds": 1}, UsageError, "folds is 1"),
         ({"embedding": "embedding", "seed": "a"}, UsageError, "seed is 'a'"),
         ({"embedding": "embedding", "label": "one"}, UsageError, "names 1 classes"),
+        ({"embedding": "embedding", "folds": 10**8}, UsageError, "GiB of memory"),
         ({"embedding": "embedding", "picture": "sha"}, SchemaError, "has no column 'sha'"),
         ({"embedding": "name"}, SchemaError, "expected lists of numbers"),
         ({"embedding": "lists"}, SchemaError, "expected vectors of one size"),

@@ -28,6 +28,8 @@ def test_a_share_of_the_classes_is_swapped_and_the_truth_stands_beside() -> None
     assert not planted.equals(planted_classes(0.1, seed=4))
     assert pc.sum(planted_classes(0)["swapped"]).as_py() == 0
     assert pc.sum(planted_classes(1)["swapped"]).as_py() == 1800
+    one_side = planted_classes(1, split="train")
+    assert one_side["swapped"].equals(pc.equal(one_side["split"], "train"))
 
 
 def test_a_share_of_the_questions_names_a_wrong_answer() -> None:

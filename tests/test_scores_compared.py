@@ -90,6 +90,25 @@ def test_two_choices_are_halved_as_scikit_learn_does_and_equal_probabilities_sha
     assert sum(one.num_rows for one in found.before.curve) == 300
 
 
+def test_probabilities_of_a_label_are_held_against_it_as_the_textbook_does(save):
+    rng = np.random.default_rng(6)
+    true_N = rng.beta(1, 4, 600)
+    label_N = (rng.random(600) < true_N).astype(int)
+    said_N = np.clip(true_N + 0.1 * rng.normal(size=600), 0.001, 0.999)
+    table = save(clicked=label_N.tolist(), p=said_N.tolist(), q=true_N.tolist())
+
+    found = compare(table, "p", "q", label_index="clicked", calibration=True)
+
+    assert found.probabilities.log_loss.before == pytest.approx(log_loss(label_N, said_N), rel=1e-12)
+    assert found.probabilities.before.brier == pytest.approx(brier_score_loss(label_N, said_N), rel=1e-12)
+    assert found.probabilities.brier.after == pytest.approx(brier_score_loss(label_N, true_N), rel=1e-12)
+    for side in (found.probabilities.before, found.probabilities.after):
+        assert side.uncertainty == pytest.approx(label_N.mean() * (1 - label_N.mean()), rel=1e-12)
+        assert abs(side.reliability - side.resolution + side.uncertainty - side.brier) < 1e-12
+    assert found.accuracy.change.before == pytest.approx(((said_N > 0.5) == label_N).mean())
+    assert compare(table, "p", "q", label_index="clicked").accuracy is None
+
+
 def test_calibration_error_and_curve_are_those_of_a_plain_loop_over_bins_of_equal_numbers(table, scores):
     before_NK, _, label_N = scores
     found = compare(table, "scores", "tuned", calibration=True).probabilities
@@ -101,7 +120,7 @@ def test_calibration_error_and_curve_are_those_of_a_plain_loop_over_bins_of_equa
     assert found.before.calibration_error == pytest.approx(plain, abs=2e-3)
     assert {one.num_rows for one in found.before.curve} <= {59, 60, 61}
     assert found.before.calibration_low < found.before.calibration_error
-    assert found.calibration_error.method == "basic"
+    assert found.calibration_error.method == "bracketed"
 
 
 def test_a_temperature_undoes_exactly_the_sharpening_and_nothing_is_left_beyond_it(save):

@@ -10,11 +10,13 @@ from pathlib import Path
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clipdata as cd
+from clipdata.errors import UsageError
 from clipdata.lance_io import rows
 from clipdata.schema import image_schema
 from clipdata.storage import Storage
@@ -145,7 +147,7 @@ def test_a_table_of_any_kind_of_columns_is_what_duckdb_finds(mixed: cd.Table) ->
     assert (found.column("captions").empty, found.column("captions").lengths.quantiles["1"]) == (1000, 2)
     assert found.column("captions").characters.mean == pytest.approx(17 / 3)
     assert (found.column("scores").numbers.count, found.column("scores").not_finite) == (2000, 1000)
-    assert (found.column("vector").nulls, found.column("picture").nulls) == (0, None)
+    assert (found.column("vector").nulls, found.column("picture").nulls) == (None, None)
     assert found.column("picture").num_bytes > 0
     assert found.column("nothing").nulls == 3000
     assert found.column("price").numbers.mean == pytest.approx(4.5)
@@ -202,6 +204,23 @@ def test_pictures_refusals_lineages_and_stale_columns_are_told(tmp_path: Path) -
     assert "refused: 1 rows: 1 × truncated" in str(found)
 
 
+def test_parquet_files_are_told_before_they_are_a_table(mixed: cd.Table, tmp_path: Path) -> None:
+    rows_held = mixed.to_table(["id", "score", "label", "captions", "picture"])
+    for place in range(2):
+        pq.write_table(rows_held.slice(1500 * place, 1500), tmp_path / f"{place}.parquet")
+
+    found, table = cd.stats(tmp_path), cd.stats(mixed, columns=rows_held.schema.names)
+
+    assert (found.num_rows, found.version) == (3000, None)
+    for one, other in zip(found.columns, table.columns, strict=True):
+        assert (one.common, one.nulls, one.num_bytes > 0) == (other.common, other.nulls, True)
+        for mine, its in ((one.numbers, other.numbers), (one.lengths, other.lengths)):
+            assert (mine and mine.quantiles) == (its and its.quantiles)
+    assert cd.stats(tmp_path / "0.parquet", columns=["id"]).column("id").numbers.count == 1500
+    with pytest.raises(UsageError, match="told whole"):
+        cd.stats(tmp_path, where="id > 1")
+
+
 def test_a_histogram_is_a_bar_a_bin() -> None:
     assert bars([0, 1, 4, 8]) == " ▁▄█"
     assert bars([]) == bars([0]) == ""
@@ -225,6 +244,9 @@ def test_the_command_prints_lines_and_json(tmp_path: Path, capsys: pytest.Captur
     ("words", "code", "said"),
     [
         (["nowhere.lance"], 3, "there is no table"),
+        (["{folder}/gone.parquet"], 3, "gone.parquet"),
+        (["{folder}/none.parquet"], 2, "is no Parquet"),
+        (["{folder}/good.parquet", "--columns", "nosuch"], 2, "no column 'nosuch'"),
         (["{table}", "--columns", "nosuch"], 2, "no column 'nosuch'"),
         (["{table}", "--where", "nosuch = 1"], 2, "nosuch"),
         (["{table}", "--where", "number ="], 2, "number ="),
@@ -235,8 +257,10 @@ def test_what_is_wrong_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
 ) -> None:
     table = number_table(tmp_path, 2)
+    (tmp_path / "none.parquet").write_bytes(b"no parquet at all")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "good.parquet")
 
-    assert main(["stats", *(word.format(table=table.uri) for word in words)]) == code
+    assert main(["stats", *(word.format(table=table.uri, folder=tmp_path) for word in words)]) == code
 
     told = capsys.readouterr().err
     assert said in told

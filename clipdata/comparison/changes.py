@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["better", "worse", "unclear", "too few to say"]
-Method = Literal["percentile", "studentised", "basic", "anytime", "none"]
+Method = Literal["percentile", "studentised", "bracketed", "anytime", "none"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Change:
         verdict: "better" or "worse" when zero lies outside the interval.
         higher_is_better: whether a rise is a gain; it is a loss of ranks, losses and errors.
         method: of the interval: "percentile" of the bootstrap, widened for few or unequal clusters; "studentised", at
-            each end the farther of that and the studentised bootstrap, where the clusters are skewed; "basic", the
-            bootstrap reflected at the estimate; "anytime", a confidence sequence, which stands however often one looks.
+            each end the farther of that and the studentised bootstrap, where the clusters are skewed; "bracketed", that
+            of a calibration error, between an estimate that is too small in the mean and one that is too large;
+            "anytime", a confidence sequence, which stands however often one looks.
     """
 
     num_rows: int

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.answers import SmallArray, judge, pick, places
+from clipdata.answers import SmallArray, judge, no_and_yes, pick, places
 from clipdata.comparison.clusters import cluster_codes
 from clipdata.comparison.codes import GroupCodes, alike, as_keys
 from clipdata.comparison.leaks import count_trained
@@ -132,7 +132,7 @@ def _collector(request: Request) -> ScoreCollector | None:
     if not (request.judged and (request.ranks or request.calibration)):
         return None
     names = (request.scores_before or "", request.scores_after or "")
-    return ScoreCollector(names, ranks=request.ranks, calibration=request.calibration)
+    return ScoreCollector(names, ranks=request.ranks, calibration=request.calibration, of_label=request.of_label)
 
 
 def _keep(
@@ -152,15 +152,16 @@ def _keep(
     if request.by:
         columns.group.append(groups.encode(batch.column(request.by)))
     if request.scores_before and request.scores_after and label is not None:
-        before = judge(partner.column(request.scores_before), label)
-        after = judge(batch.column(request.scores_after), label)
+        lists = partner.column(request.scores_before), batch.column(request.scores_after)
+        if request.of_label:
+            lists = no_and_yes(lists[0]), no_and_yes(lists[1])
+        before, after = judge(lists[0], label), judge(lists[1], label)
         columns.right_before.append(before.right_N)
         columns.right_after.append(after.right_N)
         columns.choices.append(after.choices_N)
         columns.tied.append(before.tied_N | after.tied_N)
         if collector is not None:
             values_N = columns.before[-1] + columns.after[-1] + before.right_N + after.right_N
-            lists = partner.column(request.scores_before), batch.column(request.scores_after)
             collector.add(*lists, label, ~np.isnan(values_N))
 
 

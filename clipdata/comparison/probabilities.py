@@ -12,14 +12,13 @@ import numpy as np
 from clipdata.answers import Lists
 from clipdata.comparison.changes import Change, verdict_of
 from clipdata.comparison.intervals import MIN_CLUSTERS, Sampling, change
-from clipdata.comparison.score_records import Bin, Probabilities, Reliability, Tempered
+from clipdata.comparison.score_records import TEMPERATURES, Bin, Probabilities, Reliability, Tempered
 from clipdata.comparison.score_rows import ScoreRows, SideScores
-from clipdata.statistics import FloatArray, IntArray, dense_codes, resampled_totals
+from clipdata.statistics import FloatArray, IntArray, dense_codes
 
 CURVE_BINS = 15
 MIN_HALF_CLUSTERS = 10
-_TEMPERATURES = (0.02, 50.0)
-_KNUTH = np.uint64(0x9E3779B97F4A7C15)
+_KNUTH, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
 def compare_probabilities(
@@ -35,7 +34,7 @@ def compare_probabilities(
         sampling: how intervals are made.
     """
     before, after = rows.before, rows.after
-    halved = 0.5 if bool((_sizes(before) == 2.0) and (_sizes(after) == 2.0)) else 1.0
+    halved = 0.5 if before.pairs_only and after.pairs_only else 1.0
     temperatures, tempered = _tempered(rows, cluster_M, halved, sampling)
     curves = [_Curve.of(*one) for one in ((before.confidence_M, right_before_M), (after.confidence_M, right_after_M))]
     gaps = _gaps(curves, cluster_M, sampling)
@@ -52,11 +51,6 @@ def compare_probabilities(
         tempered=tempered,
         num_clipped=int((before.clipped_M | after.clipped_M).sum()),
     )
-
-
-def _sizes(side: SideScores) -> float:
-    """Choices a row in the mean."""
-    return float(side.cells[:, 0].sum() / len(side.loss_M))
 
 
 def _reliability(
@@ -81,7 +75,8 @@ def _reliability(
     variance = float((square_B - count_B * mean_said_B**2).sum())
     covariance = float((product_B - count_B * mean_said_B * mean_true_B).sum())
     uncertainty = float(total * base * (1.0 - base))
-    per_row = halved / len(side.loss_M)
+    of_one_entry = total == len(side.loss_M)  # of a label, the yes alone
+    per_row = (1.0 if of_one_entry else halved) / len(side.loss_M)
     return Reliability(
         brier=float(halved * side.brier_M.mean()),
         reliability=reliability * per_row,
@@ -124,6 +119,18 @@ class _Curve:
         )
         return cls(bin_M, gap_M, bins, float(np.abs(said_B - true_B).sum() / len(bin_M)))
 
+    def signed_M(self) -> FloatArray:
+        """Each row's gap, with the sign that makes its bin's sum positive; they add up to the error."""
+        signed: FloatArray = self.gap_M * np.sign(np.bincount(self.bin_M, self.gap_M))[self.bin_M]
+        return signed
+
+    def crossed_error(self, second_M: np.ndarray) -> float:
+        """The error with the signs of each half's bins taken from the other half."""
+        size = int(self.bin_M.max()) + 1
+        first_B = np.bincount(self.bin_M, np.where(second_M, 0.0, self.gap_M), size)
+        second_B = np.bincount(self.bin_M, np.where(second_M, self.gap_M, 0.0), size)
+        return float((np.sign(second_B) * first_B + np.sign(first_B) * second_B).sum() / len(self.bin_M))
+
 
 @dataclasses.dataclass(frozen=True)
 class _Gaps:
@@ -132,46 +139,58 @@ class _Gaps:
 
 
 def _gaps(curves: list[_Curve], cluster_M: IntArray, sampling: Sampling) -> _Gaps:
-    """The calibration error of both sides and its change, by the basic bootstrap.
+    """The calibration error of both sides and its change, each between two bounds.
 
-    A mean of absolute values is too large by chance, and that of a resample twice so: the bootstrap reflected at the
-    estimate takes off what the percentiles would add.
+    A mean of absolute values is too large by chance: a model that is calibrated has an error too. Signed by the other
+    half of the clusters, the same gaps give a mean that is too small, and about 0 for such a model. So the interval
+    runs from the one, less its scatter, to the other, and more. It holds the truth in 92 to 99 % of simulations, and of
+    changes in 98 % or more (`benchmarks/coverage.py`), where percentiles of resamples held it in 30 to 90 %.
 
-    Source: A. C. Davison and D. V. Hinkley, Bootstrap Methods and their Application (1997), section 5.2.
+    Source: R. Roelofs et al., Mitigating Bias in Calibration Error Estimation (2022), on the bias.
     """
+    from scipy.special import stdtrit
+
     num_clusters = int(cluster_M.max()) + 1
     errors = [curve.error for curve in curves]
     plain = Change(len(cluster_M), num_clusters, errors[0], errors[1], errors[1] - errors[0], higher_is_better=False)
     if num_clusters < MIN_CLUSTERS or sampling.anytime:
         return _Gaps(plain)
-    rng = np.random.default_rng(sampling.seed)
-    num_units = min(num_clusters, sampling.max_units)
-    unit_C = rng.permutation(num_clusters) % num_units if num_clusters > num_units else np.arange(num_clusters)
-    unit_M = unit_C[cluster_M]
-    columns = [np.bincount(unit_M, minlength=num_units)[:, None].astype(np.float64)]
+    student = float(-stdtrit(num_clusters - 1, 0.025))
+    second_M = second_half(cluster_M)
+    low_high, signed = [], []
     for curve in curves:
-        size = int(curve.bin_M.max()) + 1
-        cells = np.bincount(unit_M * size + curve.bin_M, curve.gap_M, num_units * size).astype(np.float64)
-        columns.append(cells.reshape(num_units, size))
-    totals_RK = resampled_totals(np.column_stack(columns), resamples=sampling.resamples, rng=rng)
-    parts = np.split(np.abs(totals_RK[:, 1:]), [columns[1].shape[1]], axis=1)
-    draws = [part_RB.sum(axis=1) / totals_RK[:, 0] for part_RB in parts]
-    ends = [_basic(error, draws_R) for error, draws_R in zip(errors, draws, strict=True)]
-    low, high = _basic(plain.difference, draws[1] - draws[0])
+        least = min(curve.error, curve.crossed_error(second_M))
+        low_high.append((least, curve.error))
+        signed.append(np.bincount(cluster_M, curve.signed_M()) / len(cluster_M))
+    errors_of = [_error(signed_C) for signed_C in (*signed, signed[1] - signed[0])]
+    half = student * errors_of[2]
+    low, high = low_high[1][0] - low_high[0][1] - half, low_high[1][1] - low_high[0][0] + half
     moved = dataclasses.replace(
         plain,
         low=low,
         high=high,
-        standard_error=float((draws[1] - draws[0]).std()),
+        standard_error=errors_of[2],
         verdict=verdict_of(low, high, higher_is_better=False),
-        method="basic",
+        method="bracketed",
     )
-    return _Gaps(moved, ((max(0.0, ends[0][0]), max(0.0, ends[0][1])), (max(0.0, ends[1][0]), max(0.0, ends[1][1]))))
+    ends = [
+        (max(0.0, least - student * error), most + student * error)
+        for (least, most), error in zip(low_high, errors_of, strict=False)
+    ]
+    return _Gaps(moved, (ends[0], ends[1]))
 
 
-def _basic(estimate: float, draws_R: FloatArray) -> tuple[float, float]:
-    low, high = np.quantile(draws_R, [0.025, 0.975])
-    return 2.0 * estimate - float(high), 2.0 * estimate - float(low)
+def _error(share_C: FloatArray) -> float:
+    """Standard error of a sum over clusters."""
+    return float(np.sqrt(len(share_C) ** 2 / (len(share_C) - 1) * share_C.var()))
+
+
+def second_half(cluster_M: IntArray) -> np.ndarray:
+    """Whether each row is of the second of two halves of the clusters, drawn by their codes: bool."""
+    mixed_M = (cluster_M.astype(np.uint64) + np.uint64(1)) * _KNUTH
+    mixed_M = (mixed_M ^ (mixed_M >> np.uint64(29))) * _MIX
+    half_M: np.ndarray = (mixed_M >> np.uint64(40)) & np.uint64(1) == 1
+    return half_M
 
 
 def _tempered(
@@ -179,8 +198,7 @@ def _tempered(
 ) -> tuple[tuple[float | None, float | None], Tempered | None]:
     """Each side's temperature, and log losses and Brier scores with that of the other half of the clusters."""
     cluster_S = dense_codes(cluster_M[rows.sampled_S])
-    mixed_S = (cluster_M[rows.sampled_S].astype(np.uint64) + np.uint64(1)) * _KNUTH
-    second_S = (mixed_S >> np.uint64(40)) & np.uint64(1) == 1
+    second_S = second_half(cluster_M[rows.sampled_S])
     halves = [np.flatnonzero(second_S), np.flatnonzero(~second_S)]
     if min(len(np.unique(cluster_S[half])) for half in halves) < MIN_HALF_CLUSTERS:
         return (None, None), None
@@ -217,7 +235,7 @@ class _Side:
             loss_S = self._log_losses(np.full(len(lists.size_K), np.exp(log_temperature)))[0]
             return float(loss_S @ wanted_S)
 
-        low, high = np.log(_TEMPERATURES)
+        low, high = np.log(TEMPERATURES)
         found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
         return float(np.exp(found.x))
 

@@ -41,6 +41,7 @@ class Request:
         origin_before: what is behind `before`.
         origin_after: what is behind `after`.
         calibration: whether the lists are held against what came true, as probabilities.
+        of_label: whether the columns are numbers that are probabilities of a label, 1 or 0 in `label_index`.
         ranks: whether ranks are wanted.
     """
 
@@ -60,6 +61,7 @@ class Request:
     origin_before: Provenance = field(default_factory=Provenance)
     origin_after: Provenance = field(default_factory=Provenance)
     calibration: bool = False
+    of_label: bool = False
     ranks: bool = False
 
     @property
@@ -127,6 +129,9 @@ def resolve(
     holds_lists = _check_both(((other, before), (table, after)), place)
     scores_before = _scores(other, before, scores_before, origins[0])
     scores_after = _scores(table, after, scores_after, origins[1])
+    of_label = bool(calibration and label_index and not holds_lists and not (scores_before and scores_after))
+    if of_label:
+        scores_before, scores_after = before, after
     judged = bool(scores_before and scores_after and place)
     if place and (judged or holds_lists):
         _require_places(table, place)
@@ -149,6 +154,7 @@ def resolve(
         origin_before=origins[0],
         origin_after=origins[1],
         calibration=calibration,
+        of_label=of_label,
         ranks=ranks,
     )
 
@@ -161,7 +167,8 @@ def _not_judged(
     lacking += [] if place else ["the place of the right choice (label_index=…)"]
     return UsageError(
         f"compare: calibration needs {' and '.join(lacking)}",
-        hint="compare the columns of lists themselves, or leave --calibration out",
+        hint="compare the columns of lists themselves; where the numbers are probabilities of a label that is 0 or 1, "
+        "name it: --label-index COLUMN",
     )
 
 

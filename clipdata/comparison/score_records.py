@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from clipdata.comparison.changes import Change
 
+TEMPERATURES = (0.02, 50.0)
+"""Between these the best one is looked for; scores that tell nothing have none."""
+
 
 @dataclass(frozen=True)
 class Ranks:

@@ -35,9 +35,10 @@ class SideScores:
         brier_M: squared differences between probabilities and truth, summed over the row's choices.
         confidence_M: float32, the highest probability.
         cells: float64 [NUM_BINS, 5], over bins of probability: entries, their sum and sum of squares, right ones, and
-            the sum of the right ones' probabilities.
+            the sum of the right ones' probabilities. Entries are all choices of all rows, or of a label the yes alone.
         lists: those of the sampled rows, clipped from below.
         clipped_M: bool, whether the right choice has a probability of 0.
+        pairs_only: whether every row has two choices.
     """
 
     rank_M: np.ndarray
@@ -47,6 +48,7 @@ class SideScores:
     cells: FloatArray
     lists: Lists
     clipped_M: np.ndarray
+    pairs_only: bool
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class _Side:
     """What has been kept of one side."""
 
     name: str
+    of_label: bool = False
+    pairs_only: bool = True
     rank: list[np.ndarray] = field(default_factory=list)
     loss: list[FloatArray] = field(default_factory=list)
     brier: list[FloatArray] = field(default_factory=list)
@@ -92,11 +96,14 @@ class _Side:
         squares_K = np.add.reduceat(lists.scores_E**2, lists.first_K)
         self.brier.append(squares_K - 2.0 * right_K + 1.0)
         self.confidence.append(np.maximum.reduceat(lists.scores_E, lists.first_K).astype(np.float32))
-        bin_E = np.clip((lists.scores_E * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)
-        right_bin_K = bin_E[lists.right_K]
-        of_all = [np.bincount(bin_E, weights, NUM_BINS) for weights in (None, lists.scores_E, lists.scores_E**2)]
-        of_right = [np.bincount(right_bin_K, weights, NUM_BINS) for weights in (None, right_K)]
-        self.cells += np.column_stack([*of_all, *of_right])
+        self.pairs_only = self.pairs_only and bool((lists.size_K == 2).all())
+        said_E, true_E = lists.scores_E, np.zeros(len(lists.scores_E))
+        true_E[lists.right_K] = 1.0
+        if self.of_label:
+            said_E, true_E = said_E[1::2], true_E[1::2]
+        bin_E = np.clip((said_E * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)
+        weights = (None, said_E, said_E**2, true_E, said_E * true_E)
+        self.cells += np.column_stack([np.bincount(bin_E, weight, NUM_BINS) for weight in weights])
 
     def _require_probabilities(self, lists: Lists) -> None:
         sum_K = np.add.reduceat(lists.scores_E, lists.first_K)
@@ -120,6 +127,7 @@ class _Side:
             self.cells,
             _end_to_end(self.sampled),
             _joined(self.clipped, np.bool_),
+            self.pairs_only,
         )
 
 
@@ -130,10 +138,11 @@ class ScoreCollector:
         names: of both columns of lists.
         ranks: whether ranks are wanted.
         calibration: whether probabilities are.
+        of_label: whether the lists are of a label that is so or not.
     """
 
-    def __init__(self, names: tuple[str, str], *, ranks: bool, calibration: bool) -> None:
-        self._sides = (_Side(names[0]), _Side(names[1]))
+    def __init__(self, names: tuple[str, str], *, ranks: bool, calibration: bool, of_label: bool = False) -> None:
+        self._sides = (_Side(names[0], of_label), _Side(names[1], of_label))
         self._wanted = {"ranks": ranks, "calibration": calibration}
         self._hash: list[np.ndarray] = []  # of the sampled rows
         self._place: list[IntArray] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clipdata.comparison.records import Compared
-from clipdata.comparison.score_records import Probabilities, Ranks, Reliability, Tempered
+from clipdata.comparison.score_records import TEMPERATURES, Probabilities, Ranks, Reliability, Tempered
 from clipdata.comparison.wording import change_head, change_line, decimals_for, interval, number, signed
 
 
@@ -48,7 +48,7 @@ def _parts(side: Reliability) -> str:
 def _tempered(tempered: Tempered | None, found: Probabilities) -> list[str]:
     if tempered is None:
         return ["too few images to fit a temperature on half of them"]
-    before, after = (f"{side.temperature:.2f}" for side in (found.before, found.after))
+    before, after = (_temperature(side) for side in (found.before, found.after))
     alone = tempered.alone
     decimals = decimals_for(alone.standard_error)
     after_all = signed(found.log_loss.difference, decimals)
@@ -59,3 +59,12 @@ def _tempered(tempered: Tempered | None, found: Probabilities) -> list[str]:
         f"with its own temperature each: {number(tempered.beyond.before, decimals)} → "
         f"{number(tempered.beyond.after, decimals)}, {interval(tempered.beyond)}",
     ]
+
+
+def _temperature(side: Reliability) -> str:
+    """In words where the scores tell so little, or so much, that no temperature within bounds fits best."""
+    assert side.temperature is not None, "both sides have a temperature where there is what it does"
+    low, high = TEMPERATURES
+    if side.temperature > 0.99 * high:
+        return f"{high:g} or more"
+    return f"{low:g} or less" if side.temperature < 1.01 * low else f"{side.temperature:.2f}"

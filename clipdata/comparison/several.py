@@ -17,9 +17,10 @@ from clipdata.comparison.measurement import compare
 from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.result import Comparison
 from clipdata.comparison.text import header
-from clipdata.comparison.wording import chance, change_head, change_line
+from clipdata.comparison.wording import chance, change_head, change_line, interval
 from clipdata.errors import GateFailedError, LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.notebook import html_table
 from clipdata.printable import printable
 from clipdata.schema import is_list
 from clipdata.statistics import benjamini_hochberg, holm, two_sided_p
@@ -110,6 +111,21 @@ class Comparisons:
         notes = dict.fromkeys(note for one in self.comparisons for note in one.notes)
         blocks.append([f"  {line}" for line in self._trained()] + [f"  note: {note}" for note in notes])
         return "\n\n".join("\n".join(map(printable, block)) for block in blocks)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {
+                "": f"{pair.before} → {pair.after}",
+                "rows": f"{one.mean.num_rows:,}",
+                "change": f"{one.mean.difference:+.3g}",
+                "95 % interval": interval(one.mean).removesuffix(one.mean.verdict),
+                "Holm": chance(pair.p_value),
+                "BH": chance(pair.q_value),
+                "verdict": pair.verdict,
+            }
+            for pair, one in zip(self.pairs, self.comparisons, strict=True)
+        ]
+        return html_table(rows, title=f"{len(rows)} pairs of columns")
 
     def _rows(self) -> str:
         rows = {one.mean.num_rows for one in self.comparisons}

@@ -23,6 +23,9 @@ _BITS = 64
 _MOST_EQUAL = 5
 _STEPS = 64  # comparisons along the sorted hashes before what is left of a run is compared in blocks
 _BLOCK = 2048
+_LOOKED_UP = 1 << 17
+_CANDIDATES = 1 << 22
+_SORTING, _LOOKING_UP = 40, 6  # of a hash, in comparisons with others
 
 
 class HammingSearch:
@@ -44,29 +47,29 @@ class HammingSearch:
 
     def within(self, places: np.ndarray) -> Iterator[Pairs]:
         """All near pairs of two of these places, first < second."""
-        yield from self._near(places, None)
+        num = len(places)
+        if num < 2:
+            return
+        hash_M = self._variants(places)
+        for one_C, other_C, distance_C in near_hashes(hash_M, self._radius, *_cut(len(hash_M), self._radius)):
+            a_C, b_C = one_C % num, other_C % num
+            fits_C = (a_C != b_C) & ((one_C < num) | (other_C < num))  # of second variants among themselves nothing
+            first_C, second_C = places[a_C[fits_C]], places[b_C[fits_C]]
+            yield _pairs(np.minimum(first_C, second_C), np.maximum(first_C, second_C), distance_C[fits_C])
 
     def between(self, known: np.ndarray, places: np.ndarray) -> Iterator[Pairs]:
         """All near pairs of a known place and another one."""
-        yield from self._near(np.concatenate([known, places]), len(known))
-
-    def _near(self, places: np.ndarray, num_known: int | None) -> Iterator[Pairs]:
-        """Near pairs of places; of the first `num_known` and one behind them, where that is given."""
-        num, variants = len(places), self._hash_NV.shape[1]
-        if num < 2 or num_known in (0, num):
+        if not len(known) or not len(places):
             return
-        hash_M = self._hash_NV[places].T.reshape(-1)  # all first variants, then all second ones
-        bands, equal = _cut(len(hash_M), self._radius)
-        for one_C, other_C, distance_C in near_hashes(hash_M, self._radius, bands, equal):
-            a_C, b_C = one_C % num, other_C % num
-            fits_C = (a_C != b_C) if variants == 1 else (a_C != b_C) & ((one_C < num) | (other_C < num))
-            low_C, high_C = np.minimum(a_C, b_C), np.maximum(a_C, b_C)
-            if num_known is not None:
-                fits_C &= (low_C < num_known) & (high_C >= num_known)
-            first_C, second_C = places[low_C[fits_C]], places[high_C[fits_C]]
-            if num_known is None:
-                first_C, second_C = np.minimum(first_C, second_C), np.maximum(first_C, second_C)
-            yield Pairs(first_C.astype(np.int32), second_C.astype(np.int32), distance_C[fits_C].astype(np.float32))
+        known_M, other_M = self._variants(known), self._variants(places)
+        for one_C, other_C, distance_C in near_across(known_M, other_M, self._radius):
+            fits_C = (one_C < len(known)) | (other_C < len(places))
+            first_C, second_C = known[one_C[fits_C] % len(known)], places[other_C[fits_C] % len(places)]
+            yield _pairs(first_C, second_C, distance_C[fits_C])
+
+    def _variants(self, places: np.ndarray) -> np.ndarray:
+        """All first variants, then all second ones."""
+        return np.asarray(self._hash_NV[places].T.reshape(-1))
 
 
 def near_hashes(
@@ -93,6 +96,53 @@ def near_hashes(
             if first_C.any():
                 one_C, other_C = order_M[one_C[first_C]], order_M[other_C[first_C]]
                 yield one_C, other_C, np.bitwise_count(differing_C[first_C])
+
+
+def near_across(
+    known_M: np.ndarray, other_M: np.ndarray, radius: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Every pair of a known hash and another one that differ in at most `radius` bits: places, places, bits.
+
+    The smaller set is sorted, and every hash of the larger one looked up in it.
+    """
+    if len(known_M) < len(other_M):
+        for other_C, known_C, distance_C in near_across(other_M, known_M, radius):
+            yield known_C, other_C, distance_C
+        return
+    bands, equal = _cut(len(other_M), radius, ahead=_LOOKING_UP)
+    masks = _masks(bands)
+    for chosen in combinations(range(bands), equal):
+        mask = np.uint64(sum(int(masks[band]) for band in chosen))
+        order_O = np.argsort(other_M & mask)
+        sorted_O = other_M[order_O]
+        key_O, own = sorted_O & mask, sum(1 << band for band in chosen)
+        for start in range(0, len(known_M), _LOOKED_UP):
+            hash_B = known_M[start : start + _LOOKED_UP]
+            low_B = np.searchsorted(key_O, hash_B & mask)
+            num_B = np.searchsorted(key_O, hash_B & mask, "right") - low_B
+            for one_C, place_C in _expanded(low_B, num_B):
+                differing_C = hash_B[one_C] ^ sorted_O[place_C]
+                near_C = np.bitwise_count(differing_C) <= radius
+                one_C, place_C, differing_C = one_C[near_C], place_C[near_C], differing_C[near_C]
+                first_C = _first_choice(differing_C, masks, equal) == own
+                if first_C.any():
+                    distance_C = np.bitwise_count(differing_C[first_C])
+                    yield start + one_C[first_C], order_O[place_C[first_C]], distance_C
+
+
+def _expanded(low_B: np.ndarray, num_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each row with every place from `low` on, `num` of them; not too many at a time."""
+    rows = np.flatnonzero(num_B)
+    total_R = np.cumsum(num_B[rows])
+    start, done = 0, 0
+    while start < len(rows):
+        stop = max(int(np.searchsorted(total_R, done + _CANDIDATES, "right")), start + 1)
+        chosen = rows[start:stop]
+        num_C = num_B[chosen]
+        before_C = np.concatenate([[0], np.cumsum(num_C)[:-1]])
+        one_P = np.repeat(chosen, num_C)
+        yield one_P, np.arange(len(one_P)) - np.repeat(before_C, num_C) + low_B[one_P]
+        start, done = stop, int(total_R[stop - 1])
 
 
 def _near_in_runs(sorted_M: np.ndarray, mask: np.uint64, radius: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -129,16 +179,21 @@ def _near_in_run(sorted_M: np.ndarray, start: int, stop: int, radius: int) -> It
             yield row + one_C[later_C], column + other_C[later_C]
 
 
-def _cut(num: int, radius: int) -> tuple[int, int]:
+def _pairs(first_C: np.ndarray, second_C: np.ndarray, distance_C: np.ndarray) -> Pairs:
+    return Pairs(first_C.astype(np.int32), second_C.astype(np.int32), distance_C.astype(np.float32))
+
+
+def _cut(num: int, radius: int, ahead: float = _SORTING) -> tuple[int, int]:
     """Into how many pieces to cut, and how many of them to sort by: what costs least for so many hashes.
 
-    Sorting a hash costs about as much as comparing it with forty others.
+    Args:
+        ahead: what has to be done with a hash before it is compared, in comparisons.
     """
 
     def cost(equal: int) -> float:
         bands = radius + equal
         expected = num * 2.0 ** -(_BITS * equal / bands)
-        return float(comb(bands, equal) * (40 + expected))
+        return float(comb(bands, equal) * (ahead + expected))
 
     equal = min(range(1, _MOST_EQUAL + 1), key=cost) if radius else 1
     return radius + equal, equal

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.engines.task import FragmentDone, FragmentTask
+from clipdata.engines.task import Cost, FragmentDone, FragmentTask
 from clipdata.errors import ClipdataError, StepError
 from clipdata.lance_io.filling import BATCH_BYTES
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Part
@@ -37,12 +37,12 @@ def fill(task: FragmentTask, counter: Counter) -> FragmentDone:
         work.compute()
         finished = task.filling.finish(task.fragment_id, work.stored, work.held, (work.computed, dict(work.failed)))
     except CheckpointGone:
-        return FragmentDone(task.fragment_id, None)
+        return FragmentDone(task.fragment_id, None, cost=work.cost)
     except BaseException:
         work.save()
         raise
     count = getattr(task.step, "notes", None)
-    return FragmentDone(task.fragment_id, finished, dict(count()) if callable(count) else {})
+    return FragmentDone(task.fragment_id, finished, dict(count()) if callable(count) else {}, work.cost)
 
 
 class _Work:
@@ -54,6 +54,7 @@ class _Work:
         self.held: list[Part] = []
         self.computed = 0
         self.failed: Tally[str] = Tally()
+        self.cost = Cost()
         # How wide a value is that has no fixed width, only the values tell: few rows at first.
         self._most_rows = task.batch_rows if fixed_width(task.step.returns) else _FIRST_ROWS
 
@@ -64,8 +65,12 @@ class _Work:
         self._counter.advance(len(done))
         last_s = time.monotonic()
         with closing(prefetch(self._prepared(done))) as batches:
-            for places, batch, prepared in batches:
+            for places, batch, prepared, prepare_s in batches:
+                started_s = time.perf_counter()
                 part = compute_part(task.step, places, batch, prepared, filling.unread)
+                step_s = prepare_s + time.perf_counter() - started_s
+                read = {name: batch.column(name).nbytes for name in batch.schema.names}
+                self.cost += Cost(batch.num_rows, step_s, read)
                 self.held.append(part)
                 self._count(part)
                 self._fit(part)
@@ -74,8 +79,8 @@ class _Work:
                     self._store()
                     last_s = time.monotonic()
 
-    def _prepared(self, done: np.ndarray) -> Generator[tuple[np.ndarray, pa.RecordBatch, Any], None, None]:
-        """Rows still to compute, with what the step prepared of them; runs in a thread beside the model."""
+    def _prepared(self, done: np.ndarray) -> Generator[tuple[np.ndarray, pa.RecordBatch, Any, float], None, None]:
+        """Rows still to compute, what the step prepared of them, and the seconds that took; beside the model."""
         task = self._task
         left = task.limit - len(done)
         if left <= 0:
@@ -84,7 +89,9 @@ class _Work:
             start, stop = 0, min(batch.num_rows, left)
             while start < stop:
                 rows = batch.slice(start, min(self._most_rows, stop - start))
-                yield places[start : start + rows.num_rows], rows, task.step.prepare(rows)
+                started_s = time.perf_counter()
+                prepared = task.step.prepare(rows)
+                yield places[start : start + rows.num_rows], rows, prepared, time.perf_counter() - started_s
                 start += rows.num_rows
             left -= stop
             if not left:

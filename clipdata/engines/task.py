@@ -40,17 +40,39 @@ class FragmentTask:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What computing rows took.
+
+    Args:
+        num_rows: that were computed.
+        step_s: seconds that the step prepared and computed them, the one beside the other or not; reading aside.
+        read_bytes: column → bytes of it that were read.
+    """
+
+    num_rows: int = 0
+    step_s: float = 0.0
+    read_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Cost) -> Cost:
+        names = [*self.read_bytes, *(name for name in other.read_bytes if name not in self.read_bytes)]
+        read = {name: self.read_bytes.get(name, 0) + other.read_bytes.get(name, 0) for name in names}
+        return Cost(self.num_rows + other.num_rows, self.step_s + other.step_s, read)
+
+
+@dataclass(frozen=True)
 class FragmentDone:
     """A fragment that was filled, or not.
 
     Args:
         finished: its column file; None when another writer came in between, and it is left for a later round.
         notes: facts the step counted.
+        cost: what computing its rows took.
     """
 
     fragment_id: int
     finished: Finished | None
     notes: Mapping[str, object] = field(default_factory=dict)
+    cost: Cost = Cost()
 
 
 class Engine(Protocol):

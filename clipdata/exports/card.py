@@ -149,7 +149,7 @@ def _column(column: pa.Field) -> list[str]:
 
 def _made_by(lineage: Lineage) -> str:
     model = f", model {lineage.model_name or 'without a name'} `{(lineage.model or '')[:12]}`" if lineage.model else ""
-    tuned = ", a model that was tuned" if lineage.trained_on else ""
+    tuned = ", a model that was fine-tuned" if lineage.trained_on else ""
     tuned = ", trained on rows that nobody recorded" if lineage.trained_on is None else tuned
     when = f", {lineage.made_at[:10]}" if lineage.made_at else ""
     return _text(f"step {lineage.describe().partition(' with ')[0]}") + _text(model) + tuned + when

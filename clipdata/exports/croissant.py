@@ -5,6 +5,7 @@ Source: Croissant Format Specification 1.0, mlcommons.org (2024).
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ _CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -45,6 +47,7 @@ _CONTEXT = {
     "repeated": "cr:repeated",
     "replace": "cr:replace",
     "sc": "https://schema.org/",
+    "samplingRate": "cr:samplingRate",
     "separator": "cr:separator",
     "source": "cr:source",
     "subField": "cr:subField",
@@ -86,7 +89,8 @@ def croissant(facts: Facts, picture: str | None) -> dict[str, Any]:
         "name": facts.name,
         "description": f"{facts.num_rows:,} rows, copied from version {facts.version} of a table that clipdata keeps.",
         **({"url": home} if home else {}),
-        **({"version": facts.tag} if facts.tag else {}),
+        "version": f"{facts.version}.0.0",
+        "datePublished": datetime.now(UTC).date().isoformat(),
         "distribution": [repository, files],
         "recordSet": [{"@type": "cr:RecordSet", "@id": "rows", "name": "rows", "field": fields}],
     }

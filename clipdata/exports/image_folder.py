@@ -21,7 +21,7 @@ from clipdata.exports.json_lines import NOT_FINITE, values_of
 from clipdata.exports.places import Place
 from clipdata.exports.selection import picture_bytes
 from clipdata.images import sniff_format
-from clipdata.json_values import dump_value
+from clipdata.json_values import dump_lines
 from clipdata.schema import is_picture_struct, is_text, picture_column
 
 FILE_NAME = "file_name"  # Hugging Face's word
@@ -145,7 +145,7 @@ class ImageFolder:
         name = below + folder.names.name(wanted or f"{folder.num_rows:08d}", _SUFFIXES.get(kind, (kind,)))
         place.put(f"{split}{name}", data)
         own = {f"original_{FILE_NAME}" if key == FILE_NAME else key: value for key, value in record.items()}
-        folder.stream.write(f"{dump_value({FILE_NAME: name, **own})}\n".encode())
+        folder.stream.write(dump_lines([{FILE_NAME: name, **own}]))
         folder.num_rows += 1
 
 

@@ -90,6 +90,8 @@ def export(
     """
     table = as_table(table, storage=storage).pinned()
     place, settings = absolute(out), storage or table.storage
+    if place == table.uri:
+        raise UsageError(f"export: {redact(place)} is the table itself; expected another place")
     kind = format_of(place, format)
     given = {"rows_per_shard": rows_per_shard, "caption": caption, "split_column": split_column, "bom": bom or None}
     own = _own_options(kind, given)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from clipdata.exports.formats import About, Notes, holds_bytes
 from clipdata.exports.places import Place
-from clipdata.json_values import dump_value, plain
+from clipdata.json_values import dump_lines, is_plain, plain
 from clipdata.schema import is_list
 
 NOT_FINITE = "numbers that are NaN or infinite, written as null"
@@ -38,7 +38,7 @@ class JsonLines:
             for batch in batches:
                 records, num_odd = values_of(batch)
                 num_not_finite += num_odd
-                stream.write("".join(f"{dump_value(record)}\n" for record in records).encode())
+                stream.write(dump_lines(records))
         return {NOT_FINITE: num_not_finite} if num_not_finite else {}
 
 
@@ -47,7 +47,8 @@ def values_of(batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], int]:
     columns, num_odd = [], 0
     for values in batch.columns:
         exact, num = _finite(_told_exactly(values))
-        columns.append([plain(value) for value in exact.to_pylist()])
+        found = exact.to_pylist()
+        columns.append(found if is_plain(exact.type) else [plain(value) for value in found])
         num_odd += num
     names = batch.schema.names
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)], num_odd

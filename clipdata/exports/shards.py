@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -119,10 +120,20 @@ class _Export:
                 manifest = replace(manifest, shards={**manifest.shards, name: counts})
                 self._put(NAME, manifest.to_json())
         self._remove(name for name in manifest.replaces if name not in names)
+        if not any(manifest.shards[name]["samples"] for name in names):
+            return self._withdrawn(manifest, names)
         sizes = {name: manifest.shards[name]["samples"] for name in names}
         self._put(SIZES, json.dumps(sizes, indent=1) + "\n")
         self._put(NAME, replace(manifest, replaces=(), complete=True).to_json())
         return self._report(manifest, num_new)
+
+    def _withdrawn(self, manifest: Manifest, names: Sequence[str]) -> Exported:
+        """Leave nothing of an export that has no sample, so that nobody takes an empty folder for one."""
+        self._remove([*names, NAME])
+        if not is_remote(self.out):
+            with suppress(OSError):
+                Path(self.folder).rmdir()
+        return replace(self._report(manifest, 0), num_files=0, num_bytes=0)
 
     def tried(self, *, overwrite: bool) -> Exported:
         """What `run` would write, as far as a look at the rows tells."""

@@ -20,9 +20,12 @@ from typing import Any
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.columns import mark_of
+from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
+from clipdata.lance_io.deleted_rows import notes_of
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lance_io.tags import tags_of
 from clipdata.objects.removing import remove
 from clipdata.printable import printable
 from clipdata.storage import Storage, is_remote, join, redact
@@ -32,6 +35,7 @@ ABANDONED = timedelta(days=1)  # no single write takes longer
 UNFINISHED = timedelta(days=7)  # a map that was interrupted can go on from its records until then
 LEAST = timedelta(hours=1)
 _MOST_TOLD = 1_000_000
+_TAGS_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Cleaned:
         version_files: files of those versions alone.
         version_bytes: their size.
         leftovers: files of killed runs.
+        kept: tags, whose versions stay however old they are.
     """
 
     table: str
@@ -68,6 +73,7 @@ class Cleaned:
     version_files: int
     version_bytes: int
     leftovers: tuple[Leftover, ...]
+    kept: tuple[str, ...] = ()
 
     @property
     def num_files(self) -> int:
@@ -97,6 +103,9 @@ class Cleaned:
         if self.num_versions:
             lines.append(f"  {self.version_files:,} files of {self.num_versions:,} old versions")
         lines += [f"  {len(sizes):,} files, {sum(sizes):,} bytes: {why}" for why, sizes in whys.items()]
+        if self.kept:
+            some = ", ".join(self.kept[:_TAGS_TOLD]) + (" …" if len(self.kept) > _TAGS_TOLD else "")
+            lines.append(f"  kept: versions of {len(self.kept):,} tags ({some})")
         return "\n".join(map(printable, lines))
 
 
@@ -141,7 +150,8 @@ def clean(
         _remove_empty_folders(newest)
     told = {file.path.rpartition("/")[2] for file in leftovers}
     num_versions, version_files, version_bytes = _old_versions(newest, older_than, told if dry_run else None)
-    return Cleaned(redact(newest.uri), dry_run, num_versions, version_files, version_bytes, leftovers)
+    kept = tuple(tag.name for tag in tags_of(newest))
+    return Cleaned(redact(newest.uri), dry_run, num_versions, version_files, version_bytes, leftovers, kept)
 
 
 def _old_versions(table: Table, older_than: timedelta, told: set[str] | None) -> tuple[int, int, int]:
@@ -176,6 +186,7 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
         folders.setdefault(file.path.rpartition("/")[0], []).append(file)
     marks = [mark_of(field) for field in table.latest().schema]
     recorded: set[str] = set()
+    of_deletes: list[_File] = []
     for folder, files in folders.items():
         name = folder.removeprefix(state_uri(table)).strip("/")
         is_known = is_map_of(name, marks)
@@ -185,13 +196,18 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
             yield from (Leftover(file.path, file.bytes, why) for file in files)
             continue
         yield from _half_written(files, abandoned_for)
+        if name == DELETED_FOLDER:
+            of_deletes += [file for file in files if file.name.endswith(".arrow") and file.age > abandoned_for]
         recorded |= _recorded(StateFolder(table, name))
     old = [file for file in in_data if file.age > abandoned_for]
     yield from _half_written(old, abandoned_for)
     # A branch may need what no version of the main line names any more, and Lance alone can tell.
-    if not old or table.dataset.branches.list():
+    if not (old or of_deletes) or table.dataset.branches.list():
         return
     needed = recorded | _named_by_versions(table)
+    for file in of_deletes:
+        if file.name not in needed:
+            yield Leftover(file.path, file.bytes, "records of a delete that no version knows of")
     for file in old:
         if file.name.endswith(".lance") and file.name not in needed:
             yield Leftover(file.path, file.bytes, "named by no version")
@@ -250,11 +266,14 @@ def _recorded(records: StateFolder) -> set[str]:
 
 
 def _named_by_versions(table: Table) -> set[str]:
-    """Names of the data files of every version that is left."""
+    """Names of the data files of every version that is left, and of the records of deletes."""
     named: set[str] = set()
     with translated(table.uri, "reading the versions of"):
         dataset = table.latest().dataset
         for version in dataset.versions():
-            for fragment in dataset.checkout_version(version["version"]).get_fragments():
+            opened = dataset.checkout_version(version["version"])
+            for note in notes_of(opened.metadata or {}).values():
+                named |= {f"{part}.arrow" for part in note.parts}
+            for fragment in opened.get_fragments():
                 named |= {file.path.rpartition("/")[2] for file in fragment.metadata.files}
     return named

@@ -112,7 +112,7 @@ def compact(
 
     Args:
         table: or its location; a handle is moved to the new version.
-        rows_per_fragment: fragments of fewer rows are merged, up to that many.
+        rows_per_fragment: fragments of fewer rows are merged with such neighbours until they have that many.
         dry_run: say what would change, and write nothing.
         storage: how to reach the location.
         progress: watches the rows go by.
@@ -127,7 +127,7 @@ def compact(
     options: Any = {"target_rows_per_fragment": rows_per_fragment, "materialize_deletions_threshold": 0.0}
     before = Layout.of(newest.dataset)
     if dry_run:
-        after, rows, read = _foretold(newest, options, before, rows_per_fragment)
+        after, rows, read = _foretold(newest, options, before)
         return Compacted(redact(newest.uri), before, after, rows, read, None, True)
     job = _Job(newest, options, progress or Silent())
     job.run(before.num_rows)
@@ -198,13 +198,13 @@ def _plan(table: Table, options: Any) -> list[Any]:
         return list(Compaction.plan(table.dataset, options).tasks)
 
 
-def _foretold(table: Table, options: Any, before: Layout, rows_per_fragment: int) -> tuple[Layout, int, int]:
+def _foretold(table: Table, options: Any, before: Layout) -> tuple[Layout, int, int]:
     """About how the table would lie, the rows that would be written, and the bytes that they are read from."""
     tasks = _plan(table, options)
     old = [fragment for task in tasks for fragment in task.fragments]
     rows, read = sum(map(_live_rows, old)), sum(map(_bytes, old))
     kept = sum(_bytes(fragment) * _live_rows(fragment) // max(fragment.physical_rows, 1) for fragment in old)
-    made = sum(-(-sum(map(_live_rows, task.fragments)) // rows_per_fragment) for task in tasks)
+    made = sum(any(map(_live_rows, task.fragments)) for task in tasks)  # Lance writes one for each
     after = Layout(
         before.num_fragments - len(old) + made,
         before.num_files - sum(len(fragment.files) for fragment in old) + made,

@@ -348,16 +348,15 @@ class _Found:
             return 0
         (key_A, row_A), (key_B, row_B) = before.loose_hashes(columns), after.loose_hashes(columns)
         order_A, order_B = _ordered(before, key_A), _ordered(after, key_B)
-        at_B = np.searchsorted(key_A, key_B, sorter=order_A) if len(key_A) else np.zeros(len(key_B), np.int64)
-        mate_B = order_A[np.minimum(at_B, len(key_A) - 1)] if len(key_A) else at_B
-        is_both_B = key_A[mate_B] == key_B if len(key_A) else np.zeros(len(key_B), np.bool_)
-        del order_A, order_B, at_B
-        only_A = np.ones(len(key_A), np.bool_)
+        mate_B = _mates(key_A, order_A, key_B, order_B)
+        del key_A, key_B, order_A, order_B
+        is_both_B = mate_B >= 0
+        only_A = np.ones(before.num_loose, np.bool_)
         only_A[mate_B[is_both_B]] = False
         self.num_added, self.num_removed = int((~is_both_B).sum()), int(only_A.sum())
         self.added = _keys(after, np.flatnonzero(~is_both_B)[: self._examples])
         self.removed = _keys(before, np.flatnonzero(only_A)[: self._examples])
-        del key_A, key_B, only_A
+        del only_A
         if not columns:
             return 0
         changed_B = np.flatnonzero(is_both_B)
@@ -409,13 +408,27 @@ def _ranks(side: Side, piece: Any, places: np.ndarray) -> np.ndarray:
     return np.searchsorted(side.live_places(piece.fragment), places)
 
 
+def _mates(key_A: np.ndarray, order_A: np.ndarray, key_B: np.ndarray, order_B: np.ndarray) -> np.ndarray:
+    """Which of some rows each of others is, by their hashes; int64 [B], -1 for none.
+
+    Both are gone through in the order of their hashes: to look each up in any order would miss the cache each time.
+    """
+    mate_B = np.full(len(key_B), -1, np.int64)
+    if len(key_A) and len(key_B):
+        sorted_A, sorted_B = key_A[order_A], key_B[order_B]
+        at_B = np.minimum(np.searchsorted(sorted_A, sorted_B), len(key_A) - 1)
+        is_both_B = sorted_A[at_B] == sorted_B
+        mate_B[order_B[is_both_B]] = order_A[at_B[is_both_B]]
+    return mate_B
+
+
 def _ordered(side: Side, key_N: np.ndarray) -> np.ndarray:
     """The order of the hashes of keys, no two of which are equal.
 
     Raises:
         UsageError: two rows have one key.
     """
-    order = np.argsort(key_N, kind="stable")
+    order = np.argsort(key_N)
     again = np.flatnonzero(key_N[order[1:]] == key_N[order[:-1]])
     if len(again):
         keys = _keys(side, order[again[:1]])

@@ -155,13 +155,21 @@ def _version_of(table: Table, commit_ids: Collection[str], *, after: int) -> tup
 
 
 def _properties_at(table: Table, version: int) -> Properties | None:
+    transaction, _ = _transaction_at(table, version)
+    return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
+
+
+def _transaction_at(table: Table, version: int) -> tuple[Any, str]:
+    """What made a version, and what Lance calls it; None where nothing can be read of it."""
     try:
         transaction = table.dataset.read_transaction(version)
+    except TypeError as error:  # Lance cannot show a compaction of a table that has an index
+        return None, "Rewrite" if "RewrittenIndex" in str(error) else "unknown"
     except (OSError, ValueError) as error:
         if is_transient(error):
             raise
-        return None  # transaction files go with old versions when those are cleaned up
-    return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
+        return None, "unknown"  # transaction files go with old versions when those are cleaned up
+    return transaction, type(transaction.operation).__name__ if transaction is not None else "unknown"
 
 
 def log(
@@ -226,16 +234,29 @@ def properties_of(table: Table) -> Properties | None:
         return _properties_at(table, table.version)
 
 
+def last_map_of(table: Table, column: str, *, after: int) -> Properties | None:
+    """What the last map of a column said of itself; None where no version after a number tells.
+
+    Args:
+        table: versions up to its own are looked at, the newest first.
+        column: that was mapped.
+        after: version before which the column was not there.
+    """
+    with translated(table.uri, "reading the history of"):
+        for version in range(table.version, after, -1):
+            said = _properties_at(table, version)
+            if said is not None and said.verb == "map" and said.parameters.get("column") == column:
+                return said
+    return None
+
+
 def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
     number = entry["version"]
-    try:
-        transaction = table.dataset.read_transaction(number)
-    except (OSError, ValueError):  # transaction files go with old versions when those are cleaned up
-        transaction = None
+    transaction, operation = _transaction_at(table, number)
     return Version(
         version=number,
         when=_utc(entry["timestamp"]),
-        operation=type(transaction.operation).__name__ if transaction is not None else "unknown",
+        operation=operation,
         num_rows=int(entry["metadata"].get("total_rows", 0)),
         properties=Properties.from_strings(transaction.transaction_properties or {}) if transaction else None,
         tags=tags,

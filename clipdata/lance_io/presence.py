@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.table import Table
+from clipdata.schema import is_binary
 from clipdata.storage import join
 
 if TYPE_CHECKING:
@@ -117,6 +118,18 @@ def count_missing(
             return said.count(_places(table, fragment, among, reads)) if said else 0
     missing = f"`{column}` IS NULL" + (f" AND ({among})" if among else "")
     return len(_places(table, fragment, missing, (column, *reads)))
+
+
+def is_missing_told(table: Table, column: str) -> bool:
+    """Whether `count_missing` reads no bytes or vectors to answer: map's own files say it, a compacted one does not."""
+    kind = table.schema.field(column).type
+    if fixed_width(kind) <= NARROW_BYTES and not is_binary(kind):
+        return True
+    for fragment in table.dataset.get_fragments():
+        files = files_of(table.dataset, fragment, (column,))
+        if files and (len(files) > 1 or _said_missing(table, files[0]) is None):
+            return False
+    return True
 
 
 def _places(table: Table, fragment: Any, condition: str | None, reads: Sequence[str]) -> np.ndarray:

@@ -71,7 +71,7 @@ def refer(table: Table, images: Table, column: str) -> None:
         set_table_metadata(table, {wanted.key: wanted.to_json()})
         table.move_to(table.latest())
     try:
-        images.tag(tag)
+        images.tag(tag, needed_by=table.uri)
     except (StorageError, CredentialsError) as error:
         raise type(error)(
             f"{error.message}; rows can refer only to a version that is tagged, or a clean-up would remove it",

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import lance
 
 
+NEEDED_BY = "clipdata.needed_by"  # in a tag's own metadata
+
+
 class Table(NotebookTable):
     """A Lance dataset pinned to a version. Cheap to pickle: a copy opens the dataset again by itself.
 
@@ -239,8 +242,12 @@ class Table(NotebookTable):
         assert other.uri == self.uri, "a handle stays with its table"
         self.version, self._dataset = other.version, other._dataset
 
-    def tag(self, name: str) -> None:
+    def tag(self, name: str, *, needed_by: str | None = None) -> None:
         """Name this version so that no clean-up can remove it. Tagging again under the same name changes nothing.
+
+        Args:
+            name: of the tag.
+            needed_by: location of what needs the version, which is noted with the tag.
 
         Raises:
             StorageError: the tag exists and names another version.
@@ -263,6 +270,8 @@ class Table(NotebookTable):
 
         with translated(self.uri, "tagging"):
             with_retries(attempt)
+            if needed_by is not None:
+                with_retries(lambda: tags.replace_metadata(name, {NEEDED_BY: redact(needed_by)}))
 
     def query(self, sql: str, *, limit: int | None = None, max_bytes: int = ANSWER_BYTES) -> pa.Table:
         """Answer one SQL SELECT (or WITH … SELECT); the table is called `dataset`, and nothing else is reached.

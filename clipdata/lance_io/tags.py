@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from clipdata import hints
-from clipdata.errors import NotFoundError, UsageError
+from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
-from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lance_io.table import NEEDED_BY, AnyTable, Table, as_table, open_table
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -39,12 +39,14 @@ class Tag:
         version: that it names.
         made_at: when, UTC; None where Lance does not say.
         needed_by: what of clipdata's own needs the version, in words; None for a tag of a person.
+        is_idle: the table whose rows refer to the version is not where it was: gone, or moved.
     """
 
     name: str
     version: int
     made_at: datetime | None = None
     needed_by: str | None = None
+    is_idle: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -81,7 +83,7 @@ class Tagged:
     def __str__(self) -> str:
         if self.done == "listed":
             lines = [f"{self.table}: {len(self.tags):,} tags" if self.tags else f"{self.table} has no tags"]
-            lines += [f"  {tag.name}: version {tag.version}{_needed(tag.needed_by)}" for tag in self.tags]
+            lines += [f"  {tag.name}: version {tag.version}{_needed(tag)}" for tag in self.tags]
             return "\n".join(map(printable, lines))
         would = "would be " if self.dry_run and self.done != "kept" else ""
         said = {
@@ -125,7 +127,7 @@ def tag(
     if name is None:
         if version is not None or move or delete:
             raise UsageError("tag: no name is given", hint=hints.tag(opened.uri))
-        return Tagged(redact(opened.uri), "listed", None, None, None, dry_run, tags_of(opened))
+        return Tagged(redact(opened.uri), "listed", None, None, None, dry_run, tags_of(opened, look=True))
     present = {one.name: one for one in tags_of(opened)}
     before = present[name].version if name in present else None
     now: int | None = None
@@ -148,12 +150,23 @@ def tag(
     return Tagged(redact(opened.uri), done, name, before, now, dry_run, tags_of(opened))
 
 
-def tags_of(table: Table) -> tuple[Tag, ...]:
-    """All tags of a table, by version and name."""
+def tags_of(table: Table, *, look: bool = False) -> tuple[Tag, ...]:
+    """All tags of a table, by version and name.
+
+    Args:
+        look: whether the tables that need versions are still there.
+    """
     with translated(table.uri, "reading the tags of"):
         found: Mapping[str, Any] = with_retries(lambda: table.dataset.tags.list())
     tags = [
-        Tag(name, int(about["version"]), _utc(about.get("created_at")), _need_of(name)) for name, about in found.items()
+        Tag(
+            name,
+            int(about["version"]),
+            _utc(about.get("created_at")),
+            _need_of(name, place := (about.get("metadata") or {}).get(NEEDED_BY)),
+            look and place is not None and bool(_OF_PICTURES.fullmatch(name)) and _is_gone(place, table),
+        )
+        for name, about in found.items()
     ]
     return tuple(sorted(tags, key=lambda one: (one.version, one.name)))
 
@@ -197,19 +210,29 @@ def pictures_tag(referring: str, version: int) -> str:
     return f"{_PICTURES}{hashlib.sha256(referring.encode()).hexdigest()[:12]}-{version}"
 
 
-def _need_of(name: str) -> str | None:
+def _need_of(name: str, place: str | None = None) -> str | None:
+    """What of clipdata's own needs a version of that tag, in words."""
     if found := _RUN.fullmatch(name):
-        return f"needed by training run {found['run']}"
-    return "needed by rows of a merged table" if _OF_PICTURES.fullmatch(name) else None
+        return f"needed by training run {place or found['run']}"
+    return f"needed by rows of {place or 'a merged table'}" if _OF_PICTURES.fullmatch(name) else None
 
 
-def _needed(words: str | None) -> str:
-    return f" ({words})" if words else ""
+def _is_gone(place: str, table: Table) -> bool:
+    try:
+        open_table(place, storage=table.storage)
+    except NotFoundError:
+        return True
+    except ClipdataError:  # nobody can tell from here
+        return False
+    return False
+
+
+def _needed(tag: Tag) -> str:
+    gone = ", which is not there; if it was not moved, --delete it" if tag.is_idle else ""
+    return f" ({tag.needed_by}{gone})" if tag.needed_by else ""
 
 
 def _number(table: Table, version: int | str) -> int:
-    from clipdata.lance_io.table import open_table
-
     return open_table(table.uri, version=version, storage=table.storage).version
 
 

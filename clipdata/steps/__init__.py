@@ -17,6 +17,7 @@ from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_hashes import PerceptualHash, PictureDigest, PixelDigest
 from clipdata.steps.picture_quality import ImageQuality
 from clipdata.steps.prompts import ClassPrompt, Prompt
+from clipdata.steps.semantic_deduplication import SemanticDeduplication
 from clipdata.steps.splits import ClassSplit, GroupSplit, LeakProofSplit, PairSplit
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "PictureDigest",
     "PixelDigest",
     "Prompt",
+    "SemanticDeduplication",
     "TextEmbedding",
     "UnseenCaptions",
     "step",

@@ -1,11 +1,12 @@
 """ConceptBalance: rows kept so that frequent concepts do not crowd out rare ones.
 
-It reads the captions of a table beforehand to count concepts, 8 bytes of memory for each, and keeps none.
+It reads the captions of a table beforehand to count concepts, 16 bytes of memory for each, and keeps none.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -88,6 +89,9 @@ class ConceptBalance(BaseStep):
         for batch in newest.scan([text], batch_rows=SCAN_ROWS):
             named = [place for own in self._named(batch) for place in own]
             self.counts_C += np.bincount(np.array(named, np.int64), minlength=len(self._concepts))
+        self._counts: list[int] = self.counts_C.tolist()
+        # Probability that a concept leaves a row out; 0 for one that only a row names that came since.
+        self._left_out: list[float] = (1 - cap / np.maximum(self.counts_C, cap)).tolist()
 
     def compute(self, batch: pa.RecordBatch, prepared: None) -> tuple[pa.Array, list[str | None]]:
         """What each row names, and whether it is kept: struct [B]."""
@@ -118,13 +122,11 @@ class ConceptBalance(BaseStep):
         if not named:
             return {"concepts": 0, "rarest": None, "probability": 0.0, "kept": False}
         places = sorted(named)
-        counts = np.maximum(self.counts_C[places], 1)  # a row that came since names concepts that nobody counted
-        left_out = np.prod(1 - self.cap / np.maximum(counts, self.cap))
-        probability = float(1 - left_out)
+        probability = 1 - math.prod(self._left_out[place] for place in places)
         drawn = hashlib.blake2b("\x00".join([str(self.seed), str(row), *captions]).encode("utf-8", "surrogatepass"))
         return {
             "concepts": len(places),
-            "rarest": self._concepts.phrases[places[int(counts.argmin())]],
+            "rarest": self._concepts.phrases[min(places, key=self._counts.__getitem__)],
             "probability": probability,
             "kept": int.from_bytes(drawn.digest()[:8], "little") / 2**64 < probability,
         }

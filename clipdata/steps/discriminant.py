@@ -15,10 +15,15 @@ import numpy as np
 _SMALLEST = 1e-300
 
 
+def bytes_needed(num_folds: int, num_classes: int, size: int) -> int:
+    """Bytes of memory that discriminants take: sums of products for each fold, sums and weights for each class."""
+    return 8 * num_folds * size * (size + 2 * num_classes)
+
+
 class FoldedDiscriminant:
     """Linear discriminants, one for each fold, of the rows outside of it.
 
-    Takes 8 · F · D · (D + C) bytes.
+    Takes `bytes_needed` of memory.
 
     Args:
         num_folds: F.

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from clipdata import steps
-from clipdata.errors import LineageMismatchError, NotFoundError, UsageError
+from clipdata.errors import ClipdataError, LineageMismatchError, NotFoundError, UsageError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.lineage import Lineage
 from clipdata.step_protocol import BaseStep, Step
@@ -168,13 +169,34 @@ def _require_alike(column: str, lineage: Lineage, step: Step, kind: pa.DataType)
         )
 
 
-def newer_code(lineage: Lineage, own: Sequence[Step] = ()) -> str | None:
+def newer_code(table: Table, column: str, own: Sequence[Step] = ()) -> str | None:
     """What is newer of the code of a column's step, told without loading a model; None where nothing is.
 
     Of a function that is not among `own` nothing can be told.
+
+    Args:
+        table: that has the column.
+        column: made by a step.
+        own: steps that are functions.
     """
-    named = next((step for step in own if step.name == lineage.step), None)
-    version = named.version if named is not None else getattr(step_classes().get(lineage.step), "version", None)
-    if not isinstance(version, str) or version == lineage.step_version:
+    lineage = table.lineage(column)
+    assert lineage is not None, "no step made this column"
+    version = _version_now(table, column, lineage, own)
+    if version is None or version == lineage.step_version:
         return None
     return f"{lineage.step} is at version {version}, the column was made at {lineage.step_version}"
+
+
+def _version_now(table: Table, column: str, lineage: Lineage, own: Sequence[Step]) -> str | None:
+    named = next((step for step in own if step.name == lineage.step), None)
+    if named is not None:
+        return named.version
+    step_class = step_classes().get(lineage.step)
+    version = getattr(step_class, "version", None)
+    if step_class is None or isinstance(version, str):
+        return version
+    if {"encoder", "table"} & set(inspect.signature(step_class).parameters):
+        return None
+    with suppress(ClipdataError):  # a version that hangs on what is installed is told by the step itself
+        return _made(table, column, lineage, Models()).version
+    return None

@@ -38,6 +38,24 @@ def vectors_of(column: pa.Array, size: int) -> tuple[np.ndarray, list[str | None
     return rows_BD, reasons
 
 
+def padded(column: pa.Array, least: int, beyond: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of any length as one array.
+
+    Args:
+        column: lists of numbers [B].
+        least: numbers of a row of the array; more where a list has more.
+        beyond: what stands where a list has ended.
+
+    Returns:
+        float64 [B, C], NaN for a null; and int64 [B], the length of each list, 0 for none.
+    """
+    length_B = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    rows_BC = np.full((len(column), max(int(length_B.max(initial=0)), least)), beyond)
+    flat = pc.fill_null(column.drop_null().flatten().cast(pa.float64()), float("nan"))
+    rows_BC[np.arange(rows_BC.shape[1]) < length_B[:, None]] = flat.to_numpy(zero_copy_only=False)
+    return rows_BC, length_B
+
+
 def size_of(schema: pa.Schema, column: str, *, asker: str) -> int:
     """How many numbers the vectors of a column have, which must be of a fixed size.
 

@@ -5,14 +5,16 @@ It knows Arrow arrays and the sketches, and neither tables nor how rows are read
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.progress import Progress
 from clipdata.schema import is_binary, is_list, is_text
-from clipdata.summary.records import ColumnStats
+from clipdata.summary.records import ColumnStats, Distribution
 from clipdata.summary.sketches import Numbers, Values
 
 MOST_COMMON = 5
@@ -129,9 +131,52 @@ class Gatherer:
         return ColumnStats(self.column.name, str(self.column.type), **{**facts, **known})
 
 
-def aspect_of(batch: pa.RecordBatch, width: str, height: str) -> np.ndarray:
+def gather(
+    schema: pa.Schema,
+    key: str | None,
+    read: Sequence[str],
+    batches: Iterable[pa.RecordBatch],
+    num_rows: int | None,
+    progress: Progress,
+) -> tuple[dict[str, Gatherer], Distribution | None, int]:
+    """Let the rows of some columns go by once.
+
+    Args:
+        schema: of the columns.
+        key: column whose values are all different.
+        read: columns that the batches hold.
+        batches: rows.
+        num_rows: how many there are to come, if that is known.
+        progress: watches them go by.
+
+    Returns:
+        what was gathered by column, the aspect of pictures where there are columns `width` and `height`, and how many
+        rows there were.
+    """
+    gathered = {name: Gatherer(schema.field(name), is_key=name == key) for name in read}
+    aspect, num_seen = Numbers(), 0
+    if not read:
+        return gathered, None, num_seen
+    has_sizes = {"width", "height"} <= set(read) and all(_is_number(schema, name) for name in ("width", "height"))
+    with progress.task("stats", num_rows) as counter:
+        for batch in batches:
+            for name, gatherer in gathered.items():
+                gatherer.add(batch.column(name))
+            if has_sizes:
+                aspect.add(_aspect_of(batch))
+            num_seen += batch.num_rows
+            counter.advance(batch.num_rows)
+    return gathered, aspect.distribution(), num_seen
+
+
+def _is_number(schema: pa.Schema, name: str) -> bool:
+    kind = schema.field(name).type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _aspect_of(batch: pa.RecordBatch) -> np.ndarray:
     """Width of pictures by their height: float64 [n], of the rows that have both."""
-    width_N, height_N = (_floats(batch.column(name).fill_null(0)) for name in (width, height))
+    width_N, height_N = (_floats(batch.column(name).fill_null(0)) for name in ("width", "height"))
     known = (width_N > 0) & (height_N > 0)
     return np.asarray(width_N[known] / height_N[known])
 

@@ -55,7 +55,7 @@ class ColumnStats:
     Args:
         name: of the column.
         type: of its values.
-        nulls: rows without a value; None where telling it would be reading bytes.
+        nulls: rows without a value; None where telling it would be reading bytes or wide vectors.
         num_bytes: on the disk, as they are compressed; None where nobody knows.
         made_by: what its lineage says, or None.
         distinct: different values; None where they are too many to be kept, or were not counted.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -19,16 +19,16 @@ from clipdata.column_names import is_readable, quoted
 from clipdata.errors import UsageError
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.pinned import readable
-from clipdata.lance_io.presence import count_missing
+from clipdata.lance_io.presence import count_missing, is_missing_told
 from clipdata.lance_io.refused import read_refused
 from clipdata.lance_io.sizes import column_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.staleness import column_states
 from clipdata.storage import Storage, redact
-from clipdata.summary.gathering import Gatherer, aspect_of, is_read
+from clipdata.summary.files import is_parquet, parquet_stats
+from clipdata.summary.gathering import Gatherer, gather, is_read
 from clipdata.summary.records import ColumnStats, Split, TableStats
-from clipdata.summary.sketches import Numbers
 
 BATCH_BYTES = 32 << 20
 MOST_BATCH_ROWS = 65_536
@@ -50,8 +50,8 @@ def stats(
     quantiles of more than 262,144 numbers, and most common values where more than 65,536 are different.
 
     Args:
-        table: at the version that it is opened at; or the location of one.
-        where: SQL condition of the rows to look at.
+        table: at the version that it is opened at; or the location of one, of a Parquet file, or of a folder of these.
+        where: SQL condition of the rows to look at; of a table alone.
         columns: names; all by default.
         storage: how to reach the location.
         progress: watches the rows go by.
@@ -61,11 +61,17 @@ def stats(
     """
     started_s = time.monotonic()
     check_condition(where)
+    if is_parquet(table):
+        if where is not None:
+            raise UsageError("stats: Parquet files are told whole", hint="ingest parquet makes a table of them")
+        return parquet_stats(cast(str, table), columns, storage or Storage(), progress or Silent())
     opened = as_table(table, storage=storage)
     names = _names(opened, columns)
     sizes = column_bytes(opened)
     read = [name for name in names if is_read(opened.schema.field(name))]
-    gathered, aspect, num_rows = _gather(opened, read, where, _batch_rows(opened, read, sizes), progress or Silent())
+    batches = opened.scan(read, where=where, batch_rows=_batch_rows(opened, read, sizes))
+    total = opened.num_rows if where is None else None
+    gathered, aspect, num_rows = gather(opened.schema, opened.key, read, batches, total, progress or Silent())
     found = [_column(opened, name, gathered.get(name), sizes.get(name), where) for name in names]
     is_whole = where is None and columns is None
     return TableStats(
@@ -76,9 +82,9 @@ def stats(
         num_bytes=sum(sizes.values()) if columns is None else None,
         columns=tuple(found),
         splits=tuple(_splits(opened, names, where)),
-        aspect=aspect.distribution(),
+        aspect=aspect,
         refused=read_refused(opened, limit=0).reasons if is_whole else {},
-        stale=tuple(state.column for state in column_states(opened) if state.stale) if is_whole else (),
+        stale=tuple(state.column for state in column_states(opened, cheap=True) if state.stale) if is_whole else (),
         seconds=time.monotonic() - started_s,
     )
 
@@ -97,36 +103,6 @@ def _batch_rows(table: Table, read: Sequence[str], sizes: Mapping[str, int]) -> 
     return max(min(int(BATCH_BYTES / max(row_bytes, 1)), MOST_BATCH_ROWS), 256)
 
 
-def _gather(
-    table: Table, read: Sequence[str], where: str | None, batch_rows: int, progress: Progress
-) -> tuple[dict[str, Gatherer], Numbers, int]:
-    """The one scan."""
-    gathered = {name: Gatherer(table.schema.field(name), is_key=name == table.key) for name in read}
-    aspect, num_rows = Numbers(), 0
-    has_sizes = {"width", "height"} <= set(read) and all(_is_number(table, name) for name in ("width", "height"))
-    if not read:
-        return gathered, aspect, num_rows
-    total = table.num_rows if where is None else None
-    with progress.task("stats", total) as counter:
-        for batch in _batches(table, read, where, batch_rows):
-            for name, gatherer in gathered.items():
-                gatherer.add(batch.column(name))
-            if has_sizes:
-                aspect.add(aspect_of(batch, "width", "height"))
-            num_rows += batch.num_rows
-            counter.advance(batch.num_rows)
-    return gathered, aspect, num_rows
-
-
-def _is_number(table: Table, name: str) -> bool:
-    kind = table.schema.field(name).type
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _batches(table: Table, read: Sequence[str], where: str | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    yield from table.scan(list(read), where=where, batch_rows=batch_rows)
-
-
 def _column(
     table: Table, name: str, gatherer: Gatherer | None, num_bytes: int | None, where: str | None
 ) -> ColumnStats:
@@ -143,8 +119,10 @@ def _column(
     return found
 
 
-def _missing(table: Table, name: str) -> int:
-    """Rows without a vector; a column that map wrote says it without being read."""
+def _missing(table: Table, name: str) -> int | None:
+    """Rows without a vector, where the files say it without being read, as those of a map do."""
+    if not is_missing_told(table, name):
+        return None
     with readable(table):
         return sum(count_missing(table, fragment, name) for fragment in table.dataset.get_fragments())
 

@@ -216,6 +216,6 @@ def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | 
 def _tag(table: Table, folder: Path, progress: Progress) -> None:
     """Name the version, so that no clean-up of the table removes what the run needs to go on."""
     try:
-        table.tag(run_tag(folder.name, table.version))
+        table.tag(run_tag(folder.name, table.version), needed_by=str(folder))
     except (CredentialsError, StorageError, TransientError) as error:  # a public table cannot be written to
         progress.say(f"version {table.version} could not be tagged, so a clean-up may remove it: {error.message}")

@@ -46,6 +46,7 @@ STEPS = {
     "perceptual-hash": ("PerceptualHash", False),
     "near-duplicates": ("NearDuplicates", False),
     "embedding-duplicates": ("EmbeddingDuplicates", False),
+    "semantic-deduplication": ("SemanticDeduplication", False),
     "best-of-cluster": ("BestOfCluster", False),
     "pick": ("Pick", False),
     "prompt": ("Prompt", False),

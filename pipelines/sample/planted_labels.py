@@ -16,23 +16,25 @@ from pipelines.sample import names_path, questions_path
 from pipelines.sample.questions import LETTERS, digest
 
 
-def planted_classes(share: float = 0.1, seed: int = 0) -> pa.Table:
+def planted_classes(share: float = 0.1, seed: int = 0, *, split: str | None = None) -> pa.Table:
     """Classes of the sample's pictures, a share of them wrong.
 
     Args:
         share: of the pictures whose class is swapped for one of the 32 others, each as likely.
         seed: of which, and for what.
+        split: "train" or "test" leaves the classes of the other one as they are.
 
     Returns:
-        a row a picture: `filename`, `class_name` as given, `true_class` and `swapped`.
+        a row a picture: `filename`, `split`, `class_name` as given, `true_class` and `swapped`.
 
     Raises:
         UsageError: the share is none.
     """
-    held = pq.read_table(names_path(), columns=["filename", "class_name"]).sort_by("filename")
-    names, true = (held.column(place).to_pylist() for place in range(2))
-    given = _planted(names, true, sorted(set(true)), share, seed)
-    columns = {"filename": names, "class_name": given, "true_class": true}
+    held = pq.read_table(names_path(), columns=["filename", "split", "class_name"]).sort_by("filename")
+    names, sides, true = (column.to_pylist() for column in held.columns)
+    planted = _planted(names, true, sorted(set(true)), share, seed)
+    given = [wrong if split in (None, side) else right for wrong, right, side in zip(planted, true, sides, strict=True)]
+    columns = {"filename": names, "split": sides, "class_name": given, "true_class": true}
     return pa.table({**columns, "swapped": _differ(given, true)})
 
 

@@ -51,6 +51,13 @@ def test_every_format_goes_to_a_bucket_and_a_broken_one_leaves_nothing_whole(
     assert names(bucket, "folder") == sorted(["00000.jpg", "00001.jpg", "metadata.jsonl", RECORD])
     assert json.loads(fs.cat_file(f"{bucket.name}/folder/{RECORD}"))["complete"] is True
 
+    stale = {RECORD: b'{"complete": false}', "stale.jpg": b"of one who was killed"}
+    for name, data in stale.items():
+        fs.pipe_file(f"{bucket.name}/again/{name}", data)
+    cd.export(table, bucket.url("again"), format="folder", limit=1)
+    assert names(bucket, "again") == sorted(["00000.jpg", "metadata.jsonl", RECORD])
+    assert cd.push(table, tmp_path / "set", where="path < '00002'").num_rows == 2
+
     batches = cd.exports.selection.Selection.batches
 
     def dying(self, offsets=None):

@@ -21,6 +21,7 @@ CLEANED = record(
     leftovers=listed(record(path=TEXT, bytes=WHOLE, why=TEXT)),
     num_files=WHOLE,
     num_bytes=WHOLE,
+    kept=listed(TEXT),
 )
 
 

@@ -38,6 +38,10 @@ _OPERATIONS = {
     "DataReplacement": "column filled",
     "UpdateConfig": "metadata written",
     "Project": "column dropped",
+    "Rewrite": "fragments merged",
+    "ReserveFragments": "fragments reserved",
+    "Restore": "version restored",
+    "CreateIndex": "index made",
 }
 
 

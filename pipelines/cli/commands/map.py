@@ -27,6 +27,7 @@ MAPPED = record(
     pending=WHOLE,
     dry_run=FLAG,
     read_bytes=counts(),
+    row_s=maybe(NUMBER),
     estimate_s=maybe(NUMBER),
     stale=FLAG,
     reasons=listed(TEXT),

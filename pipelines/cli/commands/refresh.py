@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.agreement import agree
 from pipelines.cli.json_output import FLAG, OBJECT, TEXT, WHOLE, listed, maybe, record
-from pipelines.cli.options import DryRun, RebuildOptions, StorageOptions, TableArgument
+from pipelines.cli.options import DryRun, RebuildOptions, StorageOptions, TableArgument, require_yes
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -24,6 +23,7 @@ STATE = record(
     waits_for=listed(TEXT),
     failed=WHOLE,
     missing=listed(TEXT),
+    where=maybe(TEXT),
 )
 REFRESHED = record(table=TEXT, version=WHOLE, dry_run=FLAG, columns=listed(STATE), made=listed(OBJECT), skipped=OBJECT)
 
@@ -64,7 +64,7 @@ def refresh(
             planned.hold()
         return
     if planned.overwrites:
-        agree(terminal, str(planned), f"Make {', '.join(planned.overwrites)} anew?", yes=yes)
+        require_yes(terminal, str(planned), f"Make {', '.join(planned.overwrites)} anew?", yes=yes)
     done = cd.refresh(
         opened,
         columns,

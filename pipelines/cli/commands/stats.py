@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
-from pipelines.cli.options import TableArgument, VersionOptions, Where, names_in
+from pipelines.cli.options import VersionOptions, Where, names_in
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -58,19 +58,21 @@ FOUND = record(
     found=FOUND,
     examples=[
         "clipdata stats contest.lance",
+        "clipdata stats captions.parquet",
         "clipdata stats contest.lance --where \"split = 'test'\" --columns caption,label",
     ],
 )
 def stats(
     terminal: Terminal,
-    table: TableArgument,
+    table: Annotated[str, typer.Argument(help="Table: a path, or gs:// s3:// az:// URL; or a Parquet file.")],
     *,
     where: Where = None,
     columns: Annotated[str | None, typer.Option(help="Names, with commas between; all by default.")] = None,
     store: VersionOptions,
 ) -> None:
-    """Tell what a table holds: nulls, sizes, distributions, most common values, splits, refusals, stale columns."""
+    """Tell what a table or a Parquet file holds: nulls, sizes, distributions, most common values, splits, refusals."""
     import clipdata as cd
 
-    found = cd.stats(store.open(table), where=where, columns=names_in(columns), progress=terminal)
+    opened = store.open(table) if store.version is not None else table
+    found = cd.stats(opened, where=where, columns=names_in(columns), storage=store.storage, progress=terminal)
     terminal.result(str(found), found.to_dict())

@@ -12,7 +12,7 @@ from pipelines.cli.options import DryRun, StorageOptions, TableArgument, version
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
-_TAG = record(name=TEXT, version=WHOLE, made_at=maybe(TEXT), needed_by=maybe(TEXT))
+_TAG = record(name=TEXT, version=WHOLE, made_at=maybe(TEXT), needed_by=maybe(TEXT), is_idle=FLAG)
 TAGGED = record(
     table=TEXT,
     done=TEXT,

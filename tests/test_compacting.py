@@ -1,0 +1,111 @@
+"""Compacting changes how a table lies in files, and nothing that anybody reads of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import clipdata as cd
+import ingest
+from clipdata.errors import UsageError
+from clipdata.lance_io.history import log
+from tests.pictures import write_pictures
+from tests.tables import append_numbers, number_table
+
+
+@cd.step(returns=pa.int64(), version="1")
+def twice(number: int) -> int:
+    return 2 * number
+
+
+def test_small_fragments_become_large_ones_and_again_nothing_happens(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 40, rows_per_write=4)
+    cd.map_column(table, twice, "twice", limit=20)
+    table.dataset.create_scalar_index("number", "BTREE")
+    table.dataset.delete("number % 10 = 3")
+    table = table.latest()
+    old, whole = table.pinned(), table.to_table(["path", "number", "twice", "_rowid"])
+
+    told = cd.compact(table, rows_per_fragment=16, dry_run=True)
+    assert table.latest().version == old.version
+    done = cd.compact(table, rows_per_fragment=16)
+
+    assert (told.before, told.rows_rewritten) == (done.before, done.rows_rewritten)
+    assert (done.before.num_fragments, done.before.num_deleted, done.after.num_deleted) == (10, 4, 0)
+    assert done.after.num_fragments == told.after.num_fragments == 2
+    assert done.after.num_files == 2
+    assert 0 < told.after.num_bytes < told.before.num_bytes
+    assert table.to_table(["path", "number", "twice", "_rowid"]).equals(whole)
+    assert table.dataset.scanner(filter="number = 15").to_table().num_rows == 1
+    entry = log(table)[-1]
+    assert entry.properties is not None
+    assert (entry.properties.verb, entry.version) == ("compact", done.version)
+    again = cd.compact(table, rows_per_fragment=16)
+    assert (again.version, again.rows_rewritten, again.before) == (done.version, 0, done.after)
+    assert str(again).startswith(f"{table.uri} is compact: 2 fragments, 2 files")
+    cd.map_column(table, twice, "twice")
+    assert table.count_rows("twice = 2 * number") == 36
+
+
+def test_rows_that_refer_to_pictures_of_a_compacted_table_still_find_them(tmp_path: Path) -> None:
+    for first in (0, 2, 4):
+        write_pictures(tmp_path / "in", 2, first=first)
+        images = ingest.from_images(tmp_path / "in", into=tmp_path / "images.lance").table
+    names = [f"{number:04d}.jpg" for number in range(6)]
+    pq.write_table(pa.table({"filename": names, "caption": list("abcdef")}), tmp_path / "m.parquet")
+    meta = ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "m.lance").table
+    merged = ingest.merge(images, meta, into=tmp_path / "merged.lance")
+    before = merged.to_table(["filename", "image"])
+
+    assert cd.compact(images).after.num_fragments == 1
+    cd.compact(merged)
+
+    assert cd.open_table(merged.uri).to_table(["filename", "image"]).equals(before)
+    assert ingest.merge_report(images.uri, meta.uri, into=merged.uri).written.any is False
+
+
+MAP = """
+import sys, time
+import pyarrow as pa
+import clipdata as cd
+
+@cd.step(returns=pa.int64(), version="1")
+def slow(number):
+    time.sleep(0.02)
+    return number * 3
+
+print(cd.map_column(cd.open_table(sys.argv[1]), slow, "thrice", batch_rows=2).computed)
+"""
+
+
+def test_a_map_in_another_process_goes_on_while_rows_go_and_come_and_the_table_is_compacted(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 60, rows_per_write=4)
+    cd.map_column(table, twice, "twice")
+    first, num = table.latest().version, 60
+    running = subprocess.Popen([sys.executable, "-c", MAP, table.uri], stderr=subprocess.PIPE, text=True)
+
+    while running.poll() is None and num < 72:
+        append_numbers(table, num, num + 1)
+        cd.delete(table, f"number = {num - 30}")
+        cd.compact(table, rows_per_fragment=8)
+        num += 1
+    _, told = running.communicate()
+
+    assert running.returncode == 0 or "run the same command again" in told or "ConcurrentChangeError" in told
+    cd.restore(table, first)
+    restored = cd.open_table(table.uri)
+    assert (restored.num_rows, restored.count_rows("twice = 2 * number")) == (60, 60)
+    newest = cd.open_table(table.uri, version=restored.version - 1)
+    assert newest.num_rows == 60
+    if "thrice" in newest.schema.names:
+        assert newest.count_rows("thrice <> 3 * number") == 0
+
+
+def test_what_is_no_number_of_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="rows_per_fragment"):
+        cd.compact(number_table(tmp_path, 1), rows_per_fragment=0)

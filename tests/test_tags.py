@@ -1,0 +1,88 @@
+"""A tag names a version until it is asked to name another, and what clipdata needs is told apart."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import clipdata as cd
+import ingest
+from clipdata.errors import NotFoundError, UsageError
+from clipdata.lance_io.tags import run_tag
+from tests.pictures import write_pictures
+from tests.tables import append_numbers, number_table
+from tests.test_cleaning import make_old
+
+
+def test_a_tag_is_made_once_moved_only_when_asked_and_keeps_its_version(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    old = table.pinned()
+    append_numbers(table, 3, 5)
+
+    assert cd.tag(old, "raw", dry_run=True).done == "made"
+    assert cd.tag(table).tags == ()
+    made, again = cd.tag(old, "raw"), cd.tag(table.uri, "raw", version=old.version)
+    assert ((made.done, made.version), again.done) == (("made", old.version), "kept")
+    with pytest.raises(UsageError, match=f"names version {old.version}, not {table.latest().version}"):
+        cd.tag(table.uri, "raw")
+    make_old(tmp_path)
+    cd.clean(table, older_than=timedelta(hours=1))
+    assert cd.open_table(table.uri, version="raw").num_rows == 3
+    moved = cd.tag(table.uri, "raw", move=True)
+    assert (moved.done, moved.before, moved.version) == ("moved", old.version, table.latest().version)
+    assert cd.tag(table.uri, "first", version="raw").version == moved.version
+    assert [(tag.name, tag.needed_by) for tag in cd.tag(table).tags] == [("first", None), ("raw", None)]
+    gone = cd.tag(table, "raw", delete=True)
+    assert (gone.done, gone.before, [tag.name for tag in gone.tags]) == ("deleted", moved.version, ["first"])
+    with pytest.raises(NotFoundError, match=r"there is no tag 'raw' .*; there are first"):
+        cd.tag(table, "raw", delete=True)
+
+
+def test_what_a_run_or_a_merged_table_needs_is_said_and_goes_only_when_that_is_meant(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 2)
+    images = ingest.from_images(tmp_path / "in", into=tmp_path / "images.lance").table
+    pq.write_table(pa.table({"filename": ["0000.jpg"], "caption": ["a"]}), tmp_path / "meta.parquet")
+    meta = ingest.from_parquet(tmp_path / "meta.parquet", into=tmp_path / "meta.lance").table
+    ingest.merge(images, meta, into=tmp_path / "merged.lance")
+    images.tag(run_tag("first try", images.version))
+    merged = tmp_path / "merged.lance"
+
+    needed = {tag.name: tag.needed_by for tag in cd.tag(images).tags}
+    assert sorted(map(str, needed.values())) == [f"needed by rows of {merged}", "needed by training run first-try"]
+    assert not any(tag.is_idle for tag in cd.tag(images).tags)
+    merged.rename(tmp_path / "elsewhere.lance")
+    assert [tag.is_idle for tag in cd.tag(images).tags] == [True, False]
+    assert f"needed by rows of {merged}, which is not there" in str(cd.tag(images))
+    for name in needed:
+        with pytest.raises(UsageError, match=r"needed by .*a clean-up removes that version"):
+            cd.tag(images, name, delete=True)
+        with pytest.raises(UsageError, match="a tag cannot be called"):
+            cd.tag(images, name, move=True)
+        assert cd.tag(images, name, delete=True, yes=True).done == "deleted"
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a/b", "../x", "x..y", "-x", "x.", "x.lock", "12", "é", "run-x-v3", "a" * 201, 7]
+)
+def test_a_name_that_will_not_do_is_refused_with_one_that_would(tmp_path: Path, name: Any) -> None:
+    table = number_table(tmp_path, 1)
+    with pytest.raises(UsageError, match="a tag cannot be called") as refused:
+        cd.tag(table, name)
+    better = str(refused.value.hint).removeprefix("use '").removesuffix("'")
+    assert cd.tag(table, better).done == "made"
+
+
+def test_what_is_asked_together_and_means_nothing_is_refused(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 1)
+    for arguments in ({"move": True}, {"version": 1}, {"delete": True}):
+        with pytest.raises(UsageError, match="no name is given"):
+            cd.tag(table, **arguments)
+    with pytest.raises(UsageError, match="takes its name alone"):
+        cd.tag(table, "x", delete=True, move=True)
+    with pytest.raises(NotFoundError, match="no version 99"):
+        cd.tag(table, "x", version=99)
