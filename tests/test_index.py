@@ -111,6 +111,32 @@ def test_whatever_happens_to_the_table_a_search_by_its_index_finds_what_is_there
         assert found(table, name) == (found(table, name, exact=True)[0], kind, 0)
 
 
+def test_verbs_that_keep_house_leave_an_index_right(table: cd.Table) -> None:
+    cd.index(table, "vector", kind="IVF_SQ", queries=0)
+    cd.index(table, "caption")
+    indexed = table.version
+    gone = found(table, "00007")[0][0]
+    cd.delete(table, f"path = '{gone}'")
+    cd.compact(table)
+    assert found(table, "00007") == (found(table, "00007", exact=True)[0], "IVF_SQ", 0)
+    assert gone not in found(table, "00007")[0]
+    near = [hit.row for hit in cd.search(table, like="00007", column="vector", top=1200).answers[0].hits]
+    cd.delete(table, f"path IN ({', '.join(map(repr, near))}) OR caption LIKE '%小猪%'")
+    cd.compact(table)
+    assert found(table, "00007") == (found(table, "00007", exact=True)[0], "IVF_SQ", 0)
+    assert cd.search(table, words="小猪", words_column="caption").answers[0].hits == []
+    version = cd.open_table(table.uri).version
+    assert (cd.index(table.uri, "vector", queries=0).version, cd.index(table.uri, "caption").version) == (version,) * 2
+
+    cd.drop(table, "vector", yes=True)
+    assert [one.column for one in indices(cd.open_table(table.uri))] == ["caption"]
+    cd.restore(table, indexed)
+    back = found(table, "00007")
+    assert back == (found(table, "00007", exact=True)[0], "IVF_SQ", 0)
+    assert back[0][0] == gone
+    assert len(cd.search(table, words="小猪", words_column="caption").answers[0].hits) == 10
+
+
 def made_by(seed: int) -> object:
     @cd.step(reads="number", returns=pa.list_(pa.float32(), SIZE), version=str(seed))
     def embedded(number: int) -> list[float] | None:

@@ -8,12 +8,13 @@ closed by one that carries them. It knows columns of vectors and of texts, and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipdata.column_names import quoted
 from clipdata.lance_io.faults import translated, with_retries
@@ -186,16 +187,19 @@ def nearest(table: Table, column: str, query_D: np.ndarray, k: int, probes: int,
     Returns:
         Lance's numbers of the rows, uint64 [K].
     """
-    wanted = {"column": column, "q": query_D, "k": k, "metric": "cosine", "minimum_nprobes": probes}
-    with translated(table.uri, "searching", said=[where]):
-        found = table.dataset.scanner(
+
+    def ask(most: int) -> pa.Table:
+        wanted = {"column": column, "q": query_D, "k": most, "metric": "cosine", "minimum_nprobes": probes}
+        return table.dataset.scanner(
             columns=[], with_row_id=True, nearest=wanted, filter=where, prefilter=where is not None
         ).to_table()
-    rows: np.ndarray = found.column("_rowid").to_numpy()
+
+    with translated(table.uri, "searching", said=[where]):
+        rows: np.ndarray = _present(table, ask, k).column("_rowid").to_numpy()
     return rows
 
 
-def matching(table: Table, column: str, words: str, k: int | None, where: str | None) -> tuple[np.ndarray, np.ndarray]:
+def matching(table: Table, column: str, words: str, k: int, where: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Rows in whose texts the index finds any of some words, the best first.
 
     Returns:
@@ -203,12 +207,34 @@ def matching(table: Table, column: str, words: str, k: int | None, where: str | 
     """
     from lance.query import MatchQuery
 
-    with translated(table.uri, "searching the words of", said=[where, words]):
-        found = table.dataset.scanner(
-            columns=[], with_row_id=True, full_text_query=MatchQuery(words, column), limit=k, filter=where,
+    def ask(most: int) -> pa.Table:
+        return table.dataset.scanner(
+            columns=[], with_row_id=True, full_text_query=MatchQuery(words, column), limit=most, filter=where,
             prefilter=where is not None,
         ).to_table()  # fmt: skip
+
+    with translated(table.uri, "searching the words of", said=[where, words]):
+        found = _present(table, ask, k)
     return found.column("_rowid").to_numpy(), found.column("_score").to_numpy().astype(np.float64)
+
+
+def _present(table: Table, ask: Callable[[int], pa.Table], k: int) -> pa.Table:
+    """The first rows of an answer that are still there: Lance 14 names deleted ones too, once they are compacted away.
+
+    Args:
+        ask: gives the best so many rows, or fewer when there are no more.
+        k: rows at most.
+    """
+    wanted = k
+    while True:
+        found = ask(wanted)
+        if not found.num_rows:
+            return found
+        there = table.dataset._take_rows(found.column("_rowid").to_pylist(), columns=["_rowid"]).column("_rowid")
+        held = found if len(there) == found.num_rows else found.filter(pc.is_in(found.column("_rowid"), there))
+        if held.num_rows >= k or found.num_rows < wanted:
+            return held.slice(0, k)
+        wanted *= 4
 
 
 def tokens_of(text: str) -> list[str]:

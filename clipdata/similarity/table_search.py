@@ -196,8 +196,7 @@ class _Scope:
     def _groups(self, row_K: np.ndarray) -> list[Any]:
         """Values of `distinct`."""
         assert self.distinct is not None
-        values: list[Any] = groups_of(self.table.take_ids(row_K, [self.distinct]).column(self.distinct)).tolist()
-        return values
+        return list(groups_of(self.table.take_ids(row_K, [self.distinct]).column(self.distinct)))
 
     def _first_of_each(self, ranked: Ranked, most: int) -> Ranked:
         """The first rows; of those with one value of `distinct` only the best."""
