@@ -7,7 +7,7 @@ work: means of both columns, rows up, down and the same, the five worst and best
 clusters (2,000 draws over at most 8,192 hands, `clipdata.statistics`). `compare` reads a Lance table; DuckDB and pandas
 read the same rows from Parquet. Given another checkout, such as a worktree of an earlier commit, its compare runs too.
 
-Wanted: `compare` not slower than DuckDB. Not reached yet: 1.18 to 1.33 times its time, twice its memory.
+Wanted: `compare` not slower than DuckDB. Not reached yet: 1.15 to 1.33 times its time, twice its memory.
 """
 
 from __future__ import annotations

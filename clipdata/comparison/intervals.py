@@ -1,7 +1,7 @@
 """Intervals: from the sums over clusters of paired differences to a `Change`. Knows arrays and draws; no table.
 
 Which interval is decided by what was seen in simulation (`benchmarks/coverage.py`): the percentile interval of the
-cluster bootstrap, widened three ways, covers 93 to 96 % from eight clusters on as long as these are not skewed. Where
+cluster bootstrap, widened three ways, covers 93 to 97 % from eight clusters on as long as these are not skewed. Where
 they are, it is too narrow on the side of the long tail, and the studentised bootstrap is not.
 """
 
