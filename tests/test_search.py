@@ -281,12 +281,25 @@ def test_tables_without_embeddings_of_a_known_model_say_what_to_type(made: Simpl
     with pytest.raises(SchemaError, match=f"holds vectors of 2 numbers; .* makes {TINY_EMBED_DIM}"):
         cd.search(uri, text="a cat", column="v", model=made.encoder)
     cd.map_column(made.table, cd.steps.ImageEmbedding(made.other), "other_embedding")
+    cd.map_column(made.table, cd.steps.ImageTrunk(made.encoder), "trunk")
+
+    @cd.step(reads="width", returns=pa.list_(pa.float32(), TINY_EMBED_DIM))
+    def own(width: int) -> list[float]:
+        return [float(width)] * TINY_EMBED_DIM
+
+    cd.map_column(made.table, own, "own")
     try:
+        with pytest.raises(UsageError, match="no text or picture can be held against that"):
+            cd.search(made.uri, text="a cat", column="trunk", model=made.encoder)
+        assert len(cd.search(made.uri, like="#0", column="trunk", top=3).answers[0].hits) == 3
+        with pytest.raises(UsageError, match="nobody recorded which model made column 'own'"):
+            cd.search(made.uri, text="a cat", column="own")
+        assert cd.search(made.uri, text="a cat", column="own", model=made.encoder).model == made.encoder.name
         with pytest.raises(UsageError, match=r"several columns can be searched: image_embedding: .*other_embedding: "):
             cd.search(made.uri, text="a cat")
         assert cd.search(made.uri, text="a cat", model=made.other).ways[0].column == "other_embedding"
     finally:
-        made.table.dataset.drop_columns(["other_embedding"])
+        made.table.dataset.drop_columns(["other_embedding", "trunk", "own"])
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:

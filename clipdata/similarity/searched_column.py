@@ -116,7 +116,7 @@ def model_of(column: SearchedColumn, model: Encoder | str | None, device: str | 
         SchemaError: its vectors have another size.
         UsageError: nothing tells which model it was.
     """
-    lineage = column.lineage
+    lineage = column.lineage if column.lineage is not None and column.lineage.model is not None else None
     if lineage is not None and lineage.step not in (PICTURES, TEXTS):
         raise UsageError(
             f"column {column.name!r} was made by {known_as(lineage)}; no text or picture can be held against that",
