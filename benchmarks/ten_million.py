@@ -1,12 +1,15 @@
 """Time and peak memory of verbs on ten million narrow rows, beside DuckDB on Parquet doing the same, in one run.
 
-    python benchmarks/ten_million.py [--rows 10000000] [--repeats 3] [--parts filter,diff,versions] [--folder DIR]
+    python benchmarks/ten_million.py [--rows 10000000] [--repeats 3] [--parts filter,stats,compare,diff,versions]
 
 Each figure is of a process of its own; the median of the repeats, in turns, and the ratio to DuckDB, also in time of
 the processors, which is what counts where others are at work on the machine. Both give the same figures, or the run
-ends. The rows are made in a temporary folder: a key, a path, a number, a label, a score and a text.
+ends. The rows are made in a temporary folder (`--folder` names where): a key, the path of a picture that ten rows show,
+a number, a label, a score, the score of a tuned model, and a text.
 
-    filter    rows of one label with a high score: how many, and the sum of a column
+    filter    the threshold of the top 30 %, and how many rows each of three filters leaves, alone and one after another
+    stats     nulls, means, extremes, quantiles and distinct values of all columns; DuckDB's SUMMARIZE tells less
+    compare   both scores: means, rows up and down, the worst and best, the bootstrap interval over pictures
     diff      two tables without a file in common, of which 1 % of the rows changed and 0.5 % each went and came
     versions  the same changes as versions of one table, where files tell most of it; DuckDB reads two Parquet files
 
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -26,7 +30,10 @@ import time
 from pathlib import Path
 
 BATCH = 1_000_000
-WHERE = "label = 7 AND score > 0.9"
+ROWS_A_PICTURE = 10
+CONDITIONS = ("label < 40", "number % 7 <> 3")
+RESAMPLES = 2000
+NAMES = ("path", "number", "label", "score", "tuned", "text")
 
 
 def write(folder: Path, num_rows: int) -> None:
@@ -61,23 +68,26 @@ def _batches(num_rows: int, *, changed: bool, only_fresh: bool = False):
     from clipdata.schema import key_field
 
     fields = [("path", pa.string()), ("number", pa.int64()), ("label", pa.int32()), ("score", pa.float64())]
-    schema = pa.schema([key_field("id"), *(pa.field(*one) for one in fields), pa.field("text", pa.string())])
+    fields += [("tuned", pa.float64()), ("text", pa.string())]
+    schema = pa.schema([key_field("id"), *(pa.field(*one) for one in fields)])
     stop = num_rows + (num_rows // 200 if changed else 0)
     for start in range(num_rows if only_fresh else 0, stop, BATCH):
         number_N = np.arange(start, min(start + BATCH, stop))
         if changed:
             number_N = number_N[(number_N % 200 != 9) | (number_N >= num_rows)]
-        score_N = np.random.default_rng(start).random(BATCH)[number_N - start]
+        drawn_2N = np.random.default_rng(start).random((2, BATCH))[:, number_N - start]
+        score_N, tuned_N = drawn_2N[0], drawn_2N[0] + 0.1 * (drawn_2N[1] - 0.4)
         if changed:
             score_N = score_N + ((number_N % 100 == 5) & (number_N < num_rows))
         label_N = (number_N * 2_654_435_761 % 1000 % 50).astype(np.int32)
-        name_N = _digits(number_N, 9)
+        picture_N = number_N // ROWS_A_PICTURE
         columns = [
-            _joined("q", name_N),
-            _joined("pictures/", _digits(number_N // 1000, 5), "/", name_N, ".jpg"),
+            _joined("q", _digits(number_N, 9)),
+            _joined("pictures/", _digits(picture_N // 1000, 5), "/", _digits(picture_N, 9), ".jpg"),
             pa.array(number_N),
             pa.array(label_N),
             pa.array(score_N),
+            pa.array(tuned_N),
             _joined("a text about ", _digits(number_N % 9973, 1)),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -97,24 +107,68 @@ def _joined(*parts):
 
 
 def ours_filter(folder: Path) -> list[float]:
-    """Rows that meet a condition, by a scan of the table."""
-    import pyarrow.compute as pc
+    """By `clipdata.filters`."""
+    from clipdata import filters
 
-    from clipdata import open_table
-
-    num, total = 0, 0
-    for batch in open_table(folder / "two.lance").scan(["id", "number"], where=WHERE, batch_rows=65_536):
-        num, total = num + batch.num_rows, total + (pc.sum(batch.column("number")).as_py() or 0)
-    return [num, total]
+    top = filters.top_share(folder / "two.lance", "score", 0.3)
+    found = filters.funnel(folder / "two.lance", [top, *CONDITIONS])
+    return [top.figures["threshold"], *(count for one in found.stages for count in (one.alone, one.after))]
 
 
 def duckdb_filter(folder: Path) -> list[float]:
-    """The same rows from Parquet."""
-    import pyarrow.compute as pc
+    """The same in two queries."""
+    source, db = f"read_parquet('{folder / 'two.parquet'}')", _duckdb(folder)
+    (ranked,) = db.execute(f"select count(score) from {source}").fetchone()
+    wanted = math.floor(0.3 * ranked + 0.5)
+    (threshold,) = db.execute(
+        f"select quantile_disc(score, {(ranked - wanted + 0.5) / ranked}) from {source}"
+    ).fetchone()
+    conditions = [f"score >= {threshold!r}", *CONDITIONS]
+    counted = ", ".join(
+        f"count(*) filter ({one}), count(*) filter ({' and '.join(conditions[: place + 1])})"
+        for place, one in enumerate(conditions)
+    )
+    return [threshold, *db.execute(f"select {counted} from {source}").fetchone()]
 
-    asked = f"select id, number from read_parquet('{folder / 'two.parquet'}') where {WHERE}"
-    found = _duckdb(folder).sql(asked).to_arrow_table()
-    return [found.num_rows, pc.sum(found.column("number")).as_py()]
+
+def ours_stats(folder: Path) -> list[float]:
+    """By `stats`, which also makes histograms, most common values and lengths of texts."""
+    import clipdata as cd
+
+    score = cd.stats(folder / "two.lance").column("score").numbers
+    return [score.mean, score.quantiles["0"], score.quantiles["1"]]
+
+
+def duckdb_stats(folder: Path) -> list[float]:
+    """By SUMMARIZE."""
+    asked = f"select * from (summarize from read_parquet('{folder / 'two.parquet'}'))"
+    (score,) = [row for row in _duckdb(folder).execute(asked).fetchall() if row[0] == "score"]
+    return [float(score[5]), float(score[2]), float(score[3])]
+
+
+def ours_compare(folder: Path) -> list[float]:
+    """By `compare`."""
+    from clipdata import compare
+
+    found = compare(folder / "two.lance", "score", "tuned", resamples=RESAMPLES)
+    return [found.mean.before, found.mean.after, found.num_wins, found.num_losses]
+
+
+def duckdb_compare(folder: Path) -> list[float]:
+    """The same from Parquet, and our bootstrap of the sums over pictures."""
+    import numpy as np
+    from compare_large import interval
+
+    source, db = f"read_parquet('{folder / 'two.parquet'}')", _duckdb(folder)
+    figures = db.execute(
+        "select avg(score), avg(tuned), count(*) filter (tuned - score > 1e-6), "
+        f"count(*) filter (tuned - score < -1e-6) from {source}"
+    ).fetchone()
+    for order in ("asc", "desc"):
+        assert db.execute(f"select id, path from {source} order by tuned - score {order} limit 5").fetchall()
+    sums = db.execute(f"select count(*)::double n, sum(score) x, sum(tuned) y from {source} group by path").fetchnumpy()
+    assert interval(*(np.asarray(sums[name]) for name in "nxy"))
+    return list(figures)
 
 
 def ours_diff(folder: Path) -> list[float]:
@@ -134,16 +188,14 @@ def ours_versions(folder: Path) -> list[float]:
 
 def _figures(found) -> list[float]:
     assert not found.columns, "both have the same columns"
-    names = ("path", "number", "label", "score", "text")
-    return [found.rows_added, found.rows_removed, found.rows_changed, *(found.values.get(name, 0) for name in names)]
+    return [found.rows_added, found.rows_removed, found.rows_changed, *(found.values.get(name, 0) for name in NAMES)]
 
 
 def duckdb_diff(folder: Path) -> list[float]:
     """The same from two Parquet files, by a full join."""
     one, two = (f"read_parquet('{folder / name}.parquet')" for name in ("one", "two"))
-    names = ("path", "number", "label", "score", "text")
     both = "a.id is not null and b.id is not null"
-    differ = [f"{both} and a.{name} is distinct from b.{name}" for name in names]
+    differ = [f"{both} and a.{name} is distinct from b.{name}" for name in NAMES]
     counts = ["a.id is null", "b.id is null", " or ".join(f"({one})" for one in differ), *differ]
     asked = ", ".join(f"count(*) filter ({one})" for one in counts)
     found = _duckdb(folder).execute(f"select {asked} from {one} a full join {two} b on a.id = b.id").fetchone()
@@ -183,7 +235,8 @@ def run(folder: Path, parts: list[str], repeats: int) -> None:
                 told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=os.environ)
                 results.append(json.loads(told.stdout.splitlines()[-1]))
         ours, theirs = found.values()
-        assert ours[0]["figures"] == theirs[0]["figures"], (ours[0]["figures"], theirs[0]["figures"])
+        both = [mine["figures"] for mine in (ours[0], theirs[0])]
+        assert all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(*both, strict=True)), both
         taken = []
         for who, results in (("ours", ours), ("duckdb", theirs)):
             wall_s, cpu_s = (statistics.median(one[name] for one in results) for name in ("seconds", "cpu_s"))
@@ -191,8 +244,10 @@ def run(folder: Path, parts: list[str], repeats: int) -> None:
             taken.append((wall_s, cpu_s))
             print(f"{part:10} {who:8} {wall_s:8.2f} s, {cpu_s:8.2f} s of processors, {peak:5.2f} GiB", flush=True)
         ratios = [mine / other for mine, other in zip(*taken, strict=True)]
-        told = [int(figure) for figure in ours[0]["figures"]]
-        print(f"{part:10} ratio    {ratios[0]:8.2f}    {ratios[1]:8.2f}                   {told}", flush=True)
+        told = [f"{figure:.6g}" for figure in ours[0]["figures"]]
+        print(
+            f"{part:10} ratio    {ratios[0]:8.2f}    {ratios[1]:8.2f}                   {', '.join(told)}", flush=True
+        )
 
 
 def main() -> None:
@@ -200,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--parts", default="filter,diff,versions")
+    parser.add_argument("--parts", default="filter,stats,compare,diff,versions")
     parser.add_argument("--folder", type=Path, help="where the rows are made for the time of the run")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     asked = parser.parse_args()
