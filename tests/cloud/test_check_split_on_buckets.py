@@ -1,4 +1,4 @@
-"""A table in a bucket is deduplicated, split and checked as one on disk is."""
+"""A table in a bucket is deduplicated, split, checked and curated as one on disk is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.cli.app import main
 from tests.cloud.fixtures import Bucket
 
 
-def test_a_table_in_a_bucket_is_split_by_its_clusters_and_checked(bucket: Bucket) -> None:
+def test_a_table_in_a_bucket_is_split_by_its_clusters_checked_and_curated(bucket: Bucket) -> None:
     hashes = [f"{1 << (n // 2 * 5):015x}{n % 2}" for n in range(20)]
     schema = pa.schema([key_field("id"), pa.field("perceptual_hash", pa.string()), pa.field("given", pa.string())])
     table = rows.create_table(bucket.url("t.lance"), schema, storage=bucket.storage)
@@ -28,3 +28,7 @@ def test_a_table_in_a_bucket_is_split_by_its_clusters_and_checked(bucket: Bucket
     anonymous = ["--anonymous"] if bucket.storage.anonymous else []
     words = ["check-split", bucket.url("t.lance"), "--column", "given", "--fail-if-leaks", *options, *anonymous]
     assert main(words) == 7
+    kept = cd.curate(table, ["perceptual_hash IS NOT NULL", "given = 'train'"], where="split = 'train'")
+    assert (kept.funnel.rows, kept.num_kept) == (16, 8)
+    words = ["curate", bucket.url("t.lance"), "--keep", "given = 'train'", *options, *anonymous]
+    assert main(words) == 0
