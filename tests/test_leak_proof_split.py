@@ -114,12 +114,12 @@ def test_what_an_interrupted_split_stored_does_not_count_once_rows_were_added(tm
     with pytest.raises(KeyboardInterrupt):
         cd.map_column(table, LeakProofSplit(table, shares="train=0.5,test=0.5"), "split", engine=FirstOnly())
 
-    table = add(tmp_path, {"sha256": [f"q{n}" for n in range(60)]}, first=200)
+    table = add(tmp_path, {"sha256": [f"p{n % 17}" for n in range(60)]}, first=200)
     split(table, shares="train=0.5,test=0.5")
 
     found = values(table, "split")
     assert found[:40] == found[40:80]
-    assert Counter(found)["test"] == 70
+    assert abs(Counter(found)["test"] - 70) <= 1
 
 
 def test_rows_without_a_value_wait_and_those_whose_lists_say_nothing_get_a_reason(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class CosineSearch:
                 for pairs in self._compared(block, places[start:]):
                     yield _ordered(pairs)
             return
-        cell_MP = self._cells(places)
+        cell_MP = self._cells(places, len(places))
         for home, visiting in _by_cell(cell_MP):
             for pairs in self._compared(places[home], places[visiting]):
                 yield _ordered(pairs)
@@ -60,11 +60,11 @@ class CosineSearch:
         """Near pairs of a known place (first) and another one (second)."""
         if not len(known) or not len(places):
             return
-        if min(len(known), len(places)) <= EXACT:  # one matrix product, at most twice as dear as finding cells
+        if len(known) * len(places) <= EXACT * EXACT:
             yield from self._compared(known, places)
             return
         both = np.concatenate([known, places])
-        for home, visiting in _by_cell(self._cells(both)):
+        for home, visiting in _by_cell(self._cells(both, min(len(known), len(places)))):
             is_known_H, is_known_V = home < len(known), visiting < len(known)
             yield from self._compared(both[home[is_known_H]], both[visiting[~is_known_V]])
             for pairs in self._compared(both[home[~is_known_H]], both[visiting[is_known_V]]):
@@ -86,10 +86,16 @@ class CosineSearch:
     def _single(self, places: np.ndarray) -> np.ndarray:
         return np.asarray(self._vector_ND[places], np.float32)
 
-    def _cells(self, places: np.ndarray) -> np.ndarray:
-        """int32 [M, probes], the nearest cells of each place, the nearest first."""
+    def _cells(self, places: np.ndarray, num_looked_for: int) -> np.ndarray:
+        """int32 [M, probes], the nearest cells of each place, the nearest first.
+
+        There are so many cells that finding them costs as much as comparing the vectors in them.
+
+        Args:
+            num_looked_for: of the places, those that are compared with all.
+        """
         rng = np.random.default_rng(self._seed)
-        num_cells = int(np.clip(2 * np.sqrt(len(places)), 16, _MOST_CELLS))
+        num_cells = int(np.clip(np.sqrt(self._probes * num_looked_for), 16, min(_MOST_CELLS, len(places))))
         sample = places[rng.choice(len(places), min(len(places), _SAMPLE_PER_CELL * num_cells), replace=False)]
         centroid_KD = centroids(self._single(sample), num_cells, rng)
         cell_MP = np.empty((len(places), min(self._probes, num_cells)), np.int32)

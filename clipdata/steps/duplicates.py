@@ -206,7 +206,13 @@ class EmbeddingDuplicates(_ValueClusters):
     A cluster is a centre and the vectors whose cosine with it reaches `least_cosine`: never a chain of near ones. New
     rows join the clusters that are there, and rows that have a cluster keep it; a new vector that is near to several
     joins the nearest, and `notes` counts it. Vectors are compared as half-precision numbers: 2 bytes a number are held
-    of each new one. Of more than 8,192 vectors, those are compared that share a cell of a k-means clustering.
+    of each new one. Of more than 8,192 vectors, those are compared that share a cell of a k-means clustering; of the
+    planted pairs among 100,000 vectors of 512 numbers 99.4 % are found (`benchmarks/deduplicate.py`).
+
+    At the default cosine, with the starter model, of drawings of 64 pixels with planted versions (80 that nothing was
+    chosen by), these are in the cluster of their original: flipped 100 %, cropped by 5 % 95 %, resized 89 %, brightened
+    80 %, WebP 69 %, JPEG of quality 50 8 %; at 0.94: 100, 99, 92, 81, 80 and 16 %. All pairs in a cluster are right at
+    both (`benchmarks/planted_duplicates.py`).
 
     Args:
         table: all of it is read twice, to find the clusters; or the location of one.
