@@ -294,7 +294,7 @@ def test_a_column_without_a_vector_to_find_is_refused_with_what_to_do(tmp_path: 
     uri = str(tmp_path / "unfilled.lance")
     lance.write_dataset(pa.table({"vector": pa.array([vector] * 3, pa.list_(pa.float32(), SIZE))}), uri)
 
-    with pytest.raises(UsageError, match="none of 3 rows .* has a vector in column 'vector'") as caught:
+    with pytest.raises(UsageError, match=r"none of 3 rows .* has a vector in column 'vector'") as caught:
         cd.index(uri, "vector", kind="IVF_SQ", dry_run=dry_run)
     assert "clipdata map" in caught.value.hint
     assert cd.open_table(uri).version == 1
