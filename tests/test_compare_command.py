@@ -98,6 +98,26 @@ def test_several_columns_print_a_line_each_and_the_gate_holds_for_all(table, cap
     assert [(pair["before"], pair["after"]) for pair in record["several"]] == [("p", "q"), ("p", "p@1"), ("q", "p@1")]
 
 
+def test_several_columns_show_for_each_pair_what_was_asked_for(table, capsys):
+    code, text, _ = run(capsys, table, "p", "q", "p@1", "--by", "kind", "--no-worse-than", "90pt")
+
+    assert code == 0
+    of_q, of_version = text.split("\n  p → q\n")[1].split("\n  p → p@1\n")
+    for shown in (of_q, of_version):
+        assert "mean: the same within 90 points" in shown
+        assert "by kind" in shown
+    assert "  before: " in text
+    assert "  after:  " in text
+
+
+def test_a_condition_that_cannot_be_read_is_refused_before_anything_is_measured(table, capsys):
+    for condition in ("foo < 0", "mean.difference <"):
+        code, text, error = run(capsys, table, "p", "q", "--fail-if", condition)
+
+        assert (code, text) == (2, "")
+        assert condition.split()[0] in error
+
+
 def test_ranks_and_losses_are_better_when_they_fall(table, capsys):
     _, record, _ = found(capsys, table, "rank", "rank_tuned", "--ranks")
     _, losses, _ = found(capsys, table, "rank", "rank_tuned", "--lower-is-better")

@@ -96,6 +96,46 @@ def test_nothing_in_common_is_an_error_that_counts_what_there_is(save):
         compare(table, "before", "after")
 
 
+def test_tables_without_a_common_key_are_said_to_have_none(save):
+    other = save("other", id=["a", "b"], before=[0.1, 0.2])
+    table = save(id=["c", "d"], before=[0.1, 0.2])
+
+    with pytest.raises(UsageError, match="none of them has a row with the same 'id'") as caught:
+        compare(table, "before", "before", table_before=other)
+    assert "on=" in caught.value.hint
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-112, 1e-12, 1.0, 1e290])
+@pytest.mark.parametrize("anytime", [False, True])
+def test_values_of_any_size_give_the_figures_of_others_times_that_size(save, size, anytime):
+    table, one = contest(save), contest(save)
+    before_N, after_N = (np.array(table.to_table([name]).column(name)) for name in ("before", "after"))
+    sized = save("sized", id=ids(len(before_N)), before=before_N * size, after=after_N * size)
+
+    found, plain = (compare(t, "before", "after", cluster="id", anytime=anytime) for t in (sized, one))
+
+    assert (found.num_wins, found.num_losses, found.num_ties) == (plain.num_wins, plain.num_losses, plain.num_ties)
+    for word in ("difference", "low", "high", "standard_error"):
+        assert getattr(found.mean, word) / size == pytest.approx(getattr(plain.mean, word), rel=1e-3)
+    assert found.mean.verdict == plain.mean.verdict
+    assert max(map(len, str(found).splitlines())) < 120
+    assert "+0.000000000" not in str(found)
+
+
+def test_a_mark_for_no_value_that_cannot_be_added_up_is_refused(save):
+    table = save(id=ids(3), before=[0.1, 0.2, 1.7e308], after=[0.1, 0.2, -1.7e308])
+
+    with pytest.raises(SchemaError, match=r"'before' holds 1.7e\+308"):
+        compare(table, "before", "after")
+    assert compare(table, "before", "after", where="before < 1e300").mean.num_rows == 2
+
+
+def test_one_row_is_one_row(save):
+    found = compare(save(id=["a"], before=[0.1], after=[0.2]), "before", "after")
+
+    assert found.notes[0] == "one row alone: no interval can be given"
+
+
 def test_where_selects_the_rows(save):
     table = save(id=ids(4), split=["train", "test"] * 2, before=[0.0] * 4, after=[1.0, 2.0, 3.0, 4.0])
 

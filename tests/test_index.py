@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -285,3 +286,15 @@ def test_the_command_prints_json_that_its_schema_describes(table: cd.Table, caps
     assert main(["index", str(Path(table.uri).parent / "gone.lance"), "vector"]) == 3
     assert main(["index", table.uri, "gone"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("vector", [None, [0.0] * SIZE, [float("nan")] * SIZE])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_column_without_a_vector_to_find_is_refused_with_what_to_do(tmp_path: Path, vector, dry_run: bool) -> None:
+    uri = str(tmp_path / "unfilled.lance")
+    lance.write_dataset(pa.table({"vector": pa.array([vector] * 3, pa.list_(pa.float32(), SIZE))}), uri)
+
+    with pytest.raises(UsageError, match=r"none of 3 rows .* has a vector in column 'vector'") as caught:
+        cd.index(uri, "vector", kind="IVF_SQ", dry_run=dry_run)
+    assert "clipdata map" in caught.value.hint
+    assert cd.open_table(uri).version == 1

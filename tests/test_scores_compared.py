@@ -226,6 +226,6 @@ def test_ranks_and_probabilities_stand_in_every_view(table, save):
         for view in (str(comparison), comparison._repr_html_()):
             for word in ("R@1", "MRR", "median rank", "log loss", "Brier", "reliability", "calibration"):
                 assert word in view
-    assert "too few images to fit a temperature" in str(ragged)
+    assert "too few images or other clusters to fit a temperature" in str(ragged)
     assert found.figures()["log_loss.difference"] == found.probabilities.log_loss.difference
     assert "log loss" not in str(compare(table, "scores", "tuned"))

@@ -101,8 +101,21 @@ def test_one_seed_says_nothing_of_other_seeds_and_rows_without_a_value_are_left_
         ([[1.0, 2.0], [1.0]], [[1.0, 2.0]], None, "one array of the same rows for each seed"),
         ([[1.0, 2.0]], [[1.0, 2.0]], [1], "1 clusters"),
         ([[1.0, math.nan]], [[math.nan, 2.0]], None, "none has a value under every seed"),
+        ([["a", "b"]], [[1.0, 2.0]], None, "before: .*expected one array of numbers"),
+        ([[1.0, 2.0]], [[[1.0], [2.0, 3.0]]], None, "after: .*expected one array of numbers"),
+        ([[1.0, 2.0]], [[1.0, 2.0]], np.array([["a"], None], object), "clusters: .*unhashable"),
     ],
 )
 def test_sides_that_do_not_fit_are_refused(before, after, clusters, said):
     with pytest.raises(UsageError, match=said):
         compare_seeds(before, after, clusters)
+
+
+def test_clusters_are_values_of_any_kind_and_rows_without_one_stand_alone():
+    rng = np.random.default_rng(0)
+    before_SN, after_SN = rng.normal(size=(2, 3, 6))
+
+    named = compare_seeds(before_SN, after_SN, ["a", None, "a", 3, None, 3])
+    numbered = compare_seeds(before_SN, after_SN, [0, 1, 0, 2, 3, 2])
+
+    assert named == numbered

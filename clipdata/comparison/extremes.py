@@ -19,12 +19,19 @@ _SHOWN_COLUMNS = ("filename", "caption", "label")
 _SHOWN_CHARACTERS = 200
 
 
+def tie_of(pairs: Pairs) -> float:
+    """The most that a row may move and count as unmoved: what float32 blurs, of numbers below 1 in their proportion."""
+    sides = (pairs.before_N, pairs.after_N)
+    largest = max(max(float(values_N.max()), -float(values_N.min())) for values_N in sides)
+    return TIE * min(1.0, largest)
+
+
 def extreme_rows(request: Request, pairs: Pairs, rank_by_N: FloatArray, count: int) -> tuple[Row, ...]:
     """The `count` rows with the most negative `rank_by_N`, the first of equals first.
 
     Rows that moved by less than a thousandth of what the row did that moved most are none of them.
     """
-    least = max(TIE, _NOTHING * max(-float(rank_by_N.min()), float(rank_by_N.max())))
+    least = max(tie_of(pairs), _NOTHING * max(-float(rank_by_N.min()), float(rank_by_N.max())))
     count = min(count, int((rank_by_N < -least).sum()))
     if count == 0:
         return ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from clipdata.comparison.changes import Change
 from clipdata.comparison.records import Compared
@@ -100,6 +100,16 @@ def figures(comparison: Compared) -> dict[str, float | None]:
     }
 
 
+def require_conditions(conditions: Sequence[str]) -> None:
+    """Check that conditions can be read, before anything is measured.
+
+    Raises:
+        UsageError: one cannot.
+    """
+    for condition in conditions:
+        _parse(condition, FIGURES)
+
+
 def hold(comparison: Compared, conditions: Sequence[str]) -> None:
     """Check every condition, and every margin of "no worse than".
 
@@ -127,7 +137,7 @@ def hold(comparison: Compared, conditions: Sequence[str]) -> None:
         )
 
 
-def _parse(condition: str, known: dict[str, float | None]) -> tuple[str, Callable[[float, float], bool], float]:
+def _parse(condition: str, known: Mapping[str, object]) -> tuple[str, Callable[[float, float], bool], float]:
     found = _CONDITION.match(condition)
     if found is None:
         raise UsageError(

@@ -84,22 +84,34 @@ def with_interval(plain: Change, moved: ClusterSums, sampling: Sampling) -> Chan
     """
     if len(moved) < (MIN_LOOKED_AT if sampling.anytime else MIN_CLUSTERS):
         return plain
+    unit = _unit(moved)
+    moved = ClusterSums(moved.weight_C, moved.sums_CK / unit)
     spread = Spread.of(moved)
     method: Method = "anytime"
     if sampling.anytime:
         half = sequence_half_width(spread.error, len(moved), spread.effective)
-        low, high = plain.difference - half, plain.difference + half
+        low, high = plain.difference / unit - half, plain.difference / unit + half
     else:
         low, high, method = _bootstrap(moved, spread, sampling)
+    low, high, error = low * unit, high * unit, spread.error * unit
     return dataclasses.replace(
         plain,
         low=low,
         high=high,
-        standard_error=spread.error,
-        smallest_detectable=smallest_detectable(spread.error),
+        standard_error=error,
+        smallest_detectable=smallest_detectable(error),
         verdict=verdict_of(low, high, higher_is_better=plain.higher_is_better),
         method=method,
     )
+
+
+def _unit(moved: ClusterSums) -> float:
+    """The power of two next below the largest sum: in it squares and cubes of any values neither overflow nor vanish.
+
+    A power of two, so that dividing by it changes no digit.
+    """
+    largest = float(np.abs(moved.sums_CK).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 @dataclass(frozen=True)

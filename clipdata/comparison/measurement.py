@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipdata.comparison.changes import Change
-from clipdata.comparison.extremes import TIE, extreme_rows
+from clipdata.comparison.extremes import extreme_rows, tie_of
 from clipdata.comparison.groups import MIN_GROUP_CLUSTERS, groups_of
 from clipdata.comparison.intervals import Sampling, change
 from clipdata.comparison.margins import hold_margins, read_margins
@@ -138,7 +138,7 @@ def compare(
 def _compared(request: Request, pairs: Pairs, sampling: Sampling, num_rows_shown: int, *, upwards: bool) -> Comparison:
     """Every figure; `upwards` says that a rise is a gain."""
     before, after = request.sides()
-    moved_N = pairs.after_N - pairs.before_N
+    moved_N, tie = pairs.after_N - pairs.before_N, tie_of(pairs)
     gained_N = moved_N if upwards else -moved_N
     groups, num_left_out = groups_of(pairs, sampling, higher_is_better=upwards)
     judged = _Judged.of(pairs)
@@ -148,9 +148,9 @@ def _compared(request: Request, pairs: Pairs, sampling: Sampling, num_rows_shown
         where=request.where,
         cluster=", ".join(request.cluster) or None,
         mean=change(pairs.cluster_N, pairs.before_N, pairs.after_N, sampling, higher_is_better=upwards),
-        num_wins=int((moved_N > TIE).sum()),
-        num_losses=int((moved_N < -TIE).sum()),
-        num_ties=int((np.abs(moved_N) <= TIE).sum()),
+        num_wins=int((moved_N > tie).sum()),
+        num_losses=int((moved_N < -tie).sum()),
+        num_ties=int((np.abs(moved_N) <= tie).sum()),
         coverage=pairs.coverage,
         accuracy=judged.answers(pairs.num_tied, sampling) if judged else None,
         by=request.by,

@@ -10,14 +10,16 @@ from clipdata.comparison.request import is_picture
 
 def notes_of(comparison: Compared) -> tuple[str, ...]:
     """The notes, the gravest first."""
-    what = "images" if is_picture(comparison.cluster) else "clusters"
+    what = "images" if is_picture(comparison.cluster) else "clusters" if comparison.cluster else "rows"
     clusters, answers = _of_clusters(comparison, what), _of_answers(comparison, what)
     return (*clusters, *_of_training(comparison), *answers, *_of_more(comparison))
 
 
 def _of_clusters(comparison: Compared, what: str) -> list[str]:
     mean, notes = comparison.mean, []
-    if mean.num_clusters < MIN_CLUSTERS:
+    if mean.num_rows == 1:
+        notes.append("one row alone: no interval can be given")
+    elif mean.num_clusters < MIN_CLUSTERS:
         notes.append(f"all {mean.num_rows:,} rows belong to one of the {what}: no interval can be given")
     elif mean.method == "none":
         notes.append(f"only {mean.num_clusters} {what}: one may look at any time from {MIN_LOOKED_AT} on")
@@ -50,7 +52,7 @@ def _of_answers(comparison: Compared, what: str) -> list[str]:
         notes.append(f"answers are known for {answers.change.num_rows:,} of {mean.num_rows:,} rows")
     if answers and answers.num_tied:
         notes.append(f"in {answers.num_tied:,} rows the right choice shares the top score; they count as wrong")
-    if answers and answers.p_value < 0.05 and answers.change.verdict == "unclear":
+    if answers and answers.p_value < 0.05 and answers.change.verdict == "unclear" and comparison.cluster:
         notes.append(f"McNemar's test takes rows as independent, and here they share {what}: believe the interval")
     return notes
 

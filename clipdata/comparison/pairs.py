@@ -21,11 +21,12 @@ from clipdata.comparison.records import Coverage, Trained
 from clipdata.comparison.request import Request
 from clipdata.comparison.score_rows import ScoreCollector, ScoreRows
 from clipdata.comparison.seen_rows import SeenRows, find_seen
-from clipdata.errors import UsageError
+from clipdata.errors import SchemaError, UsageError
 from clipdata.statistics import FloatArray, IntArray, dense_codes
 from clipdata.storage import redact
 
 BATCH_ROWS = 65_536
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read(request: Request) -> Pairs:
 
     Raises:
         UsageError: no row has a value on both sides; or a key stands twice in the other table.
-        SchemaError: a place of the right choice is not whole.
+        SchemaError: a place of the right choice is not whole; or values are too large to be added up.
     """
     partner = _Partner.open(request)
     columns, groups, collector, start = _Columns(), GroupCodes(), _collector(request), 0
@@ -106,6 +107,8 @@ def read(request: Request) -> Pairs:
     if not coverage.num_both:
         raise _nothing_to_compare(request, coverage)
     kept = slice(None) if both.all() else both  # a slice copies nothing
+    for column, values_N in ((request.before, before_N), (request.after, after_N)):
+        _require_summable(column, values_N[kept])
     offset_N = request.table.offsets(request.where)[kept]
     cluster_N = _joined(columns.cluster, np.int64)[kept]
     seen = find_seen(request, kept)
@@ -229,6 +232,16 @@ def _joined(parts: list[Any], dtype: Any = np.float64) -> Any:
     return joined
 
 
+def _require_summable(column: str, values_N: FloatArray) -> None:
+    largest = max(float(values_N.max()), -float(values_N.min()))
+    if largest > _LARGEST:
+        raise SchemaError(
+            f"compare: {column!r} holds {largest:.4g} (or less than the negative of it); expected numbers up to "
+            f"{_LARGEST:g}, whose sums can be held",
+            hint="is it a mark for no value? leave those rows out with a condition: where=…",
+        )
+
+
 def _nothing_to_compare(request: Request, coverage: Coverage) -> UsageError:
     selected = f" where {request.where}" if request.where else ""
     found = (
@@ -236,6 +249,9 @@ def _nothing_to_compare(request: Request, coverage: Coverage) -> UsageError:
         f"{coverage.num_only_after:,} only {request.after!r}, {coverage.num_neither:,} neither"
     )
     hint = "fill the empty column with map first"
+    if coverage.num_rows and coverage.num_without_partner == coverage.num_rows:
+        found += f"; none of them has a row with the same {request.key!r} in the other table"
+        hint = "name a column that holds the same values in both tables: on=…"
     if not coverage.num_rows:
         hint = "the where clause selects no row" if request.where else "the table is empty: take rows in first"
     return UsageError(f"compare: nothing to compare: {found}; expected rows with both", hint=hint)

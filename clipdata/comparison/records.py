@@ -196,8 +196,8 @@ class Compared:
         where: clause that selected the rows, or None.
         cluster: column(s) whose equal values were resampled together, or None when rows were.
         mean: the columns' means; its difference is paired.
-        num_wins: rows that went up by more than `TIE`.
-        num_losses: rows that went down by more than `TIE`.
+        num_wins: rows that went up by more than 1e-6 (of values that all lie below 1, that part of the largest).
+        num_losses: rows that went down by more than that.
         num_ties: the others.
         coverage: which rows both sides know.
         accuracy: right and wrong answers, when both sides have score lists and the right index is known.

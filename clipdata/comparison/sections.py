@@ -47,13 +47,13 @@ def _parts(side: Reliability) -> str:
 
 def _tempered(tempered: Tempered | None, found: Probabilities) -> list[str]:
     if tempered is None:
-        return ["too few images to fit a temperature on half of them"]
+        return ["too few images or other clusters to fit a temperature on half of them"]
     before, after = (_temperature(side) for side in (found.before, found.after))
     alone = tempered.alone
     decimals = decimals_for(alone.standard_error)
     after_all = signed(found.log_loss.difference, decimals)
     return [
-        f"best temperature {before} before, {after} after (fitted on the other half of the images)",
+        f"best temperature {before} before, {after} after (fitted on the other half)",
         f"temperature alone moves the log loss before by {signed(alone.difference, decimals)} "
         f"({interval(alone)}), where all that changed moves it by {after_all}",
         f"with its own temperature each: {number(tempered.beyond.before, decimals)} → "

@@ -103,14 +103,16 @@ def compare_seeds(
     Args:
         before: one array a seed, float [N]: a value a row (1 and 0 for right and wrong), NaN where there is none.
         after: the same, of the same rows in the same order; the number of seeds may differ.
-        clusters: [N] of any kind: rows with equal values hang together (one picture's). By default each row alone.
+        clusters: [N] of any kind: rows with equal values hang together (one picture's); of None, each row alone, as
+            by default.
 
     Raises:
-        UsageError: a side has no seed, arrays differ in length, or no row has a value under every seed.
+        UsageError: a side has no seed, or holds no numbers; arrays differ in length, or no row has a value under every
+            seed; or a cluster is no single value.
     """
     before_SN, after_SN = _stacked("before", before), _stacked("after", after)
     num_rows = before_SN.shape[1]
-    cluster_N = np.arange(num_rows) if clusters is None else np.asarray(clusters)
+    cluster_N = np.arange(num_rows) if clusters is None else _coded(clusters)
     if after_SN.shape[1] != num_rows or cluster_N.shape != (num_rows,):
         found = f"{num_rows:,} rows before, {after_SN.shape[1]:,} after, {cluster_N.size:,} clusters"
         raise UsageError(f"compare_seeds: {found}; expected the same rows in the same order everywhere")
@@ -122,11 +124,28 @@ def compare_seeds(
 
 
 def _stacked(name: str, arrays: Sequence[ArrayLike]) -> FloatArray:
-    stacked = [np.asarray(values, np.float64) for values in arrays]
+    try:
+        stacked = [np.asarray(values, np.float64) for values in arrays]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"compare_seeds: {name}: {error}; expected one array of numbers for each seed") from error
     if not stacked or any(values.ndim != 1 or len(values) != len(stacked[0]) for values in stacked):
         shapes = ", ".join(str(values.shape) for values in stacked) or "no seed"
         raise UsageError(f"compare_seeds: {name} holds {shapes}; expected one array of the same rows for each seed")
     return np.stack(stacked)
+
+
+def _coded(clusters: ArrayLike) -> np.ndarray:
+    """Clusters as values that can be sorted: objects by number, of which None is equal to no other."""
+    found = np.asarray(clusters)
+    if found.dtype != object or found.ndim != 1:
+        return found
+    codes: dict[object, int] = {}
+    try:
+        return np.array(
+            [codes.setdefault((place,) if value is None else value, place) for place, value in enumerate(found)]
+        )
+    except TypeError as error:
+        raise UsageError(f"compare_seeds: clusters: {error}; expected a text, number or date for each row") from error
 
 
 def _compared(before_SN: FloatArray, after_SN: FloatArray, code_N: IntArray, num_left_out: int) -> SeedComparison:

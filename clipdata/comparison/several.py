@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from clipdata.comparison.jsonschema import json_schema, schema_of
 from clipdata.comparison.measurement import compare
 from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.result import Comparison
-from clipdata.comparison.text import header
+from clipdata.comparison.text import asked_for, header, margins_of, places
 from clipdata.comparison.wording import chance, change_head, change_line, interval
 from clipdata.errors import GateFailedError, LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
@@ -88,11 +89,15 @@ class Comparisons:
         ]
         return {**self.comparisons[0].to_dict(), "several": several}
 
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
     def __str__(self) -> str:
-        first = self.comparisons[0]
         names = [f"{pair.before} → {pair.after}" for pair in self.pairs]
         width = max(map(len, names))
-        blocks = [["several columns", *header(first)[1:2], f"  {self._rows()}"]]
+        where_from = dict.fromkeys(line for one in self.comparisons for line in places(one))
+        blocks = [["several columns", *where_from, f"  {self._rows()}"]]
         blocks.append([f"{change_head('mean', width)}, and Holm, BH over {len(names)} pairs"])
         for name, pair, one in zip(names, self.pairs, self.comparisons, strict=True):
             confirmed = dataclasses.replace(one.mean, verdict=pair.verdict)
@@ -108,6 +113,9 @@ class Comparisons:
         blocks.append(
             ["  Holm < 0.05 confirms a change; BH < 0.05 (Benjamini–Hochberg) discovers what is worth a look"]
         )
+        for name, one in zip(names, self.comparisons, strict=True):
+            more = [margins_of(one), *asked_for(one)]
+            blocks += [[f"  {name}", *more[0]], *more[1:]] if any(more) else []
         notes = dict.fromkeys(note for one in self.comparisons for note in one.notes)
         blocks.append([f"  {line}" for line in self._trained()] + [f"  note: {note}" for note in notes])
         return "\n\n".join("\n".join(map(printable, block)) for block in blocks)

@@ -13,9 +13,7 @@ _CAPTION_CHARACTERS = 60
 
 def render(comparison: Compared) -> str:
     """The whole text, without a trailing newline."""
-    blocks = [header(comparison), _figures(comparison), *sections.all_of(comparison)]
-    if comparison.groups:
-        blocks.append(_groups(comparison))
+    blocks = [header(comparison), _figures(comparison), *asked_for(comparison)]
     for title, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
         if rows:
             decimals = decimals_for(10.0 * min(abs(row.difference) for row in rows))
@@ -25,15 +23,27 @@ def render(comparison: Compared) -> str:
     return "\n\n".join("\n".join(map(printable, block)) for block in blocks)
 
 
-def header(comparison: Compared) -> list[str]:
-    """Who is compared with whom, over which rows."""
+def asked_for(comparison: Compared) -> list[list[str]]:
+    """The blocks that stand there because they were asked for: ranks, probabilities, groups."""
+    return [*sections.all_of(comparison), *([_groups(comparison)] if comparison.groups else [])]
+
+
+def places(comparison: Compared) -> list[str]:
+    """Which tables and versions are compared."""
     before, after = comparison.before, comparison.after
     selected = f" where {comparison.where}" if comparison.where else ""
-    mean = comparison.mean
-    lines = [f"{before.column} → {after.column}", f"  {after.uri} version {after.version}{selected}"]
-    if (before.uri, before.version) != (after.uri, after.version):
-        lines[1:] = [f"  before: {before.uri} version {before.version}"]
-        lines.append(f"  after:  {after.uri} version {after.version}{selected}")
+    if (before.uri, before.version) == (after.uri, after.version):
+        return [f"  {after.uri} version {after.version}{selected}"]
+    return [
+        f"  before: {before.uri} version {before.version}",
+        f"  after:  {after.uri} version {after.version}{selected}",
+    ]
+
+
+def header(comparison: Compared) -> list[str]:
+    """Who is compared with whom, over which rows."""
+    before, after, mean = comparison.before, comparison.after, comparison.mean
+    lines = [f"{before.column} → {after.column}", *places(comparison)]
     lines += [f"  {word:<7} {_maker(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by]
     rows = f"{mean.num_rows:,} rows"
     if comparison.cluster:
@@ -120,7 +130,7 @@ def _figures(comparison: Compared) -> list[str]:
     lines = [change_head(""), change_line("mean", mean)]
     if answers:
         lines.append(change_line("right", answers.change, percent=True) + f"  (chance {answers.chance:.1%})")
-    lines += [f"  {margin.figure}: {margin.verdict}" for margin in comparison.margins]
+    lines += margins_of(comparison)
     lines.append("")
     lines.append(f"  {comparison.num_wins:,} rows up, {comparison.num_losses:,} down, {comparison.num_ties:,} the same")
     if answers:
@@ -129,6 +139,11 @@ def _figures(comparison: Compared) -> list[str]:
         detectable = number(mean.smallest_detectable, decimals_for(mean.smallest_detectable))
         lines.append(f"  these rows show a change of {detectable} or more four times in five")
     return lines
+
+
+def margins_of(comparison: Compared) -> list[str]:
+    """What was found of each margin that was asked for."""
+    return [f"  {margin.figure}: {margin.verdict}" for margin in comparison.margins]
 
 
 def _answers_line(answers: Answers) -> str:

@@ -6,6 +6,8 @@ import math
 
 from clipdata.comparison.changes import Change
 
+_MOST_DECIMALS = 9
+
 
 def change_head(title: str, width: int = 13) -> str:
     """The line over lines of changes."""
@@ -31,17 +33,24 @@ def interval(change: Change, *, percent: bool = False) -> str:
 
 def signed(x: float, decimals: int = 3, *, percent: bool = False) -> str:
     """A difference; `percent` says that of shares in points."""
-    return f"{100.0 * x:+.1f} pts" if percent else f"{x:+,.{decimals}f}"
+    if percent:
+        return f"{100.0 * x:+.1f} pts"
+    return f"{x:+.4g}" if _out_of_scale(x, decimals) else f"{x:+,.{decimals}f}"
 
 
 def number(x: float, decimals: int = 3) -> str:
     """A figure."""
-    return f"{x:,.{decimals}f}"
+    return f"{x:.4g}" if _out_of_scale(x, decimals) else f"{x:,.{decimals}f}"
+
+
+def _out_of_scale(x: float, decimals: int) -> bool:
+    """Whether a number has too many digits before the point, or none that counts after it."""
+    return abs(x) >= 1e12 or (decimals >= _MOST_DECIMALS and 0.0 < abs(x) < 1e-6)
 
 
 def decimals_for(error: float | None) -> int:
     """Digits after the point that an error of this size lets one believe, at least three for probabilities."""
-    return 3 if not error else min(9, max(3, 1 - math.floor(math.log10(error))))
+    return 3 if not error else min(_MOST_DECIMALS, max(3, 1 - math.floor(math.log10(error))))
 
 
 def chance(value: float | None) -> str:

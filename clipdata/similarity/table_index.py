@@ -151,7 +151,8 @@ def index(
 
     Raises:
         SchemaError: there is no such column, or it can have no index.
-        UsageError: the kind is unknown or not for this column, or another tool's index stands in the way.
+        UsageError: the kind is unknown or not for this column, another tool's index stands in the way, or no row has a
+            vector to find.
         NotFoundError: there is no table, or with `check` no index.
     """
     check_count(queries, "index: queries")
@@ -165,6 +166,8 @@ def index(
             f"column {column!r} of {redact(opened.uri)} has no index to measure", hint=hints.index(opened.uri, column)
         )
     did = "kept" if check else _to_do(opened, found, use, kind, remake)
+    if use == "vectors" and did == "made":
+        _require_vectors(opened, column)
     splits = splits_for(opened, column) if use == "words" and did == "made" else None
     chosen = kind or (found.kind if found is not None and found.kind in KINDS else DEFAULT_KIND)
     watched, began = progress or Silent(), time.perf_counter()
@@ -215,6 +218,21 @@ def _use_of(table: Table, column: str, kind: str | None) -> Use:
             "@clipdata.step(reads=…, returns=…) makes such a column; clipdata search reads this one without an index",
         )
     raise SchemaError(f"index: column {column!r} is {found}; expected {what}")
+
+
+def _require_vectors(table: Table, column: str) -> None:
+    """Check that an index would hold something: reads up to the first vector that can be found.
+
+    Raises:
+        UsageError: no row has one.
+    """
+    size = table.schema.field(column).type.list_size
+    if not any(len(vectors_of(batch.column(column), size)[0]) for batch in table.scan([column])):
+        raise UsageError(
+            f"index: none of {table.num_rows:,} rows of {redact(table.uri)} has a vector in column {column!r} that can "
+            "be found; expected one that is neither null nor zeros alone, and holds no NaN or infinity",
+            hint="fill the column first: clipdata map",
+        )
 
 
 def _to_do(table: Table, found: Index | None, use: Use, kind: str | None, remake: bool) -> Did:

@@ -110,7 +110,9 @@ def compare(
 ) -> None:
     """Compare two columns over the same rows: difference with its interval, accuracy, wins and losses, worst rows."""
     import clipdata as cd
+    from clipdata.comparison.gates import require_conditions
 
+    require_conditions(fail_if or [])
     opened = store.open(table)
     other = None
     if table_before is not None or version_before is not None:
