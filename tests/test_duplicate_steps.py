@@ -187,6 +187,21 @@ def test_vectors_of_other_lengths_and_no_numbers_get_a_reason(tmp_path: Path) ->
     assert sum(done.failed.values()) == 2
 
 
+def test_vectors_of_another_length_than_the_first_of_the_table_get_a_reason_wherever_they_stand(tmp_path: Path) -> None:
+    kind = pa.list_(pa.float32())
+    add(tmp_path, {"image_embedding": pa.array([None, [], [1.0, 0.0]], kind)})
+    add(tmp_path, {"image_embedding": pa.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0]], kind)}, first=3)
+    table = cd.open_table(tmp_path / "t.lance")  # two fragments, and so two batches
+
+    cd.map_column(table, cd.steps.EmbeddingDuplicates(table, column="same"), "same")
+    cd.map_column(table, cd.steps.SemanticDeduplication(table, "image_embedding", "id"), "novel")
+
+    found = values(table, "same")
+    assert found[2] == found[5] is not None
+    assert [value is None for value in found] == [True, True, False, True, True, False]
+    assert sorted(filter(lambda kept: kept is not None, values(table, "novel"))) == [False, True]
+
+
 def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> None:
     clusters = ["a", "a", "a", "b", "c", "c"]
     sizes = {"width": [10, 30, 20, 5, 7, 7], "height": [10, 10, 30, 5, 7, 7]}
@@ -268,6 +283,7 @@ def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> Non
         (lambda t: cd.steps.SemanticDeduplication(t, "vector", keep="all"), UsageError, "'hard' or 'easy'"),
         (lambda t: cd.steps.SemanticDeduplication(t, "vector", cells=0), UsageError, "cells is 0"),
         (lambda t: cd.steps.SemanticDeduplication(t, "number"), SchemaError, "expected lists of numbers"),
+        (lambda t: cd.steps.SemanticDeduplication(t, "vector", "hash"), UsageError, "hash has 1 values in 2 rows"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="best"), UsageError, "rule is 'best'"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="highest"), UsageError, "highest is not given"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="first", highest="number"), UsageError, "by the key alone"),

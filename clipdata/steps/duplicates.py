@@ -24,6 +24,7 @@ from clipdata.duplicates.hamming import MAX_RADIUS
 from clipdata.duplicates.pairs import NearSearch
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.schema import is_list
 from clipdata.step_protocol import NUMBERS, TEXT, BaseStep, Kind, check_types, require_names
 from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.steps.hash_texts import hash_texts, hashes_in, is_hash
@@ -237,11 +238,12 @@ class EmbeddingDuplicates(_ValueClusters):
         if isinstance(probes, bool) or not isinstance(probes, int) or probes < 1:
             raise UsageError(f"{self.name}: probes is {probes!r:.80}; expected a number of cells, at least 1")
         self._least, self._probes = float(least_cosine), probes
+        self._size = vector_size(as_table(table).latest(), embedding)
         parameters = {"least_cosine": self._least, "probes": probes}
         self._begin(table, embedding, NUMBERS, column, parameters)
 
     def _keys(self, values: pa.Array) -> tuple[np.ndarray, np.ndarray, str]:
-        vectors, usable_B = vectors_in(values)
+        vectors, usable_B = vectors_in(values, self._size)
         key_B = np.zeros(len(usable_B), np.uint64)
         key_B[usable_B] = vector_keys(vectors)
         return key_B, usable_B, "no direction: the vector is missing, of another length, zero or not finite"
@@ -249,7 +251,7 @@ class EmbeddingDuplicates(_ValueClusters):
     def _search(self, table: Table, value_V: np.ndarray, wanted: np.ndarray) -> NearSearch:
         held: np.ndarray | None = None
         for place_B, values in self._batches_of(table, value_V, wanted):
-            vectors, _ = vectors_in(values)
+            vectors, _ = vectors_in(values, self._size)
             if held is None:
                 held = np.zeros((len(wanted), vectors.shape[1]), np.float16)
             held[place_B] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -268,17 +270,31 @@ def require_cosine(step: str, least_cosine: Any) -> None:
         raise UsageError(f"{step}: least_cosine is {least_cosine!r:.80}; expected a cosine above 0 to 1")
 
 
-def vectors_in(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def vector_size(table: Table, column: str) -> int:
+    """How many numbers the vectors of a column have: as many as the first that has any; 0 where there is none."""
+    kind = table.schema.field(column).type if column in table.schema.names else None
+    if kind is None or not is_list(kind):
+        return 0  # which the check of the step's columns tells
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in table.scan([column], batch_rows=SCAN_ROWS):
+        lengths = pc.list_value_length(batch.column(0)).drop_null().to_numpy(zero_copy_only=False)
+        if (lengths > 0).any():
+            return int(lengths[lengths > 0][0])
+    return 0
+
+
+def vectors_in(values: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of a column of lists of numbers.
+
+    Args:
+        size: of all vectors of the table, from `vector_size`.
 
     Returns:
         float32 [M, D] of the rows that have one; and bool [B], which rows those are. A row has none where it is null,
-        of another length than the first, zero, or holds what is no number.
+        of another length, zero, or holds what is no number.
     """
-    size = values.type.list_size if pa.types.is_fixed_size_list(values.type) else None
     length_B = np.asarray(pc.fill_null(pc.list_value_length(values), -1))
-    if size is None:
-        size = int(next((length for length in length_B.tolist() if length > 0), 0))
     usable_B = (length_B == size) & (size > 0)
     flat = pc.list_flatten(values.filter(pa.array(usable_B)))
     vector_MD = flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False).reshape(int(usable_B.sum()), size)
