@@ -20,6 +20,7 @@ from clipdata.lance_io import rows
 from clipdata.schema import key_field
 from clipdata.steps.picture_hashes import perceptual_hashes, small_and_grey
 from clipdata.steps.rebuilding import Models, rebuild
+from pipelines.cli.app import main
 
 SAMPLE = Path(__file__).parents[1] / "pipelines" / "sample" / "images"
 
@@ -224,6 +225,13 @@ def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> Non
     cd.map_column(table, cd.steps.BestOfCluster(table), "kept")
     assert values(table, "kept") == [False, False, True, True, True, False, False, False, True]
 
+    cd.delete(table, "id = '000002'")
+    table = add(tmp_path, {"near_duplicates": ["e"], "width": [1], "height": [1], "score": [1.0]}, first=9)
+    left = cd.map_column(table, cd.steps.BestOfCluster(table), "kept")
+    assert left.notes == {"clusters": 5, "rows not kept": 5, "clusters whose best row is gone": 1}  # that of "a"
+    assert main(["map", str(table.uri), "best-of-cluster", "kept", "--overwrite", "--quiet"]) == 0
+    assert values(table, "kept") == [False, False, True, True, False, True, False, True, True]
+
 
 def test_semantic_deduplication_keeps_what_a_loop_over_its_cells_keeps_and_decided_rows_stay(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
@@ -252,6 +260,33 @@ def test_semantic_deduplication_keeps_what_a_loop_over_its_cells_keeps_and_decid
     assert done.notes["rows not kept"] == len(found) - sum(found) + 20
     again = rebuild(cd.open_table(table.uri), "novel", Models())
     assert again.parameters == {"least_cosine": 0.95, "cells": 1, "keep": "hard"}
+
+
+def test_what_was_decided_by_other_hashes_does_not_count_but_sides_stay(tmp_path: Path) -> None:
+    table = add(tmp_path, {"one": [near(ONE), near(ONE, 1), near(TWO)], "other": [near(ONE), near(TWO), near(7)]})
+
+    @cd.step(reads="one", returns="string")
+    def hashes(one):
+        return one
+
+    cd.map_column(table, hashes, "hash")
+    cd.map_column(table, cd.steps.NearDuplicates(table, "hash"), "near_duplicates")
+    cd.map_column(table, cd.steps.BestOfCluster(table, rule="first"), "kept")
+    split = cd.steps.LeakProofSplit(table, ["near_duplicates"], shares="train=0.5,test=0.5")
+    cd.map_column(table, split, "split")
+    sides = values(table, "split")
+    assert values(table, "kept") == [True, False, True]
+
+    @cd.step(reads="other", returns="string")
+    def others(other):
+        return other
+
+    cd.map_column(table, others, "hash", overwrite=True)
+    cd.refresh(table, steps=[others])
+
+    assert len(set(values(table, "near_duplicates"))) == 3
+    assert values(table, "kept") == [True, True, True]
+    assert values(table, "split") == sides
 
 
 def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> None:

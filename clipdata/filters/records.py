@@ -94,8 +94,8 @@ class Kept:
             lines.append(f"{name}: {self.unjudged:,} rows have no value to judge, and are not kept")
         if self.kept_nan and "isnan" not in self.filter.condition.casefold():
             lines.append(
-                f"{name}: {self.kept_nan:,} rows are kept whose figure is NaN, which SQL takes for the greatest number; "
-                "at_least(COLUMN, NUMBER), or AND NOT isnan(COLUMN), leaves them out"
+                f"{name}: {self.kept_nan:,} rows are kept whose figure is NaN, which SQL takes for the greatest "
+                "number; at_least(COLUMN, NUMBER), or AND NOT isnan(COLUMN), leaves them out"
             )
         return lines
 

@@ -47,7 +47,7 @@ class _ValueClusters(BaseStep):
     version: str
     returns = pa.string()
 
-    def _begin(self, table: AnyTable, source: str, kind: Kind, column: str, parameters: dict[str, Any]) -> None:
+    def _begin(self, table: AnyTable, source: str, kind: Kind, column: str | None, parameters: dict[str, Any]) -> None:
         self.reads: tuple[str, ...] = (source,)
         self.takes = {source: kind}
         self.parameters = parameters
@@ -77,7 +77,7 @@ class _ValueClusters(BaseStep):
             **(bridges if self.num_bridges else {}),
         }
 
-    def _decide(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    def _decide(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray]:
         """uint64 [V], the keys of all values, sorted; and uint64 [V], the key of the cluster of each."""
         key_N, given_N, is_given_N = self._read(table, column)
         value_V, of_value_N, num_rows_V = np.unique(key_N, return_inverse=True, return_counts=True)
@@ -102,14 +102,14 @@ class _ValueClusters(BaseStep):
         self.num_clusters = int((num_rows_C > 1).sum())
         self.num_rows_in_clusters = int(num_rows_C[num_rows_C > 1].sum())
 
-    def _read(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the N rows with a value: uint64 keys; uint64 keys of clusters; bool, whether an earlier run named one."""
-        is_ours = made_alike(self, table, column)
+        earlier = [column] if column is not None and made_alike(self, table, column) else []
         keys, given, is_given = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, bool)]
-        for batch in table.scan([*self.reads, *([column] if is_ours else [])], batch_rows=SCAN_ROWS):
+        for batch in table.scan([*self.reads, *earlier], batch_rows=SCAN_ROWS):
             key_B, usable_B, _ = self._keys(batch.column(0))
             cluster_B, named_B = np.zeros(batch.num_rows, np.uint64), np.zeros(batch.num_rows, bool)
-            if is_ours:
+            if earlier:
                 named_B = is_hash(batch.column(1), 1)
                 cluster_B[named_B] = hashes_in(batch.column(1).filter(pa.array(named_B)), 1)[:, 0]
             keys.append(key_B[usable_B])
@@ -152,7 +152,8 @@ class NearDuplicates(_ValueClusters):
         table: all of it is read once, to find the clusters; or the location of one.
         picture_hash: column of `PerceptualHash`, or other 64-bit hashes as 16 hex digits.
         radius: most bits that may differ, 0 to 16.
-        column: where an earlier run with the same parameters wrote clusters; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote clusters; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
         UsageError: the radius is none, or a name of a column is no text.
@@ -168,7 +169,7 @@ class NearDuplicates(_ValueClusters):
         picture_hash: str = "perceptual_hash",
         *,
         radius: int = RADIUS,
-        column: str = "near_duplicates",
+        column: str | None = "near_duplicates",
     ) -> None:
         require_names(self.name, picture_hash=picture_hash, column=column)
         if isinstance(radius, bool) or not isinstance(radius, int) or not 0 <= radius <= MAX_RADIUS:
@@ -214,7 +215,8 @@ class EmbeddingDuplicates(_ValueClusters):
         embedding: column of vectors, such as `ImageEmbedding` makes; they need not be normalised.
         least_cosine: from which on two are alike, above 0 to 1.
         probes: cells that each vector is looked for in; more find more of the pairs, and take longer.
-        column: where an earlier run with the same parameters wrote clusters; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote clusters; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
         UsageError: a parameter is none that can be, or a name of a column is no text.
@@ -231,7 +233,7 @@ class EmbeddingDuplicates(_ValueClusters):
         *,
         least_cosine: float = LEAST_COSINE,
         probes: int = PROBES,
-        column: str = "embedding_duplicates",
+        column: str | None = "embedding_duplicates",
     ) -> None:
         require_names(self.name, embedding=embedding, column=column)
         require_cosine(self.name, least_cosine)

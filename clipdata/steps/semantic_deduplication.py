@@ -40,7 +40,8 @@ class SemanticDeduplication(BaseStep):
         least_cosine: from which on two rows say the same, above 0 to 1 (1 - ε of the paper).
         cells: of the clustering; by default one for every 1,000 rows.
         keep: "hard" keeps the row least like its centroid, "easy" the one most like it.
-        column: where an earlier run with the same parameters wrote it; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote it; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
         UsageError: a parameter is none that can be, or the table has no key, or rows share theirs.
@@ -62,7 +63,7 @@ class SemanticDeduplication(BaseStep):
         least_cosine: float = LEAST_COSINE,
         cells: int | None = None,
         keep: Keep = "hard",
-        column: str = "novel",
+        column: str | None = "novel",
     ) -> None:
         require_names(self.name, embedding=embedding, key=key, column=column)
         require_cosine(self.name, least_cosine)
@@ -101,7 +102,7 @@ class SemanticDeduplication(BaseStep):
         """How many rows are not kept."""
         return {"rows not kept": int((~self._is_kept_N).sum())}
 
-    def _decide(self, table: Table, column: str, cells: int | None, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
+    def _decide(self, table: Table, column: str | None, cells: int | None, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
         """uint64 [N], the digest of each row's key, sorted; and bool [N], whether it is kept."""
         key_N, vector_ND, said_N = self._read(table, column)
         if len(key_N) > (num_keys := len(np.unique(key_N))):
@@ -125,7 +126,7 @@ class SemanticDeduplication(BaseStep):
         by_key = np.argsort(key_N, kind="stable")
         return key_N[by_key], is_kept_N[by_key]
 
-    def _read(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Digests of keys, float16 vectors of length 1, and what an earlier run said: 1 kept, 0 not, -1 nothing."""
         earlier = column if made_alike(self, table, column) else None
         keys, said = [np.empty(0, np.uint64)], [np.empty(0, np.int8)]
