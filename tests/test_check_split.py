@@ -89,9 +89,31 @@ def test_captions_of_few_kinds_count_only_when_they_are_named(tmp_path: Path) ->
     )
     assert cd.check_split(table).num_crossing == 0
     assert "of few kinds" in str(cd.check_split(table))
+    assert "nothing tells what rows share" in str(cd.check_split(table))  # and not: "they share nothing of caption"
     assert cd.check_split(table, by="caption").num_leaked == 12
     with pytest.raises(GateFailedError, match="nothing tells"):
         cd.check_split(table).gate()
+
+
+def test_rows_without_a_value_are_told_and_a_column_without_any_is_no_evidence(tmp_path: Path) -> None:
+    columns = {
+        "sha256": ["a", None, "c", None, None],
+        "label": ["cat", "dog", "cat", "dog", None],
+        "split": ["train", "train", "test", "test", None],
+    }
+    table = add(tmp_path, columns)
+    cd.map_column(table, cd.steps.NearDuplicates(table, "label", column="near"), "near")
+
+    found = cd.check_split(table, classes="label")
+
+    assert {one.column: one.rows_without for one in found.evidence} == {"sha256": 2, "near": 4}
+    text = str(found)
+    assert "sha256 (equal bytes): 0 of 2 values on several sides; 2 rows have no value" in text
+    assert "near (near duplicates): no row has a value, so it counts for nothing" in text
+    assert "the sides share nothing of sha256\n" in text
+    assert "classes (label): 2, none lies unevenly\n    cat: test 50.0%, train 50.0%" in text
+    with pytest.raises(GateFailedError, match="nothing tells"):
+        cd.check_split(table, by="near").gate()
 
 
 def test_other_names_of_sides_a_condition_and_the_side_trained_on(leaking: cd.Table) -> None:

@@ -125,6 +125,38 @@ def test_rows_at_random_are_others_for_every_seed(proof):
     assert first != second
 
 
+def test_a_proof_says_what_held_out_rows_share_with_rows_to_train_on_and_what_one_seed_cannot_tell(encoder, tmp_path):
+    made = contest_table(tmp_path, 20)
+
+    @cd.step(reads="path", returns="string")
+    def looks(path):
+        return f"{int(path[:5]) // 2:016x}"  # two pictures each look alike
+
+    cd.map_column(made, looks, "looks")
+    cd.map_column(made, cd.steps.NearDuplicates(made, "looks", radius=0, column="alike"), "alike")
+    cd.map_column(made, cd.steps.ImageTrunk(encoder), "trunk")
+    config = cd.recipes.caption_contest(image_trunk="trunk", steps=1, batch_size=4)
+    kept = cd.curate(made, ["path < '00008'"], where="path < '00011'")
+    told = Told()
+
+    proof = cd.prove(
+        kept,
+        encoder,
+        config,
+        held_out="path >= '00011'",
+        seeds=[0],
+        control=False,
+        out=tmp_path / "proof",
+        progress=told,
+    )
+
+    said = "1 of the 9 rows to measure show pictures that look like some that are trained on: these are no evidence"
+    assert proof.overlap == said
+    assert told.said.count(said) == 1
+    assert said in str(proof)
+    assert "over pictures only: one seed tells nothing" in str(proof)
+
+
 WRONG = {
     "held-out rows are trained on": (["trust >= 75"], TRAIN, "trust > 145", (0,), "both held out"),
     "all rows are trained on": (["trust >= 75"], None, TEST, (0,), "30 rows are both held out"),

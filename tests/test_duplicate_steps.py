@@ -20,6 +20,7 @@ from clipdata.lance_io import rows
 from clipdata.schema import key_field
 from clipdata.steps.picture_hashes import perceptual_hashes, small_and_grey
 from clipdata.steps.rebuilding import Models, rebuild
+from pipelines.cli.app import main
 
 SAMPLE = Path(__file__).parents[1] / "pipelines" / "sample" / "images"
 
@@ -187,6 +188,21 @@ def test_vectors_of_other_lengths_and_no_numbers_get_a_reason(tmp_path: Path) ->
     assert sum(done.failed.values()) == 2
 
 
+def test_vectors_of_another_length_than_the_first_of_the_table_get_a_reason_wherever_they_stand(tmp_path: Path) -> None:
+    kind = pa.list_(pa.float32())
+    add(tmp_path, {"image_embedding": pa.array([None, [], [1.0, 0.0]], kind)})
+    add(tmp_path, {"image_embedding": pa.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0]], kind)}, first=3)
+    table = cd.open_table(tmp_path / "t.lance")  # two fragments, and so two batches
+
+    cd.map_column(table, cd.steps.EmbeddingDuplicates(table, column="same"), "same")
+    cd.map_column(table, cd.steps.SemanticDeduplication(table, "image_embedding", "id"), "novel")
+
+    found = values(table, "same")
+    assert found[2] == found[5] is not None
+    assert [value is None for value in found] == [True, True, False, True, True, False]
+    assert sorted(filter(lambda kept: kept is not None, values(table, "novel"))) == [False, True]
+
+
 def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> None:
     clusters = ["a", "a", "a", "b", "c", "c"]
     sizes = {"width": [10, 30, 20, 5, 7, 7], "height": [10, 10, 30, 5, 7, 7]}
@@ -208,6 +224,13 @@ def test_the_best_of_a_cluster_is_kept_and_stays_the_best(tmp_path: Path) -> Non
     table = add(tmp_path, late, first=6)
     cd.map_column(table, cd.steps.BestOfCluster(table), "kept")
     assert values(table, "kept") == [False, False, True, True, True, False, False, False, True]
+
+    cd.delete(table, "id = '000002'")
+    table = add(tmp_path, {"near_duplicates": ["e"], "width": [1], "height": [1], "score": [1.0]}, first=9)
+    left = cd.map_column(table, cd.steps.BestOfCluster(table), "kept")
+    assert left.notes == {"clusters": 5, "rows not kept": 5, "clusters whose best row is gone": 1}  # that of "a"
+    assert main(["map", str(table.uri), "best-of-cluster", "kept", "--overwrite", "--quiet"]) == 0
+    assert values(table, "kept") == [False, False, True, True, False, True, False, True, True]
 
 
 def test_semantic_deduplication_keeps_what_a_loop_over_its_cells_keeps_and_decided_rows_stay(tmp_path: Path) -> None:
@@ -239,6 +262,33 @@ def test_semantic_deduplication_keeps_what_a_loop_over_its_cells_keeps_and_decid
     assert again.parameters == {"least_cosine": 0.95, "cells": 1, "keep": "hard"}
 
 
+def test_what_was_decided_by_other_hashes_does_not_count_but_sides_stay(tmp_path: Path) -> None:
+    table = add(tmp_path, {"one": [near(ONE), near(ONE, 1), near(TWO)], "other": [near(ONE), near(TWO), near(7)]})
+
+    @cd.step(reads="one", returns="string")
+    def hashes(one):
+        return one
+
+    cd.map_column(table, hashes, "hash")
+    cd.map_column(table, cd.steps.NearDuplicates(table, "hash"), "near_duplicates")
+    cd.map_column(table, cd.steps.BestOfCluster(table, rule="first"), "kept")
+    split = cd.steps.LeakProofSplit(table, ["near_duplicates"], shares="train=0.5,test=0.5")
+    cd.map_column(table, split, "split")
+    sides = values(table, "split")
+    assert values(table, "kept") == [True, False, True]
+
+    @cd.step(reads="other", returns="string")
+    def others(other):
+        return other
+
+    cd.map_column(table, others, "hash", overwrite=True)
+    cd.refresh(table, steps=[others])
+
+    assert len(set(values(table, "near_duplicates"))) == 3
+    assert values(table, "kept") == [True, True, True]
+    assert values(table, "split") == sides
+
+
 def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> None:
     asked = {"near_duplicates": [*"aaaaab"], "sha256": ["one", "two", "one", "three", "two", "four"]}
     table = add(tmp_path, {**asked, "width": [3, 4, 3, 4, 4, 1], "height": [1] * 6})
@@ -268,6 +318,7 @@ def test_rows_of_one_picture_are_kept_or_dropped_together(tmp_path: Path) -> Non
         (lambda t: cd.steps.SemanticDeduplication(t, "vector", keep="all"), UsageError, "'hard' or 'easy'"),
         (lambda t: cd.steps.SemanticDeduplication(t, "vector", cells=0), UsageError, "cells is 0"),
         (lambda t: cd.steps.SemanticDeduplication(t, "number"), SchemaError, "expected lists of numbers"),
+        (lambda t: cd.steps.SemanticDeduplication(t, "vector", "hash"), UsageError, "hash has 1 values in 2 rows"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="best"), UsageError, "rule is 'best'"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="highest"), UsageError, "highest is not given"),
         (lambda t: cd.steps.BestOfCluster(t, "hash", rule="first", highest="number"), UsageError, "by the key alone"),

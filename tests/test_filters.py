@@ -136,14 +136,32 @@ def test_a_funnel_counts_each_filter_alone_and_after_those_before_it(curated: cd
     alone = [(stage.alone, stage.after, stage.unjudged) for stage in found.stages]
 
     assert (found.rows, found.kept) == (7, 0)
-    assert alone == [(2, 2, 1), (3, 0, 1), (6, 0, 0), (6, 0, 0)]
+    assert alone == [(2, 2, 2), (3, 0, 1), (6, 0, 0), (6, 0, 0)]
     assert curated.count_rows(found.condition) == found.kept
     told = str(found)
     assert "2 (28.6%)" in told
-    assert "clip_score >= 0.3: 1 rows have no value to judge, and are not kept" in told
+    assert "clip_score >= 0.3: 2 rows have no value to judge, and are not kept" in told
     assert told.endswith("0 of 7 rows are kept (0.0%)")
     assert found.to_dict()["stages"][0]["filter"]["source"].startswith("LAION-400M")
     assert "<table>" in found._repr_html_()
+
+
+def test_figures_that_are_nan_are_told_whether_a_filter_keeps_them_or_not(tmp_path: Path) -> None:
+    quality = pa.array([{"sharp": n} for n in (NAN, 1.0, None, 3.0)], pa.struct([("sharp", pa.float32())]))
+    table = table_of(tmp_path, score=[0.1, NAN, 0.9, None], quality=quality, note=["score", "b", "c", "d"])
+    asked = ["score > 0.5", "at_least(score, 0.5)", "quality.sharp > 2", "`quality`.sharp <= 2", "note = 'score'"]
+    found = cd.curate(table, asked).funnel
+
+    assert [(stage.alone, stage.unjudged, stage.kept_nan) for stage in found.stages] == [
+        (2, 1, 1),
+        (1, 2, 0),
+        (2, 1, 1),
+        (1, 2, 0),
+        (1, 0, 0),
+    ]
+    assert "score > 0.5: 1 rows are kept whose figure is NaN, which SQL takes for the greatest" in str(found)
+    assert "`quality`.sharp <= 2: 2 rows have no value to judge, and are not kept" in str(found)
+    assert "NaN" not in str(cd.funnel(table, "isnan(score)"))
 
 
 def test_an_empty_table_goes_through_a_funnel(tmp_path: Path) -> None:

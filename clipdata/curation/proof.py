@@ -47,7 +47,8 @@ class Proof:
         start: figure → what the model had before any training.
         against_all: figure → kept rows against all rows, over seeds and pictures.
         against_random: figure → kept rows against as many at random; empty without that side.
-        overlap: what the held-out rows share with rows of an earlier training of the model, in words; "" for nothing.
+        overlap: what the held-out rows share with the rows to choose from, or with rows of an earlier training of the
+            model, in words: pictures, look-alikes, captions; "" for nothing.
     """
 
     table: str
@@ -87,8 +88,9 @@ class Proof:
         ]
         head += [f"  {_TOLD[arm.name]}: {arm.rows:,} rows, {arm.steps:,} steps" for arm in self.arms]
         head += [f"  {self.overlap}"] if self.overlap else []
+        over = [f"  the intervals are over {judged.over}: {_ONE_OF[judged.over]}"] if judged.over in _ONE_OF else []
         last = f"{_SAID[self.verdict]} (by {_words(self.figure)})"
-        return "\n".join(map(printable, [*head, "", *self._lines(), "", last]))
+        return "\n".join(map(printable, [*head, "", *self._lines(), *over, "", last]))
 
     def _lines(self) -> list[str]:
         """Every figure of every side, and then how far the rows kept differ from the others."""
@@ -122,6 +124,10 @@ def _aligned(cells: list[list[str]]) -> list[str]:
     return [f"  {line.rstrip()}" for line in lined]
 
 
+_ONE_OF = {
+    "pictures only": "one seed tells nothing of how trainings differ from one another",
+    "seeds only": "one picture tells nothing of how pictures differ from one another",
+}
 _SAID = {
     "better": "the rows kept make the better model",
     "worse": "the rows kept make the worse model",

@@ -25,7 +25,10 @@ from clipdata.storage import redact
 from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import Evaluated, evaluate
 from clipdata.training.figures import Evaluation
+from clipdata.training.likeness import overlap_in
 from clipdata.training.loop import train
+from clipdata.training.portion import Portion
+from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
 
 
@@ -90,6 +93,7 @@ class _Proving:
         before = self._measured(self.encoder)
         units = before.evaluation.units
         chosen = _figure(units, figure, self.config)
+        overlap = self._overlap()
         trained: dict[str, TrainedArm] = {}
         found: dict[str, list[Evaluation]] = {arm.name: [] for arm in arms}
         for seed in self.seeds:  # so that an interrupted proof has a whole answer of fewer seeds
@@ -110,7 +114,7 @@ class _Proving:
             start={name: before.evaluation.metrics[name] for name in units},
             against_all=_compared(found[ALL], found[KEPT]),
             against_random=_compared(found[RANDOM], found[KEPT]) if RANDOM in found else {},
-            overlap=str(before.overlap) if before.overlap.any else "",
+            overlap=overlap,
         )
 
     def _refuse_overlap(self) -> None:
@@ -126,6 +130,17 @@ class _Proving:
                 f"prove: {shared:,} rows are both held out ({self.held_out}) and trained on ({base or 'all rows'})",
                 hint="--where \"split = 'train'\" --held-out \"split = 'test'\"",
             )
+
+    def _overlap(self) -> str:
+        """What the held-out rows share with all rows to train on, told as every training tells it; "" for nothing."""
+        table = self.curated.table
+        objective = self.config.objective.resolved(table)
+        config = replace(self.config, objective=objective, evaluate_where=self.held_out)
+        found = overlap_in(RowsRead(table, config, self.curated.begins_with, Portion()), self.encoder.trained_on)
+        if found is None or not found.any:
+            return ""
+        self.progress.say(str(found))
+        return str(found)
 
     def _trained(self, arm: Arm, seed: int) -> Run:
         self.progress.say(f"seed {seed}: {arm}")

@@ -54,7 +54,7 @@ def curate(table: AnyTable, filters: Sequence[Filter | str], *, where: str | Non
 
     Args:
         table: judged at the version it is pinned to; or the location of one, at its newest.
-        filters: applied in this order. A text is an SQL condition ("quality.blur >= 100"), a threshold
+        filters: applied in this order. A text is an SQL condition ("quality.sharpness >= 100"), a threshold
             ("top_share(clip_score, 0.3)") or the name of a published recipe ("laion-2b-en").
         where: SQL condition of the rows to choose from; shares are shares of these.
 

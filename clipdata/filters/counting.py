@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from clipdata.arguments import check_condition
 from clipdata.errors import SchemaError, UsageError
+from clipdata.filters.naming import floats_named
 from clipdata.filters.records import Filter, Funnel, Kept, all_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
@@ -35,8 +36,9 @@ def funnel(table: AnyTable, filters: Sequence[Filter | str], *, where: str | Non
     for place, one in enumerate(listed):
         alone = _count(held, [*looked_at, one], one)
         unjudged = _count(held, [*looked_at, f"({one.condition}) IS NULL"], one)
+        kept_nan, other_nan = _nans(held, looked_at, one)
         after = alone if not place else _count(held, [*looked_at, *listed[: place + 1]], one) if before else 0
-        stages.append(Kept(one, alone, after, unjudged))
+        stages.append(Kept(one, alone, after, unjudged + other_nan, kept_nan))
         before = after
     return Funnel(redact(held.uri), held.version, num_rows, tuple(stages), where)
 
@@ -48,6 +50,18 @@ def _filters(filters: Sequence[Filter | str]) -> list[Filter]:
         found = f"{wrong[0]!r:.80} is no filter" if wrong else "no filter was given"
         raise UsageError(f"funnel: {found}", hint='funnel(table, ["clip_score >= 0.28"])')
     return [entry if isinstance(entry, Filter) else Filter(entry.strip(), entry) for entry in given]
+
+
+def _nans(table: Table, looked_at: Sequence[str], one: Filter) -> tuple[int, int]:
+    """Rows that a filter keeps, and that it does not, though a figure that it names is NaN."""
+    figures = floats_named(table, one.condition)
+    if not figures:
+        return 0, 0
+    is_nan = " OR ".join(f"isnan({figure.sql})" for figure in figures)
+    kept, other = (
+        _count(table, [*looked_at, f"({one.condition}) = {judged}", is_nan], one) for judged in ("true", "false")
+    )
+    return kept, other
 
 
 def _count(table: Table, conditions: Sequence[Filter | str], judged: Filter) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from clipdata.column_names import quoted
+from clipdata.column_names import columns_named, quoted
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.storage import redact
@@ -48,7 +48,7 @@ class Named:
 
 
 def find(table: Table, name: str, *, hint: str | None = None) -> Named:
-    """Find a column, or a field of a struct column: "quality.blur".
+    """Find a column, or a field of a struct column: "quality.sharpness".
 
     Args:
         hint: how the column is made, if it is not there.
@@ -59,7 +59,7 @@ def find(table: Table, name: str, *, hint: str | None = None) -> Named:
     """
     if not isinstance(name, str) or not name:
         raise UsageError(
-            f"filter: {name!r:.80} is no name of a column", hint='"clip_score", or a field: "quality.blur"'
+            f"filter: {name!r:.80} is no name of a column", hint='"clip_score", or a field: "quality.sharpness"'
         )
     column, dot, field = name.partition(".")
     table.require([column], verb="filter", hint=hint)
@@ -90,6 +90,17 @@ def require_numbers(table: Table, named: Named) -> None:
             f"filter: {named} of {redact(table.uri)} holds {kind}; expected numbers",
             hint="clipdata show TABLE lists the columns and what they hold",
         )
+
+
+def floats_named(table: Table, condition: str) -> list[Named]:
+    """Columns, and fields of struct columns, of floats that a condition names, as far as its words tell."""
+    floats: dict[str, Named] = {}
+    for column in table.schema:
+        kind = column.type
+        fields = kind.fields if pa.types.is_struct(kind) else []
+        named = [Named(column.name, entry.name, entry.type) for entry in fields] or [Named(column.name, None, kind)]
+        floats |= {str(one): one for one in named if pa.types.is_floating(one.kind)}
+    return [floats[name] for name in columns_named(condition.replace("`", ""), floats)]
 
 
 def _named(part: str) -> str:

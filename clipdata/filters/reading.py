@@ -3,7 +3,7 @@
     laion-400m                              a recipe with its own columns
     datacomp_clip_score(share=0.2)          a recipe with others
     top_share(clip_score, 0.3)              a threshold; names need no quotes
-    quality.blur >= 100                     anything else is an SQL condition
+    quality.sharpness >= 100                     anything else is an SQL condition
 
 It knows what filters there are, and nothing of tables.
 """

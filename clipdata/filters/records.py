@@ -40,7 +40,7 @@ class Filter:
             if not isinstance(found, str) or not found.strip():
                 raise UsageError(
                     f"a filter's {argument} is {found!r:.80}; expected a text",
-                    hint='Filter("sharp", "quality.blur >= 100")',
+                    hint='Filter("sharp", "quality.sharpness >= 100")',
                 )
 
     def __str__(self) -> str:
@@ -76,13 +76,28 @@ class Kept:
         filter: judged.
         alone: rows that it keeps by itself.
         after: rows that are left once it and all before it have been applied.
-        unjudged: rows of which it cannot say whether they are kept, because a value is null; they are not.
+        unjudged: rows of which it cannot say whether they are kept, because a value is null or NaN; they are not.
+        kept_nan: rows that it keeps though a figure is NaN, which SQL takes for the greatest number.
     """
 
     filter: Filter
     alone: int
     after: int
     unjudged: int = 0
+    kept_nan: int = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person has to know of rows that could not be judged, a line each."""
+        name, lines = self.filter.name, []
+        if self.unjudged:
+            lines.append(f"{name}: {self.unjudged:,} rows have no value to judge, and are not kept")
+        if self.kept_nan and "isnan" not in self.filter.condition.casefold():
+            lines.append(
+                f"{name}: {self.kept_nan:,} rows are kept whose figure is NaN, which SQL takes for the greatest "
+                "number; at_least(COLUMN, NUMBER), or AND NOT isnan(COLUMN), leaves them out"
+            )
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -139,14 +154,10 @@ class Funnel:
         cells = [["", "keeps alone", "left after it"], *self._cells()]
         widths = [max(len(line[place]) for line in cells) for place in range(3)]
         lines = [f"{line[0]:<{widths[0]}}  {line[1]:>{widths[1]}}  {line[2]:>{widths[2]}}" for line in cells]
-        unjudged = [
-            f"{stage.filter.name}: {stage.unjudged:,} rows have no value to judge, and are not kept"
-            for stage in self.stages
-            if stage.unjudged
-        ]
+        notes = [line for stage in self.stages for line in stage.notes]
         head = f"{self.rows:,} rows of version {self.version}" + (f" where {self.where}" if self.where else "")
         last = f"{self.kept:,} of {self.rows:,} rows are kept ({self._share(self.kept)})"
-        return "\n".join(printable(line) for line in [head, *(line.rstrip() for line in lines), *unjudged, last])
+        return "\n".join(printable(line) for line in [head, *(line.rstrip() for line in lines), *notes, last])
 
     def _cells(self) -> list[list[str]]:
         return [

@@ -26,7 +26,7 @@ def at_least(table: AnyTable, column: str, least: float, *, source: str = "", hi
 
     Args:
         table: that holds the figures, or where it is.
-        column: of numbers, or a field of a struct column: "quality.blur".
+        column: of numbers, or a field of a struct column: "quality.sharpness".
         least: the number.
         source: the paper or page that it is from.
         hint: how the column is made, if it is not there.
@@ -61,7 +61,7 @@ def top_share(
 
     Args:
         table: its figures are read once, at the version it is pinned to; or where it is.
-        column: of numbers, or a field of a struct column: "quality.blur".
+        column: of numbers, or a field of a struct column: "quality.sharpness".
         share: of the rows that have a figure, above 0 and at most 1.
         where: SQL condition of the rows that are ranked; the filter itself keeps rows outside of them, too.
         ties: "keep" keeps all rows that tie at the threshold, so that there may be more than the share; "drop" keeps

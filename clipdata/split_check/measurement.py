@@ -64,11 +64,12 @@ def check_split(
     names, side_N = sides_of(_column(opened, column, where))
     trained_side = _trained(names, trained, column, opened)
     evidence, marks = [], _Marks(len(side_N))
+    num_with_side = int((side_N >= 0).sum())
     for name in columns:
         sharing = Sharing.read(opened, name, side_N, len(names), where)
         kind = kind_of(opened.schema.field(name))
         few_kinds = named is None and kind == CAPTIONS and sharing.are_of_few_kinds
-        evidence.append(_evidence(opened, name, kind, sharing, names, trained_side, few_kinds, where))
+        evidence.append(_evidence(opened, name, kind, sharing, names, trained_side, num_with_side, few_kinds, where))
         if not few_kinds:
             marks.add(sharing, trained_side)
     told = class_shares(_column(opened, classes, where), names, side_N, trained_side) if classes else ClassShares()
@@ -164,6 +165,7 @@ def _evidence(
     sharing: Sharing,
     names: Sequence[str],
     trained_side: int,
+    num_with_side: int,
     few_kinds: bool,
     where: str | None,
 ) -> Evidence:
@@ -179,6 +181,7 @@ def _evidence(
         num_shared=int(sharing.shared_V.sum()),
         rows_by_side=dict(zip(names, by_side, strict=True)),
         rows_of_trained=int(sharing.rows_with_values_of(trained_side, num_rows).sum()),
+        rows_without=num_with_side - len(np.unique(sharing.row_P)),
         few_kinds=few_kinds,
         examples=[] if few_kinds else _examples(table, column, sharing, names, where),
     )

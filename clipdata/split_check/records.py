@@ -9,7 +9,7 @@ from typing import Any
 from clipdata.errors import GateFailedError
 from clipdata.printable import printable
 
-_SHOWN_CLASSES = 10
+_SHOWN_CLASSES, _SHOWN_EVEN = 10, 3
 _SHOWN_VALUE = 60
 
 
@@ -60,6 +60,7 @@ class Evidence:
         num_shared: of these, values that lie on several sides.
         rows_by_side: rows of each side that share a value with another side.
         rows_of_trained: rows of the other sides that share a value with the side that is trained on.
+        rows_without: rows of any side that have no value, so that the column says nothing of them.
         few_kinds: the values are of few kinds, as names of classes are, so that sharing one says nothing; the rows do
             not count as leaks.
         examples: a few of the shared values.
@@ -71,13 +72,14 @@ class Evidence:
     num_shared: int
     rows_by_side: Mapping[str, int]
     rows_of_trained: int
+    rows_without: int
     few_kinds: bool
     examples: Sequence[Example]
 
     @property
     def counts(self) -> bool:
-        """Whether sharing a value is a leak."""
-        return not self.few_kinds
+        """Whether there are values, and sharing one is a leak."""
+        return not self.few_kinds and self.num_values > 0
 
 
 @dataclass(frozen=True)
@@ -183,15 +185,16 @@ class SplitCheck:
         lines += [f"  {_of_side(side)}" for side in self.sides]
         if self.num_without_side:
             lines.append(f"  {self.num_without_side:,} rows have no side")
-        if not self.evidence:
-            lines.append("  nothing tells what rows share: name columns, or map picture-digest and near-duplicates")
         lines += [line for one in self.evidence for line in _of_evidence(one, self.trained)]
-        if self.evidence:
+        counted = ", ".join(one.column for one in self.evidence if one.counts)
+        if not counted:
+            lines.append("  nothing tells what rows share: name columns, or map picture-digest and near-duplicates")
+        else:
             lines.append(
                 f"  leaks: {self.num_leaked:,} of {self.num_held_out:,} rows held out share something with "
                 f"{self.trained!r}"
                 if self.num_crossing
-                else f"  no leak: the sides share nothing of {', '.join(one.column for one in self.evidence)}"
+                else f"  no leak: the sides share nothing of {counted}"
             )
         return "\n".join(printable(line) for line in [*lines, *self._of_classes()])
 
@@ -206,10 +209,12 @@ class SplitCheck:
             )
             if number
         ]
-        lines = [f"  classes ({self.class_column}): {', '.join([f'{self.num_classes:,}', *missing])}"]
-        for one in [one for one in self.classes if one.differs(self.trained)][:_SHOWN_CLASSES]:
+        uneven = [one for one in self.classes if one.differs(self.trained)][:_SHOWN_CLASSES]
+        said = [f"{self.num_classes:,}", *missing, *([] if uneven or missing else ["none lies unevenly"])]
+        lines = [f"  classes ({self.class_column}): {', '.join(said)}"]
+        for one in uneven or self.classes[:_SHOWN_EVEN]:
             shares = ", ".join(f"{side} {share:.1%}" for side, share in one.share.items())
-            lines.append(f"    {one.name} lies unevenly: {shares}")
+            lines.append(f"    {one.name}{' lies unevenly' if uneven else ''}: {shares}")
         return lines
 
 
@@ -223,12 +228,15 @@ def _of_side(side: Side) -> str:
 
 def _of_evidence(one: Evidence, trained: str) -> list[str]:
     said = f"  {one.column} ({one.kind}): {one.num_shared:,} of {one.num_values:,} values on several sides"
+    if not one.num_values:
+        return [f"  {one.column} ({one.kind}): no row has a value, so it counts for nothing"]
+    missing = f"; {one.rows_without:,} rows have no value" if one.rows_without else ""
     if one.few_kinds:
         return [f"{said}; they are of few kinds, and count for nothing"]
     if not one.num_shared:
-        return [said]
+        return [f"{said}{missing}"]
     rows = ", ".join(f"{count:,} rows of {side}" for side, count in one.rows_by_side.items() if count)
-    lines = [f"{said}: {rows}; {one.rows_of_trained:,} rows held out share one with {trained!r}"]
+    lines = [f"{said}: {rows}; {one.rows_of_trained:,} rows held out share one with {trained!r}{missing}"]
     for example in one.examples:
         value = example.value if len(example.value) <= _SHOWN_VALUE else f"{example.value[:_SHOWN_VALUE]}…"
         where = "; ".join(f"{side} {', '.join(keys)}" for side, keys in example.rows.items())

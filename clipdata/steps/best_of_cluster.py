@@ -36,8 +36,9 @@ class BestOfCluster(BaseStep):
 
     The best row has the largest picture, or the highest value of a column; of equally good ones it is the first by key.
     A row that stands alone is the best of its cluster. What was decided stays: a new row of a cluster whose best was
-    chosen earlier is not kept, however good; of a cluster whose best was deleted, the best new row is. About 60 bytes
-    are held for each row of a cluster of several, and 9 for every other one.
+    chosen earlier is not kept, however good; of a cluster whose best was deleted, the best new row is, and until one
+    comes none: `notes` counts such clusters, and `column=None` chooses anew. About 60 bytes are held for each
+    row of a cluster of several, and 9 for every other one.
 
     Args:
         table: all of it is read once; or the location of one.
@@ -47,7 +48,8 @@ class BestOfCluster(BaseStep):
         highest: column of numbers; for the rule "largest" by default `width`.
         times: column that `highest` is multiplied with for the rule "largest"; by default `height`.
         rule: "largest" (highest × times), "highest" (of one column) or "first" (by key).
-        column: where an earlier run with the same parameters wrote it; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote it; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
         UsageError: the rule is none, or does not go with the columns; or the table has no key.
@@ -72,7 +74,7 @@ class BestOfCluster(BaseStep):
         times: str | None = None,
         *,
         rule: Rule = "largest",
-        column: str = "kept",
+        column: str | None = "kept",
     ) -> None:
         require_names(self.name, cluster=cluster, key=key, highest=highest, times=times, column=column)
         newest = as_table(table).latest()
@@ -91,7 +93,7 @@ class BestOfCluster(BaseStep):
         self.parameters = {"rule": rule}
         newest.require(self.reads, verb=f"map {self.name}")
         check_types(self, newest.schema)
-        self.num_clusters = self.num_dropped = 0
+        self.num_clusters = self.num_dropped = self.num_without_best = 0
         self._key_N, self._is_kept_N = self._decide(newest, column)
         self.decided = digest_of(self._key_N, self._is_kept_N)
 
@@ -105,10 +107,11 @@ class BestOfCluster(BaseStep):
         return pa.array(kept_B, mask=~known_B), [None if known else late for known in known_B.tolist()]
 
     def notes(self) -> dict[str, Any]:
-        """How many clusters there are, and how many rows are not kept."""
-        return {"clusters": self.num_clusters, "rows not kept": self.num_dropped}
+        """How many clusters there are, how many rows are not kept, and in how many clusters none is."""
+        without = {"clusters whose best row is gone": self.num_without_best} if self.num_without_best else {}
+        return {"clusters": self.num_clusters, "rows not kept": self.num_dropped, **without}
 
-    def _decide(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    def _decide(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray]:
         """uint64 [N], the digests of all keys, sorted; and bool [N], whether each is kept."""
         cluster_N, every_key_N, said_N = self._read(table, column)
         key_N, first_N, of_key_N = np.unique(every_key_N, return_index=True, return_inverse=True)
@@ -125,9 +128,10 @@ class BestOfCluster(BaseStep):
         if len(among):
             is_kept_N[among[self._best(table, of_cluster[among], first_N[among])]] = True
         self.num_clusters, self.num_dropped = len(num_keys), int((~is_kept_N[of_key_N]).sum())
+        self.num_without_best = int((np.bincount(of_cluster[is_kept_N], minlength=len(num_keys)) == 0).sum())
         return key_N, is_kept_N
 
-    def _read(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Digests of clusters and keys, and what an earlier run said: 1 kept, 0 not, -1 nothing."""
         earlier = column if made_alike(self, table, column) else None
         parts: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int8))]

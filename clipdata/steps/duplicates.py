@@ -24,6 +24,7 @@ from clipdata.duplicates.hamming import MAX_RADIUS
 from clipdata.duplicates.pairs import NearSearch
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.schema import is_list
 from clipdata.step_protocol import NUMBERS, TEXT, BaseStep, Kind, check_types, require_names
 from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.steps.hash_texts import hash_texts, hashes_in, is_hash
@@ -46,7 +47,7 @@ class _ValueClusters(BaseStep):
     version: str
     returns = pa.string()
 
-    def _begin(self, table: AnyTable, source: str, kind: Kind, column: str, parameters: dict[str, Any]) -> None:
+    def _begin(self, table: AnyTable, source: str, kind: Kind, column: str | None, parameters: dict[str, Any]) -> None:
         self.reads: tuple[str, ...] = (source,)
         self.takes = {source: kind}
         self.parameters = parameters
@@ -76,7 +77,7 @@ class _ValueClusters(BaseStep):
             **(bridges if self.num_bridges else {}),
         }
 
-    def _decide(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    def _decide(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray]:
         """uint64 [V], the keys of all values, sorted; and uint64 [V], the key of the cluster of each."""
         key_N, given_N, is_given_N = self._read(table, column)
         value_V, of_value_N, num_rows_V = np.unique(key_N, return_inverse=True, return_counts=True)
@@ -101,14 +102,14 @@ class _ValueClusters(BaseStep):
         self.num_clusters = int((num_rows_C > 1).sum())
         self.num_rows_in_clusters = int(num_rows_C[num_rows_C > 1].sum())
 
-    def _read(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the N rows with a value: uint64 keys; uint64 keys of clusters; bool, whether an earlier run named one."""
-        is_ours = made_alike(self, table, column)
+        earlier = [column] if column is not None and made_alike(self, table, column) else []
         keys, given, is_given = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, bool)]
-        for batch in table.scan([*self.reads, *([column] if is_ours else [])], batch_rows=SCAN_ROWS):
+        for batch in table.scan([*self.reads, *earlier], batch_rows=SCAN_ROWS):
             key_B, usable_B, _ = self._keys(batch.column(0))
             cluster_B, named_B = np.zeros(batch.num_rows, np.uint64), np.zeros(batch.num_rows, bool)
-            if is_ours:
+            if earlier:
                 named_B = is_hash(batch.column(1), 1)
                 cluster_B[named_B] = hashes_in(batch.column(1).filter(pa.array(named_B)), 1)[:, 0]
             keys.append(key_B[usable_B])
@@ -151,7 +152,8 @@ class NearDuplicates(_ValueClusters):
         table: all of it is read once, to find the clusters; or the location of one.
         picture_hash: column of `PerceptualHash`, or other 64-bit hashes as 16 hex digits.
         radius: most bits that may differ, 0 to 16.
-        column: where an earlier run with the same parameters wrote clusters; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote clusters; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
         UsageError: the radius is none, or a name of a column is no text.
@@ -167,7 +169,7 @@ class NearDuplicates(_ValueClusters):
         picture_hash: str = "perceptual_hash",
         *,
         radius: int = RADIUS,
-        column: str = "near_duplicates",
+        column: str | None = "near_duplicates",
     ) -> None:
         require_names(self.name, picture_hash=picture_hash, column=column)
         if isinstance(radius, bool) or not isinstance(radius, int) or not 0 <= radius <= MAX_RADIUS:
@@ -219,7 +221,8 @@ class EmbeddingDuplicates(_ValueClusters):
         embedding: column of vectors, such as `ImageEmbedding` makes; they need not be normalised.
         least_cosine: from which on two are alike, above 0 to 1.
         probes: cells that each vector is looked for in; more find more of the pairs, and take longer.
-        column: where an earlier run with the same parameters wrote clusters; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote clusters; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
         UsageError: a parameter is none that can be, or a name of a column is no text.
@@ -236,18 +239,19 @@ class EmbeddingDuplicates(_ValueClusters):
         *,
         least_cosine: float = LEAST_COSINE,
         probes: int = PROBES,
-        column: str = "embedding_duplicates",
+        column: str | None = "embedding_duplicates",
     ) -> None:
         require_names(self.name, embedding=embedding, column=column)
         require_cosine(self.name, least_cosine)
         if isinstance(probes, bool) or not isinstance(probes, int) or probes < 1:
             raise UsageError(f"{self.name}: probes is {probes!r:.80}; expected a number of cells, at least 1")
         self._least, self._probes = float(least_cosine), probes
+        self._size = vector_size(as_table(table).latest(), embedding)
         parameters = {"least_cosine": self._least, "probes": probes}
         self._begin(table, embedding, NUMBERS, column, parameters)
 
     def _keys(self, values: pa.Array) -> tuple[np.ndarray, np.ndarray, str]:
-        vectors, usable_B = vectors_in(values)
+        vectors, usable_B = vectors_in(values, self._size)
         key_B = np.zeros(len(usable_B), np.uint64)
         key_B[usable_B] = vector_keys(vectors)
         return key_B, usable_B, "no direction: the vector is missing, of another length, zero or not finite"
@@ -255,7 +259,7 @@ class EmbeddingDuplicates(_ValueClusters):
     def _search(self, table: Table, value_V: np.ndarray, wanted: np.ndarray) -> NearSearch:
         held: np.ndarray | None = None
         for place_B, values in self._batches_of(table, value_V, wanted):
-            vectors, _ = vectors_in(values)
+            vectors, _ = vectors_in(values, self._size)
             if held is None:
                 held = np.zeros((len(wanted), vectors.shape[1]), np.float16)
             held[place_B] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -274,17 +278,31 @@ def require_cosine(step: str, least_cosine: Any) -> None:
         raise UsageError(f"{step}: least_cosine is {least_cosine!r:.80}; expected a cosine above 0 to 1")
 
 
-def vectors_in(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def vector_size(table: Table, column: str) -> int:
+    """How many numbers the vectors of a column have: as many as the first that has any; 0 where there is none."""
+    kind = table.schema.field(column).type if column in table.schema.names else None
+    if kind is None or not is_list(kind):
+        return 0  # which the check of the step's columns tells
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in table.scan([column], batch_rows=SCAN_ROWS):
+        lengths = pc.list_value_length(batch.column(0)).drop_null().to_numpy(zero_copy_only=False)
+        if (lengths > 0).any():
+            return int(lengths[lengths > 0][0])
+    return 0
+
+
+def vectors_in(values: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of a column of lists of numbers.
+
+    Args:
+        size: of all vectors of the table, from `vector_size`.
 
     Returns:
         float32 [M, D] of the rows that have one; and bool [B], which rows those are. A row has none where it is null,
-        of another length than the first, zero, or holds what is no number.
+        of another length, zero, or holds what is no number.
     """
-    size = values.type.list_size if pa.types.is_fixed_size_list(values.type) else None
     length_B = np.asarray(pc.fill_null(pc.list_value_length(values), -1))
-    if size is None:
-        size = int(next((length for length in length_B.tolist() if length > 0), 0))
     usable_B = (length_B == size) & (size > 0)
     flat = pc.list_flatten(values.filter(pa.array(usable_B)))
     vector_MD = flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False).reshape(int(usable_B.sum()), size)

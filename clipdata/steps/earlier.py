@@ -6,6 +6,7 @@ It knows steps and the lineage of columns.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,21 +15,24 @@ from clipdata.lineage import Lineage
 from clipdata.step_protocol import Step
 
 
-def made_alike(step: Step, table: Table, column: str, *, any_version: bool = False) -> bool:
-    """Whether a column was written by an earlier run of a step, of the same columns and with the same parameters.
+def made_alike(step: Step, table: Table, column: str | None, *, whatever_changed: bool = False) -> bool:
+    """Whether a column was written by an earlier run of a step: of the same columns, with the same parameters and code.
 
     Args:
         step: that reads what it wrote before.
         table: that may have the column.
-        column: where it wrote.
-        any_version: older code of the step counts too.
+        column: where it wrote; None where nothing counts that was written before.
+        whatever_changed: older code of the step counts too, and columns read that were made anew since.
     """
-    earlier = table.lineage(column) if column in table.schema.names else None
+    earlier = table.lineage(column) if column is not None and column in table.schema.names else None
     if earlier is None:
         return False
-    version = earlier.step_version if any_version else step.version
-    now = Lineage(step.name, version, step.parameters, step.model, tuple(step.reads))
-    return earlier.differs_only_upstream(now)
+    origins = {name: origin for name in step.reads if (origin := table.lineage(name)) is not None}
+    upstream = {name: origin.fingerprint for name, origin in origins.items()}
+    now = Lineage(step.name, step.version, step.parameters, step.model, tuple(step.reads), upstream)
+    if whatever_changed:
+        return replace(earlier, step_version=now.step_version).differs_only_upstream(now)
+    return earlier.fingerprint == now.fingerprint
 
 
 def digest_of(*decided: np.ndarray) -> str:

@@ -94,8 +94,9 @@ class _Noise(BaseStep):
 class LabelNoise(_Noise):
     """Probability of the given class, its margin, the class suggested, whether the label is suspect, and a rank.
 
-    Rank 1 is the row whose class is least probable. A label is suspect where another class is as probable as it is on
-    the rows that have it, by the mean. A condition names a field with a dot: "noise.rank <= 100", "NOT noise.suspect".
+    Rank 1 is the row whose class is least probable. A class is likely enough where it is as probable as it is on the
+    rows that have it, by the mean; a label is suspect where the most probable of these is another one. A
+    condition names a field with a dot: "noise.rank <= 100", "NOT noise.suspect".
 
     The probabilities are those of a column of scores, such as ClassScores makes; or they are learnt from a column of
     embeddings and the labels themselves, each picture judged by the pictures of other folds alone, so that no label

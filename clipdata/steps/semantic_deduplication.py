@@ -16,7 +16,7 @@ from clipdata.duplicates.semantic import Keep, novel
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.step_protocol import LABEL, NUMBERS, BaseStep, check_types, require_names
-from clipdata.steps.duplicates import LEAST_COSINE, require_cosine, vectors_in
+from clipdata.steps.duplicates import LEAST_COSINE, require_cosine, vector_size, vectors_in
 from clipdata.steps.earlier import digest_of, made_alike
 from clipdata.steps.shuffled import shuffled
 from clipdata.trained_rows import digests
@@ -40,10 +40,11 @@ class SemanticDeduplication(BaseStep):
         least_cosine: from which on two rows say the same, above 0 to 1 (1 - ε of the paper).
         cells: of the clustering; by default one for every 1,000 rows.
         keep: "hard" keeps the row least like its centroid, "easy" the one most like it.
-        column: where an earlier run with the same parameters wrote it; what others wrote there does not count.
+        column: where an earlier run with the same parameters wrote it; what others wrote there, or what was
+            made of other inputs, does not count. None decides all rows anew.
 
     Raises:
-        UsageError: a parameter is none that can be, or the table has no key.
+        UsageError: a parameter is none that can be, or the table has no key, or rows share theirs.
         SchemaError: the table lacks a column, or one has another type.
 
     Source: Abbas, Tirumala, Simig, Ganguli, Morcos: SemDeDup (arXiv 2303.09540).
@@ -62,7 +63,7 @@ class SemanticDeduplication(BaseStep):
         least_cosine: float = LEAST_COSINE,
         cells: int | None = None,
         keep: Keep = "hard",
-        column: str = "novel",
+        column: str | None = "novel",
     ) -> None:
         require_names(self.name, embedding=embedding, key=key, column=column)
         require_cosine(self.name, least_cosine)
@@ -101,9 +102,15 @@ class SemanticDeduplication(BaseStep):
         """How many rows are not kept."""
         return {"rows not kept": int((~self._is_kept_N).sum())}
 
-    def _decide(self, table: Table, column: str, cells: int | None, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
+    def _decide(self, table: Table, column: str | None, cells: int | None, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
         """uint64 [N], the digest of each row's key, sorted; and bool [N], whether it is kept."""
         key_N, vector_ND, said_N = self._read(table, column)
+        if len(key_N) > (num_keys := len(np.unique(key_N))):
+            raise UsageError(
+                f"{self.name}: {self.reads[1]} has {num_keys:,} values in {len(key_N):,} rows; expected another one "
+                "for every row",
+                hint="name a column that is different for every row: -p key=…",
+            )
         order = np.argsort(said_N < 0, kind="stable")  # those that are decided first
         num_known = int((said_N >= 0).sum())
         is_kept_N = novel(
@@ -119,21 +126,21 @@ class SemanticDeduplication(BaseStep):
         by_key = np.argsort(key_N, kind="stable")
         return key_N[by_key], is_kept_N[by_key]
 
-    def _read(self, table: Table, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Digests of keys, float16 vectors of length 1, and what an earlier run said: 1 kept, 0 not, -1 nothing."""
         earlier = column if made_alike(self, table, column) else None
         keys, said = [np.empty(0, np.uint64)], [np.empty(0, np.int8)]
         held = np.empty((0, 0), np.float16)
-        num = 0
+        num, size = 0, vector_size(table, self.reads[0])
         for batch in table.scan([*self.reads, *([earlier] if earlier else [])], batch_rows=SCAN_ROWS):
-            vector_MD, usable_B = vectors_in(batch.column(0))
+            vector_MD, usable_B = vectors_in(batch.column(0), size)
             usable_B &= batch.column(1).is_valid().to_numpy(zero_copy_only=False)
             if not len(vector_MD):
                 continue
             if not held.size:
                 held = np.empty((table.num_rows, vector_MD.shape[1]), np.float16)
             rows = batch.filter(pa.array(usable_B))
-            vector_MD, _ = vectors_in(rows.column(0))
+            vector_MD, _ = vectors_in(rows.column(0), size)
             held[num : num + len(vector_MD)] = vector_MD / np.linalg.norm(vector_MD, axis=1, keepdims=True)
             num += len(vector_MD)
             keys.append(digests(rows.column(1).cast(pa.string())))

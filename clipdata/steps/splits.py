@@ -104,7 +104,8 @@ class _Split(BaseStep):
 
     def _read(self, table: Table, column: str) -> tuple[Ties, np.ndarray, np.ndarray]:
         """Ties, class and earlier side (-1 where it has none) of each row that has all that the step reads."""
-        is_ours = made_alike(self, table, column, any_version=True)  # or newer code would train on what was held out
+        # Whatever changed since: or newer code, or clusters found anew, would train on what was held out.
+        is_ours = made_alike(self, table, column, whatever_changed=True)
         ties: Ties | None = None
         strata, held = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         wanted = [*self.reads, *([column] if is_ours else [])]

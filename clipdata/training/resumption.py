@@ -20,8 +20,8 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.forward import check_images
-from clipdata.training.likeness import with_likeness
-from clipdata.training.overlap import Overlap, overlap_of
+from clipdata.training.likeness import overlap_in
+from clipdata.training.overlap import Overlap
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
 from clipdata.training.state_files import write_bytes, write_json
@@ -205,10 +205,8 @@ def _version_it_reads(run: Run, read: RowsRead, progress: Progress) -> RowsRead:
 
 
 def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | None:
-    if read.held_out is None:
-        return None
-    overlap = with_likeness(overlap_of(read.held_out, read.rows, encoder.trained_on), read)
-    if overlap.any:
+    overlap = overlap_in(read, encoder.trained_on)
+    if overlap is not None and overlap.any:
         progress.say(str(overlap))
     return overlap
 

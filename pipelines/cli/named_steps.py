@@ -64,6 +64,7 @@ def build_step(
     say: Callable[[str], None],
     table: Table | None = None,
     column: str | None = None,
+    anew: bool = False,
 ) -> Step:
     """Make a step from its name and its parameters as texts.
 
@@ -75,6 +76,7 @@ def build_step(
         say: told what is loaded.
         table: for the steps that read all of it beforehand.
         column: to fill; for the steps that read what an earlier run left in it.
+        anew: the column is overwritten: steps that can forget what an earlier run decided do so.
 
     Raises:
         UsageError: the name or a parameter is unknown, or a model is missing.
@@ -98,9 +100,11 @@ def build_step(
     if not takes_model:
         if model:
             raise UsageError(f"step {name} takes no model", hint="leave --model out")
-        offered = {"table": table, "column": column}
+        offered: dict[str, Any] = {"table": table, "column": column}
         known = inspect.signature(step_class).parameters
-        whole = {name: value for name, value in offered.items() if name in known and value is not None}
+        whole: dict[str, Any] = {name: value for name, value in offered.items() if name in known and value is not None}
+        if anew and "column" in known and "None" in str(known["column"].annotation):
+            whole["column"] = None
         plain: Step = step_class(**{**whole, **parameters})
         return plain
     if model is None:

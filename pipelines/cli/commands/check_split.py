@@ -40,6 +40,7 @@ CHECKED = record(
             num_shared=WHOLE,
             rows_by_side=counts(),
             rows_of_trained=WHOLE,
+            rows_without=WHOLE,
             few_kinds=FLAG,
             examples=listed(record(value=TEXT, rows=_BY_SIDE)),
         )

@@ -49,7 +49,7 @@ CURATED = record(
     "curate",
     found=CURATED,
     examples=[
-        'clipdata curate contest.lance --keep "top_share(label_prob, 0.7)" --keep "quality.blur >= 100"',
+        'clipdata curate contest.lance --keep "top_share(label_prob, 0.7)" --keep "quality.sharpness >= 100"',
         "clipdata curate pairs.lance --keep laion-2b-en",
         'clipdata curate contest.lance --keep "top_share(label_prob, 0.7)" --prove --out proof/ '
         "--set image_trunk=image_trunk",

@@ -90,7 +90,9 @@ def map_(
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
     given = parse_pairs(parameter)
-    built = build_step(step, given, model=model, device=device, say=terminal.say, table=opened, column=column)
+    built = build_step(
+        step, given, model=model, device=device, say=terminal.say, table=opened, column=column, anew=overwrite
+    )
     if check:
         checked = cd.check_column(opened, built, column)
         terminal.result(str(checked), checked.to_dict())
