@@ -157,6 +157,10 @@ def test_a_table_of_any_kind_of_columns_is_what_duckdb_finds(mixed: cd.Table) ->
     assert found.refused == {}
 
 
+def test_sides_of_a_split_without_rows_are_said_to_have_none(mixed: cd.Table) -> None:
+    assert "sides of split: no rows" in str(cd.stats(mixed, where="id < 0"))
+
+
 def test_sides_of_a_split_are_told_with_the_shares_of_the_classes(mixed: cd.Table) -> None:
     (split,) = cd.stats(mixed, columns=["split", "label"]).splits
 
