@@ -45,6 +45,11 @@ def ingest(location: str) -> str:
     return f"clipdata ingest images DIR --into {typed(location)}"
 
 
+def ingest_file(location: str) -> str:
+    """The command that makes a table of the rows of a file."""
+    return f"clipdata ingest parquet {typed(location)} --into TABLE.lance makes one of parquet, CSV, TSV or JSONL"
+
+
 def query(location: str, sql: str) -> str:
     """The command that asks a table in SQL."""
     return f"clipdata query {typed(location)} {shlex.quote(sql)}"

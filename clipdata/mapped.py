@@ -76,7 +76,8 @@ class Mapped:
         num_failed = self.num_failed + self.failed_before
         num_tried = self.num_filled + num_failed
         if max_failed is None:
-            broken, bound = bool(num_failed + self.waiting) and not self.num_filled, "no row of the table has a value"
+            found_none = bool(num_failed or (self.waiting and not self.pending))
+            broken, bound = found_none and not self.num_filled, "no row of the table has a value"
         else:
             most = max_failed * num_tried if isinstance(max_failed, float) else max_failed
             broken, bound = num_failed > most, f"more than the {max_failed:,} allowed"

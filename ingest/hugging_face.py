@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from clipdata import hints
 from clipdata.errors import NotFoundError, SchemaError, TransientError, UsageError
 from clipdata.exports.hugging_face import require_datasets
 from clipdata.schema import is_picture_struct
@@ -237,7 +238,10 @@ def _loaded(library: Any, where: str, config: str | None) -> tuple[Any, str, Pat
         return _asked(lambda: library.load_dataset(str(folder), config), where), str(folder), folder
     looks_local = folder is not None and (folder.exists() or where.startswith((".", "/", "~")) or where.count("/") > 1)
     if looks_local or (where.count("/") != 1 and "/" in where):
-        raise NotFoundError(f"there is no folder {redact(where)}; expected one, or a name on the hub such as org/name")
+        raise NotFoundError(
+            f"there is no folder {redact(where)}; expected one, or a name on the hub such as org/name",
+            hint=hints.ingest_file(where) if folder is not None and folder.is_file() else None,
+        )
     return _asked(lambda: library.load_dataset(where, config), where), f"hf://datasets/{where}", None
 
 

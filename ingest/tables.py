@@ -242,6 +242,8 @@ class LanceRows:
         places = place_columns(schema)
         names = [name for name in schema.names if name not in places] if asked is None else asked
         used = {self.image, *(c.name for c in IMAGE_FIELDS if self._is_ours and self.image)}
+        if self._known_by != "path":  # else the key takes its place, and which picture it was is lost
+            used.discard("path")
         if self.image and "filename" in names and is_text(schema.field("filename").type):
             used.add("filename")
         return [name for name in names if name not in used]

@@ -55,6 +55,24 @@ def test_the_answer_to_a_query_goes_to_a_file(tmp_path: Path, capsys: pytest.Cap
     assert (tmp_path / "a.csv").read_text() == '"number"\n0\n1\n'
 
 
+def test_an_answer_says_that_pictures_kept_elsewhere_are_not_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "in", 2)
+    images = ingest.from_images(tmp_path / "in", into=tmp_path / "images.lance").table
+    pq.write_table(images.to_table(["filename"]), tmp_path / "meta.parquet")
+    meta = ingest.from_parquet(tmp_path / "meta.parquet", into=tmp_path / "meta.lance").table
+    both = ingest.merge(images, meta, on="filename", into=tmp_path / "both.lance")
+
+    for what in ("SELECT filename, image FROM dataset", "SELECT * FROM dataset"):
+        code = main(["query", both.uri, what, "--out", str(tmp_path / "a.parquet"), "--overwrite"])
+        assert (code, "'image' is null in a query" in capsys.readouterr().err) == (0, True)
+
+    code, found = run(capsys, "query", images.uri, "SELECT image FROM dataset", "--out", tmp_path / "a.csv")
+    assert (code, "--columns" in found["error"]["hint"]) == (2, False)
+    assert found["error"]["message"].startswith("query: csv cannot hold 'image'")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

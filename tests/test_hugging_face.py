@@ -216,3 +216,10 @@ def test_what_is_no_data_set_in_python_is_refused_too(tmp_path: Path) -> None:
         cd.to_hugging_face(open_table(table.uri))
     assert TransientError.exit_code == 5
     assert python_rows(pa.table({"a": [1]}), ["a"]) == [{"a": 1}]
+
+
+def test_a_file_is_no_data_set_and_the_hint_takes_it_in(tmp_path: Path) -> None:
+    (tmp_path / "meta.csv").write_text("a\n1\n")
+    with pytest.raises(NotFoundError, match="there is no folder") as caught:
+        ingest.from_hugging_face(str(tmp_path / "meta.csv"), into=tmp_path / "t.lance")
+    assert f"clipdata ingest parquet {tmp_path}/meta.csv" in str(caught.value.hint)

@@ -199,6 +199,19 @@ def test_our_own_tables_come_as_they_are(tmp_path):
     assert not [name for name in back.schema.names if name.startswith("meta_")]
 
 
+def test_the_path_of_our_own_pictures_is_kept_where_another_column_knows_the_rows(tmp_path):
+    write_pictures(tmp_path / "in", 3)
+    own = ingest.from_images(tmp_path / "in", into=tmp_path / "own.lance").table
+    paths = own.to_table(["path"]).column(0).to_pylist()
+
+    back = ingest.from_lance(own, into=tmp_path / "t.lance", key="sha256")
+
+    rows = back.table.to_table(["path", "meta_path", "sha256"]).to_pylist()
+    assert sorted(row["meta_path"] for row in rows) == sorted(paths)
+    assert all(row["path"] == row["sha256"] for row in rows)
+    assert back.notes["renamed"] == "'path' is 'meta_path'"
+
+
 def test_what_cannot_be_meant_is_said(tmp_path):
     theirs = write(tmp_path / "theirs.lance")
     with pytest.raises(UsageError, match="into itself"):

@@ -44,3 +44,10 @@ def test_a_location_without_a_table_is_said_with_what_to_type(tmp_path: Path, ve
     with pytest.raises(NotFoundError, match=r"there is no table at .*none\.lance"):
         verb(tmp_path / "none.lance")
     assert [entry.name for entry in tmp_path.iterdir()] == ["datachain"]
+
+
+def test_a_file_is_no_table_and_the_hint_makes_one_of_it(tmp_path: Path) -> None:
+    (tmp_path / "some rows.csv").write_text("a\n1\n")
+    with pytest.raises(NotFoundError, match=r"some rows\.csv is a file; expected a Lance table") as caught:
+        cd.open_table(tmp_path / "some rows.csv")
+    assert f"clipdata ingest parquet '{tmp_path}/some rows.csv' --into" in str(caught.value.hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lance
 import pyarrow as pa
 import pytest
 
@@ -198,3 +199,15 @@ def test_the_command_takes_a_condition_and_a_batch_size(tmp_path: Path, capsys: 
     assert main([*words[:5], "wrong ="]) == 2
     assert main([*words[:4], "--batch-size", "0"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_condition_that_no_row_meets_is_no_failure_though_some_rows_wait(tmp_path: Path) -> None:
+    uri = str(tmp_path / "t.lance")
+    lance.write_dataset(pa.table({"number": pa.array([1, None, 3], pa.int64())}), uri)
+
+    done = cd.map_column(uri, Doubler(), "double", where="number > 9")
+
+    assert (done.computed, done.pending, done.waiting) == (0, 2, 1)
+    assert done.hold() is done
+    waiting = cd.map_column(uri, Doubler(), "double")
+    assert waiting.hold().computed == 2

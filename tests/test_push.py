@@ -87,6 +87,9 @@ def test_the_card_tells_columns_splits_and_lineage_and_keeps_what_a_person_wrote
     assert "# license: say which" in card
     assert "from `main` alone" in card
 
+    cd.push(scored, out, overwrite=True)
+    assert (out / "README.md").read_text(encoding="utf-8").count("# license: say which") == 1
+
     mine = card.replace("# license: say which", "license: cc-by-4.0\nlanguage:\n- zh").replace(
         "_Say here", "Mine. _Say here"
     )

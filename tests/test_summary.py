@@ -152,8 +152,13 @@ def test_a_table_of_any_kind_of_columns_is_what_duckdb_finds(mixed: cd.Table) ->
     assert found.column("nothing").nulls == 3000
     assert found.column("price").numbers.mean == pytest.approx(4.5)
     assert found.column("kind").distinct == 2
+    assert [found.column(name).distinct for name in ("score", "scores", "when", "pair")] == [None] * 4
     assert found.num_bytes == sum(one.num_bytes for one in found.columns)
     assert found.refused == {}
+
+
+def test_sides_of_a_split_without_rows_are_said_to_have_none(mixed: cd.Table) -> None:
+    assert "sides of split: no rows" in str(cd.stats(mixed, where="id < 0"))
 
 
 def test_sides_of_a_split_are_told_with_the_shares_of_the_classes(mixed: cd.Table) -> None:

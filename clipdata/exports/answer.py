@@ -72,7 +72,8 @@ def export_query(
                 return
 
     with table.answering(sql) as (schema, answer), opened(place, settings, is_folder=False) as file:
-        check_columns(found, schema, schema.names)
+        hint = "select other columns, or write .parquet, which holds everything"
+        check_columns(found, schema, schema.names, verb="query", hint=hint)
         with (progress or Silent()).task("query", None) as counter:
             notes = found.write(batches(), file, About(picture_column(schema), num_rows, {"query": sql}))
         file.publish({})

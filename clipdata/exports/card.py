@@ -79,6 +79,9 @@ _FOR_THE_PERSON = (
 )
 
 
+_NO_LICENSE = "# license: say which\n"
+
+
 def _entries(head: str) -> dict[str, str]:
     """The entries of a YAML head by their names, each as it is written."""
     entries: dict[str, str] = {}
@@ -91,11 +94,11 @@ def _entries(head: str) -> dict[str, str]:
 
 
 def _head(facts: Facts, present: Mapping[str, str]) -> str:
-    kept = {name: text for name, text in present.items() if name not in _OURS}
+    kept = {name: text.replace(_NO_LICENSE, "") for name, text in present.items() if name not in _OURS}
     own = {
         "pretty_name": f"pretty_name: {json.dumps(facts.name, ensure_ascii=False)}\n",
         "tags": "tags: [lance, clipdata]\n",
-        **({} if "license" in kept else {"license": "# license: say which\n"}),
+        **({} if "license" in kept else {"license": _NO_LICENSE}),
     }
     size = next((name for most, name in _SIZES if facts.num_rows < most), "100M<n<1B")
     configs = [{"config_name": "default", "data_files": [{"split": "train", "path": f"{TABLE}/**"}]}]

@@ -85,7 +85,12 @@ def choose(found: Format, schema: pa.Schema, aside: Sequence[str]) -> tuple[list
     return kept, [column.name for column in own if column.name not in kept]
 
 
-def check_columns(found: Format, schema: pa.Schema, columns: Sequence[str]) -> None:
+_LEAVE_OUT = "leave it out of --columns; parquet and lance hold everything, folder and shards hold pictures"
+
+
+def check_columns(
+    found: Format, schema: pa.Schema, columns: Sequence[str], *, verb: str = "export", hint: str = _LEAVE_OUT
+) -> None:
     """Hold columns that were named to the format.
 
     Raises:
@@ -94,7 +99,4 @@ def check_columns(found: Format, schema: pa.Schema, columns: Sequence[str]) -> N
     wrong = [(name, why) for name in columns if (why := found.why_not(schema.field(name)))]
     if wrong:
         listed = "; ".join(f"{name!r} ({schema.field(name).type}) {why}" for name, why in wrong)
-        raise SchemaError(
-            f"export: {found.name} cannot hold {listed}",
-            hint="leave it out of --columns; parquet and lance hold everything, folder and shards hold pictures",
-        )
+        raise SchemaError(f"{verb}: {found.name} cannot hold {listed}", hint=hint)

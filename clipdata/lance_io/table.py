@@ -343,6 +343,10 @@ def open_table(
         CredentialsError: the store refused access.
     """
     location, settings = absolute(uri), storage or Storage()
+    if not is_remote(location) and os.path.isfile(location):
+        raise NotFoundError(
+            f"{location} is a file; expected a Lance table, which is a folder", hint=hints.ingest_file(os.fspath(uri))
+        )
     if not is_remote(location) and not os.path.isdir(location):
         raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
     dataset = _open_dataset(location, version, settings)

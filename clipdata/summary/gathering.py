@@ -31,6 +31,15 @@ def _is_wide(kind: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_list(kind) and kind.list_size > WIDE_VECTOR)
 
 
+def _is_counted(kind: pa.DataType) -> bool:
+    """Whether different values are told apart: a float is hardly ever the same twice, and of a list it is its texts."""
+    if pa.types.is_dictionary(kind):
+        return _is_counted(kind.value_type)
+    if is_list(kind):
+        return is_text(kind.value_type)
+    return is_text(kind) or any(fits(kind) for fits in (pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal))
+
+
 class Gatherer:
     """Keeps what is told of one column.
 
@@ -44,7 +53,7 @@ class Gatherer:
         self._is_key = is_key
         self.rows = self.nulls = self.empty = 0
         self._numbers, self._lengths, self._characters = Numbers(), Numbers(), Numbers()
-        self._values: Values | None = None if is_key else Values()
+        self._values: Values | None = Values() if not is_key and _is_counted(column.type) else None
         self._span: list[Any] = []
 
     def add(self, found: pa.Array) -> None:
@@ -96,9 +105,6 @@ class Gatherer:
     def _add_numbers(self, found: pa.Array) -> None:
         self._numbers.add(_floats(found))
         if self._values is None:
-            return
-        if pa.types.is_floating(found.type):
-            self._values = None  # a float is hardly ever the same twice
             return
         self._count(found)
         if (self._values.distinct or _FEW + 1) > _FEW:

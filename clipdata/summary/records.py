@@ -129,7 +129,7 @@ class Split:
         """The split for people: the class that differs most between sides among them."""
         total = sum(self.sides.values())
         told = ", ".join(f"{side or 'none'} {count:,} ({count / total:.1%})" for side, count in self.sides.items())
-        lines = [f"sides of {self.column}: {told}"]
+        lines = [f"sides of {self.column}: {told or 'no rows'}"]
         names = {name for shares in self.shares.values() for name in shares}
         apart = {name: _apart([shares.get(name, 0.0) for shares in self.shares.values()]) for name in names}
         if len(self.shares) > 1 and apart:

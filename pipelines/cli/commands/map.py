@@ -78,7 +78,9 @@ def map_(
     dry_run: DryRun = False,
     max_failed: Annotated[
         str | None,
-        typer.Option("--max-failed", help="Exit with 6 when more rows fail: a number, or a share such as 0.1; all."),
+        typer.Option(
+            "--max-failed", help="Exit with 6 when more rows fail: a number, or a share such as 0.1; any by default."
+        ),
     ] = None,
     device: Device = None,
     store: StorageOptions,

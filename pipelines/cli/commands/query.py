@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from pipelines.cli.options import Limit, TableArgument, TableLayout, VersionOpti
 from pipelines.cli.reports import EXPORTED
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from clipdata import Table
 
 QUERIED = record(
     ("written",),
@@ -44,23 +48,17 @@ def query(
     store: VersionOptions,
 ) -> None:
     """Answer a SQL SELECT on a table."""
-    from clipdata.lance_io.pictures import place_columns
-    from clipdata.schema import image_column
-
     opened = store.open(table)
     if out is not None:
         import clipdata as cd
 
         done = cd.export_query(opened, sql, out, limit=limit, overwrite=overwrite, progress=terminal)
+        _warn_of_pictures(terminal, opened, sql, done.columns)
         told = {"table": opened.uri, "version": opened.version, "columns": list(done.columns), "rows": []}
         terminal.result(str(done), told | {"written": done.to_dict()})
         return
     found = opened.query(sql)
-    image = image_column(opened.schema)
-    if image is not None and image in sql and len(place_columns(opened.schema)) > 1:
-        terminal.say(
-            f"rows refer to another table for their picture, so {image!r} is null in a query; clipdata show says where"
-        )
+    _warn_of_pictures(terminal, opened, sql, found.schema.names)
     names, num_found = found.schema.names, found.num_rows
     found = found.slice(0, limit) if limit is not None else found
     values = [column.to_pylist() for column in found.columns]
@@ -70,6 +68,19 @@ def query(
         text += f"\n… and {num_found - len(lines):,} more"
     records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
     terminal.result(text, {"table": opened.uri, "version": opened.version, "columns": names, "rows": records})
+
+
+def _warn_of_pictures(terminal: Terminal, table: Table, sql: str, answered: Sequence[str]) -> None:
+    """SQL sees the table alone: where pictures stay in another one, their column is null in the answer."""
+    from clipdata.lance_io.pictures import place_columns
+    from clipdata.schema import image_column
+
+    image = image_column(table.schema)
+    if image is not None and (image in sql or image in answered) and len(place_columns(table.schema)) > 1:
+        terminal.say(
+            f"rows refer to another table for their picture, so {image!r} is null in a query; "
+            "clipdata show says where, and export writes the pictures"
+        )
 
 
 def _text(value: Any) -> str:
