@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clipdata.arguments import check_condition
+from clipdata.arguments import check_condition, check_repeatable
 from clipdata.errors import UsageError
 from clipdata.lance_io.deleted_rows import forget, notes_of, remember
 from clipdata.lance_io.faults import translated
@@ -111,6 +111,7 @@ def delete(
     if where is None:
         return _forgotten(handle, newest, dry_run=dry_run)
     check_condition(where)
+    check_repeatable(where)
     told = _foretold(newest, where)
     if dry_run:
         return told
