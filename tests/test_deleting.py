@@ -93,6 +93,9 @@ def test_a_picture_comes_back_when_it_changes_and_not_when_it_is_touched(tmp_pat
     ingest.from_images(folder, into=uri)
     assert keys(uri) == ["0000.jpg", "0002.jpg", "0003.jpg"]
     assert cd.delete(uri, forget_deleted=True).num_remembered == 2
+    said = log(uri)[-1].properties
+    assert said is not None
+    assert (said.verb, said.rows) == ("delete", {"forgotten": 2}), "the log says so"
     ingest.from_images(folder, into=uri)
     assert keys(uri) == ["0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg"]
 
