@@ -13,6 +13,7 @@ import numpy as np
 from clipdata.errors import UsageError
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # texts and names in SQL
+_DRAWN = re.compile(r"\b(random|rand|uuid)\s*\(", re.IGNORECASE)  # SQL functions that draw anew
 PROGRESS = "progress=clipdata.progress_bar()"
 
 
@@ -84,6 +85,20 @@ def check_condition(where: Any) -> None:
     depth_N = np.cumsum([(sign == "(") - (sign == ")") for sign in _QUOTED.sub("", where or "")] or [0])
     if depth_N.min() < 0 or depth_N[-1] != 0:
         raise UsageError(f"where is {where!r:.80}; its brackets do not match", hint="each ( wants a ) behind it")
+
+
+def check_repeatable(where: str) -> None:
+    """Hold an SQL condition to one that finds the same rows each time it is asked.
+
+    Raises:
+        UsageError: it draws anew.
+    """
+    drawn = _DRAWN.search(_QUOTED.sub("", where))
+    if drawn is not None:
+        raise UsageError(
+            f"where is {where!r:.80}; {drawn[1].lower()}() is another value each time, and it is asked more than once",
+            hint="name the rows by what stands in a column; a step can draw one first: clipdata map --help",
+        )
 
 
 def _brackets(found: Any) -> str:

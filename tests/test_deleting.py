@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,11 @@ from clipdata.lance_io.deleted_rows import notes_of
 from clipdata.lance_io.history import log
 from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
+
+
+@cd.step(reads="filename", returns=pa.int64(), version="1")
+def letters(filename: str) -> int:
+    return len(filename)
 
 
 def keys(table: cd.Table | Path, column: str = "path") -> list[str]:
@@ -87,8 +93,28 @@ def test_a_picture_comes_back_when_it_changes_and_not_when_it_is_touched(tmp_pat
     ingest.from_images(folder, into=uri)
     assert keys(uri) == ["0000.jpg", "0002.jpg", "0003.jpg"]
     assert cd.delete(uri, forget_deleted=True).num_remembered == 2
+    said = log(uri)[-1].properties
+    assert said is not None
+    assert (said.verb, said.rows) == ("delete", {"forgotten": 2}), "the log says so"
     ingest.from_images(folder, into=uri)
     assert keys(uri) == ["0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg"]
+
+
+@pytest.mark.parametrize("per", ["image", "caption"])
+def test_what_is_written_beside_a_picture_is_content_too(tmp_path: Path, per: Literal["image", "caption"]) -> None:
+    folder, uri, texts = tmp_path / "in", tmp_path / "t.lance", tmp_path / "captions.csv"
+    write_pictures(folder, 3)
+    texts.write_text("image,caption\n0000.jpg,a\n0001.jpg,b\n0002.jpg,c\n")
+    table = ingest.from_captions(folder, texts, into=uri, rows=per).table
+    cd.map_column(table, letters, "letters")
+    cd.delete(table, "filename >= '0001.jpg'")
+    texts.write_text("image,caption\n0000.jpg,a\n0001.jpg,b\n0002.jpg,another\n")
+    for path in folder.iterdir():
+        path.touch()
+    for _ in range(2):
+        done = ingest.from_captions(folder, texts, into=uri, rows=per)
+        assert keys(uri, "filename") == ["0000.jpg", "0002.jpg"], "the one with another caption comes back"
+        assert done.notes["rows deleted by hand, and left out"][:1] == "1"
 
 
 def test_a_delete_that_is_undone_is_forgotten_with_all_that_came_after_it(tmp_path: Path) -> None:
@@ -133,7 +159,14 @@ def test_rows_of_a_file_that_changes_elsewhere_and_merged_rows_stay_away(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("where", "error"), [("nope = 1", SchemaError), ("", UsageError), (None, UsageError), ("number >", SchemaError)]
+    ("where", "error"),
+    [
+        ("nope = 1", SchemaError),
+        ("", UsageError),
+        (None, UsageError),
+        ("number >", SchemaError),
+        ("number > 0 AND Random () < 0.5", UsageError),  # it would delete other rows than it noted
+    ],
 )
 def test_what_is_no_condition_is_refused(tmp_path: Path, where: str | None, error: type[Exception]) -> None:
     table = number_table(tmp_path, 2)

@@ -28,6 +28,11 @@ def again(twice: int) -> int:
     return 2 * twice
 
 
+@cd.step(reads="filename", returns=pa.int64(), version="1")
+def length(filename: str) -> int:
+    return len(filename)
+
+
 def mapped_table(folder: Path) -> cd.Table:
     table = number_table(folder, 6, rows_per_write=3)
     cd.map_column(table, twice, "twice")
@@ -101,6 +106,44 @@ def test_what_tells_a_row_or_its_picture_is_never_dropped(tmp_path: Path, column
     with pytest.raises(UsageError, match=f"column '{column}' of .* cannot be dropped"):
         cd.drop(table, column, yes=True)
     assert cd.drop(table, ["width", "height"]).version == table.version
+
+
+def test_what_a_source_gave_stays_dropped_for_only_new_rows_would_have_it(tmp_path: Path) -> None:
+    def take_in(num: int) -> tuple[ingest.Ingested, ingest.Ingested, ingest.Merged]:
+        write_pictures(tmp_path / "in", num)
+        rows = [f"{number:04d}.jpg,caption {number},{number}" for number in range(num)]
+        (tmp_path / "m.csv").write_text("\n".join(["filename,caption,number", *rows, ""]))
+        images = ingest.from_images(tmp_path / "in", into=tmp_path / "i.lance")
+        facts = ingest.from_parquet(tmp_path / "m.csv", into=tmp_path / "m.lance")
+        return images, facts, ingest.merge_report(images.table, facts.table, on="filename", into=tmp_path / "t.lance")
+
+    first, columns = take_in(2), ("width", "number", "caption")
+    before = first[2].table.version
+    for done, column in zip(first, columns, strict=True):
+        said = cd.drop(done.table, column)
+        assert said.left_out == (column,)
+        assert f"no ingest or merge brings {column} back; a restore of that version does" in str(said)
+    again = take_in(3)  # the pictures are written anew, which makes no other content
+    assert [(done.written.inserted, done.written.updated) for done in again[:2]] == [(1, 0), (1, 0)]
+    for done, column in zip(again, columns, strict=True):
+        assert done.table.num_rows == 3
+        assert column not in done.table.schema.names
+        assert f"columns dropped by hand, and left out: {column} (" in str(done)
+    cd.restore(tmp_path / "t.lance", before)
+    assert take_in(3)[2].table.count_rows("caption IS NOT NULL") == 3
+
+
+def test_a_column_that_a_step_made_is_no_source_s_to_leave_out(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("filename,number\na.jpg,1\n")
+    table = ingest.from_parquet(tmp_path / "m.csv", into=tmp_path / "m.lance").table
+    cd.map_column(table, length, "length")
+    assert cd.drop(table, "length").left_out == ()
+    cd.drop(table, "number")
+    cd.map_column(table, length, "number")
+    (tmp_path / "m.csv").write_text("filename,number,length\na.jpg,1,7\nb.jpg,2,9\n")
+    table = ingest.from_parquet(tmp_path / "m.csv", into=tmp_path / "m.lance").table
+    assert sorted(table.schema.names) == ["filename", "length", "number", "row_key", "source"]
+    assert table.to_table(["number", "length"]).to_pylist() == [{"number": None, "length": text} for text in "79"]
 
 
 def test_columns_that_are_not_there_and_none_at_all_are_refused(tmp_path: Path) -> None:

@@ -52,7 +52,10 @@ def test_it_says_what_changes_first_and_nothing_is_lost(tmp_path: Path) -> None:
     assert cd.open_table(table.uri).to_table().sort_by("path").equals(whole.sort_by("path"))
 
 
-@pytest.mark.parametrize(("version", "error"), [(99, NotFoundError), ("raw", NotFoundError), (None, UsageError)])
+@pytest.mark.parametrize(
+    ("version", "error"),
+    [(99, NotFoundError), (-1, NotFoundError), (2**64, NotFoundError), ("raw", NotFoundError), (None, UsageError)],
+)
 def test_what_is_no_version_is_refused(tmp_path: Path, version: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         cd.restore(number_table(tmp_path, 2), version)

@@ -10,21 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from clipdata.lance_io.columns import REASONS_OF
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.rows import set_table_metadata, table_metadata
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table, _open_dataset
-from clipdata.schema import is_text
+from clipdata.lineage import Lineage
+from clipdata.schema import image_column, is_binary, is_text
 from clipdata.storage import redact
+from clipdata.value_hashes import combined, hashes_of
 
 FOLDER = "deleted"
 ENTRY = "clipdata.deleted."  # and an id: key of the table's metadata
-TOLD_BY = ("etag", "sha256", "source")
-SCHEMA = pa.schema([(name, pa.string()) for name in ("key", *TOLD_BY)])
+SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "etag", "content", "source")])
+_OF_THE_FILE = frozenset({"etag", "mtime", "uri", "source"})  # what a row says of where it came from
 _PART_ROWS = 262_144  # rows of a record, which is held in memory when it is written and read
 
 
@@ -66,8 +70,9 @@ def remember(table: Table, delete_id: str, where: str) -> int:
         records.write_arrow(parts[-1], pa.Table.from_batches(held))
         held.clear()
 
-    for batch in table.scan([key, *_told_by(table)], where=where, batch_rows=_PART_ROWS // 4):
-        held.append(_record(batch, key))
+    told_by = _told_by(table, key)
+    for batch in table.scan([key, *told_by], where=where, batch_rows=_PART_ROWS // 4):
+        held.append(_record(batch, key, table.schema))
         num_rows += batch.num_rows
         if sum(map(len, held)) >= _PART_ROWS:
             write()
@@ -112,16 +117,53 @@ def forget(table: Table) -> int:
     return sum(note.num_rows for note in notes.values())
 
 
-def _told_by(table: Table) -> list[str]:
+def content_columns(schema: pa.Schema) -> list[str]:
+    """Columns that tell what a row with a picture says: its picture's digest, and all else that its source gave.
+
+    Columns of other bytes are left out, and what a step made; [] where no digest tells the picture.
+    """
+    digest = schema.get_field_index("sha256")
+    if digest < 0 or not is_text(schema.field(digest).type):
+        return []
+    others = {image_column(schema), *place_columns(schema), *_OF_THE_FILE}
+    return [
+        column.name
+        for column in schema
+        if column.name not in others
+        and not is_binary(column.type)
+        and Lineage.of(column) is None
+        and REASONS_OF not in (column.metadata or {})
+    ]
+
+
+def contents_of(rows: pa.RecordBatch | pa.Table, schema: pa.Schema) -> list[str | None]:
+    """What rows say, as texts; None where no digest tells their picture. A null says nothing, nor does its column.
+
+    Args:
+        rows: whose columns are of the table's types.
+        schema: of the table.
+    """
+    names = [name for name in content_columns(schema) if name in rows.schema.names]
+    whole = np.zeros(rows.num_rows, np.uint64)
+    for name in names:
+        values = rows.column(name)
+        said = combined([hashes_of(pa.array([name] * rows.num_rows, pa.string())), hashes_of(values)])
+        whole += np.where(values.is_null().to_numpy(zero_copy_only=False), np.uint64(0), said)
+    digests = rows.column("sha256").to_pylist() if "sha256" in names else [None] * rows.num_rows
+    return [f"said:{said:016x}" if digest else None for said, digest in zip(whole, digests, strict=True)]
+
+
+def _told_by(table: Table, key: str) -> list[str]:
     schema = table.schema
-    return [name for name in TOLD_BY if name in schema.names and is_text(schema.field(name).type) and name != table.key]
+    texts = [name for name in ("etag", "source") if name in schema.names and is_text(schema.field(name).type)]
+    return [name for name in dict.fromkeys([*texts, *content_columns(schema)]) if name != key]
 
 
-def _record(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:
-    names: list[Any] = [key, *TOLD_BY]
-    columns = [
-        batch.column(name).cast(pa.string()) if name in batch.schema.names and (place == 0 or name != key)
-        else pa.nulls(batch.num_rows, pa.string())
-        for place, name in enumerate(names)
-    ]  # fmt: skip
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+def _record(batch: pa.RecordBatch, key: str, schema: pa.Schema) -> pa.RecordBatch:
+    nothing = pa.nulls(batch.num_rows, pa.string())
+    etags, sources = (
+        batch.column(name).cast(pa.string()) if name != key and name in batch.schema.names else nothing
+        for name in ("etag", "source")
+    )
+    contents = pa.array(contents_of(batch, schema), pa.string())
+    return pa.RecordBatch.from_arrays([batch.column(key).cast(pa.string()), etags, contents, sources], schema=SCHEMA)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clipdata.arguments import check_condition
+from clipdata.arguments import check_condition, check_repeatable
 from clipdata.errors import UsageError
 from clipdata.lance_io.deleted_rows import forget, notes_of, remember
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.history import Properties, commit
-from clipdata.lance_io.rows import table_metadata
+from clipdata.lance_io.rows import close_verb, table_metadata
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
@@ -111,6 +111,7 @@ def delete(
     if where is None:
         return _forgotten(handle, newest, dry_run=dry_run)
     check_condition(where)
+    check_repeatable(where)
     told = _foretold(newest, where)
     if dry_run:
         return told
@@ -177,7 +178,8 @@ def _forgotten(handle: Table, newest: Table, *, dry_run: bool) -> Deleted:
     num = _num_remembered(newest)
     if not dry_run:
         forget(newest)
-        handle.move_to(newest.latest())
+        properties = Properties("delete", {"forget": True}, {"forgotten": num}, first_version=newest.version)
+        handle.move_to(close_verb(newest, properties) if num else newest)
     version = None if dry_run else handle.version
     return Deleted(redact(newest.uri), None, 0, 0, newest.num_rows, (), num, newest.version, version, dry_run)
 

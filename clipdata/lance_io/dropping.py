@@ -1,6 +1,7 @@
 """Dropping: columns removed by one commit that says so, with their reasons, indices, and records of unfinished maps.
 
-The values stay readable at the versions before. What tells a row and its picture is never dropped, and what other
+The values stay readable at the versions before. A column that a source gave stays dropped when the source is taken in
+again, for only new rows would have it. What tells a row and its picture is never dropped, and what other
 columns were computed from only when that is asked for. It knows lineages, and not what a step is.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from clipdata import hints
 from clipdata.errors import ConcurrentChangeError, UsageError
 from clipdata.lance_io.columns import identity_of, mark_of, reasons_of
+from clipdata.lance_io.dropped_columns import remember
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.state import StateFolder, map_folder
@@ -38,6 +40,7 @@ class Dropped:
         columns: that were named.
         reasons: columns of reasons that went with them.
         indices: names of indices that went with them.
+        left_out: of the columns those that a source may have given; an ingest or merge leaves them out from now on.
         stale: column that was computed from one of them → those it was computed from; it can be filled no further.
         before: version that still has the columns.
         version: without them; None for a dry run.
@@ -48,6 +51,7 @@ class Dropped:
     columns: tuple[str, ...]
     reasons: tuple[str, ...]
     indices: tuple[str, ...]
+    left_out: tuple[str, ...]
     stale: dict[str, tuple[str, ...]]
     before: int
     version: int | None
@@ -62,6 +66,8 @@ class Dropped:
         lines = [f"{done} {', '.join(self.columns)} of {self.table}; version {self.before} keeps them"]
         lines += [f"  with the reasons in {', '.join(self.reasons)}"] if self.reasons else []
         lines += [f"  with the indices {', '.join(self.indices)}"] if self.indices else []
+        if self.left_out:
+            lines.append(f"  no ingest or merge brings {', '.join(self.left_out)} back; a restore of that version does")
         lines += [
             f"  {name} was computed from {', '.join(of)}: it keeps its values, and no row can be filled any more"
             for name, of in self.stale.items()
@@ -78,6 +84,8 @@ def drop(
     storage: Storage | None = None,
 ) -> Dropped:
     """Remove columns from a table, by one commit; the versions before keep them.
+
+    An ingest or merge does not bring back what it gave: it writes what is new, and all other rows would lack it.
 
     Args:
         table: or its location; a handle is moved to the new version.
@@ -105,14 +113,17 @@ def drop(
         )
     schema = newest.schema
     reasons = tuple(found for name in names if (found := reasons_of(schema, name)) and found not in names)
-    made = newest if dry_run else _dropped(newest, names, reasons)
+    left_out = tuple(name for name in names if newest.key is not None and Lineage.of(schema.field(name)) is None)
+    made = newest
     if not dry_run:
+        remember(newest, left_out)
+        made = _dropped(newest, names, reasons)
         for name in names:
             StateFolder(newest, map_folder(name, mark_of(schema.field(name)))).remove()
         handle.move_to(made)
     version = None if dry_run else made.version
     indices = _indices(newest, {*names, *reasons})
-    return Dropped(redact(newest.uri), names, reasons, indices, stale, newest.version, version, dry_run)
+    return Dropped(redact(newest.uri), names, reasons, indices, left_out, stale, newest.version, version, dry_run)
 
 
 def _check(table: Table, names: Sequence[str]) -> None:

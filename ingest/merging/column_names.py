@@ -35,6 +35,13 @@ class ColumnNames:
         """Columns of the images that are called otherwise."""
         return {name: new for name, new in self.images.items() if name != new}
 
+    def without(self, left_out: Collection[str]) -> ColumnNames:
+        """The columns but for those of some names in the merged table."""
+        sides = [
+            {name: new for name, new in side.items() if new not in left_out} for side in (self.images, self.metadata)
+        ]
+        return ColumnNames(*sides)
+
 
 def named(images: Iterable[str], metadata: Iterable[str], *, kept: Collection[str], before: ColumnNames) -> ColumnNames:
     """Name the columns of both sides.

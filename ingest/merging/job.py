@@ -25,6 +25,7 @@ from ingest.merging.pair import Pair, Side, remembered
 from ingest.merging.picture_rows import COPY_IMAGES
 from ingest.merging.plan import Plan
 from ingest.merging.unmatched import settle_unmatched
+from ingest.updating.admission import BROUGHT_BACK, DROPPED_NOTE
 from ingest.updating.deleted import NOTE
 
 # How often a merge begins anew because its sides moved on while it ran.
@@ -230,6 +231,8 @@ class MergeJob:
             notes.append(f"{len(plan.keys):,} of {plan.num_whole:,} rows are merged; nothing is removed")
         if self.num_deleted:
             notes.append(f"{NOTE}: {self.num_deleted:,} (clipdata delete --forget lets them come back)")
+        if plan.left_out:
+            notes.append(f"{DROPPED_NOTE}: {', '.join(plan.left_out)} ({BROUGHT_BACK})")
         for word, side in (("images", self.images), ("metadata", self.metadata)):
             newest = side.latest().version
             if newest != side.version:

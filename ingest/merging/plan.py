@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lance_io.dropped_columns import dropped_columns
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from clipdata.lance_io.table import Table
 from clipdata.schema import is_list, is_text, key_field
@@ -45,6 +46,9 @@ class Plan:
         before: the names that an earlier merge gave.
         sampling: which of the rows; whole rows of the merged table, by the place of their metadata or by their keys.
 
+    Attributes:
+        left_out: columns of the merged table that were dropped by hand, and are not brought back.
+
     Raises:
         SchemaError: a column does not exist, or its type is not that of the table.
     """
@@ -69,11 +73,14 @@ class Plan:
         kept = [] if present is None else [column.name for column in present.schema if _is_mapped(column)]
         self.names = named(self.images.columns, added, kept=kept, before=before)
         name = self.names.images.get(self.images.image)
+        dropped = dropped_columns(present) if present is not None else frozenset()
+        self.left_out = sorted(dropped & {*self.names.images.values(), *self.names.metadata.values()})
+        self._carried = self.names.without(self.left_out)
         self.pictures = PictureRows(self.images, name, copies=copies, present=present)
-        fields = [*self.images.fields(dict(self.names.images)), *self.pictures.fields]
+        fields = [*self.images.fields(dict(self._carried.images)), *self.pictures.fields]
         if not self.images.has_etags:
             fields.append(pa.field(ETAG, pa.string()))
-        fields += self.metadata.fields(dict(self.names.metadata), group=group)
+        fields += self.metadata.fields(dict(self._carried.metadata), group=group)
         types = {} if present is None else {column.name: column.type for column in present.schema}
         self.schema = pa.schema([key_field(KEY), *[_fitted(column, types.get(column.name)) for column in fields]])
 
@@ -139,8 +146,8 @@ class Plan:
         """Read what the rows of a unit need: each image once."""
         columns = self._pictures(self.matches.images[unit].astype(np.int64))
         members, starts = self.matches.members_of(unit)
-        facts = self.metadata.take(members, list(self.names.metadata))
-        for name, new in self.names.metadata.items():
+        facts = self.metadata.take(members, list(self._carried.metadata))
+        for name, new in self._carried.metadata.items():
             target = self.schema.field(new).type
             values = _cast(facts[name], target.value_type if self.group else target, new)
             if self.group:
@@ -157,7 +164,7 @@ class Plan:
         read = self.images.take(distinct, self.pictures.reads)
         rows = pa.array(which)
         columns: dict[str, Any] = self.pictures.columns(places)
-        for own, new in self.names.images.items():
+        for own, new in self._carried.images.items():
             if new not in columns:
                 columns[new] = _cast(read[own].take(rows), self.schema.field(new).type, new)
         if not self.images.has_etags:

@@ -1,10 +1,13 @@
 """Admission: under which names and types a source's columns go into a table that may have columns of its own.
 
-A column that a step made is the step's alone: a source column of that name is carried under another one. Nothing is
+A column that a step made is the step's alone: a source column of that name is carried under another one. A column that
+was dropped by hand is left out. Nothing is
 added to a table before the first rows are there that need it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import pyarrow as pa
 
@@ -15,6 +18,9 @@ from clipdata.lineage import Lineage
 from clipdata.schema import is_text, key_of
 from clipdata.storage import redact
 
+DROPPED_NOTE = "columns dropped by hand, and left out"
+BROUGHT_BACK = "clipdata restore brings back a version that has them"
+
 
 class Admission:
     """The way of a source's rows into a table.
@@ -23,16 +29,19 @@ class Admission:
         schema: of the source's rows.
         present: schema of the table, or None for one that is yet to be made.
         where: the table's location, for errors.
+        dropped: names of columns that were dropped from the table by hand.
 
     Attributes:
+        left_out: columns of the source that were dropped.
         renamed: columns of the source that bear another name in the table.
 
     Raises:
         SchemaError: the table has another key, or a column of a type that does not hold the source's values.
     """
 
-    def __init__(self, schema: pa.Schema, present: pa.Schema | None, where: str) -> None:
+    def __init__(self, schema: pa.Schema, present: pa.Schema | None, where: str, dropped: Collection[str] = ()) -> None:
         self.renamed: dict[str, str] = {}
+        self.left_out: list[str] = []
         self._is_done = False
         if present is None:
             self.schema = schema
@@ -41,10 +50,16 @@ class Admission:
         fields = []
         taken = {*schema.names, *present.names}
         for column in schema:
+            if column.name in dropped:
+                self.left_out.append(column.name)
+                continue
             at = present.get_field_index(column.name)
             if at >= 0 and Lineage.of(present.field(at)) is not None:
                 name = _other_name(column.name, present, taken)
                 taken.add(name)
+                if name in dropped:
+                    self.left_out.append(column.name)
+                    continue
                 self.renamed[column.name] = name
                 column = column.with_name(name)
                 at = present.get_field_index(name)
@@ -63,6 +78,8 @@ class Admission:
 
     def named(self, unit: pa.Table) -> pa.Table:
         """Rows of the source under the names of the table."""
+        there = [name for name in self.left_out if name in unit.schema.names]
+        unit = unit.drop_columns(there) if there else unit
         if not self.renamed:
             return unit
         return unit.rename_columns([self.renamed.get(name, name) for name in unit.schema.names])

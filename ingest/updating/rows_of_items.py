@@ -20,7 +20,6 @@ from clipdata.progress import Counter
 from clipdata.schema import image_column
 from clipdata.storage import redact
 from ingest.updating.batches import units
-from ingest.updating.deleted import by_picture
 from ingest.updating.digest_set import NOWHERE, KnownRow, KnownRows
 from ingest.updating.planning import Plan, find_missing, plan_rows
 from ingest.updating.reading_ahead import read_ahead, rows_of
@@ -127,12 +126,11 @@ class RowsOfItems:
     def _without_deleted(self, unit: pa.Table) -> pa.Table:
         """A unit without the rows that were deleted by hand, and say the same; what told it is remembered."""
         keys, etags = unit.column(self.target.key).to_pylist(), unit.column("etag").to_pylist()
-        told = unit.column("sha256").to_pylist() if "sha256" in unit.schema.names else [None] * len(keys)
-        pictures = [by_picture(digest) if digest else None for digest in told]
-        is_deleted = self.target.deleted.contains(keys, pictures)
+        contents = self.target.deleted.contents_of(unit)
+        is_deleted = self.target.deleted.contains(keys, contents)
         if is_deleted.any():
             is_deleted &= self._known.find(keys, etags).places == NOWHERE
-        rows = zip(keys, etags, pictures, is_deleted, strict=True)
+        rows = zip(keys, etags, contents, is_deleted, strict=True)
         self.target.taken.add_seen(SeenRow(key, etag, str(of)) for key, etag, of, gone in rows if gone)
         self.target.deleted.num_left_out += int(is_deleted.sum())
         return unit.filter(pa.array(~is_deleted)) if is_deleted.any() else unit

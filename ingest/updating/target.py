@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
+from clipdata.lance_io.dropped_columns import dropped_columns
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Counter
@@ -57,7 +58,8 @@ class Target:
         schema = source.schema()
         if (source.grain == "file" or source.place == "source") and "source" not in schema.names:
             schema = schema.append(pa.field("source", pa.string()))
-        self.admission = Admission(schema, self.table and self.table.schema, self.uri)
+        dropped = dropped_columns(self.table) if self.table is not None else ()
+        self.admission = Admission(schema, self.table and self.table.schema, self.uri, dropped)
         self.options = digest(canonical(source.options))[:16]
         self.rejects = Rejects(self.uri, storage, options=self.options)
         self.deleted = Deleted(self.table)

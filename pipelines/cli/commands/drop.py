@@ -17,6 +17,7 @@ DROPPED = record(
     columns=listed(TEXT),
     reasons=listed(TEXT),
     indices=listed(TEXT),
+    left_out=listed(TEXT),
     stale={"type": "object", "additionalProperties": listed(TEXT)},
     before=WHOLE,
     version=maybe(WHOLE),
@@ -38,7 +39,10 @@ def drop(
     yes: Yes = False,
     store: StorageOptions,
 ) -> None:
-    """Drop columns, with their reasons and indices; the versions before keep them."""
+    """Drop columns, with their reasons and indices; the versions before keep them.
+
+    No ingest or merge brings back a column that it gave, since all rows but the new ones would lack it.
+    """
     import clipdata as cd
 
     planned = cd.drop(table, columns, dry_run=True, storage=store.storage)
