@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.column_names import quoted
 from clipdata.engines.fill import compute_part
 from clipdata.errors import (
     GateFailedError,
     LineageMismatchError,
     NotFoundError,
-    SchemaError,
-    StorageError,
     UsageError,
 )
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
+from clipdata.named_rows import named_row
 from clipdata.objects.references import References, columns_needed
 from clipdata.printable import printable
-from clipdata.schema import is_text
 from clipdata.shown_values import shown_value
 from clipdata.staleness import changed_inputs
 from clipdata.step_protocol import Step
@@ -133,7 +130,8 @@ def why(
 
     Args:
         table: at the version that it is opened at; or the location of one.
-        row: its key; its number, from 0, in a table without a key.
+        row: its key, the name of its picture where no other row shows it, or "#12", its number from 0; in a table
+            without a key a bare number will do.
         column: made by a step.
         models: encoders to look among before the lineage's own name of its model is used; told apart by identity.
         steps: functions that made columns, of which a lineage holds the name alone.
@@ -241,24 +239,13 @@ def _place_of(table: Table, row: str | int) -> np.ndarray:
     """Position of a row among the live ones, int64 [1].
 
     Raises:
-        NotFoundError: there is none, or its key is no number where rows have numbers.
+        NotFoundError: there is none.
+        UsageError: several rows have that name.
     """
     text = str(row)
-    if table.key is None:
-        if not text.isdecimal() or int(text) >= table.num_rows:
-            found = f"it has {table.num_rows:,} rows and no key"
-            raise NotFoundError(f"there is no row {text!r}: {found}", hint="rows are numbered from 0 there")
-        return np.array([int(text)], np.int64)
-    is_texts = is_text(table.schema.field(table.key).type)
-    literal = "'" + text.replace("'", "''") + "'" if is_texts else text
-    try:
-        places = table.offsets(f"{quoted(table.key)} = {literal}")
-    except (SchemaError, StorageError):
-        places = np.empty(0, np.int64)
-    if not len(places):
-        hint = f"clipdata show TABLE --sample 10 --columns {table.key}"
-        raise NotFoundError(f"no row has the {table.key} {text!r}", hint=hint)
-    return places[:1]
+    is_number = table.key is None and text.isascii() and text.isdecimal()
+    found = named_row(table, f"#{text}" if is_number else text, [])
+    return table.offsets(f"_rowid = {found.id}")
 
 
 def _inputs_of(table: Table, place: np.ndarray, inputs: Sequence[str]) -> tuple[pa.RecordBatch, dict[int, str]]:

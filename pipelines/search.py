@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import clipdata as cd
 from clipdata.column_names import quoted
+from clipdata.named_rows import NAMES
 from clipdata.printable import printable
-from clipdata.similarity.named_rows import NAMES
 from clipdata.storage import redact
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
-from clipdata.errors import GateFailedError, LineageMismatchError
+from clipdata.errors import GateFailedError, LineageMismatchError, UsageError
 from clipdata.lance_io import rows
 from clipdata.recomputing import TOLERANCE, difference_of
-from clipdata.schema import image_schema
+from clipdata.schema import image_schema, key_field
 from pipelines.cli.app import main
 from pipelines.cli.commands.why import why as why_verb
 from pipelines.cli.json_output import schema_of
@@ -55,6 +55,24 @@ def contest(folder: Path, encoder: cd.Encoder) -> cd.Table:
     cd.map_column(table, cd.steps.LabelIndex("label"), "place")
     cd.map_column(table, cd.steps.Pick("scores", "place"), "prob")
     return table
+
+
+def test_a_row_is_named_by_its_picture_too_and_a_name_of_several_rows_is_refused(tmp_path: Path) -> None:
+    table = rows.create_table(
+        tmp_path / "merged.lance", pa.schema([key_field("id"), ("path", pa.string()), ("n", pa.int64())])
+    )
+    rows.upsert(table, pa.table({"id": ["a1", "b2", "c3"], "path": ["one.png", "two.png", "two.png"], "n": [1, 2, 3]}))
+    table = cd.open_table(table.uri)
+    twice = cd.step(reads="n", returns="int64", version="1")(lambda n: 2 * n)
+    cd.map_column(table, twice, "twice")
+
+    assert [cd.why(table, name, "twice", steps={"twice": twice}).value for name in ("one.png", "b2", "#2")] == [
+        "2",
+        "4",
+        "6",
+    ]
+    with pytest.raises(UsageError, match=r"two\.png"):
+        cd.why(table, "two.png", "twice", steps={"twice": twice})
 
 
 @pytest.mark.parametrize("column", ["scores", "place", "prob"])
@@ -211,7 +229,7 @@ def test_the_command_prints_a_verdict_and_ends_with_its_code(
     ("words", "code", "said"),
     [
         (["nowhere.lance", "1", "said"], 3, "there is no table"),
-        (["{table}", "nosuch", "text"], 3, "no row has the path 'nosuch'"),
+        (["{table}", "nosuch", "text"], 3, "has no row 'nosuch' in path"),
         (["{table}", "000001", "nosuch"], 2, "no column 'nosuch'"),
         (["{table}", "000001", "text"], 1, "came with the data"),
         (["{table}", "000001", "text", "--version", "nosuch"], 3, "no tag 'nosuch'"),

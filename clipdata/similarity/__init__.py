@@ -7,7 +7,7 @@
 
     table_search.py  search(): rows of a table that answer texts, pictures, other rows or words
     searched_column.py  which column of vectors or texts is meant, and the model that made it
-    queries.py       what is searched for, as vectors; named_rows.py  rows by the names that people give them
+    queries.py       what is searched for, as vectors
     nearby.py        rows near a vector: by Lance's index, or (vectors.py, candidates.py) by reading every one
     texts.py         rows that hold words (words.py): by Lance's index, or by reading every one
     ranks.py         rows in order: filled up, fused

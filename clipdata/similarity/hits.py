@@ -11,8 +11,8 @@ from typing import Any
 from clipdata import schema as schemas
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import Table
+from clipdata.named_rows import NAMES, names_of
 from clipdata.similarity.found import Hit
-from clipdata.similarity.named_rows import NAMES, names_of
 from clipdata.similarity.ranks import Ranked
 
 _SHOWN_LETTERS = 200

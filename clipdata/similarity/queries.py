@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from clipdata.errors import ClipdataError, NotFoundError, SchemaError, TooManyRejectsError, UsageError
 from clipdata.lance_io.table import Table
+from clipdata.named_rows import NamedRow, named_row
 from clipdata.progress import Progress
 from clipdata.similarity.found import By
-from clipdata.similarity.named_rows import NamedRow, named_row
 from clipdata.similarity.nearby import Asked
 from clipdata.similarity.searched_column import SearchedColumn, searched_column
 from clipdata.similarity.vectors import vectors_of

@@ -13,10 +13,10 @@ from clipdata.arguments import PROGRESS, check_able, check_condition, check_coun
 from clipdata.errors import UsageError
 from clipdata.lance_io.indices import index_of, indices
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.named_rows import check_groups
 from clipdata.progress import Progress, Silent
 from clipdata.similarity.found import Answer, Found, Way
 from clipdata.similarity.hits import hits_of, shown_columns
-from clipdata.similarity.named_rows import check_groups
 from clipdata.similarity.nearby import nearby
 from clipdata.similarity.queries import Query, checked_texts, picture_queries, row_queries, text_queries
 from clipdata.similarity.ranks import Ranked, fused

@@ -38,7 +38,7 @@ TOLD = record(
 def why(
     terminal: Terminal,
     table: TableArgument,
-    row: Annotated[str, typer.Argument(help="Key of the row; its number, from 0, in a table without a key.")],
+    row: Annotated[str, typer.Argument(help="Key of the row, the name of its picture, or #12: its number, from 0.")],
     column: Annotated[str, typer.Argument(help="Column that a step made.")],
     *,
     rebuilt: RebuildOptions,
