@@ -66,13 +66,13 @@ def test_a_row_is_named_by_its_picture_too_and_a_name_of_several_rows_is_refused
     twice = cd.step(reads="n", returns="int64", version="1")(lambda n: 2 * n)
     cd.map_column(table, twice, "twice")
 
-    assert [cd.why(table, name, "twice", steps={"twice": twice}).value for name in ("one.png", "b2", "#2")] == [
+    assert [cd.why(table, name, "twice", steps=[twice]).value for name in ("one.png", "b2", "#2")] == [
         "2",
         "4",
         "6",
     ]
     with pytest.raises(UsageError, match=r"two\.png"):
-        cd.why(table, "two.png", "twice", steps={"twice": twice})
+        cd.why(table, "two.png", "twice", steps=[twice])
 
 
 @pytest.mark.parametrize("column", ["scores", "place", "prob"])
