@@ -245,6 +245,7 @@ COMMANDS = {
     "no condition": (["--keep", "trust >"], 2, "trust >"),
     "a recipe's name mistyped": (["--keep", "laion-2b-em"], 2, "laion-2b-en"),
     "a share that is none": (["--keep", "top_share(trust, 3)"], 2, "share"),
+    "settings without a proof": (["--keep", "trust > 3", "--set", "steps=3", "--held-out", "trust > 9"], 2, "--set"),
     "a gate without a proof": (["--keep", "trust > 3", "--must-help"], 2, "--prove"),
     "seeds that are none": (["--keep", "trust > 3", "--prove", "--seeds", "a"], 2, "--seeds"),
 }

@@ -98,7 +98,7 @@ class _Proving:
         found: dict[str, list[Evaluation]] = {arm.name: [] for arm in arms}
         for seed in self.seeds:  # so that an interrupted proof has a whole answer of fewer seeds
             for arm in arms:
-                run = self._trained(arm, seed)
+                run = self._trained(arm if arm.sample is None else _as_large(arm, trained[KEPT]), seed)
                 found[arm.name].append(self._measured(run.encoder(device=str(self.encoder.device))).evaluation)
                 trained[arm.name] = _told(arm.name, run, trained.get(arm.name))
         return Proof(
@@ -166,6 +166,11 @@ class _Proving:
             image_trunk=trunk,
             progress=self.progress,
         )
+
+
+def _as_large(arm: Arm, kept: TrainedArm) -> Arm:
+    """An arm of rows at random, as many as those kept are that can be trained on."""
+    return replace(arm, sample=kept.rows, num_rows=kept.rows)
 
 
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,8 +99,16 @@ def curate(
     from pipelines.cli.named_steps import config_named
 
     opened = store.open(table)
-    if must_help and not prove:
-        raise UsageError("--must-help is about a proof", hint="add --prove")
+    if not prove:
+        _refuse_idle(
+            {
+                "--held-out": held_out,
+                "--figure": figure,
+                "--recipe": recipe,
+                "--set": settings,
+                "--must-help": must_help,
+            }
+        )
     numbers = _numbers(seeds)
     where, held_out = _sides(opened, where, held_out, prove=prove)
     curated = cd.curate(opened, keep or [], where=where)
@@ -139,6 +148,16 @@ def _sides(table: Table, where: str | None, held_out: str | None, *, prove: bool
             hint="--where CONDITION --held-out CONDITION; or make one: clipdata map TABLE pair-split split",
         )
     return where, held_out
+
+
+def _refuse_idle(given: Mapping[str, object]) -> None:
+    """Refuse options that say how to prove, where nothing is proven.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if idle := [option for option, value in given.items() if value]:
+        raise UsageError(f"{', '.join(idle)}: about a proof, and none is asked for", hint="add --prove")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
