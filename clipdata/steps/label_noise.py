@@ -9,6 +9,7 @@ Shapes: B rows of a batch, C classes or choices, D numbers of an embedding.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ MOST_BYTES = 4 << 30
 _NO_OTHERS = "its class has no pictures in the other folds"
 
 
-class _Noise(BaseStep):
+class _Noise(BaseStep, ABC):
     """What both steps do once the probabilities are there."""
 
     name: str
@@ -57,9 +58,9 @@ class _Noise(BaseStep):
         self._gathered.close()
         self.num_suspect = 0
 
+    @abstractmethod
     def _probabilities(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
         """Probabilities [B, C], places of the given labels [B], and why a row cannot be judged."""
-        raise NotImplementedError
 
     def _suggested(self, judged: Judged) -> pa.Array:
         return pa.array(judged.suggested_B, pa.int32())

@@ -7,6 +7,7 @@ know nothing of encoders or training.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ _MEAN_GROUP = 5  # pictures that hang together by their captions, and no more, f
 _LARGEST_GROUP = 0.2  # of all pictures
 
 
-class _Split(BaseStep):
+class _Split(BaseStep, ABC):
     """A column with the side of each row, the same for all rows that hang together.
 
     Attributes:
@@ -91,9 +92,9 @@ class _Split(BaseStep):
 
     _what = "a picture"
 
+    @abstractmethod
     def _tied(self, batch: pa.RecordBatch) -> Sequence[Tied]:
         """What ties each row to others, one entry a kind."""
-        raise NotImplementedError
 
     def _stratum(self, batch: pa.RecordBatch) -> np.ndarray:
         """int64 or uint64 [B], the class that each row counts for."""
