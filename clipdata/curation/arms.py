@@ -28,11 +28,11 @@ class Arm:
 
     def __str__(self) -> str:
         told = {
-            ALL: "all rows",
-            KEPT: "rows kept by the filters",
-            RANDOM: "rows drawn at random, as many as are kept",
+            ALL: "all {:,} rows",
+            KEPT: "the {:,} rows that the filters keep",
+            RANDOM: "{:,} rows drawn at random, as many as are kept",
         }
-        return f"{self.num_rows:,} {told[self.name].removeprefix('all ')}" if self.name != ALL else told[self.name]
+        return told[self.name].format(self.num_rows)
 
 
 def arms_of(curated: Curated, *, control: bool) -> list[Arm]:
