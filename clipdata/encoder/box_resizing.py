@@ -27,7 +27,7 @@ _FOUR_CHANNELS = "CMYK"
 
 
 class _Own(threading.local):
-    """What a thread resizes with: the library lets one thread at a time use a resizer, which keeps memory of its own."""
+    """What a thread resizes with: only one at a time may use a resizer, which keeps memory of its own."""
 
     def __init__(self) -> None:
         self.resizer = resizer.Resizer()

@@ -3,8 +3,8 @@
 Three fidelities: `exact` is what `open_clip.image_transform` makes of the same pixels with the Pillow that is
 installed, level for level; `fast` resizes with coefficients of 16 bits, off by a level in places; `scaled` is fast, and
 lets JPEGs much larger than the model's input be decoded to a fraction of their size, off by half a level on average.
-Whatever is stored (scores, embeddings, prepared pixels) is made of exact pixels; the training stream asks for fast ones.
-It must know nothing of models; a data worker imports it without paying for open_clip.
+Whatever is stored (scores, embeddings, prepared pixels) is made of exact pixels; the training stream asks for fast
+ones. It must know nothing of models; a data worker imports it without paying for open_clip.
 
 Shapes: H, W = height and width of a picture, S = side of the model's input, B = batch, C = 3 channels.
 """

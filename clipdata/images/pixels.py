@@ -191,10 +191,7 @@ def _probe(data: bytes | memoryview, limits: ImageLimits) -> tuple[ImageHeader, 
     if image_format is None:
         raise ImageRefused(*name_of_other(bytes(data)))
     layout: Layout
-    if image_format == "jpeg":
-        layout = jpeg.read_layout(data)
-    else:
-        layout = _other_layout(bytes(data), image_format, limits)
+    layout = jpeg.read_layout(data) if image_format == "jpeg" else _other_layout(bytes(data), image_format, limits)
     width, height = shown_size(layout.width, layout.height, layout.orientation)
     limits.hold(width, height)
     return ImageHeader(image_format, width, height), layout
