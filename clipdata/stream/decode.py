@@ -71,8 +71,8 @@ class ImageDecoder:
         if self._fills is None:
             return self._called(encoded, unread)
         image_BHWC = self._room((len(encoded), *self._fills.size, 3))
-        refused = fill_slots(encoded, self._fills, image_BHWC.numpy(), self._threads, draws=draws)
-        return Decoded(image_BHWC.permute(0, 3, 1, 2), {**refused, **unread})
+        filled = fill_slots(encoded, self._fills, image_BHWC.numpy(), self._threads, draws=draws)
+        return Decoded(image_BHWC.permute(0, 3, 1, 2), {**filled.refused, **unread})
 
     def _called(self, encoded: Encoded, unread: Mapping[int, ImageRefused]) -> Decoded:
         """Call a preparation that makes tensors of its own, and copy those."""
