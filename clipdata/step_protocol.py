@@ -136,7 +136,7 @@ class BaseStep:
         """Nothing counted."""
         return {}
 
-    def foretell(self, num_rows: int) -> Mapping[str, Any]:  # noqa: ARG002 - some steps ask it
+    def foretell(self, num_rows: int) -> Mapping[str, Any]:
         """What a dry run says of so many rows, after the step computed a handful; nothing."""
         return {}
 

@@ -1,0 +1,152 @@
+"""Prepared pixels: the column that is read in place of a column of pictures, when what it holds is what is wanted.
+
+A column fits when the preparation in its lineage gives the pixels that the stream would make, and nothing it was made
+of was made anew since. It knows tables, lineages and preparations; it must not know models, batches or training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clipdata.encoder.augmentation import Augmented
+from clipdata.encoder.preparation import Preparation
+from clipdata.encoder.prepared_column import PreparedColumn
+from clipdata.errors import LineageMismatchError, UsageError
+from clipdata.lance_io.presence import field_ids
+from clipdata.lance_io.table import Table
+from clipdata.origin import changed_inputs
+from clipdata.storage import redact
+
+
+@dataclass(frozen=True)
+class PixelSource:
+    """Where the pixels of a column of pictures come from.
+
+    Args:
+        image: column of pictures that was asked for.
+        column: of prepared pixels that is read in its place, or None.
+        holds: what that column holds.
+        passed_over: why other columns of prepared pixels are not read, a line each.
+    """
+
+    image: str
+    column: str | None = None
+    holds: PreparedColumn | None = None
+    passed_over: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.column is None or self.holds is None:
+            why = f" ({'; '.join(self.passed_over)})" if self.passed_over else ""
+            return f"pixels come from column {self.image!r}, decoded{why}"
+        return f"pixels come from column {self.column!r} ({self.holds.describe()})"
+
+
+def pixel_source(
+    table: Table, image: str, prepare: Any, prepared: bool | str, rows: Sequence[int] | np.ndarray | None = None
+) -> PixelSource:
+    """Choose where the pixels of a column of pictures come from.
+
+    Args:
+        table: pinned to a version.
+        image: column of pictures.
+        prepare: what would make pixels of them.
+        prepared: False for the pictures themselves; True for a column that fits, if every fragment of the rows has it;
+            or the name of one, which is held to fit.
+        rows: int64 offsets of the rows to be read, ascending or not; None for all.
+
+    Raises:
+        SchemaError: there is no column of the name.
+        LineageMismatchError: the one named holds other pixels, says why.
+        UsageError: one is named, and nothing tells what `prepare` would make.
+    """
+    if prepared is False:
+        return PixelSource(image)
+    wanted = prepare.preparation if isinstance(prepare, Augmented) else prepare
+    if isinstance(prepared, str):
+        table.require([prepared], verb="stream")
+        return PixelSource(image, prepared, _held(table, image, prepare, prepared))
+    if not isinstance(wanted, Preparation):
+        return PixelSource(image)
+    fitting: list[tuple[str, PreparedColumn]] = []
+    passed_over = []
+    for name in table.schema.names:
+        holds = PreparedColumn.of(table.lineage(name))
+        if holds is None or holds.image != image:
+            continue
+        problems = _problems(table, name, holds, prepare) or _reserves(table, name, holds, prepare, rows)
+        passed_over += [f"{name!r}: {problem}" for problem in problems[:1]]
+        fitting += [] if problems else [(name, holds)]
+    if not fitting:
+        return PixelSource(image, passed_over=tuple(passed_over))
+    # Raw before JPEG, and of larger ones for random crops the smallest.
+    return PixelSource(image, *min(fitting, key=lambda one: (one[1].kind != "raw", one[1].num_levels)))
+
+
+def _held(table: Table, image: str, prepare: Any, name: str) -> PreparedColumn:
+    """What a column that was named holds, once it fits."""
+    wanted = prepare.preparation if isinstance(prepare, Augmented) else prepare
+    if not isinstance(wanted, Preparation):
+        raise UsageError(
+            f"prepared is {name!r}, and prepare is {prepare!r:.80}, of which nothing tells whether it fits",
+            hint="prepare=encoder.prepare, or prepared=False",
+        )
+    lineage = table.lineage(name)
+    holds = PreparedColumn.of(lineage)
+    fill = f"clipdata map {redact(table.uri)} prepared-pixels {name}_2 --model MODEL, or prepared=False to decode"
+    if holds is None:
+        made_by = f"was made by {lineage.describe()}" if lineage is not None else "came with the data"
+        raise LineageMismatchError(f"column {name!r} {made_by}; expected prepared pixels of this release", hint=fill)
+    problems = [f"made of column {holds.image!r}; expected {image!r}"] if holds.image != image else []
+    problems += _problems(table, name, holds, prepare)
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise LineageMismatchError(f"column {name!r} holds other pixels than the stream is to make:{listed}", hint=fill)
+    return holds
+
+
+def _problems(table: Table, name: str, holds: PreparedColumn, prepare: Preparation | Augmented) -> list[str]:
+    """Why a column cannot be read for a preparation, a line each."""
+    if isinstance(prepare, Augmented):
+        crops = prepare.augmentation.scale is not None
+        problems = holds.differences(prepare.preparation, larger=crops)
+    else:
+        problems = holds.differences(prepare)
+    lineage = table.lineage(name)
+    assert lineage is not None, "it says what the column holds"
+    if table.schema.field(name).type != holds.type:
+        problems.append(f"type {table.schema.field(name).type}; expected {holds.type}")
+    return problems + changed_inputs(table, lineage)
+
+
+def _reserves(
+    table: Table,
+    name: str,
+    holds: PreparedColumn,
+    prepare: Preparation | Augmented,
+    rows: Sequence[int] | np.ndarray | None,
+) -> list[str]:
+    """Why a column that fits is not read unless it is named."""
+    wanted = prepare.preparation if isinstance(prepare, Augmented) else prepare
+    if holds.kind == "jpeg" and wanted.fidelity == "exact":
+        return ["holds JPEGs, which are not exact"]
+    cropped = isinstance(prepare, Augmented) and prepare.augmentation.scale is not None
+    if cropped and holds.preparation.size == wanted.size:
+        return ["is no larger than the model's input, and crops of it would be enlarged"]
+    missing = _fragments_without(table, name, rows)
+    return [f"was never filled in {missing:,} fragments of the table"] if missing else []
+
+
+def _fragments_without(table: Table, name: str, rows: Sequence[int] | np.ndarray | None) -> int:
+    """Fragments of some rows in which a column was never filled, which the manifest tells."""
+    fragments = table.dataset.get_fragments()
+    fields = field_ids(table.dataset, [name])
+    lacks_F = np.array([not any(fields & set(file.fields) for file in one.metadata.files) for one in fragments], bool)
+    if rows is None or not lacks_F.any():
+        return int(lacks_F.sum())
+    stops_F = np.cumsum([one.count_rows() for one in fragments])
+    asked = np.unique(np.searchsorted(stops_F, np.asarray(rows, np.int64), side="right"))
+    return int(lacks_F[asked].sum())
