@@ -38,6 +38,12 @@ class PixelSource:
     holds: PreparedColumn | None = None
     passed_over: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, str]:
+        """JSON values by which the source is known again: column, kind, and digest of what it holds."""
+        if self.column is None or self.holds is None:
+            return {"column": self.image, "kind": "decoded"}
+        return {"column": self.column, "kind": self.holds.kind, "identity": self.holds.preparation.identity[:12]}
+
     def __str__(self) -> str:
         if self.column is None or self.holds is None:
             why = f" ({'; '.join(self.passed_over)})" if self.passed_over else ""
