@@ -239,34 +239,39 @@ class Augmented:
         """Height and width of what it makes."""
         return self.preparation.size
 
-    def into(self, pixels: np.ndarray, out_HWC: np.ndarray, draw: Draw) -> None:
-        """Prepare one picture for one row, into memory of a batch.
+    def fraction(self, height: int, width: int) -> int:
+        """By how much a JPEG may be decoded smaller: a crop may keep little of it, so by nothing."""
+        return 1 if self.augmentation.scale is not None else self.preparation.fraction(height, width)
+
+    def into(
+        self, pixels: np.ndarray, out: np.ndarray, draw: Any = None, *, whole: tuple[int, int] | None = None
+    ) -> None:
+        """Prepare one picture for one row, into memory of a batch; see `images.batches.FillsSlots`.
 
         Args:
-            pixels: uint8 RGB [any height, any width, 3].
-            out_HWC: uint8 [S, S, 3], written whole.
+            pixels: uint8 RGB [H, W, 3], or [H, W, 4] whose last channel means nothing.
+            out: uint8 [S, S, 3], all of which is written.
             draw: of the row.
+            whole: height and width of the picture where `pixels` is the fraction of it that `fraction` allowed.
         """
-        how = self.preparation
-        if self.augmentation.scale is not None:
+        if self.augmentation.scale is None:
+            self.preparation.into(pixels, out, whole=whole)
+        else:
             top, left, high, wide = self.augmentation.box(pixels.shape[0], pixels.shape[1], draw)
             # The crop alone is resized, to the model's shape whatever its own.
-            pixels, how = pixels[top : top + high, left : left + wide], replace(how, resize_mode="squash")
-        out_HWC[...] = self.augmentation.colours(_prepared(how, pixels), draw)
+            squashing = replace(self.preparation, resize_mode="squash")
+            squashing.into(pixels[top : top + high, left : left + wide], out)
+        changed = self.augmentation.colours(out, draw)
+        if changed is not out:
+            out[...] = changed
 
-    def __call__(self, pixels: np.ndarray, draw: Draw) -> torch.Tensor:
-        """The same as a tensor of its own: uint8 [3, S, S]."""
+    def __call__(self, pixels: np.ndarray, draw: Draw | None = None) -> torch.Tensor:
+        """The same as a tensor of its own: uint8 [3, S, S] of uint8 [H, W, 3], by default as for the very first row."""
         import torch
 
         out_HWC = np.empty((*self.size, 3), np.uint8)
-        self.into(pixels, out_HWC, draw)
+        self.into(pixels, out_HWC, draw or Draw(0, 0, 0))
         return torch.from_numpy(out_HWC).permute(2, 0, 1)
-
-
-def _prepared(preparation: Preparation, pixels: np.ndarray) -> np.ndarray:
-    if pixels.shape[:2] == preparation.size:
-        return pixels
-    return preparation(np.ascontiguousarray(pixels)).permute(1, 2, 0).numpy()
 
 
 def _picture(pixels_HWC: np.ndarray) -> Image.Image:

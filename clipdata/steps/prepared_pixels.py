@@ -128,7 +128,9 @@ class PreparedPixels(BaseStep):
         return self._choice.notes(num_rows) if self._choice is not None else {}
 
     def _levels(self, pixels: np.ndarray) -> np.ndarray:
-        return self.stored.preparation(pixels).permute(1, 2, 0).numpy()
+        levels_HWC = np.empty((*self.stored.preparation.size, 3), np.uint8)
+        self.stored.preparation.into(pixels, levels_HWC)
+        return levels_HWC
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}

@@ -6,13 +6,13 @@ of was made anew since. It knows tables, lineages and preparations; it must not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from clipdata.encoder.augmentation import Augmented
+from clipdata.encoder.augmentation import Augmentation, Augmented
 from clipdata.encoder.preparation import Preparation
 from clipdata.encoder.prepared_column import PreparedColumn
 from clipdata.errors import LineageMismatchError, UsageError
@@ -20,6 +20,10 @@ from clipdata.lance_io.presence import field_ids
 from clipdata.lance_io.table import Table
 from clipdata.origin import changed_inputs
 from clipdata.storage import redact
+
+OFFSETS_AT_ONCE = 2**20
+Offsets = Callable[[], Iterable[np.ndarray]]
+"""Gives the offsets of the rows to be read, int64, some at a time."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,42 @@ class PixelSource:
         return f"pixels come from column {self.column!r} ({self.holds.describe()})"
 
 
+def augmented(prepare: Any, augment: Augmentation) -> Augmented:
+    """A preparation that draws.
+
+    Raises:
+        UsageError: what prepares is no preparation of a model, or `augment` no augmentation.
+    """
+    if not isinstance(prepare, Preparation):
+        raise UsageError(
+            f"augment needs the preparation of a model, and prepare is {prepare!r:.80}",
+            hint="prepare=encoder.prepare; a function of your own may draw by itself",
+        )
+    return Augmented(prepare, augment)
+
+
+def pixel_sources(
+    table: Table, images: Sequence[str], prepare: Any, prepared: bool | str, offsets: Offsets | None = None
+) -> tuple[PixelSource, ...]:
+    """Choose where the pixels of each column of pictures come from; see `pixel_source`.
+
+    Raises:
+        UsageError: a column is named, and no picture is asked for.
+    """
+    if not isinstance(prepared, bool | str):
+        raise UsageError(f"prepared is {prepared!r:.80}; expected true, false or the name of a column")
+    if not isinstance(prepared, str):
+        return tuple(pixel_source(table, image, prepare, prepared, offsets) for image in images)
+    if not images:
+        raise UsageError(f"prepared is {prepared!r}, and no column of images is asked for", hint="prepared=False")
+    table.require([prepared], verb="stream")
+    holds = PreparedColumn.of(table.lineage(prepared))
+    of = holds.image if holds is not None and holds.image in images else images[0]
+    return tuple(pixel_source(table, image, prepare, prepared if image == of else True, offsets) for image in images)
+
+
 def pixel_source(
-    table: Table, image: str, prepare: Any, prepared: bool | str, rows: Sequence[int] | np.ndarray | None = None
+    table: Table, image: str, prepare: Any, prepared: bool | str, offsets: Offsets | None = None
 ) -> PixelSource:
     """Choose where the pixels of a column of pictures come from.
 
@@ -62,7 +100,7 @@ def pixel_source(
         prepare: what would make pixels of them.
         prepared: False for the pictures themselves; True for a column that fits, if every fragment of the rows has it;
             or the name of one, which is held to fit.
-        rows: int64 offsets of the rows to be read, ascending or not; None for all.
+        offsets: of the rows to be read; None for all.
 
     Raises:
         SchemaError: there is no column of the name.
@@ -83,7 +121,7 @@ def pixel_source(
         holds = PreparedColumn.of(table.lineage(name))
         if holds is None or holds.image != image:
             continue
-        problems = _problems(table, name, holds, prepare) or _reserves(table, name, holds, prepare, rows)
+        problems = _problems(table, name, holds, prepare) or _reserves(table, name, holds, prepare, offsets)
         passed_over += [f"{name!r}: {problem}" for problem in problems[:1]]
         fitting += [] if problems else [(name, holds)]
     if not fitting:
@@ -133,7 +171,7 @@ def _reserves(
     name: str,
     holds: PreparedColumn,
     prepare: Preparation | Augmented,
-    rows: Sequence[int] | np.ndarray | None,
+    offsets: Offsets | None,
 ) -> list[str]:
     """Why a column that fits is not read unless it is named."""
     wanted = prepare.preparation if isinstance(prepare, Augmented) else prepare
@@ -142,17 +180,19 @@ def _reserves(
     cropped = isinstance(prepare, Augmented) and prepare.augmentation.scale is not None
     if cropped and holds.preparation.size == wanted.size:
         return ["is no larger than the model's input, and crops of it would be enlarged"]
-    missing = _fragments_without(table, name, rows)
+    missing = _fragments_without(table, name, offsets)
     return [f"was never filled in {missing:,} fragments of the table"] if missing else []
 
 
-def _fragments_without(table: Table, name: str, rows: Sequence[int] | np.ndarray | None) -> int:
+def _fragments_without(table: Table, name: str, offsets: Offsets | None) -> int:
     """Fragments of some rows in which a column was never filled, which the manifest tells."""
     fragments = table.dataset.get_fragments()
     fields = field_ids(table.dataset, [name])
     lacks_F = np.array([not any(fields & set(file.fields) for file in one.metadata.files) for one in fragments], bool)
-    if rows is None or not lacks_F.any():
+    if offsets is None or not lacks_F.any():
         return int(lacks_F.sum())
     stops_F = np.cumsum([one.count_rows() for one in fragments])
-    asked = np.unique(np.searchsorted(stops_F, np.asarray(rows, np.int64), side="right"))
-    return int(lacks_F[asked].sum())
+    asked_F = np.zeros(len(fragments), bool)
+    for some in offsets():
+        asked_F[np.unique(np.searchsorted(stops_F, some, side="right"))] = True
+    return int((lacks_F & asked_F).sum())

@@ -45,7 +45,7 @@ def pixels_read(table: Table, encoder: Encoder, config: TrainConfig, rows: np.nd
     asked = pixels_asked(encoder, config, augmented=True)
     augment = asked.get("augment")
     prepare = asked["prepare"] if augment is None else Augmented(asked["prepare"], augment)
-    return pixel_source(table, config.image, prepare, asked["prepared"], rows)
+    return pixel_source(table, config.image, prepare, asked["prepared"], lambda: [rows])
 
 
 def check_images(table: Table, encoder: Encoder, config: TrainConfig) -> None:
