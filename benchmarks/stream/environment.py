@@ -1,4 +1,4 @@
-"""The environment that holds the peers: this checkout with its extra `peers`, and one peer that needs to be talked into it.
+"""The environment that holds the peers: this checkout with its extra `peers`, and one peer that needs persuasion.
 
     python benchmarks/stream/environment.py FOLDER
 

@@ -1,4 +1,4 @@
-"""Other loaders' sides, each as its own documentation has users write it, with open_clip's transform on Pillow's pixels.
+"""Other loaders' sides, each as its documentation has users write it, with open_clip's transform on Pillow's pixels.
 
 The transform stops before floats; one side goes on to them, to show what they cost. Shuffled, `drop_last` where there
 is such a thing, epochs told apart by a seed. Imports are inside, so that a side loads its own library alone.
@@ -59,7 +59,7 @@ def _loader(dataset: Any, asked: Asked, **more: Any) -> Any:
 
 
 def _image_folder(*, floats: bool = False) -> Callable[[Asked, int], Iterable[Any]]:
-    def epoch(asked: Asked, number: int) -> Iterator[Any]:
+    def epoch(asked: Asked, number: int) -> Iterator[Any]:  # noqa: ARG001
         from torchvision.datasets import ImageFolder
 
         dataset = ImageFolder(asked.place("pictures"), transform(floats=floats))
@@ -88,7 +88,7 @@ def _webdataset(asked: Asked, number: int) -> Iterator[Any]:
         yield images
 
 
-def _hf_map(asked: Asked, number: int) -> Iterator[Any]:
+def _hf_map(asked: Asked, number: int) -> Iterator[Any]:  # noqa: ARG001
     import datasets
 
     asked.require_disk("its Arrow files are mapped into memory, so they have to be on disk")

@@ -69,7 +69,12 @@ def picture(number: int, size: tuple[int, int], sources: Sequence[np.ndarray]) -
     top, left = (int(rng.integers(_GRAIN_SIDE - side + 1)) for side in (height, width))
     pixels_HWC = cv2.add(pixels_HWC, grain_HW[top : top + height, left : left + width], dtype=cv2.CV_8U)
     quality = int(rng.integers(85, 91))
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    settings = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    ]
     done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2BGR), settings)
     assert done
     return data.tobytes()

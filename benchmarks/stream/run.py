@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -63,7 +64,11 @@ class Run:
 
     def write(self) -> None:
         """Write what there is so far."""
-        self.out.write_text(json.dumps({**self.about, "load": [*self.about["load"][:1], os.getloadavg()[0]], "found": self.found}, indent=1))
+        self.out.write_text(
+            json.dumps(
+                {**self.about, "load": [*self.about["load"][:1], os.getloadavg()[0]], "found": self.found}, indent=1
+            )
+        )
 
     def stores(self, num: int, size: tuple[int, int], times: int = 1) -> Path:
         """The folder of the stores that the sides read."""
@@ -161,7 +166,9 @@ def _asked() -> argparse.Namespace:
     words.add_argument("--sizes", default="500x375,1000x750,2000x1500")
     words.add_argument("--pictures", default="4000", help="of each size: one number, or one for each size")
     words.add_argument("--rows", default="512,256,128", help="least rows of a turn, for each size")
-    words.add_argument("--seconds", type=float, default=1.0, help="least time of a turn, where the epoch is long enough")
+    words.add_argument(
+        "--seconds", type=float, default=1.0, help="least time of a turn, where the epoch is long enough"
+    )
     words.add_argument("--turns", type=int, default=5)
     words.add_argument("--workers", default="0,2")
     words.add_argument("--sides", default="", help="names, all by default")
@@ -175,13 +182,16 @@ def _asked() -> argparse.Namespace:
 def main() -> None:
     """Measure what was asked for."""
     given = _asked()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exit, the sides' processes are ended too
     known = all_sides()
     names = given.sides.split(",") if given.sides else list(known)
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"unknown sides {', '.join(unknown)}; expected some of {', '.join(known)}")
     run = Run([known[name] for name in names], given.folder.resolve(), given.turns, given.out)
-    amounts = list(zip(_per_size(given.pictures, len(given.sizes)), _per_size(given.rows, len(given.sizes)), strict=True))
+    amounts = list(
+        zip(_per_size(given.pictures, len(given.sizes)), _per_size(given.rows, len(given.sizes)), strict=True)
+    )
     places = [run.stores(num, size) for size, (num, _) in zip(given.sizes, amounts, strict=True)]
     begun = time.monotonic()
     run.about = {

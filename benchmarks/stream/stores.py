@@ -1,11 +1,11 @@
 """The same pictures in each side's own format, written once; a store that is there is left alone.
 
-    python -m benchmarks.stream.stores FOLDER [--pictures 4000] [--size 500x375] [--times 1]
+python -m benchmarks.stream.stores FOLDER [--pictures 4000] [--size 500x375] [--times 1]
 
-    pictures/        <class>/<number>.jpg, for torchvision's ImageFolder; every other store is made of it
-    webdataset/      tar shards            arrow/ parquet/   Hugging Face datasets
-    litdata/         chunks of bytes       mds/              MosaicML shards
-    lancedb/         a LanceDB table       clipdata.lance/   this project's table, with prepared columns
+pictures/        <class>/<number>.jpg, for torchvision's ImageFolder; every other store is made of it
+webdataset/      tar shards            arrow/ parquet/   Hugging Face datasets
+litdata/         chunks of bytes       mds/              MosaicML shards
+lancedb/         a LanceDB table       clipdata.lance/   this project's table, with prepared columns
 """
 
 from __future__ import annotations
