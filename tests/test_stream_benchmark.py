@@ -7,7 +7,7 @@ import pytest
 import ingest
 from benchmarks.stream import ours, report
 from benchmarks.stream.pictures import picture, write_pictures, written
-from benchmarks.stream.sides import Asked, Side, Unable
+from benchmarks.stream.sides import Asked, Side, UnableError
 from benchmarks.stream.worker import answer
 from tests.pictures import drawing
 
@@ -70,7 +70,7 @@ def test_an_epoch_is_whole_and_memory_is_watched(folder):
 
 def test_a_side_that_cannot_says_why_and_one_that_fails_does_not_end_the_run(folder):
     def unable(asked, number):
-        raise Unable("it reads no buckets")
+        raise UnableError("it reads no buckets")
 
     def broken(asked, number):
         raise KeyError("image")
@@ -84,7 +84,7 @@ def test_a_store_is_on_disk_or_in_the_bucket(tmp_path):
     assert Asked(tmp_path).place("mds") == str(tmp_path / "mds")
     there = Asked(tmp_path, bucket="gs://b/x")
     assert there.place("mds") == "gs://b/x/mds"
-    with pytest.raises(Unable, match="on disk"):
+    with pytest.raises(UnableError, match="on disk"):
         there.require_disk("it has to be on disk")
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import clipdata as cd
-from benchmarks.stream.sides import MEAN, SIZE, STD, Asked, Side, Unable
+from benchmarks.stream.sides import MEAN, SIZE, STD, Asked, Side, UnableError
 from clipdata.encoder.preparation import Preparation
 from clipdata.stream import load
 from clipdata.stream.decode import ImageDecoder
@@ -27,7 +27,7 @@ def prepare_at(fidelity: str) -> Preparation:
     try:
         return PREPARE.with_fidelity(fidelity)  # type: ignore[arg-type]
     except cd.ClipdataError as error:
-        raise Unable(str(error)) from error
+        raise UnableError(str(error)) from error
 
 
 def open_table(asked: Asked) -> cd.Table:

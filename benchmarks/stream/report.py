@@ -48,10 +48,11 @@ def _head(found: dict[str, Any]) -> str:
 
 `{found["command"]}`
 
-{found["machine"]}; load {found["load"][0]:.1f} at the start and {found["load"][-1]:.1f} at the end, {found["minutes"]:.0f} minutes.
-Photo-like JPEGs (affine crops of sample photographs with grain, quality 85–90, 4:2:0): {pictures}. Batches of 64,
-shuffled, 224×224, uint8 unless a side is named for floats. One process a side; the sides take turns, and every figure is
-the median of {_turns(found)} turns [least–most]. Libraries that would take all cores have one thread; where a loader
+{found["machine"]}; load {found["load"][0]:.1f} at the start and {found["load"][-1]:.1f} at the end,
+{found["minutes"]:.0f} minutes. Photo-like JPEGs (affine crops of sample
+photographs with grain, quality 85–90, 4:2:0): {pictures}. Batches of 64,
+shuffled, 224×224, uint8 unless a side is named for floats. One process a side; the sides take turns, and every figure
+is the median of {_turns(found)} turns [least–most]. Libraries that would take all cores have one thread; where a loader
 decodes in threads of its own (clipdata, LanceDB) it has its default of two, so compare processor time with 0 workers.
 Pages of the files are in memory. Processor time is that of the process and of its workers."""
 
@@ -143,7 +144,9 @@ def _rates(found: dict[str, Any], size: str) -> str:
         rows.append(line)
     why = {entry["side"]: entry.get("unable") or entry.get("failed") for entry in found["found"] if is_error(entry)}
     said = (
-        "".join(f"\n\n{name}: {reason}" for name, reason in why.items()) if size == list(found["pictures"])[0] else ""
+        "".join(f"\n\n{name}: {reason}" for name, reason in why.items())
+        if size == next(iter(found["pictures"]))
+        else ""
     )
     return f"## Pictures of {size}\n\n{_table(head, rows)}{said}"
 

@@ -4,9 +4,9 @@
     python -m benchmarks.stream.run --folder FOLDER --out FILE.json --pictures 500 --sizes 500x375 --turns 1   # short
 
 Each side lives in a process of its own for the whole run and idles while others are measured; the order of the sides
-moves on by one every turn. Parts, all by default: `rates` (each size, each number of workers), `bucket` (30 ms a request
-and none), `memory` (as many pictures and ten times as many). Stores are written into the folder on first use, and found
-there by the next run. It needs the environment of `environment.py`, and no network.
+moves on by one every turn. Parts, all by default: `rates` (each size, each number of workers), `bucket` (30 ms a
+request and none), `memory` (as many pictures and ten times as many). Stores are written into the folder on first use,
+and found there by the next run. It needs the environment of `environment.py`, and no network.
 """
 
 from __future__ import annotations

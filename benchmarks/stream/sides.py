@@ -21,7 +21,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 """Of OpenAI's CLIP, which open_clip takes where a model names no other."""
 
 
-class Unable(Exception):
+class UnableError(Exception):
     """A side cannot do what it is asked for; the message says why."""
 
 
@@ -50,7 +50,7 @@ class Asked:
     def require_disk(self, reason: str) -> None:
         """Refuse a bucket."""
         if self.bucket:
-            raise Unable(reason)
+            raise UnableError(reason)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Side:
         package: the distribution whose version is told.
         store: what it reads, a name of `stores`.
         settings: how it was set up, for people.
-        epoch: yields the batches of an epoch, [B, 3, 224, 224] each; raises `Unable`.
+        epoch: yields the batches of an epoch, [B, 3, 224, 224] each; raises `UnableError`.
         max_workers: worker processes that make sense for it.
         in_buckets: whether it is measured on a bucket.
         error: how far its levels are from those of open_clip's transform; None where it is that transform.

@@ -28,7 +28,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.stream.sides import Asked, Side, Unable, all_sides
+from benchmarks.stream.sides import Asked, Side, UnableError, all_sides
 
 SAMPLE_S = 0.05
 
@@ -132,7 +132,7 @@ def answer(side: Side, order: dict[str, Any]) -> dict[str, Any]:
     do, given = ORDERS[more.pop("do")], more.pop("asked")
     try:
         return do(side, Asked(**{**given, "folder": Path(given["folder"])}), **more)
-    except Unable as reason:
+    except UnableError as reason:
         return {"unable": str(reason)}
     except Exception as error:  # a peer's own: it is told, and the others go on
         traceback.print_exc()
