@@ -9,6 +9,7 @@ both sides met the same load.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +37,7 @@ def page(found: dict[str, Any], notes: str | None = None) -> str:
     parts = [_head(found), _promises(found)]
     sizes = list(found["pictures"])
     parts += [_rates(found, size) for size in sizes]
-    parts += [_bucket(found), _memory(found), _sides(found), notes or ""]
+    parts += [_bucket(found), _memory(found), _losses(found), notes or "", _sides(found)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
@@ -190,6 +191,32 @@ def _memory(found: dict[str, Any]) -> str:
     num = found["memory_pictures"]
     head = ["side", "before", f"{num:,} pictures", f"{10 * num:,}", "growth"]
     return f"## Memory of the process in MiB, at most, pages of mapped files left out\n\n{_table(head, rows)}"
+
+
+def _losses(found: dict[str, Any]) -> str:
+    """Each figure in which another loader is ahead of `clipdata-fast`."""
+    lines = []
+    others = [name for name in found["sides"] if not name.startswith(("clipdata", "bare"))]
+    figures: dict[str, tuple[Per, int]] = {
+        "pictures per CPU-s": (per_cpu, 1),
+        "pictures per s": (per_wall, 1),
+        "seconds to the first batch": (lambda entry: entry["first_s"], -1),
+    }
+    places = sorted({(entry["size"], entry["workers"]) for entry in of(found, "rates")})
+    for (size, workers), (what, (per, sign)) in itertools.product(places, figures.items()):
+        middles = {
+            name: statistics.median(map(per, turns.values()))
+            for name in (*others, "clipdata-fast")
+            if (turns := _rates_of(found, name, size, workers))
+        }
+        mine = middles.pop("clipdata-fast", None)
+        ahead = {name: middle for name, middle in middles.items() if mine is not None and sign * (middle - mine) > 0}
+        if ahead:
+            said = ", ".join(
+                f"{name} {middle:.3g}" for name, middle in sorted(ahead.items(), key=lambda kv: -sign * kv[1])
+            )
+            lines.append(f"- {size}, {workers} workers, {what}: {said}; clipdata-fast {mine:.3g}")
+    return "## Where we lose\n\n" + ("\n".join(lines) or "In none of the medians above.")
 
 
 def _sides(found: dict[str, Any]) -> str:

@@ -59,7 +59,8 @@ class Run:
         self.found.append(entry)
         cpu = f"{figures['rows'] / figures['cpu_s']:8.0f} /CPU-s" if figures.get("cpu_s") else ""
         wall = f"{figures['rows'] / figures['wall_s']:8.0f} /s" if figures.get("wall_s") else ""
-        more = {name: value for name, value in figures.items() if is_error({name: value}) or name.endswith("mib")}
+        shown = ("failed", "unable", "mean", "p99", "most", "requests", "before_mib", "peak_mib", "first_s")
+        more = {name: value for name, value in figures.items() if name in shown}
         print(f"{part} {' '.join(map(str, where.values())):16} {side.name:22} {wall}{cpu} {more or ''}", flush=True)
 
     def write(self) -> None:
