@@ -32,6 +32,7 @@ from benchmarks.stream.sides import Side, all_sides
 from benchmarks.stream.stores import size_of, write_stores
 
 WARM_ROWS = 64
+BUCKET_ROWS = 1024
 BUCKET_S = 4.0
 
 
@@ -71,37 +72,59 @@ class Run:
             )
         )
 
-    def stores(self, num: int, size: tuple[int, int], times: int = 1) -> Path:
+    def stores(self, num: int, size: tuple[int, int], sides: Sequence[Side], times: int = 1) -> Path:
         """The folder of the stores that the sides read."""
-        return write_stores(self.root, num, size, times, sorted({side.store for side in self.sides}))
+        return write_stores(self.root, num, size, times, sorted({side.store for side in sides}))
 
 
-def measure_rates(run: Run, alive: dict[str, SideProcess], places: Sequence[Path], workers: int, asked: dict) -> None:
-    """Turns of every side, one after the other, at every size."""
-    for place, (num, rows) in zip(places, asked["amounts"], strict=True):
-        unable: set[str] = set()
-        for turn in range(run.turns):
-            for side in _rotated(run.sides, turn):
-                if side.name in unable or workers > side.max_workers:
-                    continue
-                order = {"folder": str(place), "workers": workers}
-                figures = alive[side.name].ask(
-                    do="turn", asked=order, rows=rows, seconds=asked["seconds"], num_rows=num
-                )
-                if is_error(figures):
-                    unable.add(side.name)
-                run.add("rates", side, figures, size=place.name.split("-")[0], workers=workers, turn=turn)
-        run.write()
+@dataclass(frozen=True)
+class Scene:
+    """One size of pictures, and what is measured of it.
+
+    Args:
+        place: of its stores.
+        num_rows: of an epoch.
+        rows, seconds: least of a turn.
+        workers: numbers of worker processes.
+        sides: those that take part.
+    """
+
+    place: Path
+    num_rows: int
+    rows: int
+    seconds: float
+    workers: Sequence[int]
+    sides: Sequence[Side]
+
+    @property
+    def size(self) -> str:
+        """Width and height."""
+        return self.place.name.split("-")[0]
 
 
-def measure_errors(run: Run, alive: dict[str, SideProcess], places: Sequence[Path]) -> None:
-    """Level differences to open_clip's own transform."""
-    for place in places:
-        for side in run.sides:
-            if side.error is not None:
-                figures = alive[side.name].ask(do="error", asked={"folder": str(place)})
-                run.add("error", side, figures, size=place.name.split("-")[0])
+def measure_rates(run: Run, alive: dict[str, SideProcess], scene: Scene, workers: int) -> None:
+    """Turns of every side, one after the other."""
+    unable: set[str] = set()
+    for turn in range(run.turns):
+        for side in _rotated(scene.sides, turn):
+            if side.name in unable or workers > side.max_workers:
+                continue
+            asked = {"folder": str(scene.place), "workers": workers}
+            figures = alive[side.name].ask(
+                do="turn", asked=asked, rows=scene.rows, seconds=scene.seconds, num_rows=scene.num_rows
+            )
+            if is_error(figures):
+                unable.add(side.name)
+            run.add("rates", side, figures, size=scene.size, workers=workers, turn=turn)
     run.write()
+
+
+def measure_errors(run: Run, alive: dict[str, SideProcess], scene: Scene) -> None:
+    """Level differences to open_clip's own transform."""
+    for side in scene.sides:
+        if side.error is not None:
+            figures = alive[side.name].ask(do="error", asked={"folder": str(scene.place)})
+            run.add("error", side, figures, size=scene.size)
 
 
 def measure_bucket(run: Run, alive: dict[str, SideProcess], few: Path, many: Path) -> None:
@@ -133,7 +156,7 @@ def measure_bucket(run: Run, alive: dict[str, SideProcess], few: Path, many: Pat
 
 def measure_memory(run: Run, num: int, size: tuple[int, int], rows: int) -> None:
     """The most that a fresh process holds, with so many pictures and with ten times as many; two at a time."""
-    places = {times: run.stores(num, size, times) for times in (1, 10)}
+    places = {times: run.stores(num, size, run.sides, times) for times in (1, 10)}
 
     def one(side: Side, times: int) -> None:
         with SideProcess(side.name) as fresh:
@@ -152,9 +175,9 @@ def _rotated(sides: Sequence[Side], turn: int) -> list[Side]:
     return [*sides[first:], *sides[:first]]
 
 
-def _per_size(text: str, num: int) -> list[int]:
-    """One number for each size; the last goes for those that are not named."""
-    given = [int(part) for part in text.split(",")]
+def _per_size(text: str, num: int) -> list[str]:
+    """One value for each size; the last goes for those that are not named."""
+    given = text.split(",")
     return [given[min(place, len(given) - 1)] for place in range(num)]
 
 
@@ -163,21 +186,58 @@ def _asked() -> argparse.Namespace:
     words.add_argument("--folder", type=Path, required=True, help="of the stores")
     words.add_argument("--out", type=Path, required=True, help="JSON file of every figure")
     words.add_argument("--page", type=Path, help="the report, in Markdown")
-    words.add_argument("--notes", type=Path, help="Markdown that ends the report")
+    words.add_argument("--notes", type=Path, help="Markdown that tells the reasons in the report")
     words.add_argument("--sizes", default="500x375,1000x750,2000x1500")
-    words.add_argument("--pictures", default="4000", help="of each size: one number, or one for each size")
-    words.add_argument("--rows", default="512,256,128", help="least rows of a turn, for each size")
-    words.add_argument(
-        "--seconds", type=float, default=1.0, help="least time of a turn, where the epoch is long enough"
-    )
+    words.add_argument("--pictures", default="4000", help="one number, or one for each size")
+    words.add_argument("--rows", default="512,256,128", help="least of a turn, for each size")
+    words.add_argument("--seconds", type=float, default=2.0, help="least of a turn, where an epoch has enough rows")
+    words.add_argument("--workers", default="0+2", help="for each size, such as 0+2,0,0")
     words.add_argument("--turns", type=int, default=5)
-    words.add_argument("--workers", default="0,2")
     words.add_argument("--sides", default="", help="names, all by default")
+    words.add_argument("--large-sides", default="", help="names for the sizes after the first; by default as --sides")
     words.add_argument("--parts", default="rates,bucket,memory")
     words.add_argument("--memory-pictures", type=int, default=1000)
-    given = words.parse_args()
-    given.sizes = [size_of(text) for text in given.sizes.split(",")]
-    return given
+    return words.parse_args()
+
+
+def _named(text: str, known: dict[str, Side]) -> list[Side]:
+    names = text.split(",") if text else list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"unknown sides {', '.join(unknown)}; expected some of {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _scenes(run: Run, given: argparse.Namespace, large: Sequence[Side]) -> list[Scene]:
+    """What is to be measured of each size; writes the stores that are not there yet."""
+    sizes = given.sizes.split(",")
+    amounts = zip(*(_per_size(text, len(sizes)) for text in (given.pictures, given.rows, given.workers)), strict=True)
+    scenes = []
+    for size, (num, rows, workers) in zip(sizes, amounts, strict=True):
+        sides = large if scenes else run.sides
+        place = run.stores(int(num), size_of(size), sides)
+        numbers = [int(number) for number in workers.split("+")]
+        scenes.append(Scene(place, int(num), int(rows), given.seconds, numbers, sides))
+    return scenes
+
+
+def _measure(run: Run, scenes: Sequence[Scene], parts: str) -> None:
+    with ExitStack() as stack:
+        alive = {side.name: stack.enter_context(SideProcess(side.name)) for side in run.sides}
+        run.about["sides"] = {name: process.about for name, process in alive.items()}
+        if "rates" in parts:
+            for process in alive.values():  # what is loaded on first use is not measured
+                process.ask(do="turn", asked={"folder": str(scenes[0].place)}, rows=WARM_ROWS, seconds=0, num_rows=0)
+            for scene in scenes:
+                measure_errors(run, alive, scene)
+                for workers in scene.workers:
+                    measure_rates(run, alive, scene, workers)
+        if "bucket" in parts:
+            size = size_of(scenes[0].size)
+            few = run.stores(
+                min(BUCKET_ROWS, scenes[0].num_rows), size, [side for side in run.sides if side.in_buckets]
+            )
+            measure_bucket(run, alive, few, scenes[0].place)
 
 
 def main() -> None:
@@ -185,49 +245,26 @@ def main() -> None:
     given = _asked()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exit, the sides' processes are ended too
     known = all_sides()
-    names = given.sides.split(",") if given.sides else list(known)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        sys.exit(f"unknown sides {', '.join(unknown)}; expected some of {', '.join(known)}")
-    run = Run([known[name] for name in names], given.folder.resolve(), given.turns, given.out)
-    amounts = list(
-        zip(_per_size(given.pictures, len(given.sizes)), _per_size(given.rows, len(given.sizes)), strict=True)
-    )
-    places = [run.stores(num, size) for size, (num, _) in zip(given.sizes, amounts, strict=True)]
+    run = Run(_named(given.sides, known), given.folder.resolve(), given.turns, given.out)
+    scenes = _scenes(run, given, _named(given.large_sides or given.sides, known))
     begun = time.monotonic()
     run.about = {
         "command": f"python -m benchmarks.stream.run {shlex.join(sys.argv[1:])}",
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load": [os.getloadavg()[0]],
-        "pictures": {f"{w}x{h}": amount for (w, h), amount in zip(given.sizes, amounts, strict=True)},
+        "pictures": {scene.size: [scene.num_rows, scene.rows] for scene in scenes},
         "memory_pictures": given.memory_pictures,
     }
-    with ExitStack() as stack:
-        alive = {side.name: stack.enter_context(SideProcess(side.name)) for side in run.sides}
-        run.about["sides"] = {name: process.about for name, process in alive.items()}
-        if "rates" in given.parts:
-            for process in alive.values():  # what is loaded on first use is not measured
-                process.ask(do="turn", asked={"folder": str(places[0])}, rows=WARM_ROWS, seconds=0, num_rows=0)
-            measure_errors(run, alive, places)
-            for workers in map(int, given.workers.split(",")):
-                measure_rates(run, alive, places, workers, {"amounts": amounts, "seconds": given.seconds})
-        if "bucket" in given.parts:
-            few = run.stores(min(1024, amounts[0][0]), given.sizes[0])
-            measure_bucket(run, alive, few, places[0])
+    _measure(run, scenes, given.parts)
     if "memory" in given.parts:
-        measure_memory(run, given.memory_pictures, given.sizes[0], given_rows(amounts))
+        measure_memory(run, given.memory_pictures, size_of(scenes[0].size), max(scenes[0].rows // 2, WARM_ROWS))
     run.about["minutes"] = (time.monotonic() - begun) / 60
     run.write()
     if given.page:
         from benchmarks.stream.report import page
 
         given.page.write_text(page(json.loads(run.out.read_text()), given.notes and given.notes.read_text()))
-
-
-def given_rows(amounts: Sequence[tuple[int, int]]) -> int:
-    """Rows that are read while memory is watched: half of those of a turn."""
-    return max(amounts[0][1] // 2, WARM_ROWS)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@
     {"do": "memory", "asked": {…}, "rows": 512}                               what it holds at most, on the way
     {"do": "error", "asked": {…}}                                             how far off its pixels are
 
-A turn lets the first batches go by and stops while others are being made, so that what was begun before it and what is
-unfinished after it cancel out. Processor time is that of the process and of all that it started.
+A turn lets the first batches go by and stops long before the epoch ends, so that what was made ahead before it and what
+is made ahead after it cancel out: some loaders hold hundreds of finished rows a worker. Processor time is that of the
+process and of all that it started.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ import psutil
 from benchmarks.stream.sides import Asked, Side, UnableError, all_sides
 
 SAMPLE_S = 0.05
+AHEAD_ROWS = 512
+"""More than any worker holds ready: so many rows before its end a turn stops."""
 
 
 def cpu_seconds() -> float:
@@ -67,8 +70,8 @@ def batches(side: Side, asked: Asked) -> Iterator[Any]:
 
 def turn(side: Side, asked: Asked, rows: int, seconds: float, num_rows: int) -> dict[str, Any]:
     """Rates over at least `rows` rows and `seconds`, where an epoch of `num_rows` has so many."""
-    lead = 2 + asked.workers
-    most = max(num_rows // asked.batch_size - 2 * lead, 0) * asked.batch_size
+    lead = 2 + 2 * asked.workers
+    most = num_rows - lead * asked.batch_size - AHEAD_ROWS * max(asked.workers, 1)
     begun = time.perf_counter()
     made = batches(side, asked)
     batch = next(made)
