@@ -8,11 +8,13 @@ Shapes: H, W = height and width of a picture, S = those wanted.
 
 from __future__ import annotations
 
+import functools
 import threading
 
 import cv2
 import cykooz_resizer as resizer
 import numpy as np
+from cykooz_resizer.rust_lib import PilImageWrapper, RustResizeOptions, RustResizer
 from PIL import Image
 
 from clipdata.images.canvas import Canvas
@@ -30,8 +32,16 @@ class _Own(threading.local):
     """What a thread resizes with: only one at a time may use a resizer, which keeps memory of its own."""
 
     def __init__(self) -> None:
-        self.resizer = resizer.Resizer()
+        self.resizer = RustResizer()
         self.source, self.made = Canvas(), Canvas()
+        self._target: tuple[np.ndarray, PilImageWrapper] | None = None
+
+    def target(self, height: int, width: int) -> tuple[np.ndarray, PilImageWrapper]:
+        """Memory to resize to; the same as before where the size is the same."""
+        if self._target is None or self._target[0].shape[:2] != (height, width):
+            made_HW4 = _four_channels(self.made, height, width)
+            self._target = made_HW4, _shared(made_HW4)
+        return self._target
 
 
 _own = _Own()
@@ -46,21 +56,28 @@ def resize_box(pixels: np.ndarray, box: Box, out: np.ndarray, interpolation: str
         out: uint8 RGB [S, S, 3] to write to; rows may lie apart.
         interpolation: "bicubic" or "bilinear", with antialiasing.
     """
-    height, width = pixels.shape[:2]
+    height, width, num_channels = pixels.shape
     top, left = max(box[0], 0.0), max(box[1], 0.0)
     tall, wide = min(box[2], height - top), min(box[3], width - left)
     if (tall, wide) == out.shape[:2] and top == int(top) and left == int(left):
         out[:] = pixels[int(top) : int(top + tall), int(left) : int(left + wide), :3]
         return
-    options = resizer.ResizeOptions(
-        resize_alg=resizer.ResizeAlg.convolution(_FILTERS[interpolation]),
-        crop_box=resizer.CropBox(left, top, wide, tall),
-    )
-    if pixels.shape[2] == 3:
+    if num_channels == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, dst=_four_channels(_own.source, height, width))
-    made = _four_channels(_own.made, *out.shape[:2])
-    _own.resizer.resize_pil(_shared(np.ascontiguousarray(pixels)), _shared(made), options)
-    cv2.cvtColor(made, cv2.COLOR_RGBA2RGB, dst=out)
+    elif not pixels.flags.c_contiguous:
+        pixels = np.ascontiguousarray(pixels)
+    made_HW4, target = _own.target(out.shape[0], out.shape[1])
+    _own.resizer.resize_pil(_shared(pixels), target, _options(left, top, wide, tall, interpolation))
+    cv2.cvtColor(made_HW4, cv2.COLOR_RGBA2RGB, dst=out)
+
+
+@functools.lru_cache(maxsize=512)
+def _options(left: float, top: float, width: float, height: float, interpolation: str) -> RustResizeOptions:
+    return resizer.ResizeOptions(
+        resize_alg=resizer.ResizeAlg.convolution(_FILTERS[interpolation]),
+        crop_box=resizer.CropBox(left, top, width, height),
+        use_alpha=False,
+    ).rust_options
 
 
 def _four_channels(canvas: Canvas, height: int, width: int) -> np.ndarray:
@@ -70,7 +87,7 @@ def _four_channels(canvas: Canvas, height: int, width: int) -> np.ndarray:
     return memory[:num_bytes].reshape(height, width, 4)
 
 
-def _shared(pixels_HW4: np.ndarray) -> Image.Image:
-    """A picture of Pillow's in the same memory."""
+def _shared(pixels_HW4: np.ndarray) -> PilImageWrapper:
+    """A picture of Pillow's in the same memory, as the resizer takes it."""
     height, width = pixels_HW4.shape[:2]
-    return Image.frombuffer(_FOUR_CHANNELS, (width, height), pixels_HW4, "raw", _FOUR_CHANNELS, 0, 1)
+    return PilImageWrapper(Image.frombuffer(_FOUR_CHANNELS, (width, height), pixels_HW4, "raw", _FOUR_CHANNELS, 0, 1))

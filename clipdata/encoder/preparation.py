@@ -153,20 +153,19 @@ class Preparation:
             whole: height and width of the picture where `pixels` is the fraction of it that `fraction` allowed.
         """
         height, width = whole or pixels.shape[:2]
-        resized = self._resized(height, width)
-        kept = [min(have, want) for have, want in zip(resized, self.size, strict=True)]
-        start = [(want - have) // 2 for have, want in zip(kept, self.size, strict=True)]
-        if tuple(kept) != self.size:
+        resized, size = self._resized(height, width), self.size
+        tall, wide = min(resized[0], size[0]), min(resized[1], size[1])
+        if (tall, wide) != size:
             out[:] = self.fill_color
-            out = out[start[0] : start[0] + kept[0], start[1] : start[1] + kept[1]]
+            top, left = (size[0] - tall) // 2, (size[1] - wide) // 2
+            out = out[top : top + tall, left : left + wide]
         if self.fidelity == "exact":
             out[:] = resize_and_crop(pixels[..., :3], resized, self.size, self._filter)
             return
         divisor = self.fraction(height, width) if whole else 1
-        first = [max(0, round((have - want) / 2.0)) for have, want in zip(resized, self.size, strict=True)]
-        scale = (height / divisor / resized[0], width / divisor / resized[1])
-        box = (first[0] * scale[0], first[1] * scale[1], kept[0] * scale[0], kept[1] * scale[1])
-        resize_box(pixels, box, out, self._filter)
+        down, along = height / divisor / resized[0], width / divisor / resized[1]
+        top, left = round((resized[0] - tall) / 2.0), round((resized[1] - wide) / 2.0)
+        resize_box(pixels, (top * down, left * along, tall * down, wide * along), out, self._filter)
 
     def normalise(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Turn uint8 pixels into the model's float input, in torchvision's order of operations.

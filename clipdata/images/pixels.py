@@ -65,18 +65,6 @@ Fraction = Callable[[int, int], int]
 """Height and width of a picture to the number by which both may be divided: 1, 2, 4 or 8."""
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """How pixels are wanted, of whoever can make them so; see `decode_onto`."""
-
-    canvas: Canvas | None = None
-    padded: bool = False
-    fraction: Fraction | None = None
-
-
-_OF_ITS_OWN = _Wish()
-
-
 Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout | pillow.PillowLayout
 
 
@@ -108,7 +96,7 @@ def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    return _picture(_held(data, limits), limits, _OF_ITS_OWN).pixels_HWC
+    return _picture(_held(data, limits), limits, None, False, None).pixels_HWC
 
 
 def decode_onto(
@@ -132,7 +120,7 @@ def decode_onto(
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    return _picture(_held(data, limits), limits, _Wish(canvas, padded, fraction))
+    return _picture(_held(data, limits), limits, canvas, padded, fraction)
 
 
 def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
@@ -172,29 +160,37 @@ def _held(data: bytes | memoryview, limits: ImageLimits) -> bytes | memoryview:
     return view if sniff_format(view) == "jpeg" else bytes(data)
 
 
-def _picture(data: bytes | memoryview, limits: ImageLimits, wish: _Wish) -> Picture:
-    if isinstance(data, memoryview) and (clean := _clean_jpeg(data, limits, wish)) is not None:
-        return clean
+def _picture(
+    data: bytes | memoryview, limits: ImageLimits, canvas: Canvas | None, padded: bool, fraction: Fraction | None
+) -> Picture:
+    if isinstance(data, memoryview):
+        clean = _clean_jpeg(data, limits, canvas, padded, fraction)
+        if clean is not None:
+            return clean
     whole = bytes(data)
     with hushed:
         header, layout = _probe(whole, limits)
         return Picture(_decode(whole, header, layout, limits), (header.height, header.width))
 
 
-def _clean_jpeg(data: memoryview, limits: ImageLimits, wish: _Wish) -> Picture | None:
+def _clean_jpeg(
+    data: memoryview, limits: ImageLimits, canvas: Canvas | None, padded: bool, fraction: Fraction | None
+) -> Picture | None:
     """What libjpeg-turbo makes of a JPEG without any fault; None for one that others have to look at."""
-    header, layout = _probe(data, limits)
-    if not isinstance(layout, jpeg.JpegLayout) or layout.num_components not in (1, 3):
+    layout = jpeg.read_layout(data)
+    width, height = shown_size(layout.width, layout.height, layout.orientation)
+    limits.hold(width, height)
+    if layout.num_components not in (1, 3):
         return None
     jpeg.hold_end(data, layout)
     jpeg.hold_scans(data, layout, limits.max_scans)
-    divisor = wish.fraction(header.height, header.width) if wish.fraction else 1
-    if layout.orientation != UPRIGHT and (header.height % divisor or header.width % divisor):
+    divisor = fraction(height, width) if fraction else 1
+    if layout.orientation != UPRIGHT and (height % divisor or width % divisor):
         divisor = 1  # what is beyond the edge of a fraction would come to lie before its first pixel
-    pixels_HWC = turbo.decode_clean(data, layout, fraction=divisor, canvas=wish.canvas, padded=wish.padded)
+    pixels_HWC = turbo.decode_clean(data, layout, fraction=divisor, canvas=canvas, padded=padded)
     if pixels_HWC is None:
         return None
-    return Picture(turn(pixels_HWC, layout.orientation), (header.height, header.width), divisor)
+    return Picture(turn(pixels_HWC, layout.orientation), (height, width), divisor)
 
 
 def _probe(data: bytes | memoryview, limits: ImageLimits) -> tuple[ImageHeader, Layout]:
