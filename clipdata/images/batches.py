@@ -56,11 +56,15 @@ class DecodedBatch(Generic[T]):
     refused: Mapping[int, ImageRefused]
 
 
-def distinct_images(images: pa.Array | pa.ChunkedArray) -> DistinctImages:
+Encoded = pa.Array | pa.ChunkedArray | Sequence[pa.Buffer | None]
+"""Encoded images [B], binary or as views of where they lie in memory; null, or None, where a row holds none."""
+
+
+def distinct_images(images: Encoded) -> DistinctImages:
     """Find equal images among the rows of a batch. Nothing is copied; bytes are compared where lengths are equal.
 
     Args:
-        images: encoded images, binary [B]; null where a row holds none.
+        images: [B].
     """
     encoded: list[pa.Buffer] = []
     image_of_row = np.full(len(images), NO_IMAGE, np.int64)
@@ -79,8 +83,11 @@ def distinct_images(images: pa.Array | pa.ChunkedArray) -> DistinctImages:
     return DistinctImages(encoded, image_of_row)
 
 
-def _buffers(images: pa.Array | pa.ChunkedArray) -> Iterator[pa.Buffer | None]:
+def _buffers(images: Encoded) -> Iterator[pa.Buffer | None]:
     """Each row's bytes as a view; a scalar of Arrow would copy them."""
+    if not isinstance(images, (pa.Array, pa.ChunkedArray)):
+        yield from images
+        return
     for chunk in images.chunks if isinstance(images, pa.ChunkedArray) else [images]:
         values = chunk if chunk.type in (pa.binary(), pa.large_binary()) else chunk.cast(pa.large_binary())
         validity, offsets, data = values.buffers()
@@ -119,12 +126,12 @@ def decode_images(
 
 
 def decode_batch(
-    images: pa.Array | pa.ChunkedArray, prepare: Prepare[T], pool: Executor, limits: ImageLimits = DEFAULT_LIMITS
+    images: Encoded, prepare: Prepare[T], pool: Executor, limits: ImageLimits = DEFAULT_LIMITS
 ) -> DecodedBatch[T]:
     """Decode and prepare each distinct image of a batch once.
 
     Args:
-        images: encoded images, binary [B]; null where a row holds none.
+        images: [B].
         prepare: makes what is wanted of decoded pixels.
         pool: threads; decoding releases the interpreter lock.
         limits: what an image may cost.

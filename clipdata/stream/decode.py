@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from clipdata.errors import ImageRefused
-from clipdata.images.batches import NO_IMAGE, decode_batch
+from clipdata.images.batches import NO_IMAGE, Encoded, decode_batch
 
 Prepare = Callable[[np.ndarray], torch.Tensor]
 """Pixels uint8 [any height, any width, 3] to a tensor uint8 [C, H, W], the same size for every image."""
@@ -52,7 +51,7 @@ class ImageDecoder:
         """End the threads, leaving out images that are not begun."""
         self._pool.shutdown(cancel_futures=True)
 
-    def batch(self, images: pa.ChunkedArray, unread: Mapping[int, ImageRefused]) -> Decoded:
+    def batch(self, images: Encoded, unread: Mapping[int, ImageRefused]) -> Decoded:
         """Decode the images of a batch, each distinct one once.
 
         Args:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from clipdata.cores import num_cores
 from clipdata.lance_io.table import Table
 from clipdata.prefetch import prefetch
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
-from clipdata.stream.fetch import Fetcher, Slot
+from clipdata.stream.fetch import Fetched, Fetcher
+from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Cursor, Plan
 
 MAX_THREADS = 16
@@ -113,32 +113,33 @@ class Turns:
             share = max(num_cores() // numbers.step, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
         try:
-            with closing(prefetch(fetcher.read(self._slots(numbers)), max_items=1)) as read:
+            with closing(fetcher.read(self._slots(numbers))) as read:
                 for found in read:
                     yield found.slot, assemble(self.request, found, decoder)
         finally:
             if decoder is not None:
                 decoder.close()
 
-    def _check(self, slot: Slot, rows: pa.Table) -> None:
-        refuse_nulls(self.request, self.table, slot, rows, where=self.where)
+    def _check(self, found: Fetched) -> None:
+        refuse_nulls(self.request, self.table, found, where=self.where)
 
     def _slots(self, numbers: range) -> Generator[Slot, None, None]:
         order = None
         at_once = SAMPLES_AT_ONCE if self.of_samples else 1
         for start in range(0, len(numbers), at_once):
             together = numbers[start : start + at_once]
-            parts = []
+            parts, windows = [], []
             for number in together:
                 cursor = self.cursor(number)
                 if order is None or order.epoch != cursor.epoch:
                     order = self.plan.order(cursor.epoch)
-                positions = order.positions(*self.plan.share(cursor.batch, self.rank, self.world_size))
+                share = self.plan.share(cursor.batch, self.rank, self.world_size)
+                positions = order.positions(*share)
                 parts.append(positions if self.rows is None else self.rows[positions])
-            first = self.cursor(together[0])
+                windows.append(self.plan.windows(cursor.epoch, *share))
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(len(part) for part in parts),
                 offsets=np.concatenate(parts),
-                window=(first.epoch, self.plan.window_of(first.batch)),
+                windows=np.concatenate(windows),
             )
