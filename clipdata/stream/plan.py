@@ -100,7 +100,8 @@ class Plan:
         Returns:
             int64 [stop - start], ascending.
         """
-        return epoch * -(-self.num_rows // self.window_rows) + np.arange(start, stop, dtype=np.int64) // self.window_rows
+        num_windows = -(-self.num_rows // self.window_rows)
+        return epoch * num_windows + np.arange(start, stop, dtype=np.int64) // self.window_rows
 
 
 class EpochOrder:
