@@ -151,7 +151,7 @@ class TableSources:
         return Source(rows, read, cut, known.row_bytes, known.is_weighed, self.row_bytes)
 
     def _referred(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows that hold the pictures of some rows, uint64 [B], and their tables' names; None for own."""
+        """Which rows hold the pictures of some rows, uint64 [B], and of which tables; None for a row's own."""
         row_B, table_B = (whole(rows.column(name)) for name in self._places)
         names = np.array([name or "" for name in table_B.to_pylist()], object)
         names[row_B.is_null().to_numpy(zero_copy_only=False)] = None
