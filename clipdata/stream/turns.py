@@ -21,6 +21,7 @@ from clipdata.stream.decode import ImageDecoder, Prepare
 from clipdata.stream.fetch import Fetched, Fetcher
 from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Cursor, EpochOrder, Plan
+from clipdata.stream.prepared_rows import draws_of, prepared_rows
 from clipdata.stream.rows import Rows
 
 MAX_THREADS = 16
@@ -119,10 +120,12 @@ class Turns:
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
+        prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
             with closing(fetcher.read(self._slots(numbers))) as read:
                 for found in read:
-                    yield found.slot, assemble(self.request, found, decoder)
+                    draws = draws_of(self.prepare, self.plan, found.slot)
+                    yield found.slot, assemble(self.request, found, decoder, prepared, draws)
         finally:
             if decoder is not None:
                 decoder.close()
