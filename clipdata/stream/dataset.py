@@ -57,7 +57,7 @@ from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
-from clipdata.lance_io.sizes import column_bytes
+from clipdata.lance_io.sizes import row_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
@@ -435,16 +435,11 @@ def _sizes(table: Table, request: Request, clump_rows: int | None, window_rows: 
     """Rows of a clump and of a window; what is not given depends on the version and the columns that are read."""
     if clump_rows is not None and window_rows is not None:
         return clump_rows, window_rows
-    clump, window = sizes_for(_row_bytes(table, request.read_columns(table)))
+    clump, window = sizes_for(row_bytes(table, request.read_columns(table)))
     if window_rows is not None:
         return min(clump, window_rows), window_rows
     clump = clump if clump_rows is None else clump_rows
     return clump, max(window // max(clump, 1), 1) * clump
-
-
-def _row_bytes(table: Table, columns: Sequence[str]) -> float:
-    sizes = column_bytes(table)
-    return sum(sizes.get(name, 0) for name in columns) / max(table.num_rows, 1)
 
 
 def _check_apart(table: Table, column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
