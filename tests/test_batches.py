@@ -33,6 +33,7 @@ class TopLeft:
     """Keeps the corner of a picture, from which `draw` subtracts a number; and remembers what it was given."""
 
     size = (5, 7)
+    padded = True
 
     def __init__(self) -> None:
         self.given: list[tuple[tuple[int, ...], tuple[int, int] | None]] = []
@@ -147,12 +148,27 @@ def test_every_row_finds_its_picture_in_its_slot_and_each_picture_is_decoded_onc
     prepare = TopLeft()
     out_BHWC = np.zeros((40, 5, 7, 3), np.uint8)
 
-    refused = fill_slots(column(*(pictures[row] for row in rows)), prepare, out_BHWC, threads)
+    filled = fill_slots(column(*(pictures[row] for row in rows)), prepare, out_BHWC, threads)
 
     assert isinstance(prepare, FillsSlots)
-    assert refused == {}
+    assert filled.refused == {}
+    assert filled.num_images == len(set(rows.tolist()))
     assert len(prepare.given) == len(set(rows.tolist()))
     assert np.array_equal(out_BHWC, np.stack([decode(pictures[row])[:5, :7] for row in rows]))
+
+
+def test_pixels_are_rgb_for_whoever_says_nothing_of_a_fourth_channel(threads: DecodingThreads) -> None:
+    class Plain:
+        size = (5, 7)
+
+        def into(self, pixels: np.ndarray, out: np.ndarray, draw: object) -> None:
+            assert pixels.shape == (48, 64, 3)
+            out[:] = pixels[:5, :7]
+
+    out_BHWC = np.zeros((2, 5, 7, 3), np.uint8)
+    fill_slots(column(encoded(1), encoded(2, ".png")), Plain(), out_BHWC, threads)
+
+    assert np.array_equal(out_BHWC[0], decode(encoded(1))[:5, :7])
 
 
 def test_a_preparation_that_draws_is_asked_once_a_row_with_the_rows_own_chance(threads: DecodingThreads) -> None:
@@ -171,9 +187,10 @@ def test_slots_of_other_rows_are_untouched_by_refused_ones(threads: DecodingThre
     buffers = [pa.py_buffer(value) if value is not None else None for value in (broken, good, None, broken, b"x")]
     out_BHWC = np.zeros((5, 5, 7, 3), np.uint8)
 
-    refused = fill_slots(buffers, TopLeft(), out_BHWC, threads)
+    filled = fill_slots(buffers, TopLeft(), out_BHWC, threads)
 
-    assert {row: why.reason for row, why in refused.items()} == {
+    assert filled.num_images == 1
+    assert {row: why.reason for row, why in filled.refused.items()} == {
         0: "truncated",
         2: "missing",
         3: "truncated",

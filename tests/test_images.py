@@ -314,10 +314,10 @@ def test_a_canvas_and_a_fraction_change_the_memory_and_the_size_and_not_what_is_
     data, canvas = encode(smooth_picture(*size), "JPEG", exif=exif, quality=95), Canvas()
     whole_HWC = decode(data)
 
-    same = decode_onto(canvas, data, lambda height, width: 1)
+    same = decode_onto(canvas, data, padded=True)
     assert np.array_equal(same.pixels_HWC[..., :3], whole_HWC)
 
-    halves = decode_onto(canvas, data, lambda height, width: 2)
+    halves = decode_onto(canvas, data, fraction=lambda height, width: 2)
     assert halves.whole == same.whole == whole_HWC.shape[:2]
     assert halves.fraction == (2 if orientation == 1 or size == (160, 120) else 1)
     even_HWC = cv2.copyMakeBorder(whole_HWC, 0, size[1] % 2, 0, size[0] % 2, cv2.BORDER_REPLICATE)

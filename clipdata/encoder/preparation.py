@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -57,6 +57,7 @@ class Preparation:
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
     fill_color: int = 0
     fidelity: Fidelity = "exact"
+    padded: ClassVar[bool] = True
     _memory: ReusedMemory = field(default_factory=ReusedMemory, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

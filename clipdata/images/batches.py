@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ T = TypeVar("T")
 Prepare = Callable[[np.ndarray], T]
 """What is made of the decoded pixels of one image, uint8 [any height, any width, 3]."""
 
-Encoded = pa.Array | pa.ChunkedArray | Sequence[pa.Buffer | None]
+Encoded: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[pa.Buffer | None]"
 """Encoded images, binary [B]; null (or None) where a row holds none."""
 
 NO_IMAGE = -1
@@ -38,6 +38,10 @@ NO_IMAGE = -1
 class FillsSlots(Protocol):
     """What prepares pixels into memory that it is given.
 
+    One that says `padded = True` takes pixels with a fourth channel that means nothing, which are made and resized
+    faster. One that has a method `fraction(height, width)` says by what a JPEG may be divided (1, 2, 4 or 8); of a
+    picture that was, `into` is also told `whole=(height, width)`, and the pixels are the fraction of it, rounded up.
+
     Args:
         size: height and width of what it makes.
     """
@@ -45,20 +49,14 @@ class FillsSlots(Protocol):
     @property
     def size(self) -> tuple[int, int]: ...
 
-    def fraction(self, height: int, width: int) -> int:
-        """By how much a picture of this size may be decoded smaller: 1, 2, 4 or 8."""
-
-    def into(
-        self, pixels: np.ndarray, out: np.ndarray, draw: Any = None, *, whole: tuple[int, int] | None = None
-    ) -> None:
+    def into(self, pixels: np.ndarray, out: np.ndarray, draw: Any) -> None:
         """Prepare one picture.
 
         Args:
-            pixels: uint8 [any height, any width, 3], or with a fourth channel that means nothing; not to be kept.
+            pixels: uint8 [any height, any width, 3], in memory that the next picture is decoded to.
             out: uint8 [H, W, 3], contiguous, all of which is written.
-            draw: the row's own source of chance, a `numpy.random.Generator`; None for whoever draws nothing.
-            whole: height and width of the picture where `pixels` is the fraction of it that `fraction` allowed,
-                rounded up.
+            draw: the row's own source of chance, with methods of `numpy.random.Generator`; None for whoever draws
+                nothing.
         """
 
 
@@ -88,6 +86,19 @@ class DecodedBatch(Generic[T]):
     pixels: Sequence[T]
     image_of_row: np.ndarray
     refused: Mapping[int, ImageRefused]
+
+
+@dataclass(frozen=True)
+class FilledSlots:
+    """What became of the images of a batch that were prepared into its memory.
+
+    Args:
+        refused: row → why its image cannot be used; "missing" where the row holds no image.
+        num_images: different ones that were decoded.
+    """
+
+    refused: Mapping[int, ImageRefused]
+    num_images: int
 
 
 def distinct_images(images: Encoded) -> DistinctImages:
@@ -163,6 +174,7 @@ def decode_batch(
     """Decode and prepare each distinct image of a batch once.
 
     Args:
+        images: [B].
         prepare: makes what is wanted of decoded pixels.
         pool: threads; decoding releases the interpreter lock.
         limits: what an image may cost.
@@ -191,7 +203,7 @@ def fill_slots(
     *,
     draws: Callable[[int], Any] | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
-) -> dict[int, ImageRefused]:
+) -> FilledSlots:
     """Decode each distinct image of a batch once, and prepare it into the slot of every row that holds it.
 
     Args:
@@ -199,9 +211,6 @@ def fill_slots(
         out_BHWC: uint8 [B, H, W, 3], contiguous; the slot of a row that is refused may hold anything afterwards.
         draws: row → its own source of chance; an image is then prepared once for each of its rows. Called in threads.
         limits: what an image may cost.
-
-    Returns:
-        row → why its image cannot be used; "missing" where the row holds no image.
 
     Raises:
         MemoryError: there was no room for an image that may be good.
@@ -212,10 +221,12 @@ def fill_slots(
         if image != NO_IMAGE:
             rows_of[image].append(row)
     reasons: dict[int, ImageRefused] = {}
+    padded, fraction = getattr(prepare, "padded", False), getattr(prepare, "fraction", None)
 
     def fill(image: int, canvas: Canvas) -> None:
         try:
-            picture = decode_onto(canvas, memoryview(found.encoded[image]), prepare.fraction, limits)
+            data = memoryview(found.encoded[image])
+            picture = decode_onto(canvas, data, limits, padded=padded, fraction=fraction)
         except ImageRefused as refused:
             reasons[image] = refused
             return
@@ -225,12 +236,12 @@ def fill_slots(
             for row in rows_of[image]:
                 prepare.into(picture.pixels_HWC, out_BHWC[row], draws(row), **whole)
             return
-        prepare.into(picture.pixels_HWC, out_BHWC[first], **whole)
+        prepare.into(picture.pixels_HWC, out_BHWC[first], None, **whole)
         for row in others:
             out_BHWC[row] = out_BHWC[first]
 
     threads.each(len(found.encoded), fill)
-    return _refused_rows(found.image_of_row, reasons)
+    return FilledSlots(_refused_rows(found.image_of_row, reasons), len(found.encoded) - len(reasons))
 
 
 def _refused_rows(image_of_row: np.ndarray, reasons: Mapping[int, ImageRefused]) -> dict[int, ImageRefused]:

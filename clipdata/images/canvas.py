@@ -56,7 +56,7 @@ class ReusedMemory:
         num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         if not num_bytes:
             return np.empty(shape, dtype)
-        memory = self._taken(num_bytes) or memoryview(np.empty(num_bytes, np.uint8))
+        memory = self._taken(num_bytes) or np.empty(num_bytes, np.uint8).data
         # Views of an array refer to the innermost array that does not own its memory, which is this one.
         held = np.frombuffer(memory, np.uint8, num_bytes)
         weakref.finalize(held, self._free.append, memory).atexit = False

@@ -61,8 +61,20 @@ class Picture:
     fraction: int = 1
 
 
-def _whole(_height: int, _width: int) -> int:
-    return 1
+Fraction = Callable[[int, int], int]
+"""Height and width of a picture to the number by which both may be divided: 1, 2, 4 or 8."""
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """How pixels are wanted, of whoever can make them so; see `decode_onto`."""
+
+    canvas: Canvas | None = None
+    padded: bool = False
+    fraction: Fraction | None = None
+
+
+_OF_ITS_OWN = _Wish()
 
 
 Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout | pillow.PillowLayout
@@ -96,28 +108,31 @@ def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    return _picture(_held(data, limits), limits, _whole, None).pixels_HWC
+    return _picture(_held(data, limits), limits, _OF_ITS_OWN).pixels_HWC
 
 
 def decode_onto(
     canvas: Canvas,
     data: bytes | memoryview,
-    fraction: Callable[[int, int], int],
     limits: ImageLimits = DEFAULT_LIMITS,
+    *,
+    padded: bool = False,
+    fraction: Fraction | None = None,
 ) -> Picture:
     """Decode as `decode` does, in memory that is used again where the format allows it.
 
     Args:
         canvas: the calling thread's own.
         data: the whole encoded file.
-        fraction: of height and width as displayed, by what they may be divided: 1, 2, 4 or 8. Only JPEGs are.
         limits: what the file may cost.
+        padded: give a fourth channel that means nothing where that costs nothing.
+        fraction: of height and width as displayed, by what they may be divided. Only JPEGs are.
 
     Raises:
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    return _picture(_held(data, limits), limits, fraction, canvas)
+    return _picture(_held(data, limits), limits, _Wish(canvas, padded, fraction))
 
 
 def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
@@ -157,10 +172,8 @@ def _held(data: bytes | memoryview, limits: ImageLimits) -> bytes | memoryview:
     return view if sniff_format(view) == "jpeg" else bytes(data)
 
 
-def _picture(
-    data: bytes | memoryview, limits: ImageLimits, fraction: Callable[[int, int], int], canvas: Canvas | None
-) -> Picture:
-    if isinstance(data, memoryview) and (clean := _clean_jpeg(data, limits, fraction, canvas)) is not None:
+def _picture(data: bytes | memoryview, limits: ImageLimits, wish: _Wish) -> Picture:
+    if isinstance(data, memoryview) and (clean := _clean_jpeg(data, limits, wish)) is not None:
         return clean
     whole = bytes(data)
     with hushed:
@@ -168,19 +181,17 @@ def _picture(
         return Picture(_decode(whole, header, layout, limits), (header.height, header.width))
 
 
-def _clean_jpeg(
-    data: memoryview, limits: ImageLimits, fraction: Callable[[int, int], int], canvas: Canvas | None
-) -> Picture | None:
+def _clean_jpeg(data: memoryview, limits: ImageLimits, wish: _Wish) -> Picture | None:
     """What libjpeg-turbo makes of a JPEG without any fault; None for one that others have to look at."""
     header, layout = _probe(data, limits)
     if not isinstance(layout, jpeg.JpegLayout) or layout.num_components not in (1, 3):
         return None
     jpeg.hold_end(data, layout)
     jpeg.hold_scans(data, layout, limits.max_scans)
-    divisor = fraction(header.height, header.width)
+    divisor = wish.fraction(header.height, header.width) if wish.fraction else 1
     if layout.orientation != UPRIGHT and (header.height % divisor or header.width % divisor):
         divisor = 1  # what is beyond the edge of a fraction would come to lie before its first pixel
-    pixels_HWC = turbo.decode_clean(data, layout, fraction=divisor, canvas=canvas)
+    pixels_HWC = turbo.decode_clean(data, layout, fraction=divisor, canvas=wish.canvas, padded=wish.padded)
     if pixels_HWC is None:
         return None
     return Picture(turn(pixels_HWC, layout.orientation), (header.height, header.width), divisor)

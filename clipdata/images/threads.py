@@ -27,13 +27,14 @@ class DecodingThreads:
 
     Args:
         num_threads: that work at the same time.
+        pool: where those beside the caller's come from; by default a pool of its own.
     """
 
-    def __init__(self, num_threads: int) -> None:
+    def __init__(self, num_threads: int, pool: ThreadPoolExecutor | None = None) -> None:
         self._num_threads = num_threads
         self._own = _Own()
         # A pool of none there is not, and one that is asked for nothing starts no thread.
-        self._pool = ThreadPoolExecutor(max(num_threads - 1, 1), thread_name_prefix="clipdata-decode")
+        self._pool = pool or ThreadPoolExecutor(max(num_threads - 1, 1), thread_name_prefix="clipdata-decode")
 
     def close(self) -> None:
         """End the threads."""

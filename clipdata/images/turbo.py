@@ -18,7 +18,12 @@ FRACTIONS = (8, 4, 2)
 
 
 def decode_clean(
-    data: memoryview, layout: JpegLayout, *, fraction: int = 1, canvas: Canvas | None = None
+    data: memoryview,
+    layout: JpegLayout,
+    *,
+    fraction: int = 1,
+    canvas: Canvas | None = None,
+    padded: bool = False,
 ) -> np.ndarray | None:
     """Decode a JPEG of one or three components that the library has nothing to say against.
 
@@ -27,10 +32,11 @@ def decode_clean(
         layout: what its header says.
         fraction: 1, or one of FRACTIONS to make a picture that many times smaller, rounded up, out of fewer
             frequencies of each block. Source: ITU-T T.81 A.3.3, and jdct.h of libjpeg.
-        canvas: where to decode to; the pixels then have four channels, of which the last means nothing.
+        canvas: where to decode to; memory of the pixels' own by default.
+        padded: make four channels, of which the last means nothing.
 
     Returns:
-        uint8 [H, W, 3], or [H, W, 4] in the canvas; None where the library complains.
+        uint8 [H, W, 3], or [H, W, 4] when padded; None where the library complains.
 
     Raises:
         MemoryError: there was no room for the pixels.
@@ -40,8 +46,8 @@ def decode_clean(
     try:
         pixels_HWC = simplejpeg.decode_jpeg(
             data,
-            "RGB" if canvas is None else "RGBX",
-            buffer=None if canvas is None else canvas.room(height * width * 4),
+            "RGBX" if padded else "RGB",
+            buffer=None if canvas is None else canvas.room(height * width * (4 if padded else 3)),
             strict=True,
             **least,
         )

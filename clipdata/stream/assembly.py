@@ -23,7 +23,7 @@ from clipdata.schema import image_column
 from clipdata.storage import redact
 from clipdata.stream import columns as kinds
 from clipdata.stream.decode import ImageDecoder
-from clipdata.stream.fetch import Fetched, Slot
+from clipdata.stream.fetch import Fetched
 from clipdata.stream.prepared import PixelSource
 from clipdata.stream.prepared_rows import Draws, PreparedRows
 
@@ -175,10 +175,9 @@ def assemble(
     for name, column in request.columns.items():
         if prepared is not None and column in prepared:
             decoded = prepared[column].batch(found, draws)
-        elif kinds.is_image(rows.column(column).type):
+        elif column in found.encoded:
             assert decoder is not None, "the request was checked"
-            encoded = getattr(found, "encoded", {}).get(column)
-            decoded = decoder.batch(rows.column(column) if encoded is None else encoded, found.unread, draws)
+            decoded = decoder.batch(found.encoded[column], found.unread, draws)
         else:
             continue
         image_of[name] = decoded.image_BCHW
@@ -217,28 +216,28 @@ def samples_of(batch: Batch) -> Iterator[dict[str, Any]]:
         yield sample
 
 
-def refuse_nulls(request: Request, table: Table, slot: Slot, rows: pa.Table, *, where: str | None) -> None:
+def refuse_nulls(request: Request, table: Table, found: Fetched, *, where: str | None) -> None:
     """Check that rows hold no null in what was asked for; the image itself is seen to when it is decoded.
 
     Raises:
         SchemaError: names the column, a row, how many rows of the table lack it, and what fills them.
     """
     asked = [*request.columns.values(), *([request.texts] if request.texts else [])]
-    image = image_column(table.schema)
+    image, offsets = image_column(table.schema), found.slot.offsets
     for name in dict.fromkeys(asked):
         if name in request.pixels:
             continue
-        column = rows.column(name)
-        if name == image or not kinds.count_nulls(column):
+        null = _first_null(found, name)
+        if name == image or null is None:
             continue
-        if column.null_count:
-            place = pc.index(column.is_null(), True).as_py()
-            found = f"{_count(table, name, where)} hold no {name!r} yet, such as row {slot.offsets[place]}"
+        if null >= 0:
+            said = f"{_count(table, name, where)} hold no {name!r} yet, such as row {offsets[null]}"
         else:
-            place = next(place for place, value in enumerate(column.to_pylist()) if _holds_none(value))
-            found = f"{name!r} holds nulls inside its lists, as in row {slot.offsets[place]}"
+            values = found.rows.column(name).to_pylist()
+            place = next(place for place, value in enumerate(values) if _holds_none(value))
+            said = f"{name!r} holds nulls inside its lists, as in row {offsets[place]}"
         raise SchemaError(
-            f"{redact(table.uri)}: {found}; a stream needs a value in every row",
+            f"{redact(table.uri)}: {said}; a stream needs a value in every row",
             hint=f'{fill_command(table, name)}; or leave them out: --where "{name} is not null"',
         )
 
@@ -250,6 +249,16 @@ def fill_command(table: Table, column: str) -> str:
         return f"clipdata map {redact(table.uri)} STEP {column}"
     step = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", lineage.step).lower()
     return f"clipdata map {redact(table.uri)} {step} {column}" + (" --model MODEL" if lineage.model else "")
+
+
+def _first_null(found: Fetched, name: str) -> int | None:
+    """Place of the first row without a value; -1 where only lists hold nulls, None where there is no null."""
+    if name in found.encoded:
+        return next((place for place, value in enumerate(found.encoded[name]) if value is None), None)
+    column = found.rows.column(name)
+    if column.null_count:
+        return int(pc.index(column.is_null(), True).as_py())
+    return -1 if kinds.count_nulls(column) else None
 
 
 def _count(table: Table, column: str, where: str | None) -> str:

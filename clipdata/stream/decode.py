@@ -71,8 +71,8 @@ class ImageDecoder:
         if self._fills is None:
             return self._called(encoded, unread)
         image_BHWC = self._room((len(encoded), *self._fills.size, 3))
-        refused = fill_slots(encoded, self._fills, image_BHWC.numpy(), self._threads, draws=draws)
-        return Decoded(image_BHWC.permute(0, 3, 1, 2), {**refused, **unread})
+        filled = fill_slots(encoded, self._fills, image_BHWC.numpy(), self._threads, draws=draws)
+        return Decoded(image_BHWC.permute(0, 3, 1, 2), {**filled.refused, **unread})
 
     def levels(self, image_BHWC: np.ndarray, draws: Callable[[int], Any] | None) -> torch.Tensor:
         """Make a batch of pictures that need no decoding.

@@ -18,12 +18,12 @@ from clipdata.encoder.augmentation import Augmented, Draw
 from clipdata.encoder.prepared_column import PreparedColumn
 from clipdata.errors import ImageRefused
 from clipdata.images.batches import Encoded
-from clipdata.images.batches import _buffers as buffers_of
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import columns_needed
 from clipdata.schema import image_column
 from clipdata.stream.decode import Decoded, ImageDecoder
-from clipdata.stream.fetch import Fetched, Fetcher, Slot
+from clipdata.stream.fetch import Fetched, Fetcher
+from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Plan
 from clipdata.stream.prepared import PixelSource
 
@@ -56,7 +56,7 @@ class PreparedRows:
 
     def _decoded(self, found: Fetched, draws: Draws | None) -> Decoded:
         """JPEGs, and in their midst the pictures of rows that have none: both are decoded alike."""
-        encoded = _views(found, self._column)
+        encoded = list(found.encoded[self._column])
         missing = np.array([place for place, data in enumerate(encoded) if data is None], np.int64)
         unread: dict[int, ImageRefused] = {}
         if len(missing):
@@ -87,9 +87,9 @@ class PreparedRows:
             schema, image = self._table.schema, self._holds.image
             extra = columns_needed(schema, [image]) if image == image_column(schema) else []
             self._originals = Fetcher(self._table, list(dict.fromkeys([image, *extra])))
-        slot = Slot((0,), (len(offsets_M),), offsets_M, (0, 0))
+        slot = Slot((0,), (len(offsets_M),), offsets_M, np.zeros(len(offsets_M), np.int64))
         (found,) = self._originals.read([slot])
-        return _views(found, self._holds.image), found.unread
+        return found.encoded[self._holds.image], found.unread
 
 
 def levels_of(column: pa.ChunkedArray, holds: PreparedColumn) -> np.ndarray:
@@ -101,11 +101,6 @@ def levels_of(column: pa.ChunkedArray, holds: PreparedColumn) -> np.ndarray:
     data = one.values.buffers()[1]
     start = one.values.offset + one.offset * holds.num_levels
     return np.frombuffer(data, np.uint8, len(one) * holds.num_levels, start).reshape(len(one), *shape)
-
-
-def _views(found: Fetched, column: str) -> list[pa.Buffer | None]:
-    encoded = getattr(found, "encoded", {}).get(column)
-    return list(buffers_of(found.rows.column(column)) if encoded is None else encoded)
 
 
 def prepared_rows(table: Table, sources: Mapping[str, PixelSource], decoder: ImageDecoder) -> dict[str, PreparedRows]:
