@@ -73,9 +73,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = batches.decode_onto
 
-    def counted(canvas, data, *more):
+    def counted(canvas, data, *more, **options):
         sizes.append(len(data))
-        return real(canvas, data, *more)
+        return real(canvas, data, *more, **options)
 
     monkeypatch.setattr(batches, "decode_onto", counted)
     return sizes

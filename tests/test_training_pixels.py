@@ -64,7 +64,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     seen: list[int] = []
     real = batches.decode_onto
-    monkeypatch.setattr(batches, "decode_onto", lambda canvas, data, *more: seen.append(1) or real(canvas, data, *more))
+    monkeypatch.setattr(batches, "decode_onto", lambda *given, **options: seen.append(1) or real(*given, **options))
     return seen
 
 
