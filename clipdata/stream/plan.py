@@ -117,7 +117,9 @@ class Plan:
         Returns:
             int64 [stop - start], ascending.
         """
-        return epoch * -(-self.num_rows // self.window_rows) + np.arange(start, stop, dtype=np.int64) // self.window_rows
+        return (
+            epoch * -(-self.num_rows // self.window_rows) + np.arange(start, stop, dtype=np.int64) // self.window_rows
+        )
 
 
 class EpochOrder:
