@@ -130,7 +130,9 @@ class TableSources:
             views = found.views(name)
             _lay([views[place] for place in mine.tolist()], places[own[mine]], encoded[name])
         for name in self._vectors:
-            rows = rows.append_column(self._table.schema.field(name), found.vectors(name))
+            column, vectors = self._table.schema.field(name), found.vectors(name)
+            only = pa.table([vectors], schema=pa.schema([column]))
+            rows = rows.append_column(column, vectors) if rows.num_columns else only
         return rows
 
     def _source(self, name: str, keys: np.ndarray, columns: Sequence[str], cut: Cut) -> Source:
