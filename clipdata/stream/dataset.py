@@ -64,6 +64,7 @@ from clipdata.stream.plan import (
     worker_batches,
 )
 from clipdata.stream.position import Lane, Place, Position
+from clipdata.stream.shares import Shares, Watch
 from clipdata.stream.turns import Turn, Turns
 
 
@@ -156,6 +157,7 @@ class Stream(IterableDataset[Any]):
         self._until_epoch = until_epoch
         self._position = Position(_checked_cursor(epoch, 0))
         self._left_out: dict[str, set[int]] = {}
+        self._watch = Watch()
         self._home = os.getpid()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -176,6 +178,14 @@ class Stream(IterableDataset[Any]):
         through `load`; a plain DataLoader's batches carry them in their entry `left_out`.
         """
         return {reason: len(offsets) for reason, offsets in sorted(self._left_out.items())}
+
+    @property
+    def shares(self) -> Shares:
+        """Where the time of the newest iteration went, so far: waiting, reading, decoding; and how much came.
+
+        What workers did counts when the stream is iterated through `load`.
+        """
+        return self._watch.shares()
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the next iteration at the start of an epoch, in workers as well."""
@@ -237,7 +247,16 @@ class Stream(IterableDataset[Any]):
         total = self.plan.num_batches
         first = begun.cursor.epoch * total + begun.cursor.batch
         numbers = worker_batches(first, until * total, worker, num_workers)
-        return self._follow(self._turns.read(numbers), (num_workers, until) if get_worker_info() else None, until)
+        return self._follow(
+            self.watched(self._turns.read(numbers)), (num_workers, until) if get_worker_info() else None, until
+        )
+
+    def watched(self, turns: Iterator[Turn]) -> Generator[Turn, None, None]:
+        """Yield the turns of an iteration that begins, and measure it; see `shares`."""
+        self._watch = watch = Watch()
+        for turn in watch.over(turns):
+            watch.work += turn.work
+            yield turn
 
     def hear(self, turn: Turn) -> None:
         """Stand behind a turn that a worker's copy of the stream handed out."""

@@ -8,7 +8,6 @@ Shapes: B images of a batch, C = 3 channels, H and W as the model wants them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 
 from clipdata.errors import ImageRefused
 from clipdata.images.batches import NO_IMAGE, decode_batch
+from clipdata.stream.shares import MeteredThreads, Stopwatch, Took
 
 Prepare = Callable[[np.ndarray], torch.Tensor]
 """Pixels uint8 [any height, any width, 3] to a tensor uint8 [C, H, W], the same size for every image."""
@@ -45,12 +45,18 @@ class ImageDecoder:
 
     def __init__(self, prepare: Prepare, *, num_threads: int) -> None:
         self._prepare = prepare
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="clipdata-decode")
+        self._pool = MeteredThreads(num_threads, "clipdata-decode")
+        self._stopwatch, self._num_pictures = Stopwatch(), 0
         self._shape_CHW: tuple[int, ...] | None = None
 
     def close(self) -> None:
         """End the threads, leaving out images that are not begun."""
         self._pool.shutdown(cancel_futures=True)
+
+    def taken(self) -> tuple[int, Took, Took]:
+        """Pictures decoded since this was asked the last time; the time of the caller's thread, and of the others."""
+        num_pictures, self._num_pictures = self._num_pictures, 0
+        return num_pictures, self._stopwatch.taken(), self._pool.taken()
 
     def batch(self, images: pa.ChunkedArray, unread: Mapping[int, ImageRefused]) -> Decoded:
         """Decode the images of a batch, each distinct one once.
@@ -59,7 +65,12 @@ class ImageDecoder:
             images: original bytes.
             unread: place → why the file that holds the image could not be read.
         """
+        with self._stopwatch:
+            return self._batch(images, unread)
+
+    def _batch(self, images: pa.ChunkedArray, unread: Mapping[int, ImageRefused]) -> Decoded:
         decoded = decode_batch(images, self._prepare, self._pool)
+        self._num_pictures += len(decoded.pixels)
         shape_CHW = tuple(decoded.pixels[0].shape) if decoded.pixels else self._shape()
         self._shape_CHW = shape_CHW
         image_BCHW = torch.empty((len(images), *shape_CHW), dtype=torch.uint8)

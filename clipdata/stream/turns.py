@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from clipdata.lance_io.table import Table
 from clipdata.prefetch import prefetch
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
-from clipdata.stream.fetch import Fetcher, Slot
+from clipdata.stream.fetch import Fetched, Fetcher, Slot
 from clipdata.stream.plan import Cursor, Plan
+from clipdata.stream.shares import Stopwatch, Took, Work, clocked
 
 MAX_THREADS = 16
 SLOTS_AHEAD = 2
@@ -35,11 +36,13 @@ class Turn:
         number: of the turn, counted over all epochs.
         item: a batch; or a sample, or None when the turn's only row is left out or there is none for this rank.
         left_out: reason → offsets of rows that are missing in it.
+        work: what it cost to make; the first of single rows that were read together bears it for all of them.
     """
 
     number: int
     item: Any
     left_out: Mapping[str, list[int]] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,10 @@ class Turns:
             ImageRefused: an image cannot be used, and its row is not to be left out.
         """
         with closing(prefetch(self._decoded(numbers), max_items=SLOTS_AHEAD)) as made:
-            for slot, assembled in made:
-                yield from self._samples(slot, assembled) if self.of_samples else self._batch(slot, assembled)
+            for slot, assembled, work in made:
+                turns = self._samples(slot, assembled) if self.of_samples else self._batch(slot, assembled)
+                yield replace(next(turns), work=work)
+                yield from turns
 
     def _batch(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         following = self.cursor(slot.numbers[0] + 1)
@@ -106,16 +111,19 @@ class Turns:
             else:
                 yield Turn(number, next(samples))
 
-    def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
+    def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled, Work], None, None]:
         fetcher = Fetcher(self.table, self.request.read_columns(self.table), check=self._check)
         decoder = None
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
         try:
-            with closing(prefetch(fetcher.read(self._slots(numbers)), max_items=1)) as read:
-                for found in read:
-                    yield found.slot, assemble(self.request, found, decoder)
+            making = Stopwatch()
+            with closing(prefetch(clocked(fetcher.read(self._slots(numbers))), max_items=1)) as read:
+                for found, reading in read:
+                    with making:
+                        assembled = assemble(self.request, found, decoder)
+                    yield found.slot, assembled, _work(found, reading, making.taken(), decoder)
         finally:
             if decoder is not None:
                 decoder.close()
@@ -142,3 +150,8 @@ class Turns:
                 offsets=np.concatenate(parts),
                 window=(first.epoch, self.plan.window_of(first.batch)),
             )
+
+
+def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | None) -> Work:
+    num_pictures, own, threads = (0, Took(), Took()) if decoder is None else decoder.taken()
+    return Work(len(found.slot.offsets), found.rows.nbytes, num_pictures, reading, own + threads, making - own)
