@@ -82,7 +82,7 @@ class Shares:
         busy_s: what whoever iterates did between them.
     """
 
-    work: Work = Work()
+    work: Work = field(default_factory=Work)
     start_s: float = 0.0
     wait_s: float = 0.0
     busy_s: float = 0.0
