@@ -50,10 +50,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from clipdata.arguments import check_condition, check_count, check_offsets
 from clipdata.errors import ConfigError, UsageError
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
+from clipdata.stream.fetch import Fetched
 from clipdata.stream.plan import (
     CLUMP_ROWS,
     ORDER_VERSION,
@@ -171,6 +172,11 @@ class Stream(IterableDataset[Any]):
         return max(self._until_epoch - self._position.start.cursor.epoch, 0) * self.plan.num_batches
 
     @property
+    def table(self) -> Table:
+        """The table, at the version that is streamed."""
+        return self._table
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Reason → number of rows that were left out so far because their image cannot be used.
 
@@ -250,6 +256,13 @@ class Stream(IterableDataset[Any]):
         return self._follow(
             self.watched(self._turns.read(numbers)), (num_workers, until) if get_worker_info() else None, until
         )
+
+    def fetched(self) -> Generator[Fetched, None, None]:
+        """Read the rows from where the stream stands, as they are in the table; the stream does not move by it."""
+        place, total = self._position.start.cursor, self.plan.num_batches
+        first = place.epoch * total + place.batch
+        until = place.epoch + 1 if self._until_epoch is None else self._until_epoch
+        return self._turns.fetched(range(first, until * total))
 
     def watched(self, turns: Iterator[Turn]) -> Generator[Turn, None, None]:
         """Yield the turns of an iteration that begins, and measure it; see `shares`."""

@@ -56,6 +56,15 @@ class Fetched:
     rows: pa.Table
     unread: dict[int, ImageRefused] = field(default_factory=dict)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the rows' values."""
+        return int(self.rows.nbytes)
+
+    def images(self, column: str) -> pa.ChunkedArray:
+        """Encoded images of a column."""
+        return self.rows.column(column)
+
 
 class Fetcher:
     """Reads slots in groups that grow from one batch to a whole window, within a bound of bytes.

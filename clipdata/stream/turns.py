@@ -92,6 +92,10 @@ class Turns:
                 yield replace(next(turns), work=work)
                 yield from turns
 
+    def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
+        """Read the rows of turns, in order, and make nothing of them; nulls are not looked for."""
+        return Fetcher(self.table, self.request.read_columns(self.table)).read(self._slots(numbers))
+
     def _batch(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         following = self.cursor(slot.numbers[0] + 1)
         assembled.batch["cursor"] = (following.epoch, following.batch)
@@ -154,4 +158,4 @@ class Turns:
 
 def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | None) -> Work:
     num_pictures, own, threads = (0, Took(), Took()) if decoder is None else decoder.taken()
-    return Work(len(found.slot.offsets), found.rows.nbytes, num_pictures, reading, own + threads, making - own)
+    return Work(len(found.slot.offsets), found.num_bytes, num_pictures, reading, own + threads, making - own)
