@@ -176,6 +176,15 @@ class Table(NotebookTable):
             found = self.dataset.scanner(columns=["_rowoffset"], filter=where).to_table()
         return np.sort(found.column("_rowoffset").to_numpy().astype(np.int64))
 
+    def offset_batches(self, where: str, *, batch_rows: int = 65_536) -> Iterator[np.ndarray]:
+        """Yield the positions that `offsets` gives, int64, a batch at a time and in any order."""
+        check_condition(where)
+        self._check_readable([])
+        with translated(self.uri, "reading", said=[where]):
+            scanner = self.dataset.scanner(columns=["_rowoffset"], filter=where, batch_size=batch_rows)
+            for batch in scanner.to_batches():
+                yield batch.column("_rowoffset").to_numpy().astype(np.int64)
+
     def take(self, offsets: np.ndarray, columns: Sequence[str]) -> pa.Table:
         """Read rows at positions among the live rows, in the order given.
 

@@ -6,7 +6,7 @@ what to make of it; it must not know where a stream stands, nor that there are w
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.cores import num_cores
-from clipdata.lance_io.table import Table
 from clipdata.prefetch import prefetch
+from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
 from clipdata.stream.fetch import Fetched, Fetcher, Slot
-from clipdata.stream.plan import Cursor, Plan
+from clipdata.stream.plan import Cursor, EpochOrder, Plan
+from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Stopwatch, Took, Work, clocked
 
 MAX_THREADS = 16
@@ -37,12 +38,14 @@ class Turn:
         item: a batch; or a sample, or None when the turn's only row is left out or there is none for this rank.
         left_out: reason → offsets of rows that are missing in it.
         work: what it cost to make; the first of single rows that were read together bears it for all of them.
+        num_together: rows of the global batch that share their id with an earlier one; see `apart`.
     """
 
     number: int
     item: Any
     left_out: Mapping[str, list[int]] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
+    num_together: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,20 @@ class Turns:
     """Makes turns.
 
     Args:
-        table: pinned to a version.
+        rows: the plan's positions in a table.
         request: what they hold.
         plan: which rows make a turn.
-        rows: int64 offsets of the plan's positions; None when they are the same.
-        where: SQL condition, for messages.
+        apart: ids that are kept out of each other's batches.
         rank, world_size: whose share to make.
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
     """
 
-    table: Table
+    rows: Rows
     request: Request
     plan: Plan
-    rows: np.ndarray | None
-    where: str | None
+    apart: Apart | None
     rank: int
     world_size: int
     of_samples: bool
@@ -75,6 +76,10 @@ class Turns:
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
         return Cursor(*divmod(number, self.plan.num_batches))
+
+    def order(self, epoch: int) -> EpochOrder | ApartOrder:
+        """Positions in the order of an epoch."""
+        return self.plan.order(epoch) if self.apart is None else self.apart.order(self.plan, epoch)
 
     def read(self, numbers: range) -> Generator[Turn, None, None]:
         """Yield turns, in order; whoever closes the generator ends the threads that read ahead.
@@ -87,36 +92,39 @@ class Turns:
             ImageRefused: an image cannot be used, and its row is not to be left out.
         """
         with closing(prefetch(self._decoded(numbers), max_items=SLOTS_AHEAD)) as made:
-            for slot, assembled, work in made:
+            for slot, assembled in made:
                 turns = self._samples(slot, assembled) if self.of_samples else self._batch(slot, assembled)
-                yield replace(next(turns), work=work)
-                yield from turns
+                yield from turns if self.apart is None else self._counted(turns)
 
     def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
         """Read the rows of turns, in order, and make nothing of them; nulls are not looked for."""
-        return Fetcher(self.table, self.request.read_columns(self.table)).read(self._slots(numbers))
+        table = self.rows.table
+        return Fetcher(table, self.request.read_columns(table)).read(self._slots(numbers))
 
     def _batch(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         following = self.cursor(slot.numbers[0] + 1)
         assembled.batch["cursor"] = (following.epoch, following.batch)
         if self.request.on_bad_image == "leave_out":
             assembled.batch["left_out"] = assembled.left_out
-        yield Turn(slot.numbers[0], assembled.batch, assembled.left_out)
+        yield Turn(slot.numbers[0], assembled.batch, assembled.left_out, assembled.work)
 
     def _samples(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         reason_of = {offset: reason for reason, offsets in assembled.left_out.items() for offset in offsets}
         samples, offsets = samples_of(assembled.batch), iter(slot.offsets.tolist())
+        work = assembled.work
         for number, num_rows in zip(slot.numbers, slot.num_rows, strict=True):
             offset = next(offsets) if num_rows else None
             if offset is None:
-                yield Turn(number, None)
+                yield Turn(number, None, work=work)
             elif offset in reason_of:
-                yield Turn(number, None, {reason_of[offset]: [offset]})
+                yield Turn(number, None, {reason_of[offset]: [offset]}, work)
             else:
-                yield Turn(number, next(samples))
+                yield Turn(number, next(samples), work=work)
+            work = Work()  # the first bears that of all
 
-    def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled, Work], None, None]:
-        fetcher = Fetcher(self.table, self.request.read_columns(self.table), check=self._check)
+    def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
+        table = self.rows.table
+        fetcher = Fetcher(table, self.request.read_columns(table), check=self._check)
         decoder = None
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)
@@ -127,13 +135,23 @@ class Turns:
                 for found, reading in read:
                     with making:
                         assembled = assemble(self.request, found, decoder)
-                    yield found.slot, assembled, _work(found, reading, making.taken(), decoder)
+                    yield found.slot, replace(assembled, work=_work(found, reading, making.taken(), decoder))
         finally:
             if decoder is not None:
                 decoder.close()
 
     def _check(self, slot: Slot, rows: pa.Table) -> None:
-        refuse_nulls(self.request, self.table, slot, rows, where=self.where)
+        refuse_nulls(self.request, self.rows.table, slot, rows, where=self.rows.where)
+
+    def _counted(self, turns: Iterable[Turn]) -> Generator[Turn, None, None]:
+        """Turns with how many rows of their batch could not be kept apart."""
+        order = None
+        for turn in turns:
+            cursor = self.cursor(turn.number)
+            if not isinstance(order, ApartOrder) or order.epoch != cursor.epoch:
+                order = self.order(cursor.epoch)
+            num_together = order.num_together(cursor.batch) if isinstance(order, ApartOrder) else 0
+            yield replace(turn, num_together=num_together)
 
     def _slots(self, numbers: range) -> Generator[Slot, None, None]:
         order = None
@@ -144,14 +162,13 @@ class Turns:
             for number in together:
                 cursor = self.cursor(number)
                 if order is None or order.epoch != cursor.epoch:
-                    order = self.plan.order(cursor.epoch)
-                positions = order.positions(*self.plan.share(cursor.batch, self.rank, self.world_size))
-                parts.append(positions if self.rows is None else self.rows[positions])
+                    order = self.order(cursor.epoch)
+                parts.append(order.positions(*self.plan.share(cursor.batch, self.rank, self.world_size)))
             first = self.cursor(together[0])
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(len(part) for part in parts),
-                offsets=np.concatenate(parts),
+                offsets=self.rows.selection.at(np.concatenate(parts)),
                 window=(first.epoch, self.plan.window_of(first.batch)),
             )
 
