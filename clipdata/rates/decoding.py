@@ -1,7 +1,7 @@
 """Decoding: how many of a table's own pictures one core prepares in a second, and what the quicker ways cost in levels.
 
 The loop is bare: no thread, no batch, no row around it. It is what a stream cannot exceed for each core.
-Shapes: C = 3 channels, H and W as the model wants them.
+Shapes: B pictures, C = 3 channels, H and W as the model wants them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import torch
 from clipdata.encoder.preparation import Preparation
 from clipdata.errors import ImageRefused
 from clipdata.images import decode
-from clipdata.images.batches import distinct_images
+from clipdata.images.batches import distinct_images, fill_slots
+from clipdata.images.threads import DecodingThreads
 from clipdata.rates.records import LevelError, Rate, shown_rate
 from clipdata.stream import Stream
 
@@ -58,6 +59,7 @@ class Decoding:
     def __init__(self, prepare: Preparation, sample: Sequence[pa.Buffer]) -> None:
         self.fidelity, self._prepare = prepare.fidelity, prepare
         self._coming = itertools.cycle(sample)
+        self._threads, self._out_BHWC = DecodingThreads(1), np.empty((1, *prepare.size, 3), np.uint8)
         self._num, self._wall_s, self._cpu_s = 0, 0.0, 0.0
 
     def turn(self, seconds: float) -> None:
@@ -65,7 +67,7 @@ class Decoding:
         with _one_thread():
             begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
             for data in self._coming:
-                prepared(data, self._prepare)
+                fill_slots([data], self._prepare, self._out_BHWC, self._threads)
                 self._num += 1
                 if time.perf_counter() > begun_s + seconds:
                     break
@@ -73,7 +75,8 @@ class Decoding:
             self._cpu_s += time.process_time() - begun_cpu_s
 
     def close(self) -> None:
-        """Nothing is held."""
+        """End the threads."""
+        self._threads.close()
 
     def rate(self) -> Rate:
         """What was found, for one core."""
@@ -94,14 +97,6 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-def prepared(data: pa.Buffer, prepare: Preparation) -> np.ndarray | None:
-    """Decode and prepare one picture; None where it is refused."""
-    try:
-        return prepare(decode(memoryview(data))).numpy()
-    except ImageRefused:
-        return None
-
-
 def refused_of(sample: Sequence[pa.Buffer]) -> dict[str, int]:
     """Count the pictures of a sample that cannot be used, by reason."""
     reasons: Counter[str] = Counter()
@@ -116,18 +111,17 @@ def refused_of(sample: Sequence[pa.Buffer]) -> dict[str, int]:
 def error_of(prepare: Preparation, sample: Sequence[pa.Buffer]) -> LevelError | None:
     """Compare a fidelity with the exact one, whose levels are those of open_clip's transform."""
     exact = prepare.with_fidelity("exact")
-    counts = np.zeros(256, np.int64)
-    num = 0
-    for data in sample[:COMPARED]:
-        ours_CHW, theirs_CHW = prepared(data, prepare), prepared(data, exact)
-        if ours_CHW is None or theirs_CHW is None:
-            continue
-        off_CHW = np.abs(ours_CHW.astype(np.int16) - theirs_CHW.astype(np.int16))
-        counts += np.bincount(off_CHW.ravel(), minlength=256)
-        num += 1
-    if not num:
+    compared, threads = list(sample[:COMPARED]), DecodingThreads(1)
+    ours_BHWC, theirs_BHWC = np.empty((2, len(compared), *prepare.size, 3), np.uint8)
+    refused = fill_slots(compared, prepare, ours_BHWC, threads).refused
+    fill_slots(compared, exact, theirs_BHWC, threads)
+    threads.close()
+    usable = [place for place in range(len(compared)) if place not in refused]
+    if not usable:
         return None
+    off_BHWC = np.abs(ours_BHWC[usable].astype(np.int16) - theirs_BHWC[usable])
+    counts = np.bincount(off_BHWC.ravel(), minlength=256)
     levels = np.arange(256)
     p99 = int(np.searchsorted(np.cumsum(counts), 0.99 * counts.sum()))
     largest = int(levels[counts > 0].max())
-    return LevelError(prepare.fidelity, float((counts * levels).sum() / counts.sum()), p99, largest, num)
+    return LevelError(prepare.fidelity, float((counts * levels).sum() / counts.sum()), p99, largest, len(usable))

@@ -159,7 +159,8 @@ def assemble(request: Request, found: Fetched, decoder: ImageDecoder | None) -> 
     for name, column in request.columns.items():
         if kinds.is_image(rows.column(column).type):
             assert decoder is not None, "the request was checked"
-            decoded = decoder.batch(rows.column(column), found.unread)
+            encoded = getattr(found, "encoded", {}).get(column)
+            decoded = decoder.batch(rows.column(column) if encoded is None else encoded, found.unread)
             image_of[name] = decoded.image_BCHW
             refused = {**decoded.refused, **refused}
     if refused and request.on_bad_image == "refuse":

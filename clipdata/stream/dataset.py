@@ -61,8 +61,8 @@ from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, window_for
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
-from clipdata.stream.fetch import Fetched
 from clipdata.stream.evenness import Mixing
+from clipdata.stream.fetch import Fetched
 from clipdata.stream.plan import CLUMP_ROWS, WINDOW_ROWS, Cursor, Plan, Shuffle, check_ranks, worker_batches
 from clipdata.stream.position import Lane, Place, Position
 from clipdata.stream.rows import Rows
