@@ -55,6 +55,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from clipdata.arguments import check_count
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
+from clipdata.lance_io.sizes import column_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
@@ -63,13 +64,14 @@ from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batch
 from clipdata.stream.decode import Prepare
 from clipdata.stream.evenness import Mixing
 from clipdata.stream.fetch import Fetched
-from clipdata.stream.plan import CLUMP_ROWS, WINDOW_ROWS, Cursor, Plan, Shuffle, check_ranks, worker_batches
+from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
 from clipdata.stream.position import Lane, Place, Position
 from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Shares, Watch
 from clipdata.stream.span import Span
 from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
+from clipdata.stream.windows import sizes_for
 
 
 class Stream(IterableDataset[Any]):
@@ -94,7 +96,9 @@ class Stream(IterableDataset[Any]):
         on_bad_image: "refuse" ends with an error that names the row. "leave_out" takes a row whose image is missing or
             damaged out of its batch and counts it in `left_out`; no rank gets fewer batches by it.
         num_threads: images decoded at the same time; by default this process's share of the machine's cores.
-        clump_rows, window_rows: see `plan`; they are part of the order, and of states.
+        clump_rows, window_rows: see `plan`; by default what the stored bytes of a row of the columns that are read make
+            of them at this version (`windows`), so that few requests read them. They are part of the order, and of
+            states.
         apart: a column of ids. No two rows of a batch share one, where rows of the same window can be exchanged for it;
             the others are counted in `num_together`. A null is no id. Reads the column when the stream is made, holds
             four bytes a streamed row, and makes windows of at least 16 batches.
@@ -125,8 +129,8 @@ class Stream(IterableDataset[Any]):
         tokenize: Tokenize | None = None,
         on_bad_image: OnBadImage = "refuse",
         num_threads: int | None = None,
-        clump_rows: int = CLUMP_ROWS,
-        window_rows: int = WINDOW_ROWS,
+        clump_rows: int | None = None,
+        window_rows: int | None = None,
         apart: str | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
@@ -140,22 +144,23 @@ class Stream(IterableDataset[Any]):
         # Another handle, because the caller's moves to a newer version when a column is mapped through it.
         self._table = table = as_table(table).pinned()
         request.check(table, can_prepare=prepare is not None)
-        rows = Rows.of(table, where, rows)
+        chosen = Rows.of(table, where, rows)
+        clump_rows, window_rows = _sizes(table, request, clump_rows, window_rows)
         if apart is not None:
-            _check_apart(apart, shuffle=shuffle, batch_size=batch_size)
+            _check_apart(table, apart, shuffle=shuffle, batch_size=batch_size)
             window_rows = window_for(turn_rows, window_rows)
-        self.plan = Plan(len(rows), turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
+        self.plan = Plan(len(chosen), turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
             found = (
-                f"batch_size is {batch_size}, and {len(rows):,} rows are to be streamed; expected at least one batch"
+                f"batch_size is {batch_size}, and {len(chosen):,} rows are to be streamed; expected at least one batch"
             )
-            hint = f"use a batch_size of at most {len(rows)}" if len(rows) else "check the filter"
+            hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else "check the filter"
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
         self._turns = Turns(
-            rows=rows,
+            rows=chosen,
             request=request,
             plan=self.plan,
-            apart=None if apart is None else Apart.read(apart, rows.values(apart), len(rows)),
+            apart=None if apart is None else Apart.read(apart, chosen.values(apart), len(chosen)),
             rank=rank,
             world_size=world_size,
             of_samples=self._of_samples,
@@ -262,16 +267,8 @@ class Stream(IterableDataset[Any]):
             raise UsageError("a stream of single rows has no batches", hint=f"stream.mixing({column!r}, batch_rows=64)")
         size = self.plan.batch_size if batch_rows is None else batch_rows
         check_count(size, "mixing: batch_rows", least=1)
-        rows = self._turns.rows
-        size = min(size, len(rows))
-        num_looked = max(min(most_batches, len(rows) // size, evenness.MOST_ROWS // size), 1)
-        order = self._turns.order(epoch)
-        starts = np.linspace(0, len(rows) // size - 1, num_looked).astype(np.int64) * size
-        offsets = rows.selection.at(np.concatenate([order.positions(start, start + size) for start in starts.tolist()]))
-        found = self._table.take(offsets, [column]).column(0)
-        count_V = evenness.counts_of(rows.values(column))
-        expected = evenness.expected_values(count_V, size)
-        return Mixing(column, len(rows), len(count_V), size, num_looked, evenness.mean_values(found, size), expected)
+        rows, order = self._turns.rows, self._turns.order(epoch)
+        return evenness.measure(column, rows, order, size, most_batches=most_batches)
 
     @property
     def table(self) -> Table:
@@ -450,7 +447,24 @@ class Stream(IterableDataset[Any]):
         }
 
 
-def _check_apart(column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
+def _sizes(table: Table, request: Request, clump_rows: int | None, window_rows: int | None) -> tuple[int, int]:
+    """Rows of a clump and of a window; what is not given depends on the version and the columns that are read."""
+    if clump_rows is not None and window_rows is not None:
+        return clump_rows, window_rows
+    clump, window = sizes_for(_row_bytes(table, request.read_columns(table)))
+    if window_rows is not None:
+        return min(clump, window_rows), window_rows
+    clump = clump if clump_rows is None else clump_rows
+    return clump, max(window // max(clump, 1), 1) * clump
+
+
+def _row_bytes(table: Table, columns: Sequence[str]) -> float:
+    sizes = column_bytes(table)
+    return sum(sizes.get(name, 0) for name in columns) / max(table.num_rows, 1)
+
+
+def _check_apart(table: Table, column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
+    table.require([column], verb="stream")
     if not shuffle:
         raise UsageError(
             f"apart={column!r} moves rows, and shuffle=False keeps them in the table's order; expected one of the two"

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from clipdata.stream.rows import Rows
 from clipdata.value_hashes import hashes_of
 
 MOST_ROWS = 65_536  # that are looked at
@@ -54,6 +56,31 @@ class Mixing:
             f"{self.column!r}; a perfect shuffle gives {self.values_expected:.1f} (share {self.share:.2f}, "
             f"{self.num_batches:,} batches looked at)"
         )
+
+
+class Order(Protocol):
+    """The order of an epoch."""
+
+    def positions(self, start: int, stop: int) -> np.ndarray:
+        """Row positions at places [start, stop) of it, int64."""
+
+
+def measure(column: str, rows: Rows, order: Order, batch_rows: int, *, most_batches: int) -> Mixing:
+    """Measure how well an order mixes the values of a column; see `Mixing`.
+
+    Args:
+        rows: at least one.
+        batch_rows: of a batch, at least 1.
+        most_batches: to look at; fewer where they would be more than 65,536 rows.
+    """
+    batch_rows = min(batch_rows, len(rows))
+    num_batches = max(min(most_batches, len(rows) // batch_rows, MOST_ROWS // batch_rows), 1)
+    starts = np.linspace(0, len(rows) // batch_rows - 1, num_batches).astype(np.int64) * batch_rows
+    places = np.concatenate([order.positions(start, start + batch_rows) for start in starts.tolist()])
+    found = mean_values(rows.table.take(rows.selection.at(places), [column]).column(0), batch_rows)
+    count_V = counts_of(rows.values(column))
+    expected = expected_values(count_V, batch_rows)
+    return Mixing(column, len(rows), len(count_V), batch_rows, num_batches, found, expected)
 
 
 def counts_of(values: Iterable[pa.Array | pa.ChunkedArray]) -> np.ndarray:

@@ -67,7 +67,7 @@ class Selection:
         bits = _marked(batches, table_rows)
         counts = _ONES[bits].reshape(-1, BLOCK_ROWS // 8).sum(axis=1, dtype=np.int64)
         num_rows, kind = int(counts.sum()), _kind(table_rows)
-        before = np.concatenate([[0], np.cumsum(counts)]).astype(kind)
+        before: np.ndarray = np.concatenate([[0], np.cumsum(counts)]).astype(kind)
         if num_rows * before.itemsize < bits.nbytes + before.nbytes:
             return cls(num_rows, listed=torch.from_numpy(_listed(bits, num_rows, kind)))
         return cls(num_rows, bits=torch.from_numpy(bits), before=torch.from_numpy(before))
@@ -151,7 +151,8 @@ def _marked(batches: Iterable[np.ndarray], table_rows: int) -> np.ndarray:
 
 
 def _listed(bits: np.ndarray, num_rows: int, kind: type) -> np.ndarray:
-    listed, filled = np.empty(num_rows, kind), 0
+    listed: np.ndarray = np.empty(num_rows, kind)
+    filled = 0
     for start in range(0, len(bits), _AT_ONCE // 8):
         found = np.flatnonzero(np.unpackbits(bits[start : start + _AT_ONCE // 8], bitorder="little"))
         listed[filled : filled + len(found)] = found + start * 8
