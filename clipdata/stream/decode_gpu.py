@@ -20,8 +20,8 @@ import torch
 
 from clipdata.encoder.preparation import Preparation
 from clipdata.errors import ImageRefused, UsageError
-from clipdata.images import decode, plain_jpeg
-from clipdata.images.batches import NO_IMAGE, Encoded, distinct_images
+from clipdata.images import decode, probe_plain
+from clipdata.images.batches import Encoded, distinct_images, refused_rows
 from clipdata.images.threads import DecodingThreads
 from clipdata.stream.decode import Decoded
 from clipdata.stream.shares import MeteredThreads, Stopwatch, Took
@@ -110,59 +110,56 @@ class DeviceDecoder:
     def _batch(self, encoded: Encoded, unread: Mapping[int, ImageRefused]) -> Decoded:
         found = distinct_images(encoded)
         size = self._prepare.size
+        # The place behind the last stays as it is, and is that of NO_IMAGE.
         prepared_DHWC = torch.zeros((len(found.encoded) + 1, *size, 3), dtype=torch.uint8, device=self._device)
-        outcomes = self._decoded(found.encoded)
-        for places in _groups(outcomes):
-            image_GCHW = torch.stack([outcomes[place].to(self._device) for place in places])
-            prepared_DHWC[places] = self._prepare.on_device(image_GCHW).permute(0, 2, 3, 1)
-            for place in places:
-                outcomes[place] = None  # its memory goes before the next ones are resized
-        self._num_pictures += sum(not isinstance(one, ImageRefused) for one in outcomes)
-        refused: dict[int, ImageRefused] = {}
-        for row, image in enumerate(found.image_of_row.tolist()):
-            if image == NO_IMAGE:
-                refused[row] = ImageRefused("missing", "the row holds no image")
-            elif isinstance(outcomes[image], ImageRefused):
-                refused[row] = outcomes[image]
-        # The place behind the last holds zeros, and is that of NO_IMAGE.
-        index_B = torch.from_numpy(found.image_of_row).to(self._device) % len(prepared_DHWC)
+        reasons: dict[int, ImageRefused] = {}
+        for together in _together(found.encoded, reasons):
+            of_size: dict[tuple[int, ...], list[tuple[int, torch.Tensor]]] = {}
+            for place, outcome in self._decoded(found.encoded, together):
+                if isinstance(outcome, ImageRefused):
+                    reasons[place] = outcome
+                else:
+                    of_size.setdefault(tuple(outcome.shape), []).append((place, outcome))
+            for group in of_size.values():
+                image_GCHW = torch.stack([image_CHW.to(self._device) for _, image_CHW in group])
+                places = torch.tensor([place for place, _ in group], device=self._device)
+                prepared_DHWC[places] = self._prepare.on_device(image_GCHW).permute(0, 2, 3, 1)
+        self._num_pictures += len(found.encoded) - len(reasons)
+        index_B = torch.from_numpy(found.image_of_row % len(prepared_DHWC)).to(self._device)
+        refused = refused_rows(found.image_of_row, reasons)
         return Decoded(prepared_DHWC[index_B].permute(0, 3, 1, 2), {**refused, **unread})
 
-    def _decoded(self, encoded: Sequence[pa.Buffer]) -> list[Any]:
-        """Each distinct image as uint8 [3, H, W], on the device or here; or why it is refused."""
-        outcomes: list[Any] = [None] * len(encoded)
-        if self._decode_jpegs is not None:
-            for places in self._for_device(encoded, outcomes):
-                try:
-                    decoded = self._decode_jpegs([encoded[place] for place in places], self._device)
-                except RuntimeError:  # one of them is damaged; the threads say which, and why
-                    continue
-                for place, image_CHW in zip(places, decoded, strict=True):
-                    outcomes[place] = image_CHW
-        left = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        for place, outcome in zip(left, self._threads.map(_here, [encoded[place] for place in left]), strict=True):
-            outcomes[place] = outcome
-        return outcomes
-
-    def _for_device(self, encoded: Sequence[pa.Buffer], outcomes: list[Any]) -> Iterator[list[int]]:
-        """Places of JPEGs that the device can decode, as many at once as it has room for; notes what is refused."""
-        together: list[int] = []
-        num_pixels = 0
-        for place, data in enumerate(encoded):
+    def _decoded(
+        self, encoded: Sequence[pa.Buffer], together: Sequence[tuple[int, bool]]
+    ) -> Iterator[tuple[int, torch.Tensor | ImageRefused]]:
+        """Places of images with uint8 [3, H, W], on the device or here; or with why they are refused."""
+        plain = [place for place, is_plain in together if is_plain and self._decode_jpegs is not None]
+        if plain and self._decode_jpegs is not None:
             try:
-                header = plain_jpeg(memoryview(data))
-            except ImageRefused as refused:
-                outcomes[place] = refused
-                continue
-            if header is None:
-                continue
-            if together and num_pixels + header.width * header.height > MOST_PIXELS:
-                yield together
-                together, num_pixels = [], 0
-            together.append(place)
-            num_pixels += header.width * header.height
-        if together:
+                yield from zip(plain, self._decode_jpegs([encoded[p] for p in plain], self._device), strict=True)
+            except RuntimeError:  # one of them is damaged: the threads say which, and why
+                plain = []
+        left = [place for place, _ in together if place not in set(plain)]
+        yield from zip(left, self._threads.map(_here, [encoded[place] for place in left]), strict=True)
+
+
+def _together(encoded: Sequence[pa.Buffer], reasons: dict[int, ImageRefused]) -> Iterator[list[tuple[int, bool]]]:
+    """Places of images, as many as there is room for at once, and whether each is a plain JPEG; notes the refused."""
+    together: list[tuple[int, bool]] = []
+    num_pixels = 0
+    for place, data in enumerate(encoded):
+        try:
+            header, is_plain = probe_plain(memoryview(data))
+        except ImageRefused as refused:
+            reasons[place] = refused
+            continue
+        if together and num_pixels + header.width * header.height > MOST_PIXELS:
             yield together
+            together, num_pixels = [], 0
+        together.append((place, is_plain))
+        num_pixels += header.width * header.height
+    if together:
+        yield together
 
 
 def decode_by_torchcodec(encoded: Sequence[pa.Buffer], device: torch.device) -> Sequence[torch.Tensor]:
@@ -183,15 +180,3 @@ def _here(data: pa.Buffer) -> torch.Tensor | ImageRefused:
         return torch.from_numpy(decode(memoryview(data))).permute(2, 0, 1)
     except ImageRefused as refused:
         return refused
-
-
-def _groups(outcomes: Sequence[Any]) -> Iterator[list[int]]:
-    """Places of pictures of one size, few enough to be resized together."""
-    of_size: dict[tuple[int, ...], list[int]] = {}
-    for place, outcome in enumerate(outcomes):
-        if isinstance(outcome, torch.Tensor):
-            of_size.setdefault(tuple(outcome.shape), []).append(place)
-    for (_, height, width), places in of_size.items():
-        at_once = max(MOST_PIXELS // (height * width), 1)
-        for start in range(0, len(places), at_once):
-            yield places[start : start + at_once]
