@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 # Public name → where it lives ("module:name", or a module).
 _PUBLIC = {
     "Bench": "clipdata.rates:Bench",
+    "Augmentation": "clipdata.encoder.augmentation:Augmentation",
     "ClipdataError": "clipdata.errors:ClipdataError",
     "Comparison": "clipdata.comparison:Comparison",
     "Found": "clipdata.similarity.found:Found",

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from clipdata.errors import ConfigError
 from clipdata.stream.plan import Plan
-from clipdata.stream.windows import CLUMP_BYTES, GROUP_BYTES, LEAST_WINDOW_ROWS, sizes_for
+from clipdata.stream.windows import CLUMP_BYTES, LEAST_WINDOW_ROWS, WINDOW_BYTES, sizes_for
 
 
 @given(st.floats(0, 1e10))
-def test_a_window_fits_a_group_and_has_at_least_a_clump(row_bytes):
+def test_a_window_fits_its_bytes_and_has_at_least_a_clump(row_bytes):
     clump_rows, window_rows = sizes_for(row_bytes)
 
     assert Plan(10**9, 64, clump_rows=clump_rows, window_rows=window_rows)
     assert window_rows % clump_rows == 0
-    assert window_rows * row_bytes <= GROUP_BYTES or window_rows <= LEAST_WINDOW_ROWS
+    assert window_rows * row_bytes <= WINDOW_BYTES or window_rows <= LEAST_WINDOW_ROWS
     assert clump_rows * row_bytes <= CLUMP_BYTES or clump_rows == 1
 
 

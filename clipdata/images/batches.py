@@ -174,6 +174,7 @@ def decode_batch(
     """Decode and prepare each distinct image of a batch once.
 
     Args:
+        images: [B].
         prepare: makes what is wanted of decoded pixels.
         pool: threads; decoding releases the interpreter lock.
         limits: what an image may cost.

@@ -36,7 +36,7 @@ def sample_of(stream: Stream, column: str) -> list[pa.Buffer]:
     num_bytes = 0
     coming = stream.fetched()
     for fetched in itertools.islice(coming, MOST_PICTURES):
-        for data in distinct_images(fetched.images(column)).encoded:
+        for data in distinct_images(fetched.encoded[column]).encoded:
             if found and (len(found) == MOST_PICTURES or num_bytes + data.size > MOST_BYTES):
                 coming.close()
                 return found

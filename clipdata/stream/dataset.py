@@ -33,8 +33,9 @@ With `batch_size=None` a stream yields single rows as dicts of the same entries 
 `DataLoader(stream, batch_size=32, num_workers=…)`, or a Trainer, which shares rows out among its processes too and
 wants `rank=0, world_size=1`. Each row comes once, whatever the number of workers.
 
-Pixels are what `prepare` makes of them: training streams `encoder.prepare.with_fidelity("fast")`, which may differ from
-open_clip's own transform by a level, and whoever stores values uses the exact one.
+Pixels are what `prepare` makes of them, or what `map prepared-pixels` stored for it (see `prepared`). Training streams
+`encoder.prepare.with_fidelity("fast")`, which may differ from open_clip's own transform by a level, and whoever stores
+values uses the exact one.
 This module must not know models or training.
 """
 
@@ -46,13 +47,14 @@ import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from clipdata.arguments import check_count
+from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.sizes import column_bytes
@@ -66,6 +68,7 @@ from clipdata.stream.evenness import Mixing
 from clipdata.stream.fetch import Fetched
 from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
 from clipdata.stream.position import Lane, Place, Position
+from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
 from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Shares, Watch
 from clipdata.stream.span import Span
@@ -92,6 +95,9 @@ class Stream(IterableDataset[Any]):
         drop_last: leave out the rows that do not fill a batch: `num_dropped` of them an epoch, others in each.
         prepare: what makes a model's uint8 [3, H, W] of decoded pixels; needed for image columns. Workers get a
             pickled copy.
+        prepared: True reads a column that `map prepared-pixels` filled in place of the images, where one fits; False
+            decodes; a name is held to fit. `pixels` says where they come from.
+        augment: random crops, mirror images and colours, drawn for seed, epoch and row alone.
         texts, tokenize: the column to tokenize, and what does it.
         on_bad_image: "refuse" ends with an error that names the row. "leave_out" takes a row whose image is missing or
             damaged out of its batch and counts it in `left_out`; no rank gets fewer batches by it.
@@ -125,6 +131,8 @@ class Stream(IterableDataset[Any]):
         world_size: int | None = None,
         drop_last: bool = True,
         prepare: Prepare | None = None,
+        prepared: bool | str = True,
+        augment: Augmentation | None = None,
         texts: str | None = None,
         tokenize: Tokenize | None = None,
         on_bad_image: OnBadImage = "refuse",
@@ -145,6 +153,11 @@ class Stream(IterableDataset[Any]):
         self._table = table = as_table(table).pinned()
         request.check(table, can_prepare=prepare is not None)
         chosen = Rows.of(table, where, rows)
+        prepare = prepare if augment is None else augmented(prepare, augment)
+        self.pixels = pixel_sources(
+            table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
+        )
+        request = request.reading(self.pixels)
         clump_rows, window_rows = _sizes(table, request, clump_rows, window_rows)
         if apart is not None:
             _check_apart(table, apart, shuffle=shuffle, batch_size=batch_size)

@@ -16,7 +16,7 @@ import torch
 
 from clipdata.errors import ImageRefused
 from clipdata.images.batches import NO_IMAGE, Encoded, FillsSlots, decode_batch, fill_slots
-from clipdata.images.canvas import ReusedMemory
+from clipdata.images.canvas import Canvas, ReusedMemory
 from clipdata.images.threads import DecodingThreads
 from clipdata.stream.shares import MeteredThreads, Stopwatch, Took
 
@@ -88,6 +88,33 @@ class ImageDecoder:
         filled = fill_slots(encoded, self._fills, image_BHWC.numpy(), self._threads, draws=draws)
         self._num_pictures += filled.num_images
         return Decoded(image_BHWC.permute(0, 3, 1, 2), {**filled.refused, **unread})
+
+    def levels(self, image_BHWC: np.ndarray, draws: Callable[[int], Any] | None) -> torch.Tensor:
+        """Make a batch of pictures that need no decoding.
+
+        Args:
+            image_BHWC: uint8, of the size that the preparation makes; or of any, where there are `draws`.
+            draws: as for `batch`.
+
+        Returns:
+            uint8 [B, C, H, W], whose memory is [B, H, W, C]: the very memory given, where it may be written to.
+        """
+        if draws is None and image_BHWC.flags.writeable and not self._pin_memory:
+            return torch.from_numpy(image_BHWC).permute(0, 3, 1, 2)
+        assert self._fills is not None, "what was prepared is known to fit"
+        fills = self._fills
+        room_BHWC = self._room((len(image_BHWC), *fills.size, 3))
+        out_BHWC = room_BHWC.numpy()
+
+        def fill(place: int, _: Canvas) -> None:
+            if draws is None:
+                out_BHWC[place] = image_BHWC[place]
+            else:
+                fills.into(image_BHWC[place], out_BHWC[place], draws(place))
+
+        with self._stopwatch:
+            self._threads.each(len(image_BHWC), fill)
+        return room_BHWC.permute(0, 3, 1, 2)
 
     def _called(self, encoded: Encoded, unread: Mapping[int, ImageRefused]) -> Decoded:
         """Call a preparation that makes tensors of its own, and copy those."""

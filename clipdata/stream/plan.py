@@ -111,9 +111,15 @@ class Plan:
         size = stop - start
         return start + size * rank // world_size, start + size * (rank + 1) // world_size
 
-    def window_of(self, batch: int) -> int:
-        """Window in which a global batch begins; batches of one window are best fetched together."""
-        return batch * self.batch_size // self.window_rows
+    def windows(self, epoch: int, start: int, stop: int) -> np.ndarray:
+        """Windows of places [start, stop) of an epoch, numbered over all epochs; rows of one are best read together.
+
+        Returns:
+            int64 [stop - start], ascending.
+        """
+        return (
+            epoch * -(-self.num_rows // self.window_rows) + np.arange(start, stop, dtype=np.int64) // self.window_rows
+        )
 
 
 class EpochOrder:

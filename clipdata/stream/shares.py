@@ -1,8 +1,8 @@
 """Shares: what a stream's batches cost to make, and how long whoever trains on them waited for the next.
 
-Batches are made in two stages that go on beside each other, in threads or in worker processes: one reads rows, the
-other decodes their pictures and makes tensors and tokens of the rest. The slower stage bounds the rate; so the shares
-of making are shares of the stages' wall seconds, waits for the other stage left out. Waiting is the consumer's own.
+In each process one thread makes batches: it waits for rows, which others read ahead of it; decodes their pictures, with
+more threads beside it; and makes tensors and tokens of the rest. The shares of making are those of its seconds on the
+clock. So a share of reading is what reading ahead did not hide. Waiting is the consumer's own.
 It knows clocks and numbers; it must not know tables, pictures or batches.
 """
 
@@ -47,9 +47,9 @@ class Work:
         rows: that were read.
         read_bytes: of their values as they lie in memory; a compressed column is less on disk.
         pictures: that were decoded, each distinct one of a batch once.
-        read: the first stage, from the ask for rows to the rows.
-        decode: of the second stage, encoded pictures to one tensor.
-        rest: of the second stage, tokens and tensors.
+        read: waiting for rows that are read ahead.
+        decode: encoded pictures to one tensor; its processor's time is that of all threads that decode.
+        rest: tokens and tensors.
     """
 
     rows: int = 0

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from clipdata.cores import num_cores
 from clipdata.prefetch import prefetch
 from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
-from clipdata.stream.fetch import Fetched, Fetcher, Slot
+from clipdata.stream.fetch import Fetched, Fetcher
+from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Cursor, EpochOrder, Plan
+from clipdata.stream.prepared_rows import draws_of, prepared_rows
 from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Stopwatch, Took, Work, clocked
 
@@ -129,19 +130,21 @@ class Turns:
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
+        prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
             making = Stopwatch()
-            with closing(prefetch(clocked(fetcher.read(self._slots(numbers))), max_items=1)) as read:
+            with closing(clocked(fetcher.read(self._slots(numbers)))) as read:
                 for found, reading in read:
+                    draws = draws_of(self.prepare, self.plan, found.slot)
                     with making:
-                        assembled = assemble(self.request, found, decoder)
+                        assembled = assemble(self.request, found, decoder, prepared, draws)
                     yield found.slot, replace(assembled, work=_work(found, reading, making.taken(), decoder))
         finally:
             if decoder is not None:
                 decoder.close()
 
-    def _check(self, slot: Slot, rows: pa.Table) -> None:
-        refuse_nulls(self.request, self.rows.table, slot, rows, where=self.rows.where)
+    def _check(self, found: Fetched) -> None:
+        refuse_nulls(self.request, self.rows.table, found, where=self.rows.where)
 
     def _counted(self, turns: Iterable[Turn]) -> Generator[Turn, None, None]:
         """Turns with how many rows of their batch could not be kept apart."""
@@ -158,18 +161,19 @@ class Turns:
         at_once = SAMPLES_AT_ONCE if self.of_samples else 1
         for start in range(0, len(numbers), at_once):
             together = numbers[start : start + at_once]
-            parts = []
+            parts, windows = [], []
             for number in together:
                 cursor = self.cursor(number)
                 if order is None or order.epoch != cursor.epoch:
                     order = self.order(cursor.epoch)
-                parts.append(order.positions(*self.plan.share(cursor.batch, self.rank, self.world_size)))
-            first = self.cursor(together[0])
+                share = self.plan.share(cursor.batch, self.rank, self.world_size)
+                parts.append(order.positions(*share))
+                windows.append(self.plan.windows(cursor.epoch, *share))
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(len(part) for part in parts),
                 offsets=self.rows.selection.at(np.concatenate(parts)),
-                window=(first.epoch, self.plan.window_of(first.batch)),
+                windows=np.concatenate(windows),
             )
 
 

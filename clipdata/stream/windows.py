@@ -13,7 +13,7 @@ import math
 
 from clipdata.errors import ConfigError
 
-GROUP_BYTES = 128 * 2**20
+WINDOW_BYTES = 128 * 2**20
 MOST_WINDOW_ROWS = 8192
 LEAST_WINDOW_ROWS = 128
 CLUMP_BYTES = 32 * 2**20  # beyond which a request is no cheaper a byte
@@ -39,7 +39,7 @@ def sizes_for(row_bytes: float) -> tuple[int, int]:
     """
     if not (math.isfinite(row_bytes) and row_bytes >= 0):
         raise ConfigError([f"row_bytes is {row_bytes}; expected 0 or more"], what="stream windows")
-    most_rows = int(GROUP_BYTES / max(row_bytes, 1.0))
+    most_rows = int(WINDOW_BYTES / max(row_bytes, 1.0))
     most_rows = min(max(most_rows, LEAST_WINDOW_ROWS), MOST_WINDOW_ROWS)
     clump_rows = max(min(-(-(ROWS + most_rows) // REQUESTS), int(CLUMP_BYTES / max(row_bytes, 1.0))), 1)
     return clump_rows, most_rows // clump_rows * clump_rows  # a clump in two windows would be read twice
