@@ -50,8 +50,8 @@ class Fetched:
     @property
     def num_bytes(self) -> int:
         """Bytes of the rows' values."""
-        views = (view for column in self.encoded.values() for view in column)
-        return int(self.rows.nbytes) + sum(view.size for view in views if view is not None)
+        views = (view for column in self.encoded.values() for view in column if view is not None)
+        return int(self.rows.nbytes) + sum(view.size for view in views)
 
 
 class Fetcher:
