@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 # Public name → where it lives ("module:name", or a module).
 _PUBLIC = {
     "ClipdataError": "clipdata.errors:ClipdataError",
+    "Cache": "clipdata.lance_io.kept_rows:Cache",
     "Comparison": "clipdata.comparison:Comparison",
     "Found": "clipdata.similarity.found:Found",
     "Evaluated": "clipdata.training.evaluation:Evaluated",

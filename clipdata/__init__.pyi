@@ -73,6 +73,7 @@ from clipdata.split_check import check_split as check_split
 from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
+from clipdata.lance_io.kept_rows import Cache as Cache
 from clipdata.stream.dataset import Stream as Stream
 from clipdata.summary import TableStats as TableStats
 from clipdata.summary import stats as stats

@@ -53,6 +53,7 @@ from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.storage import redact
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
+from clipdata.lance_io.kept_rows import Cache
 from clipdata.stream.decode import Prepare
 from clipdata.stream.plan import (
     CLUMP_ROWS,
@@ -89,6 +90,8 @@ class Stream(IterableDataset[Any]):
             damaged out of its batch and counts it in `left_out`; no rank gets fewer batches by it.
         num_threads: images decoded at the same time; by default this process's share of the machine's cores.
         clump_rows, window_rows: see `plan`; they are part of the order.
+        cache: where to keep what is read, for the next epoch; by default where the table's storage says
+            (`cache_folder`), or nowhere. See `clipdata.lance_io.kept_rows`.
 
     Raises:
         SchemaError: a column is missing.
@@ -118,6 +121,7 @@ class Stream(IterableDataset[Any]):
         num_threads: int | None = None,
         clump_rows: int = CLUMP_ROWS,
         window_rows: int = WINDOW_ROWS,
+        cache: Cache | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
@@ -152,6 +156,7 @@ class Stream(IterableDataset[Any]):
             of_samples=self._of_samples,
             prepare=prepare,
             num_threads=num_threads,
+            cache=Cache.of(table.storage, table.uri) if cache is None else cache,
         )
         self._until_epoch = until_epoch
         self._position = Position(_checked_cursor(epoch, 0))

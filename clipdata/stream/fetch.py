@@ -21,6 +21,7 @@ from clipdata.objects.references import References
 from clipdata.prefetch import map_ordered
 from clipdata.schema import image_column
 from clipdata.storage import is_remote
+from clipdata.lance_io.kept_rows import Cache, KeptRows
 
 GROUP_BYTES = 128 * 2**20
 PIECE_ROWS = 256
@@ -64,6 +65,9 @@ class Fetcher:
         table: pinned to a version.
         columns: names to read.
         check: looks at the rows of a slot as they are in the table, before images are filled in.
+        cache: where rows are kept on this machine; None reads them from the table each time.
+        rows: int64, the offsets that are ever asked for; all when None.
+        clump_rows: of them that are kept together.
         group_bytes: most bytes to hold of one group; a single slot, and the piece at hand, may be heavier.
     """
 
@@ -73,10 +77,14 @@ class Fetcher:
         columns: Sequence[str],
         *,
         check: Callable[[Slot, pa.Table], None] | None = None,
+        cache: Cache | None = None,
+        rows: np.ndarray | None = None,
+        clump_rows: int = 1,
         group_bytes: int = GROUP_BYTES,
     ) -> None:
         self._table = table
         self._columns = list(columns)
+        self._kept = None if cache is None else KeptRows(table, self._columns, rows, clump_rows, cache)
         self._check = check
         self._group_bytes = group_bytes
         self._group_rows = 1  # the first batch comes alone, so that training starts at once
@@ -140,6 +148,8 @@ class Fetcher:
         """Read pieces of a group until all are there, or it is too heavy and has been cut; True for the latter."""
 
         def read(offsets: np.ndarray) -> tuple[np.ndarray, pa.Table]:
+            if self._kept is not None:
+                return offsets, self._kept.take(offsets)
             return offsets, self._table.take(offsets, self._columns)
 
         at_once = PIECES_AT_ONCE if is_remote(self._table.uri) else 1

@@ -18,6 +18,7 @@ from clipdata.cores import num_cores
 from clipdata.lance_io.table import Table
 from clipdata.prefetch import prefetch
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
+from clipdata.lance_io.kept_rows import Cache
 from clipdata.stream.decode import ImageDecoder, Prepare
 from clipdata.stream.fetch import Fetcher, Slot
 from clipdata.stream.plan import Cursor, Plan
@@ -56,6 +57,7 @@ class Turns:
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
+        cache: where rows that were read are kept.
     """
 
     table: Table
@@ -68,6 +70,7 @@ class Turns:
     of_samples: bool
     prepare: Prepare | None
     num_threads: int | None
+    cache: Cache | None = None
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -107,7 +110,14 @@ class Turns:
                 yield Turn(number, next(samples))
 
     def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
-        fetcher = Fetcher(self.table, self.request.read_columns(self.table), check=self._check)
+        fetcher = Fetcher(
+            self.table,
+            self.request.read_columns(self.table),
+            check=self._check,
+            cache=self.cache,
+            rows=self.rows,
+            clump_rows=self.plan.clump_rows,
+        )
         decoder = None
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)

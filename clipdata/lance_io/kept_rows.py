@@ -1,0 +1,192 @@
+"""Rows that were read from a bucket, kept on a disk of this machine for the next epoch, within a bound of bytes.
+
+    Stream(table, columns, …, cache=Cache("/scratch/kept", max_bytes=50 * 10**9))
+    Storage(options={"cache_folder": "/scratch/kept", "cache_bytes": "50GB"})     every stream from that store
+
+What is kept at once is a clump: rows that the order moves together, so that an epoch of any order, rank or worker asks
+for the same ones. Each is an Arrow file under the digest of its rows (`data_files.RowDigests`), is mapped to memory and
+handed on without a copy. So a new version of a table finds what did not change, and one that was changed never gets
+what was. Pictures that rows refer to are kept within the rows.
+
+A clump that is not there is read whole, once on this machine however many processes ask for it at once. When there is
+no room, the rows that are wanted are read, and nothing else.
+This module knows rows and files; it must not know in which order they are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+
+from clipdata.arguments import check_count
+from clipdata.bounded_folder import BoundedFolder
+from clipdata.errors import UsageError
+from clipdata.lance_io.data_files import RowDigests, digest_of_files
+from clipdata.lance_io.table import Table
+from clipdata.objects.references import References
+from clipdata.schema import image_column
+from clipdata.storage import CACHE_BYTES, Storage, is_remote
+
+READ_BYTES = 32 * 2**20  # of clumps that are read before the first of them is put to disk
+PATIENCE_S = 30.0  # for a clump that another process is reading
+_ASK_AGAIN_S = 0.01
+
+@dataclass(frozen=True)
+class Cache:
+    """Where to keep what is read, and how much of it.
+
+    Args:
+        folder: on this machine; other streams and processes may share it.
+        max_bytes: most to keep in it.
+
+    Raises:
+        UsageError: the folder is on a bucket, or the bound is no count.
+    """
+
+    folder: str | os.PathLike[str]
+    max_bytes: int = CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        check_count(self.max_bytes, "cache: max_bytes", least=1)
+        if not isinstance(self.folder, str | os.PathLike) or not os.fspath(self.folder) or is_remote(self.folder):
+            raise UsageError(
+                f"cache: folder is {self.folder!r:.80}; expected a folder of this machine",
+                hint='Cache("/scratch/kept", max_bytes=50 * 10**9)',
+            )
+        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
+
+    @classmethod
+    def of(cls, storage: Storage, uri: str) -> Cache | None:
+        """The one that a store's settings ask for; None for a table on this machine, or where they ask for none."""
+        folder = storage.options.get("cache_folder")
+        return cls(folder, storage.cache_bytes) if folder and is_remote(uri) else None
+
+
+class KeptRows:
+    """Rows of a table, from the disk where they are kept, from the table otherwise.
+
+    Args:
+        table: pinned to a version.
+        columns: that are read.
+        rows: int64, the offsets that are ever asked for, each once; all when None.
+        clump_rows: of them that are kept together.
+    """
+
+    def __init__(
+        self, table: Table, columns: Sequence[str], rows: np.ndarray | None, clump_rows: int, cache: Cache
+    ) -> None:
+        self._table, self._columns = table, list(columns)
+        self._rows = None if rows is None else np.sort(rows)
+        self._num_rows = table.num_rows if rows is None else len(rows)
+        self._clump_rows = clump_rows
+        refers = "uri" in columns and image_column(table.schema) in columns
+        self._references = References(table.storage) if refers else None
+        self._filling = Lock()
+        self._digests = RowDigests(table, columns)
+        whole = hashlib.sha256(digest_of_files(table).encode())
+        whole.update(repr((list(columns), clump_rows)).encode() + (b"" if self._rows is None else self._rows.tobytes()))
+        self._folder = BoundedFolder(Path(cache.folder), cache.max_bytes, whole.hexdigest()[:24])
+        self._row_bytes = 0.0
+
+    def take(self, offsets: np.ndarray) -> pa.Table:
+        """Read rows.
+
+        Args:
+            offsets: int64 [B], ascending.
+        """
+        if not len(offsets):
+            return self._table.take(offsets, self._columns)
+        positions = offsets if self._rows is None else np.searchsorted(self._rows, offsets)
+        clumps, starts = np.unique(positions // self._clump_rows, return_index=True)
+        wanted = dict(zip(clumps.tolist(), np.split(offsets, starts[1:]), strict=True))
+        parts = {clump: self._kept(self._name(clump), clump, offsets) for clump, offsets in wanted.items()}
+        missing = [clump for clump, part in parts.items() if part is None]
+        if missing and not self._folder.is_full():
+            for clump, part in self._fetched(missing, wanted):
+                parts[clump] = part
+            missing = [clump for clump, part in parts.items() if part is None]
+        if missing:  # no room to keep them: only what is wanted
+            rows = self._table.take(np.concatenate([wanted[clump] for clump in missing]), self._columns)
+            parts |= dict(zip(missing, _cut(rows, [len(wanted[clump]) for clump in missing]), strict=True))
+        return pa.concat_tables([part for part in parts.values() if part is not None])
+
+    def _fetched(
+        self, missing: Sequence[int], wanted: dict[int, np.ndarray]
+    ) -> Generator[tuple[int, pa.Table], None, None]:
+        """Read clumps whole and keep them, until there is no more room; what another process reads comes from it."""
+        waiting, names = deque(missing), {clump: self._name(clump) for clump in missing}
+        until_s = time.monotonic() + PATIENCE_S
+        while waiting and not self._folder.is_full():
+            at_hand = [waiting.popleft() for _ in range(min(self._clumps_at_once(), len(waiting)))]
+            with self._folder.claiming([names[clump] for clump in at_hand]) as claimed:
+                late = time.monotonic() > until_s
+                mine = [clump for clump in at_hand if late or names[clump] in claimed]
+                parts = {clump: self._kept(names[clump], clump, wanted[clump]) for clump in mine}
+                if to_read := [clump for clump, part in parts.items() if part is None]:
+                    parts |= self._read(to_read, names, wanted)
+            yield from ((clump, part) for clump, part in parts.items() if part is not None)
+            waiting.extend(clump for clump in at_hand if clump not in parts)
+            if not mine:
+                time.sleep(_ASK_AGAIN_S)
+
+    def _read(
+        self, clumps: list[int], names: dict[int, str], wanted: dict[int, np.ndarray]
+    ) -> dict[int, pa.Table]:
+        offsets = [self._offsets(clump) for clump in clumps]
+        rows = self._table.take(np.concatenate(offsets), self._columns)
+        if self._references is not None:
+            with self._filling:  # what cannot be read stays null, and is asked for again each time
+                ((_, rows),) = self._references.filled([(None, rows)])
+        self._row_bytes = rows.nbytes / max(rows.num_rows, 1)
+        parts: dict[int, pa.Table] = {}
+        for clump, whole, part in zip(clumps, offsets, _cut(rows, [len(one) for one in offsets]), strict=True):
+            # As a view of the file, where it can be: what is held otherwise is all that was read.
+            put = self._folder.put(names[clump], _encoded(part))
+            kept = self._kept(names[clump], clump, wanted[clump]) if put else None
+            parts[clump] = _chosen(part, whole, wanted[clump]) if kept is None else kept
+        return parts
+
+    def _clumps_at_once(self) -> int:
+        return max(1, int(READ_BYTES / max(self._row_bytes * self._clump_rows, 1.0))) if self._row_bytes else 8
+
+    def _kept(self, name: str, clump: int, wanted: np.ndarray) -> pa.Table | None:
+        found = self._folder.get(name)
+        if found is None:
+            return None
+        return _chosen(pa.ipc.open_stream(found).read_all(), self._offsets(clump), wanted)
+
+    def _offsets(self, clump: int) -> np.ndarray:
+        start, stop = clump * self._clump_rows, min((clump + 1) * self._clump_rows, self._num_rows)
+        return np.arange(start, stop, dtype=np.int64) if self._rows is None else self._rows[start:stop]
+
+    def _name(self, clump: int) -> str:
+        return self._digests.of(self._offsets(clump))[:40]
+
+
+def _cut(rows: pa.Table, sizes: Sequence[int]) -> list[pa.Table]:
+    starts = np.cumsum([0, *sizes]).tolist()
+    return [rows.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
+
+
+def _chosen(clump: pa.Table, offsets: np.ndarray, wanted: np.ndarray) -> pa.Table:
+    """Some rows of a clump, without a copy where they are neighbours."""
+    places = np.searchsorted(offsets, wanted)
+    if places[-1] - places[0] == len(places) - 1:
+        return clump.slice(int(places[0]), len(places))
+    return clump.take(pa.array(places))
+
+
+def _encoded(rows: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows.combine_chunks())  # of a slice, writes the slice alone
+    return sink.getvalue()
