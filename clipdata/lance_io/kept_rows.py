@@ -31,14 +31,17 @@ from clipdata.arguments import check_count
 from clipdata.bounded_folder import BoundedFolder
 from clipdata.errors import UsageError
 from clipdata.lance_io.data_files import RowDigests, digest_of_files
+from clipdata.lance_io.pictures import place_columns
+from clipdata.lance_io.pinned import read_patiently
 from clipdata.lance_io.table import Table
-from clipdata.objects.references import References
+from clipdata.objects.references import URI, References, columns_needed
 from clipdata.schema import image_column
 from clipdata.storage import CACHE_BYTES, Storage, is_remote
 
 READ_BYTES = 32 * 2**20  # of clumps that are read before the first of them is put to disk
 PATIENCE_S = 30.0  # for a clump that another process is reading
 _ASK_AGAIN_S = 0.01
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -88,10 +91,13 @@ class KeptRows:
         self._rows = None if rows is None else np.sort(rows)
         self._num_rows = table.num_rows if rows is None else len(rows)
         self._clump_rows = clump_rows
-        refers = "uri" in columns and image_column(table.schema) in columns
+        self._of_files = columns_needed(table.schema, self._columns)  # they say in which file a row's image is
+        refers = URI in table.schema.names and image_column(table.schema) in columns
         self._references = References(table.storage) if refers else None
         self._filling = Lock()
-        self._digests = RowDigests(table, columns)
+        self._shares = len(place_columns(table.schema)) == 2  # rows may have one picture of another table
+        self._schema = pa.schema([table.schema.field(name) for name in columns])
+        self._digests = RowDigests(table, [*self._columns, *self._of_files])
         whole = hashlib.sha256(digest_of_files(table).encode())
         whole.update(repr((list(columns), clump_rows)).encode() + (b"" if self._rows is None else self._rows.tobytes()))
         self._folder = BoundedFolder(Path(cache.folder), cache.max_bytes, whole.hexdigest()[:24])
@@ -104,7 +110,7 @@ class KeptRows:
             offsets: int64 [B], ascending.
         """
         if not len(offsets):
-            return self._table.take(offsets, self._columns)
+            return self._taken(offsets, self._columns)
         positions = offsets if self._rows is None else np.searchsorted(self._rows, offsets)
         clumps, starts = np.unique(positions // self._clump_rows, return_index=True)
         wanted = dict(zip(clumps.tolist(), np.split(offsets, starts[1:]), strict=True))
@@ -115,7 +121,7 @@ class KeptRows:
                 parts[clump] = part
             missing = [clump for clump, part in parts.items() if part is None]
         if missing:  # no room to keep them: only what is wanted
-            rows = self._table.take(np.concatenate([wanted[clump] for clump in missing]), self._columns)
+            rows = self._taken(np.concatenate([wanted[clump] for clump in missing]), self._columns)
             parts |= dict(zip(missing, _cut(rows, [len(wanted[clump]) for clump in missing]), strict=True))
         return pa.concat_tables([part for part in parts.values() if part is not None])
 
@@ -142,18 +148,22 @@ class KeptRows:
         self, clumps: list[int], names: dict[int, str], wanted: dict[int, np.ndarray]
     ) -> dict[int, pa.Table]:
         offsets = [self._offsets(clump) for clump in clumps]
-        rows = self._table.take(np.concatenate(offsets), self._columns)
+        rows = self._taken(np.concatenate(offsets), [*self._columns, *self._of_files])
         if self._references is not None:
             with self._filling:  # what cannot be read stays null, and is asked for again each time
                 ((_, rows),) = self._references.filled([(None, rows)])
+        rows = rows.select(self._columns)
         self._row_bytes = rows.nbytes / max(rows.num_rows, 1)
         parts: dict[int, pa.Table] = {}
         for clump, whole, part in zip(clumps, offsets, _cut(rows, [len(one) for one in offsets]), strict=True):
             # As a view of the file, where it can be: what is held otherwise is all that was read.
-            put = self._folder.put(names[clump], _encoded(part))
+            put = self._folder.put(names[clump], _encoded(_once(part) if self._shares else part))
             kept = self._kept(names[clump], clump, wanted[clump]) if put else None
             parts[clump] = _chosen(part, whole, wanted[clump]) if kept is None else kept
         return parts
+
+    def _taken(self, offsets: np.ndarray, columns: list[str]) -> pa.Table:
+        return read_patiently(self._table, lambda: self._table.take(offsets, columns))
 
     def _clumps_at_once(self) -> int:
         return max(1, int(READ_BYTES / max(self._row_bytes * self._clump_rows, 1.0))) if self._row_bytes else 8
@@ -162,7 +172,8 @@ class KeptRows:
         found = self._folder.get(name)
         if found is None:
             return None
-        return _chosen(pa.ipc.open_stream(found).read_all(), self._offsets(clump), wanted)
+        rows = _chosen(pa.ipc.open_stream(found).read_all(), self._offsets(clump), wanted)
+        return rows.cast(self._schema) if self._shares else rows
 
     def _offsets(self, clump: int) -> np.ndarray:
         start, stop = clump * self._clump_rows, min((clump + 1) * self._clump_rows, self._num_rows)
@@ -183,6 +194,13 @@ def _chosen(clump: pa.Table, offsets: np.ndarray, wanted: np.ndarray) -> pa.Tabl
     if places[-1] - places[0] == len(places) - 1:
         return clump.slice(int(places[0]), len(places))
     return clump.take(pa.array(places))
+
+
+def _once(rows: pa.Table) -> pa.Table:
+    """The rows with each picture once, whatever the number of rows that have it."""
+    image = image_column(rows.schema)
+    place = -1 if image is None else rows.schema.get_field_index(image)
+    return rows if place < 0 else rows.set_column(place, image, rows.column(place).dictionary_encode())
 
 
 def _encoded(rows: pa.Table) -> pa.Buffer:

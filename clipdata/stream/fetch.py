@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import ImageRefused
+from clipdata.lance_io.pinned import read_patiently
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import References
 from clipdata.prefetch import map_ordered
@@ -150,7 +151,7 @@ class Fetcher:
         def read(offsets: np.ndarray) -> tuple[np.ndarray, pa.Table]:
             if self._kept is not None:
                 return offsets, self._kept.take(offsets)
-            return offsets, self._table.take(offsets, self._columns)
+            return offsets, read_patiently(self._table, lambda: self._table.take(offsets, self._columns))
 
         at_once = PIECES_AT_ONCE if is_remote(self._table.uri) else 1
         with closing(map_ordered(read, self._pieces(held), num_threads=at_once, max_items=at_once)) as pieces:
