@@ -159,7 +159,9 @@ def test_two_processes_and_a_kill_keep_the_bound_and_every_file_whole(tmp_path):
 
 
 def test_a_full_disk_is_said_once_and_nothing_is_lost(tmp_path):
-    script = CHILD.replace('print("ready", flush=True)', "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))")
+    script = CHILD.replace(
+        'print("ready", flush=True)', "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))"
+    )
     words = [str(tmp_path), str(10**7), "0", "a", "20"]
 
     done = subprocess.run([sys.executable, "-W", "always", "-c", script, *words], capture_output=True, text=True)

@@ -109,7 +109,9 @@ def test_half_of_the_room_serves_about_half_of_each_later_epoch(tmp_path, monkey
     cache = Cache(tmp_path / "kept", needed // 2)
     taken: list[int] = []
     take = Table.take
-    monkeypatch.setattr(Table, "take", lambda self, offsets, names: taken.append(len(offsets)) or take(self, offsets, names))
+    monkeypatch.setattr(
+        Table, "take", lambda self, offsets, names: taken.append(len(offsets)) or take(self, offsets, names)
+    )
 
     for epoch in range(4):
         taken.clear()

@@ -30,7 +30,9 @@ def corner(pixels: np.ndarray) -> torch.Tensor:
 
 
 def numbered(start: int, stop: int) -> pa.Table:
-    return pa.table({"number": range(start, stop), "bytes": [bytes([number % 256]) * 3000 for number in range(start, stop)]})
+    return pa.table(
+        {"number": range(start, stop), "bytes": [bytes([number % 256]) * 3000 for number in range(start, stop)]}
+    )
 
 
 @pytest.fixture
@@ -77,7 +79,9 @@ def test_what_others_do_to_a_table_during_an_epoch_is_not_seen_in_it(table, chan
 
     change(table)
 
-    assert sorted([*numbers, *(number for batch in stream for number in batch["number"].tolist())]) == list(range(NUM_ROWS))
+    assert sorted([*numbers, *(number for batch in stream for number in batch["number"].tolist())]) == list(
+        range(NUM_ROWS)
+    )
 
 
 def clean(table: Table) -> None:

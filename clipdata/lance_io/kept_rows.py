@@ -144,9 +144,7 @@ class KeptRows:
             if not mine:
                 time.sleep(_ASK_AGAIN_S)
 
-    def _read(
-        self, clumps: list[int], names: dict[int, str], wanted: dict[int, np.ndarray]
-    ) -> dict[int, pa.Table]:
+    def _read(self, clumps: list[int], names: dict[int, str], wanted: dict[int, np.ndarray]) -> dict[int, pa.Table]:
         offsets = [self._offsets(clump) for clump in clumps]
         rows = self._taken(np.concatenate(offsets), [*self._columns, *self._of_files])
         if self._references is not None:

@@ -80,7 +80,11 @@ def _google_pages(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     page: dict[str, Any] = {"nextPageToken": None}
     while "nextPageToken" in page:
-        words = {"prefix": start or None, "pageToken": page["nextPageToken"], "maxResults": page_objects or PAGE_OBJECTS}
+        words = {
+            "prefix": start or None,
+            "pageToken": page["nextPageToken"],
+            "maxResults": page_objects or PAGE_OBJECTS,
+        }
         page = patient(
             lambda words=words: fs.call("GET", "b/{}/o", bucket, fields=_GOOGLE_FIELDS, json_out=True, **words)  # type: ignore[misc]
         )

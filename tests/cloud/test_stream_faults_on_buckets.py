@@ -82,13 +82,14 @@ def test_a_store_that_fails_for_ever_ends_the_stream_with_what_to_do(
     assert caught.value.hint
 
 
-def test_a_store_that_falls_silent_ends_the_stream(
-    gcs: Bucket, table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_falls_silent_ends_the_stream(gcs: Bucket, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pinned, "SILENT_S", 0.3)
     stream, _ = begun(table)
 
-    with gcs.proxy.injecting(Fault("latency", match="/data/", delay_s=(2.0, 2.0))), pytest.raises(NoAnswerError) as caught:
+    with (
+        gcs.proxy.injecting(Fault("latency", match="/data/", delay_s=(2.0, 2.0))),
+        pytest.raises(NoAnswerError) as caught,
+    ):
         list(stream)
 
     assert "has been silent" in str(caught.value)
