@@ -16,6 +16,7 @@ from clipdata.curation import curate as curate
 from clipdata.curation import prove as prove
 from clipdata.diagnosis import Diagnosis as Diagnosis
 from clipdata.diagnosis import doctor as doctor
+from clipdata.encoder.augmentation import Augmentation as Augmentation
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
@@ -42,6 +43,7 @@ from clipdata.lance_io.differences import diff as diff
 from clipdata.lance_io.dropping import Dropped as Dropped
 from clipdata.lance_io.dropping import drop as drop
 from clipdata.lance_io.history import log as log
+from clipdata.lance_io.kept_rows import Cache as Cache
 from clipdata.lance_io.restoring import Restored as Restored
 from clipdata.lance_io.restoring import restore as restore
 from clipdata.lance_io.table import Table as Table
@@ -73,7 +75,6 @@ from clipdata.split_check import check_split as check_split
 from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
-from clipdata.lance_io.kept_rows import Cache as Cache
 from clipdata.stream.dataset import Stream as Stream
 from clipdata.summary import TableStats as TableStats
 from clipdata.summary import stats as stats

@@ -1,4 +1,4 @@
-"""A table that others change while it is streamed, and pictures behind references that go bad: nothing is lost unsaid."""
+"""A table that others change while it is streamed, and references that go bad: nothing is lost unsaid."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
     Stream(table, columns, …, cache=Cache("/scratch/kept", max_bytes=50 * 10**9))
     Storage(options={"cache_folder": "/scratch/kept", "cache_bytes": "50GB"})     every stream from that store
 
-What is kept at once is a clump: rows that the order moves together, so that an epoch of any order, rank or worker asks
-for the same ones. Each is an Arrow file under the digest of its rows (`data_files.RowDigests`), is mapped to memory and
-handed on without a copy. So a new version of a table finds what did not change, and one that was changed never gets
-what was. Pictures that rows refer to are kept within the rows.
+What is kept at once is a clump: neighbouring rows, as the order moves them together, so that an epoch of any order,
+rank or worker asks for the same ones. Each is an Arrow file under the digest of its rows (`data_files.RowDigests`), is
+mapped to memory and handed on without a copy. So a new version of a table finds what did not change, and one that was
+changed never gets what was. Pictures that rows refer to are kept within the rows.
 
 A clump that is not there is read whole, once on this machine however many processes ask for it at once. When there is
 no room, the rows that are wanted are read, and nothing else.
@@ -19,7 +19,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -33,6 +33,7 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.data_files import RowDigests, digest_of_files
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.pinned import read_patiently
+from clipdata.lance_io.sizes import row_bytes
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import URI, References, columns_needed
 from clipdata.schema import image_column
@@ -41,6 +42,9 @@ from clipdata.storage import CACHE_BYTES, Storage, is_remote
 READ_BYTES = 32 * 2**20  # of clumps that are read before the first of them is put to disk
 PATIENCE_S = 30.0  # for a clump that another process is reading
 _ASK_AGAIN_S = 0.01
+
+
+Asked = Callable[[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -74,23 +78,39 @@ class Cache:
         return cls(folder, storage.cache_bytes) if folder and is_remote(uri) else None
 
 
+def mean_row_bytes(table: Table, columns: Sequence[str], cache: Cache | None) -> float:
+    """Mean stored bytes of a row, which is kept as well: to find it, the end of each data file is read."""
+    if cache is None:
+        return row_bytes(table, columns)
+    name = hashlib.sha256(repr((digest_of_files(table), list(columns))).encode()).hexdigest()
+    folder = BoundedFolder(Path(cache.folder), cache.max_bytes, name[:24])
+    kept = folder.get(name)
+    if kept is not None:
+        return float(kept.to_pybytes())
+    found = row_bytes(table, columns)
+    folder.put(name, pa.py_buffer(repr(found).encode()))
+    return found
+
+
 class KeptRows:
     """Rows of a table, from the disk where they are kept, from the table otherwise.
 
     Args:
         table: pinned to a version.
+        cache: where.
+        clump_rows: rows that are kept together, about: those asked for of as many neighbours as hold so many.
         columns: that are read.
-        rows: int64, the offsets that are ever asked for, each once; all when None.
-        clump_rows: of them that are kept together.
+        asked: the offsets int64 [any], ascending, between two of the table that are ever asked for.
+        num: of all that are.
+        name: what tells them from other rows of the version.
     """
 
     def __init__(
-        self, table: Table, columns: Sequence[str], rows: np.ndarray | None, clump_rows: int, cache: Cache
+        self, table: Table, cache: Cache, clump_rows: int, columns: Sequence[str], *, asked: Asked, num: int, name: str
     ) -> None:
         self._table, self._columns = table, list(columns)
-        self._rows = None if rows is None else np.sort(rows)
-        self._num_rows = table.num_rows if rows is None else len(rows)
-        self._clump_rows = clump_rows
+        self._asked = asked
+        self._clump_rows, self._clump_offsets = clump_rows, clump_rows * max(table.num_rows // max(num, 1), 1)
         self._of_files = columns_needed(table.schema, self._columns)  # they say in which file a row's image is
         refers = URI in table.schema.names and image_column(table.schema) in columns
         self._references = References(table.storage) if refers else None
@@ -98,9 +118,10 @@ class KeptRows:
         self._shares = len(place_columns(table.schema)) == 2  # rows may have one picture of another table
         self._schema = pa.schema([table.schema.field(name) for name in columns])
         self._digests = RowDigests(table, [*self._columns, *self._of_files])
-        whole = hashlib.sha256(digest_of_files(table).encode())
-        whole.update(repr((list(columns), clump_rows)).encode() + (b"" if self._rows is None else self._rows.tobytes()))
-        self._folder = BoundedFolder(Path(cache.folder), cache.max_bytes, whole.hexdigest()[:24])
+        # Whatever columns it is for: one stream reads several lots of them, and none is to make way for another.
+        whole = repr((digest_of_files(table), clump_rows, name, num)).encode()
+        owner = hashlib.sha256(whole).hexdigest()[:24]
+        self._folder = BoundedFolder(Path(cache.folder), cache.max_bytes, owner)
         self._row_bytes = 0.0
 
     def take(self, offsets: np.ndarray) -> pa.Table:
@@ -111,8 +132,7 @@ class KeptRows:
         """
         if not len(offsets):
             return self._taken(offsets, self._columns)
-        positions = offsets if self._rows is None else np.searchsorted(self._rows, offsets)
-        clumps, starts = np.unique(positions // self._clump_rows, return_index=True)
+        clumps, starts = np.unique(offsets // self._clump_offsets, return_index=True)
         wanted = dict(zip(clumps.tolist(), np.split(offsets, starts[1:]), strict=True))
         parts = {clump: self._kept(self._name(clump), clump, offsets) for clump, offsets in wanted.items()}
         missing = [clump for clump, part in parts.items() if part is None]
@@ -174,8 +194,7 @@ class KeptRows:
         return rows.cast(self._schema) if self._shares else rows
 
     def _offsets(self, clump: int) -> np.ndarray:
-        start, stop = clump * self._clump_rows, min((clump + 1) * self._clump_rows, self._num_rows)
-        return np.arange(start, stop, dtype=np.int64) if self._rows is None else self._rows[start:stop]
+        return self._asked(clump * self._clump_offsets, (clump + 1) * self._clump_offsets)
 
     def _name(self, clump: int) -> str:
         return self._digests.of(self._offsets(clump))[:40]

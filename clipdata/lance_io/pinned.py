@@ -18,7 +18,6 @@ from clipdata.lance_io.faults import is_transient, translated
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import is_remote, redact
 
-
 T = TypeVar("T")
 SILENT_S = 300.0  # a store that takes requests and answers none keeps Lance waiting for half an hour
 PATIENCE = retries.Policy(attempts=8, base_delay_s=1.0, cap_s=15.0, give_up_s=120.0, again=is_transient)

@@ -59,10 +59,13 @@ def test_a_store_that_fails_for_a_while_loses_and_doubles_no_row(
 ) -> None:
     stream, numbers = begun(table)
 
-    with gcs.proxy.injecting(Fault(kind, match="/data/", times=times)), gcs.proxy.counting() as counts:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            numbers += [number for batch in stream for number in batch["number"].tolist()]
+    with (
+        gcs.proxy.injecting(Fault(kind, match="/data/", times=times)),
+        gcs.proxy.counting() as counts,
+        warnings.catch_warnings(record=True) as said,
+    ):
+        warnings.simplefilter("always")
+        numbers += [number for batch in stream for number in batch["number"].tolist()]
 
     assert sorted(numbers) == list(range(NUM_ROWS))
     assert counts.faults == {kind: times}
@@ -98,9 +101,12 @@ def test_a_store_that_falls_silent_ends_the_stream(gcs: Bucket, table: Table, mo
 def test_credentials_that_expire_during_an_epoch_end_it_at_once(gcs: Bucket, table: Table) -> None:
     stream, _ = begun(table)
 
-    with gcs.proxy.injecting(Fault("403", match="/data/")), gcs.proxy.counting() as counts:
-        with pytest.raises(CredentialsError):
-            list(stream)
+    with (
+        gcs.proxy.injecting(Fault("403", match="/data/")),
+        gcs.proxy.counting() as counts,
+        pytest.raises(CredentialsError),
+    ):
+        list(stream)
 
     assert counts.faults["403"] <= 32, "nobody asks again"
 
