@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from clipdata.errors import UsageError
 from clipdata.stream.permutation import words
-from clipdata.stream.plan import ORDER_VERSION, EpochOrder, Plan
+from clipdata.stream.plan import ORDER_VERSION, EpochOrder, Plan, Shuffle
 from clipdata.value_hashes import hashes_of
 
 LEAST_BATCHES = 16  # of a window, or there is no batch to move a row to
@@ -63,6 +64,20 @@ class Apart:
 def window_for(batch_size: int, window_rows: int) -> int:
     """Rows of the window to use: a whole number of batches, and enough of them to exchange rows among."""
     return batch_size * max(-(-window_rows // batch_size), LEAST_BATCHES)
+
+
+def check_apart(column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
+    """Check that rows may be moved between batches.
+
+    Raises:
+        UsageError: they may not, or there are no batches.
+    """
+    if not shuffle:
+        raise UsageError(
+            f"apart={column!r} moves rows, and shuffle=False keeps them in the table's order; expected one of the two"
+        )
+    if batch_size is None:
+        raise UsageError(f"apart={column!r} is about the rows of a batch, and batch_size=None gives single rows")
 
 
 class ApartOrder:
