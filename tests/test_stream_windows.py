@@ -21,7 +21,7 @@ def test_a_window_fits_its_bytes_and_has_at_least_a_clump(row_bytes):
     assert clump_rows * row_bytes <= CLUMP_BYTES or clump_rows == 1
 
 
-@given(st.floats(0, 420_000))
+@given(st.floats(0, 400_000))
 def test_a_thousand_rows_and_the_rest_of_their_window_are_few_clumps_of_many_places(row_bytes):
     clump_rows, window_rows = sizes_for(row_bytes)
 
