@@ -21,11 +21,11 @@ def test_a_window_fits_its_bytes_and_has_at_least_a_clump(row_bytes):
     assert clump_rows * row_bytes <= CLUMP_BYTES or clump_rows == 1
 
 
-@given(st.floats(0, 420_000))
+@given(st.floats(0, 400_000))
 def test_a_thousand_rows_and_the_rest_of_their_window_are_few_clumps_of_many_places(row_bytes):
     clump_rows, window_rows = sizes_for(row_bytes)
 
-    assert math.ceil((1216 + window_rows) / clump_rows) <= 21
+    assert math.ceil((1216 + window_rows) / clump_rows) <= 19
     assert window_rows / clump_rows >= 4
 
 
@@ -33,7 +33,7 @@ def test_heavier_rows_never_make_larger_clumps():
     clumps = [sizes_for(row_bytes)[0] for row_bytes in range(0, 10**7, 1500)]
 
     assert clumps == sorted(clumps, reverse=True)
-    assert [sizes_for(row_bytes) for row_bytes in (2000.0, 60_000, 400_000)] == [(448, 8064), (165, 2145), (74, 296)]
+    assert [sizes_for(row_bytes) for row_bytes in (2000.0, 60_000, 400_000)] == [(496, 7936), (182, 2184), (82, 328)]
 
 
 @pytest.mark.parametrize("row_bytes", [-1.0, math.nan, math.inf])

@@ -192,9 +192,12 @@ def assemble(
         rows = rows.select([name for name in rows.column_names if name in {*request.columns.values(), request.texts}])
         rows, offsets = rows.take(pa.array(places, pa.int64())), offsets[places]
         image_of = {name: image_BCHW[places] for name, image_BCHW in image_of.items()}
-    batch = Batch()
+    batch, seen = Batch(), set[str]()
     for name, column in request.columns.items():
         batch[name] = image_of[name] if name in image_of else kinds.to_batch(rows.column(column))
+        if column in seen and isinstance(batch[name], torch.Tensor):
+            batch[name] = batch[name].clone()  # two entries of one column share nothing
+        seen.add(column)
     if request.texts is not None and request.tokenize is not None:
         batch.update(_tokens(rows.column(request.texts), request.tokenize))
     batch["offsets"] = torch.from_numpy(np.array(offsets, np.int64))

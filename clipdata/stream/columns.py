@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -38,14 +39,20 @@ def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
 
     Returns:
         Numbers and booleans: tensor [B]. Vectors: tensor [B, T]. Anything else (texts, lists of texts): a list of B.
-        Tensors have the column's own number type, are copies, and may be written to.
+        Tensors have the column's own number type and may be written to. Those of vectors share memory that may be
+        written to, and are copies of any other; all others are copies.
     """
     kind = column.type
     if _is_number(kind):
         return torch.from_numpy(_one(column).to_numpy(zero_copy_only=False).copy())
     if is_vector(kind):
-        values = _one(column).flatten().to_numpy(zero_copy_only=False)
-        return torch.from_numpy(values.reshape(-1, kind.list_size).copy())
+        flat = _one(column).flatten()
+        values = flat.to_numpy(zero_copy_only=False)
+        data = flat.buffers()[1]
+        if data is None or not data.is_mutable or pa.types.is_boolean(flat.type):
+            return torch.from_numpy(values.reshape(-1, kind.list_size).copy())
+        values = np.frombuffer(data, values.dtype, len(flat), flat.offset * values.itemsize)
+        return torch.from_numpy(values.reshape(-1, kind.list_size))
     return column.to_pylist()
 
 
@@ -78,6 +85,8 @@ def distinct_texts(rows: Sequence[Sequence[str]]) -> tuple[list[str], torch.Tens
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
     """All rows of a column as one array, with the column's type when there are none."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 

@@ -136,9 +136,7 @@ class TableSources:
         if not len(offsets):
             names = [*self._asked, *self._vectors]
             return pa.schema([self._table.schema.field(name) for name in names]).empty_table()
-        rows = pa.table({})
-        if self._light:
-            rows = sources[ROWS].find(offsets).taken(self._light)
+        rows = sources[ROWS].find(offsets).taken(self._light) if self._light else pa.table({})
         name_N = np.full(len(offsets), None, object)
         if self._places:
             row_N, name_N = self._referred(rows)
@@ -155,11 +153,8 @@ class TableSources:
             mine = np.flatnonzero(name_N[own] == None) if name == self._image else np.arange(len(own))  # noqa: E711
             views = found.views(name)
             _lay([views[place] for place in mine.tolist()], places[own[mine]], encoded[name])
-        for name in self._vectors:
-            column, vectors = self._table.schema.field(name), found.vectors(name)
-            only = pa.table([vectors], schema=pa.schema([column]))
-            rows = rows.append_column(column, vectors) if rows.num_columns else only
-        return rows
+        vectors = {name: found.vectors(name) for name in self._vectors}
+        return pa.table({**{name: rows.column(name) for name in self._asked}, **vectors})
 
     def _reader(self, columns: Sequence[str], keep: Keep | None) -> Read:
         def read(offsets: np.ndarray) -> pa.Table:

@@ -20,7 +20,7 @@ CLUMP_BYTES = 32 * 2**20  # beyond which a request is no cheaper a byte
 # A thousand rows, and three batches of 64 that are decoded ahead of them, begin this many requests for a column of
 # pictures, the next window included, of which as much is read as of this one is handed out. What is left of thirty
 # is for light columns and the ends of files.
-ROWS, REQUESTS = 1216, 21
+ROWS, REQUESTS = 1216, 19
 
 
 def chosen_sizes(clump_rows: int | None, window_rows: int | None, row_bytes: float) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def chosen_sizes(clump_rows: int | None, window_rows: int | None, row_bytes: flo
 def sizes_for(row_bytes: float) -> tuple[int, int]:
     """Rows of a clump and of a window for a table's mean stored bytes a row of the columns that are read.
 
-    A row of 2 KB gives (448, 8064), of 60 KB (165, 2145), of 400 KB (74, 296).
+    A row of 2 KB gives (496, 7936), of 60 KB (182, 2184), of 400 KB (82, 328).
 
     Args:
         row_bytes: at least 0.
