@@ -91,7 +91,7 @@ class ApartOrder:
     def __init__(self, plan: Plan, epoch: int, ids: np.ndarray) -> None:
         self.plan = plan
         self.epoch = epoch
-        self._order = EpochOrder(plan, epoch)
+        self._order = EpochOrder(plan, epoch, even=True)
         self._ids = ids
         self._windows: dict[int, np.ndarray] = {}
         # Rows that fill no batch stay where they are.
@@ -109,6 +109,10 @@ class ApartOrder:
             for window in range(start // size, -(-stop // size))
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    def windows(self, start: int, stop: int) -> np.ndarray:
+        """Windows of places [start, stop) of the order, numbered over all epochs, int64 [stop - start]."""
+        return self._order.windows(start, stop)
 
     def num_together(self, batch: int) -> int:
         """Rows of a global batch that share their id with an earlier row of it."""

@@ -57,18 +57,20 @@ from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
-from clipdata.lance_io.sizes import row_bytes
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.lance_io.kept_rows import Cache, mean_row_bytes
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, check_apart, window_for
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
 from clipdata.stream.evenness import Mixing
+from clipdata.stream.fetch import Fetched
 from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
 from clipdata.stream.position import Lane, Place, Position
 from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
 from clipdata.stream.rows import Rows
+from clipdata.stream.shares import Shares, Watch
 from clipdata.stream.span import Span
 from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
@@ -106,6 +108,8 @@ class Stream(IterableDataset[Any]):
         apart: a column of ids. No two rows of a batch share one, where rows of the same window can be exchanged for it;
             the others are counted in `num_together`. A null is no id. Reads the column when the stream is made, holds
             four bytes a streamed row, and makes windows of at least 16 batches.
+        cache: where to keep what is read, for the next epoch; by default where the table's storage says
+            (`cache_folder`), or nowhere. See `clipdata.lance_io.kept_rows`.
 
     Raises:
         SchemaError: a column is missing.
@@ -138,6 +142,7 @@ class Stream(IterableDataset[Any]):
         clump_rows: int | None = None,
         window_rows: int | None = None,
         apart: str | None = None,
+        cache: Cache | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
@@ -156,8 +161,9 @@ class Stream(IterableDataset[Any]):
             table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
         )
         request = request.reading(self.pixels)
-        weigh = partial(row_bytes, table, request.read_columns(table))
-        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, weigh)
+        cache = Cache.of(table.storage, table.uri) if cache is None else cache
+        row_bytes = mean_row_bytes(table, request.read_columns(table), cache)
+        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, row_bytes)
         if apart is not None:
             table.require([apart], verb="stream")
             check_apart(apart, shuffle=shuffle, batch_size=batch_size)
@@ -179,6 +185,8 @@ class Stream(IterableDataset[Any]):
             of_samples=self._of_samples,
             prepare=prepare,
             num_threads=num_threads,
+            row_bytes=row_bytes,
+            cache=cache,
         )
         self._begin_anew(Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch))
 
@@ -187,6 +195,7 @@ class Stream(IterableDataset[Any]):
         self._span = span
         self._position = Position(Cursor(span.first_epoch, 0))
         self._left_out: dict[str, set[int]] = {}
+        self._watch = Watch()
         self._num_together = 0
         self._home = os.getpid()
 
@@ -283,6 +292,11 @@ class Stream(IterableDataset[Any]):
         return evenness.measure(column, rows, order, size, most_batches=most_batches)
 
     @property
+    def table(self) -> Table:
+        """The table, at the version that is streamed."""
+        return self._table
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Reason → number of rows that were left out so far because their image cannot be used.
 
@@ -290,6 +304,14 @@ class Stream(IterableDataset[Any]):
         through `load`; a plain DataLoader's batches carry them in their entry `left_out`.
         """
         return {reason: len(offsets) for reason, offsets in sorted(self._left_out.items())}
+
+    @property
+    def shares(self) -> Shares:
+        """Where the time of the newest iteration went, so far: waiting, reading, decoding; and how much came.
+
+        What workers did counts when the stream is iterated through `load`.
+        """
+        return self._watch.shares()
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the next iteration at the start of an epoch, in workers as well."""
@@ -363,7 +385,20 @@ class Stream(IterableDataset[Any]):
         if lane is not None:
             self._position.move(Place(self._turns.cursor(first), lane))
         numbers = worker_batches(first, self._span.stop(until, total), 0, num_workers)
-        return self._follow(self._turns.read(numbers), lane, until)
+        return self._follow(self.watched(self._turns.read(numbers)), lane, until)
+
+    def fetched(self) -> Generator[Fetched, None, None]:
+        """Read the rows from where the stream stands, as they are in the table; the stream does not move by it."""
+        place, total = self._position.start.cursor, self.plan.num_batches
+        first = place.epoch * total + place.batch
+        return self._turns.fetched(range(first, self._span.stop(self._span.until(place.epoch), total)))
+
+    def watched(self, turns: Iterator[Turn]) -> Generator[Turn, None, None]:
+        """Yield the turns of an iteration that begins, and measure it; see `shares`."""
+        self._watch = watch = Watch()
+        for turn in watch.over(turns):
+            watch.work += turn.work
+            yield turn
 
     def hear(self, turn: Turn) -> None:
         """Stand behind a turn that a worker's copy of the stream handed out."""
