@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clipdata.errors import ConfigError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.stream import Stream
-from clipdata.stream.apart import LEAST_BATCHES, Apart, window_for
+from clipdata.stream.apart import LEAST_BATCHES, Apart, places_apart, window_for
 from clipdata.stream.plan import EpochOrder, Plan, worker_batches
 from clipdata.stream.selection import Selection
 
@@ -106,7 +106,7 @@ def can_be_apart(ids: np.ndarray, batch_size: int) -> bool:
     return all(sum(counts[:k]) <= sum(min(room, k) for room in rooms) for k in range(1, len(counts) + 1))
 
 
-@cases(100)
+@cases(50)
 @given(plans(st.sampled_from([True, "rows"])), st.integers(1, 400), st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_ids_are_apart_wherever_their_window_allows_it(case, num_ids, epoch, seed):
     plan, world_size = case
@@ -128,6 +128,22 @@ def test_ids_are_apart_wherever_their_window_allows_it(case, num_ids, epoch, see
         assert together == [order.num_together(batch) for batch in range(first, last)]
         if can_be_apart(ids[window], plan.batch_size):
             assert not any(together)
+
+
+@cases(50)
+@given(st.integers(1, 12), st.integers(1, 8), st.integers(0, 11), st.integers(0, 4), st.integers(0, 2**32 - 1))
+def test_ids_that_just_fit_are_apart(batch_size, num_whole, short, spare_ids, seed):
+    """Batches of distinct ids of hardly more than a batch holds, thrown together and dealt anew."""
+    rng = np.random.default_rng(seed)
+    sizes = [batch_size] * num_whole + [short] * (0 < short < batch_size)
+    ids = rng.permutation(np.concatenate([rng.permutation(batch_size + spare_ids)[:size] for size in sizes]))
+
+    dealt = ids[np.argsort(places_apart(ids, batch_size, str(seed)), kind="stable")]
+
+    assert sorted(dealt) == sorted(ids)
+    for start in range(0, len(ids), batch_size):
+        batch = dealt[start : start + batch_size]
+        assert len(np.unique(batch)) == len(batch)
 
 
 @cases(50)

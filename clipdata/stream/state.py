@@ -105,6 +105,7 @@ def identity_of_plan(plan: Plan, *, of_samples: bool) -> dict[str, Any]:
         "shuffle": plan.shuffle,
         "drop_last": plan.drop_last,
         "take": plan.take,
+        "num_batches": None if of_samples else plan.num_batches,
         "clump_rows": plan.clump_rows,
         "window_rows": plan.window_rows,
         "order": ORDER_VERSION,
@@ -178,10 +179,10 @@ def _of_workers(states: Sequence[State], steps: int) -> State:
     """
     first = states[0]
     lanes = {state.lane for state in states}
-    if first.lane is None or len(lanes) > 1 or not first.identity:
+    if first.lane is None or len(lanes) > 1 or not {"batch_size", "num_batches"} <= first.identity.keys():
         raise ConfigError(["they are not all of workers that work together"], what=_TOGETHER)
     num_workers = first.lane[0]
-    if first.identity.get("batch_size") is None:
+    if first.identity["batch_size"] is None:
         if num_workers > 1 or steps:
             raise ConfigError(
                 ["workers that hand out single rows stand at many places, and no state is that of all"],
@@ -189,7 +190,7 @@ def _of_workers(states: Sequence[State], steps: int) -> State:
                 hint="let the stream make batches, or iterate it through clipdata.stream.load, and take its state",
             )
         return State(first.cursor, None, first.identity)
-    total = _plan_of(first.identity).num_batches
+    total = first.identity["num_batches"]
     numbers = sorted({state.cursor.epoch * total + state.cursor.batch for state in states})
     if numbers != list(range(numbers[0], numbers[0] + num_workers)):
         raise ConfigError(
@@ -201,10 +202,6 @@ def _of_workers(states: Sequence[State], steps: int) -> State:
             hint="give the states of all workers, taken after the same batch",
         )
     return State(Cursor(*divmod(numbers[0] + steps, total)), None, first.identity)
-
-
-def _plan_of(identity: Mapping[str, Any]) -> Plan:
-    return Plan(identity["num_rows"], identity["batch_size"], drop_last=identity["drop_last"], take=identity["take"])
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
