@@ -160,7 +160,8 @@ class Preparation:
             out[:] = self.fill_color
             out = out[start[0] : start[0] + kept[0], start[1] : start[1] + kept[1]]
         if self.fidelity == "exact":
-            out[:] = resize_and_crop(pixels[..., :3], resized, self.size, self._filter)
+            three_HWC = pixels if pixels.shape[2] == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+            out[:] = resize_and_crop(three_HWC, resized, self.size, self._filter)
             return
         divisor = self.fraction(height, width) if whole else 1
         first = [max(0, round((have - want) / 2.0)) for have, want in zip(resized, self.size, strict=True)]
