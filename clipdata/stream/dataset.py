@@ -57,8 +57,8 @@ from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
-from clipdata.lance_io.sizes import row_bytes
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.lance_io.kept_rows import Cache, mean_row_bytes
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, check_apart, window_for
@@ -108,6 +108,8 @@ class Stream(IterableDataset[Any]):
         apart: a column of ids. No two rows of a batch share one, where rows of the same window can be exchanged for it;
             the others are counted in `num_together`. A null is no id. Reads the column when the stream is made, holds
             four bytes a streamed row, and makes windows of at least 16 batches.
+        cache: where to keep what is read, for the next epoch; by default where the table's storage says
+            (`cache_folder`), or nowhere. See `clipdata.lance_io.kept_rows`.
 
     Raises:
         SchemaError: a column is missing.
@@ -140,6 +142,7 @@ class Stream(IterableDataset[Any]):
         clump_rows: int | None = None,
         window_rows: int | None = None,
         apart: str | None = None,
+        cache: Cache | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
@@ -158,8 +161,9 @@ class Stream(IterableDataset[Any]):
             table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
         )
         request = request.reading(self.pixels)
-        weigh = partial(row_bytes, table, request.read_columns(table))
-        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, weigh)
+        cache = Cache.of(table.storage, table.uri) if cache is None else cache
+        row_bytes = mean_row_bytes(table, request.read_columns(table), cache)
+        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, row_bytes)
         if apart is not None:
             table.require([apart], verb="stream")
             check_apart(apart, shuffle=shuffle, batch_size=batch_size)
@@ -181,6 +185,8 @@ class Stream(IterableDataset[Any]):
             of_samples=self._of_samples,
             prepare=prepare,
             num_threads=num_threads,
+            row_bytes=row_bytes,
+            cache=cache,
         )
         self._begin_anew(Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch))
 

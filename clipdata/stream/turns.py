@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from clipdata.cores import num_cores
+from clipdata.lance_io.kept_rows import Cache, KeptRows
 from clipdata.prefetch import prefetch
 from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
@@ -24,6 +26,7 @@ from clipdata.stream.plan import Cursor, EpochOrder, Plan
 from clipdata.stream.prepared_rows import draws_of, prepared_rows
 from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Stopwatch, Took, Work, clocked
+from clipdata.stream.sources import Keep
 
 MAX_THREADS = 16
 SLOTS_AHEAD = 2
@@ -62,6 +65,8 @@ class Turns:
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
+        row_bytes: mean stored bytes of a row.
+        cache: where rows that were read are kept on this machine.
     """
 
     rows: Rows
@@ -73,6 +78,8 @@ class Turns:
     of_samples: bool
     prepare: Prepare | None
     num_threads: int | None
+    row_bytes: float
+    cache: Cache | None
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -125,7 +132,8 @@ class Turns:
 
     def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
         table = self.rows.table
-        fetcher = Fetcher(table, self.request.read_columns(table), check=self._check)
+        columns = self.request.read_columns(table)
+        fetcher = Fetcher(table, columns, check=self._check, keep=self._keep(), row_bytes=self.row_bytes)
         decoder = None
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)
@@ -142,6 +150,14 @@ class Turns:
         finally:
             if decoder is not None:
                 decoder.close()
+
+    def _keep(self) -> Keep | None:
+        if self.cache is None:
+            return None
+        rows, cache, clump_rows = self.rows, self.cache, self.plan.clump_rows
+        return partial(
+            KeptRows, rows.table, cache, clump_rows, asked=rows.selection.between, num=len(rows), name=rows.name
+        )
 
     def _check(self, found: Fetched) -> None:
         refuse_nulls(self.request, self.rows.table, found, where=self.rows.where)
