@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -319,3 +320,21 @@ def test_augmentation_wants_the_preparation_of_a_model(filled: cd.Table) -> None
         cd.Stream(filled, ["image"], batch_size=8, prepare=lambda pixels: EXACT(pixels), augment=AUGMENT)
     with pytest.raises(UsageError, match="expected an Augmentation"):
         cd.Stream(filled, ["image"], batch_size=8, prepare=EXACT, augment={"flip": 0.5})
+
+
+def test_no_byte_of_the_pictures_is_read(tmp_path: Path) -> None:
+    made = rows.create_table(tmp_path / "t.lance", image_schema())
+    data = [encoded(n, height=500, width=700) for n in range(8)]
+    rows.upsert(made, pa.table({"path": list("abcdefgh"), "image": data, "bytes": [len(one) for one in data]}))
+    table = cd.open_table(made.uri)
+    cd.map_column(table, cd.steps.PreparedPixels(EXACT), "ready")
+    dataset = lance.dataset(table.uri)
+    dataset.take(list(range(8)), columns=["ready"])
+    expected = dataset.io_stats_incremental().read_bytes
+
+    stream = cd.Stream(table, ["image"], batch_size=8, prepare=EXACT)
+    read = stream.table.dataset
+    read.io_stats_incremental()
+    list(stream)
+
+    assert read.io_stats_incremental().read_bytes <= 1.5 * expected < sum(map(len, data)) / 2

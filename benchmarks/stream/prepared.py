@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -26,7 +27,7 @@ import pyarrow as pa
 import torch
 
 import clipdata as cd
-from benchmarks.stream.pictures import write_pictures, written
+from benchmarks.stream.pictures import photographs, write_pictures, written
 from clipdata.encoder import Preparation
 from clipdata.lance_io import rows
 from clipdata.schema import image_schema
@@ -42,7 +43,8 @@ def make_table(folder: Path, num: int, size: tuple[int, int], quality: int) -> c
     """The table with its prepared columns, written unless it is there."""
     table = rows.create_table(folder / "prepared.lance", image_schema())
     if not table.num_rows:
-        write_pictures(folder / "pictures", num, size)
+        packages = [name for name in ("sklearn", "skimage") if find_spec(name)]
+        write_pictures(folder / "pictures", num, size, photographs(packages))
         data = [path.read_bytes() for path, _ in written(folder / "pictures")]
         columns = {"path": [f"{n:06d}.jpg" for n in range(len(data))], "image": data, "bytes": list(map(len, data))}
         rows.upsert(table, pa.table(columns))

@@ -60,7 +60,11 @@ def resize_box(pixels: np.ndarray, box: Box, out: np.ndarray, interpolation: str
     top, left = max(box[0], 0.0), max(box[1], 0.0)
     tall, wide = min(box[2], height - top), min(box[3], width - left)
     if (tall, wide) == out.shape[:2] and top == int(top) and left == int(left):
-        out[:] = pixels[int(top) : int(top + tall), int(left) : int(left + wide), :3]
+        part = pixels[int(top) : int(top + tall), int(left) : int(left + wide)]
+        if part.shape[2] == 3:
+            out[:] = part
+        else:  # numpy would pick three of four channels pixel by pixel
+            cv2.cvtColor(part, cv2.COLOR_RGBA2RGB, dst=out)
         return
     if num_channels == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, dst=_four_channels(_own.source, height, width))

@@ -160,7 +160,8 @@ class Preparation:
             top, left = (size[0] - tall) // 2, (size[1] - wide) // 2
             out = out[top : top + tall, left : left + wide]
         if self.fidelity == "exact":
-            out[:] = resize_and_crop(pixels[..., :3], resized, self.size, self._filter)
+            three_HWC = pixels if pixels.shape[2] == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+            out[:] = resize_and_crop(three_HWC, resized, self.size, self._filter)
             return
         divisor = self.fraction(height, width) if whole else 1
         down, along = height / divisor / resized[0], width / divisor / resized[1]
