@@ -153,9 +153,12 @@ class Stream(IterableDataset[Any]):
             prepare=prepare,
             num_threads=num_threads,
         )
+        self._begin_at(epoch, until_epoch)
+
+    def _begin_at(self, epoch: int, until_epoch: int | None) -> None:
         self._until_epoch = until_epoch
         self._position = Position(_checked_cursor(epoch, 0))
-        self._left_out: dict[str, set[int]] = {}
+        self._left_out: dict[str, set[Any]] = {}
         self._home = os.getpid()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
