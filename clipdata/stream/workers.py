@@ -53,7 +53,7 @@ def turns_of_workers(stream: Stream, num_workers: int, *, ahead: int) -> Generat
         ClipdataError: what a worker raised; or one was killed, and the stream stands at what it gave last.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])  # once for all workers; what starts threads is left to each
+    context.set_forkserver_preload([__name__])  # imported once for all workers; none of it starts threads of Lance's
     workers: list[_Worker] = []
     try:
         for number in range(num_workers):
