@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 # Public name → where it lives ("module:name", or a module).
 _PUBLIC = {
+    "Augmentation": "clipdata.encoder.augmentation:Augmentation",
     "ClipdataError": "clipdata.errors:ClipdataError",
     "Comparison": "clipdata.comparison:Comparison",
     "Found": "clipdata.similarity.found:Found",

@@ -16,6 +16,7 @@ from clipdata.curation import curate as curate
 from clipdata.curation import prove as prove
 from clipdata.diagnosis import Diagnosis as Diagnosis
 from clipdata.diagnosis import doctor as doctor
+from clipdata.encoder.augmentation import Augmentation as Augmentation
 from clipdata.encoder.loading import load_encoder as load_encoder
 from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder

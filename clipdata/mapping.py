@@ -138,7 +138,9 @@ def _foretold(filling: Filling, step: Step, column: str, limit: int | None, star
     untried = replace(filling, retry_failed=False, where=None).pending()
     tried = try_step(filling, step, by_fragment)
     num_rows = min(pending, limit or pending)
-    failed = {f"failed: {reason}": count for reason, count in tried.failed.items()}
+    told = {f"failed: {reason}": count for reason, count in tried.failed.items()}
+    foretell = getattr(step, "foretell", None)
+    told |= foretell(num_rows) if callable(foretell) else {}
     return Mapped(
         column=column,
         computed=0,
@@ -147,7 +149,7 @@ def _foretold(filling: Filling, step: Step, column: str, limit: int | None, star
         waiting=max(unexplained - sum(num for _, num in untried), 0),
         version=filling.table.version,
         seconds=time.monotonic() - started_s,
-        notes={"rows tried": tried.num_rows, **failed} if tried.num_rows else {},
+        notes={"rows tried": tried.num_rows, **told} if tried.num_rows else {},
         failed_before=filling.table.num_rows - filled - unexplained,
         pending=pending,
         dry_run=True,

@@ -1,4 +1,4 @@
-"""Origin: the lineage that a step gives a column of a table, and which rows the models behind it were trained on.
+"""Origin: the lineage that a step gives a column of a table, what changed since, and what its models were trained on.
 
 It knows tables and what a step is, and nothing of how a column is filled.
 """
@@ -39,6 +39,21 @@ def lineage_of(table: Table, step: Step) -> Lineage:
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=f"clipdata {clipdata.__version__}",
     )
+
+
+def changed_inputs(table: Table, lineage: Lineage) -> list[str]:
+    """Which inputs were made in another way than when a column was computed from them, a line each."""
+    lines = []
+    for source in lineage.inputs:
+        made = table.lineage(source) if source in table.schema.names else None
+        then, now = lineage.upstream.get(source), made.fingerprint if made is not None else None
+        if then == now:
+            continue
+        if now is None:
+            lines.append(f"column {source!r} that it reads was made by a step, and is not any more")
+        else:
+            lines.append(f"column {source!r} that it reads was made anew, in another way, since")
+    return lines
 
 
 def _trained_on(step: Step) -> tuple[TrainedRows, ...] | None:

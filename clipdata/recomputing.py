@@ -26,9 +26,9 @@ from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
 from clipdata.named_rows import named_row
 from clipdata.objects.references import References, columns_needed
+from clipdata.origin import changed_inputs
 from clipdata.printable import printable
 from clipdata.shown_values import shown_value
-from clipdata.staleness import changed_inputs
 from clipdata.step_protocol import Step
 from clipdata.steps.rebuilding import Models, newer_code, rebuild
 from clipdata.storage import Storage, redact

@@ -18,7 +18,7 @@ from clipdata.lance_io.presence import is_missing_told
 from clipdata.lance_io.state import map_folder
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
-from clipdata.origin import lineage_of
+from clipdata.origin import changed_inputs, lineage_of
 from clipdata.printable import printable
 from clipdata.step_protocol import Step
 from clipdata.steps.rebuilding import newer_code
@@ -161,21 +161,6 @@ def _state_of(
     if cheap and not is_missing_told(table, name):
         return ColumnState(name, lineage.describe(), lineage.model_name, anew=tuple(anew))
     return _counted(table, name, lineage, tuple(anew), waits_for)
-
-
-def changed_inputs(table: Table, lineage: Lineage) -> list[str]:
-    """Which inputs were made in another way than when a column was computed from them, a line each."""
-    lines = []
-    for source in lineage.inputs:
-        made = table.lineage(source) if source in table.schema.names else None
-        then, now = lineage.upstream.get(source), made.fingerprint if made is not None else None
-        if then == now:
-            continue
-        if now is None:
-            lines.append(f"column {source!r} that it reads was made by a step, and is not any more")
-        else:
-            lines.append(f"column {source!r} that it reads was made anew, in another way, since")
-    return lines
 
 
 def _is_anew(state: ColumnState | None) -> bool:

@@ -136,6 +136,10 @@ class BaseStep:
         """Nothing counted."""
         return {}
 
+    def foretell(self, num_rows: int) -> Mapping[str, Any]:
+        """What a dry run says of so many rows, after the step computed a handful; nothing."""
+        return {}
+
 
 def columns_in_order(step_class: type, inputs: Sequence[str], *, but: Collection[str]) -> dict[str, Any]:
     """Which argument of a step's constructor named which of its inputs.

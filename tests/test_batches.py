@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from clipdata.images import ImageLimits, decode
-from clipdata.images.batches import NO_IMAGE, decode_batch, decode_images, distinct_images
+from clipdata.images.batches import NO_IMAGE, FillsSlots, decode_batch, decode_images, distinct_images, fill_slots
+from clipdata.images.threads import DecodingThreads
 from tests.pictures import encoded
 
 
@@ -19,6 +20,30 @@ from tests.pictures import encoded
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as threads:
         yield threads
+
+
+@pytest.fixture
+def threads() -> Iterator[DecodingThreads]:
+    shared = DecodingThreads(3)
+    yield shared
+    shared.close()
+
+
+class TopLeft:
+    """Keeps the corner of a picture, from which `draw` subtracts a number; and remembers what it was given."""
+
+    size = (5, 7)
+    padded = True
+
+    def __init__(self) -> None:
+        self.given: list[tuple[tuple[int, ...], tuple[int, int] | None]] = []
+
+    def fraction(self, height: int, width: int) -> int:
+        return 2 if height >= 100 else 1
+
+    def into(self, pixels: np.ndarray, out: np.ndarray, draw: np.random.Generator | None = None, *, whole=None) -> None:
+        self.given.append((pixels.shape[:2], whole))
+        out[:] = pixels[:5, :7, :3] - (0 if draw is None else draw.integers(256, dtype=np.uint8))
 
 
 def column(*values: bytes | None) -> pa.Array:
@@ -112,3 +137,82 @@ def test_a_batch_without_rows_is_empty(pool: ThreadPoolExecutor) -> None:
     batch = decode_batch(column(), lambda pixels: pixels, pool)
 
     assert (list(batch.pixels), batch.image_of_row.tolist(), batch.refused) == ([], [], {})
+
+
+SUFFIXES = (".jpg", ".png", ".webp", ".bmp", ".jpg")
+
+
+def test_every_row_finds_its_picture_in_its_slot_and_each_picture_is_decoded_once(threads: DecodingThreads) -> None:
+    pictures = [encoded(seed, SUFFIXES[seed % 5]) for seed in range(12)]
+    rows = np.random.default_rng(0).integers(0, 12, 40)
+    prepare = TopLeft()
+    out_BHWC = np.zeros((40, 5, 7, 3), np.uint8)
+
+    filled = fill_slots(column(*(pictures[row] for row in rows)), prepare, out_BHWC, threads)
+
+    assert isinstance(prepare, FillsSlots)
+    assert filled.refused == {}
+    assert filled.num_images == len(set(rows.tolist()))
+    assert len(prepare.given) == len(set(rows.tolist()))
+    assert np.array_equal(out_BHWC, np.stack([decode(pictures[row])[:5, :7] for row in rows]))
+
+
+def test_pixels_are_rgb_for_whoever_says_nothing_of_a_fourth_channel(threads: DecodingThreads) -> None:
+    class Plain:
+        size = (5, 7)
+
+        def into(self, pixels: np.ndarray, out: np.ndarray, draw: object) -> None:
+            assert pixels.shape == (48, 64, 3)
+            out[:] = pixels[:5, :7]
+
+    out_BHWC = np.zeros((2, 5, 7, 3), np.uint8)
+    fill_slots(column(encoded(1), encoded(2, ".png")), Plain(), out_BHWC, threads)
+
+    assert np.array_equal(out_BHWC[0], decode(encoded(1))[:5, :7])
+
+
+def test_a_preparation_that_draws_is_asked_once_a_row_with_the_rows_own_chance(threads: DecodingThreads) -> None:
+    cat, dog = encoded(1), encoded(2, ".png")
+    prepare, out_BHWC = TopLeft(), np.zeros((5, 5, 7, 3), np.uint8)
+
+    fill_slots(column(cat, dog, cat, None, cat), prepare, out_BHWC, threads, draws=np.random.default_rng)
+
+    for row, picture in ((0, cat), (1, dog), (2, cat), (4, cat)):
+        drawn = np.random.default_rng(row).integers(256, dtype=np.uint8)
+        assert np.array_equal(out_BHWC[row], decode(picture)[:5, :7] - drawn)
+
+
+def test_slots_of_other_rows_are_untouched_by_refused_ones(threads: DecodingThreads) -> None:
+    good, broken = encoded(1), encoded(2)[:300]
+    buffers = [pa.py_buffer(value) if value is not None else None for value in (broken, good, None, broken, b"x")]
+    out_BHWC = np.zeros((5, 5, 7, 3), np.uint8)
+
+    filled = fill_slots(buffers, TopLeft(), out_BHWC, threads)
+
+    assert filled.num_images == 1
+    assert {row: why.reason for row, why in filled.refused.items()} == {
+        0: "truncated",
+        2: "missing",
+        3: "truncated",
+        4: "not_an_image",
+    }
+    assert np.array_equal(out_BHWC[1], decode(good)[:5, :7])
+
+
+def test_only_jpegs_are_decoded_to_the_fraction_that_is_allowed(threads: DecodingThreads) -> None:
+    pictures = [encoded(seed, suffix, 101, 150) for seed, suffix in enumerate((".jpg", ".png"))]
+    prepare, out_BHWC = TopLeft(), np.zeros((3, 5, 7, 3), np.uint8)
+
+    fill_slots(column(*pictures, encoded(9)), prepare, out_BHWC, threads)
+
+    assert sorted(prepare.given) == [((48, 64), None), ((51, 75), (101, 150)), ((101, 150), None)]
+
+
+def test_the_first_fault_in_a_thread_is_raised_when_all_are_through(threads: DecodingThreads) -> None:
+    class Fails(TopLeft):
+        def into(self, pixels: np.ndarray, out: np.ndarray, draw: object = None, *, whole=None) -> None:
+            raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        fill_slots(column(encoded(1), encoded(2)), Fails(), np.zeros((2, 5, 7, 3), np.uint8), threads)
+    assert threads.map(lambda number: number + 1, range(50)) == list(range(1, 51))

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from clipdata.errors import ConfigError
 from clipdata.images import IMAGE_SUFFIXES, REASONS, ImageLimits, ImageRefused, check, decode, probe, sniff_format
+from clipdata.images.canvas import Canvas
+from clipdata.images.pixels import decode_onto
 from tests.hostile_images import (
     cut_and_closed_jpeg,
     drop_jpeg_segment,
@@ -272,6 +275,56 @@ def test_random_damage_is_refused_or_decoded_and_never_anything_else(image_forma
             damaged[at] = random.integers(0, 256)
         outcome = outcome_of(bytes(damaged), ImageLimits(max_pixels=1_000_000))
         assert outcome in REASONS or outcome == "decodes"
+
+
+def damaged_jpegs() -> list[bytes]:
+    """JPEGs of many kinds, whole and with a few bytes overwritten, inserted or lost, in the header and in the scans."""
+    rng, made = np.random.default_rng(7), []
+    kinds = ({}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1, "restart_marker_blocks": 3})
+    for number, options in enumerate(kinds * 2):
+        picture = smooth_picture(90 + number, 61).convert("L" if number == 4 else "RGB")
+        whole = encode(picture, "JPEG", **options)
+        made.append(whole)
+        for _ in range(60):
+            at, kind = int(rng.integers(2, len(whole) - 2)), int(rng.integers(3))
+            new = [rng.bytes(2), b"\xff" + rng.bytes(1), b""][kind]
+            made.append(whole[:at] + new + whole[at + len(new) * int(rng.integers(2)) + (kind == 2) :])
+    return made
+
+
+def test_a_jpeg_that_is_decoded_has_the_pixels_that_opencv_makes_of_it_however_damaged():
+    outcomes = []
+    for data in damaged_jpegs():
+        expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        try:
+            found = decode(data)
+        except ImageRefused:
+            outcomes.append("refused")
+            continue
+        outcomes.append("decoded")
+        assert np.array_equal(found, expected)
+    assert min(outcomes.count("refused"), outcomes.count("decoded")) > 50
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("size", [(160, 120), (163, 121)])
+def test_a_canvas_and_a_fraction_change_the_memory_and_the_size_and_not_what_is_shown(size, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data, canvas = encode(smooth_picture(*size), "JPEG", exif=exif, quality=95), Canvas()
+    whole_HWC = decode(data)
+
+    same = decode_onto(canvas, data, padded=True)
+    assert np.array_equal(same.pixels_HWC[..., :3], whole_HWC)
+
+    halves = decode_onto(canvas, data, fraction=lambda height, width: 2)
+    assert halves.whole == same.whole == whole_HWC.shape[:2]
+    assert halves.fraction == (2 if orientation == 1 or size == (160, 120) else 1)
+    even_HWC = cv2.copyMakeBorder(whole_HWC, 0, size[1] % 2, 0, size[0] % 2, cv2.BORDER_REPLICATE)
+    if halves.fraction == 1:
+        even_HWC = whole_HWC
+    expected_HWC = cv2.resize(even_HWC, halves.pixels_HWC.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert largest_difference(halves.pixels_HWC[..., :3], expected_HWC) <= 12
 
 
 def test_a_grey_picture_is_not_taken_for_a_cut_one():

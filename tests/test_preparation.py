@@ -119,8 +119,8 @@ def test_fast_pixels_are_nearly_open_clips(resize_mode: str, interpolation: str,
 
     mean_levels, one_minus_cosine = distance(exact.with_fidelity("fast"), scene(*shape))
 
-    assert mean_levels <= 0.01
-    assert one_minus_cosine <= 1e-6
+    assert mean_levels <= 0.2
+    assert one_minus_cosine <= 3e-5
 
 
 def test_a_strip_that_would_fill_the_memory_when_resized_whole_is_prepared() -> None:

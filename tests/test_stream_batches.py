@@ -9,8 +9,9 @@ import torch
 from clipdata.errors import ImageRefused, SchemaError, UsageError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.schema import IMAGE_METADATA
-from clipdata.stream import Stream, fetch, load
-from clipdata.stream.fetch import Fetcher, Slot
+from clipdata.stream import Stream, load, sources
+from clipdata.stream.fetch import Fetcher
+from clipdata.stream.groups import Group, Slot
 from tests.test_stream import half_size, labels, letters, png
 
 
@@ -180,26 +181,31 @@ def test_a_picture_that_rows_of_a_batch_share_is_decoded_once(tmp_path):
 # Groups.
 
 
+def slots_of(parts, window_of=lambda number: 0):
+    return [
+        Slot((number,), (len(part),), part.astype(np.int64), np.full(len(part), window_of(number)))
+        for number, part in enumerate(parts)
+    ]
+
+
 def test_groups_are_bounded_by_what_rows_weigh_not_by_what_the_rows_before_did(tmp_path, monkeypatch):
     light, heavy, row_bytes, bound = 2048, 2048, 4200, 2 * 2**20
-    texts = [""] * light + [f"{number:06}" * (row_bytes // 6) for number in range(heavy)]  # 8.6 MB together
+    rng = np.random.default_rng(0)
+    texts = [""] * light + [rng.bytes(row_bytes // 2).hex() for _ in range(heavy)]  # 8.6 MB together
     table = table_of(tmp_path, label=pa.array(range(light + heavy)), text=texts)
     held = []
-    add = fetch._Held.add
+    take_in = Group._take_in
 
-    def watched(group, offsets, rows):
-        add(group, offsets, rows)
+    def watched(group):
+        take_in(group)
         held.append(group.num_bytes)
 
-    monkeypatch.setattr(fetch._Held, "add", watched)
-    slots = [
-        Slot((number,), (16,), np.arange(number * 16, (number + 1) * 16, dtype=np.int64), (0, 0))
-        for number in range((light + heavy) // 16)
-    ]
+    monkeypatch.setattr(Group, "_take_in", watched)
+    slots = slots_of(np.arange(light + heavy).reshape(-1, 16))
 
     found = list(Fetcher(table, ["label", "text"], group_bytes=bound).read(slots))
 
-    assert max(held) <= bound + fetch.PIECE_ROWS * row_bytes * 1.1  # and the piece at hand
+    assert max(held) <= bound + sources.DISK.max_rows * row_bytes * 1.1  # and the piece at hand
     assert [label for one in found for label in one.rows["label"].to_pylist()] == list(range(light + heavy))
     assert [one.slot.numbers[0] for one in found] == list(range(len(slots)))
 
@@ -209,11 +215,10 @@ def test_the_bound_changes_nothing_of_what_batches_hold(tmp_path, group_bytes):
     rng = np.random.default_rng(0)
     texts = ["x" * int(size) for size in rng.integers(0, 3_000, 300)]
     table = table_of(tmp_path, label=pa.array(range(300)), text=texts)
-    order = rng.permutation(300).astype(np.int64)
-    parts = np.split(order, 20)
-    slots = [Slot((number,), (len(part),), part, (0, number // 7)) for number, part in enumerate(parts)]
+    parts = np.split(rng.permutation(300), 20)
 
-    found = list(Fetcher(table, ["label", "text"], group_bytes=group_bytes).read(slots))
+    fetcher = Fetcher(table, ["label", "text"], group_bytes=group_bytes)
+    found = list(fetcher.read(slots_of(parts, lambda number: number // 7)))
 
     assert [one.rows["label"].to_pylist() for one in found] == [part.tolist() for part in parts]
     assert [one.rows["text"].to_pylist() for one in found] == [[texts[row] for row in part] for part in parts]

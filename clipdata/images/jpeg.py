@@ -21,6 +21,7 @@ _FRAMES = _FRAMES_READ | {0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
 _HUFFMAN_BLOCKS = {0xC0, 0xC1, 0xC2}
 _END = b"\xff\xd9"
+_TAIL_BYTES = 64  # in which the end marker of almost every file stands
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class JpegLayout:
     many_scans: bool  # progressive, or one component a scan
 
 
-def read_layout(data: bytes) -> JpegLayout:
-    """Read the segments up to the first scan.
+def read_layout(data: bytes | memoryview) -> JpegLayout:
+    """Read the segments up to the first scan; a view is not copied.
 
     Raises:
         ImageRefused: truncated, corrupt, unsupported_format.
@@ -69,7 +70,7 @@ def read_layout(data: bytes) -> JpegLayout:
             elif marker == _END_OF_IMAGE:
                 raise ImageRefused("corrupt", "a JPEG without a scan")
             elif marker == _EXIF and orientation == UPRIGHT and data[start + 2 : start + 8] == b"Exif\0\0":
-                orientation = read_orientation(data[start + 8 : start + length])
+                orientation = read_orientation(bytes(data[start + 8 : start + length]))
             elif marker == _ADOBE and data[start + 2 : start + 7] == b"Adobe":
                 adobe = True
             position = start + max(length, 2)
@@ -78,13 +79,13 @@ def read_layout(data: bytes) -> JpegLayout:
     raise ImageRefused("time_bomb", f"more than {_MAX_SEGMENTS} segments before the first scan")
 
 
-def hold_scans(data: bytes, layout: JpegLayout, max_scans: int) -> None:
+def hold_scans(data: bytes | memoryview, layout: JpegLayout, max_scans: int) -> None:
     """Refuse a file whose scans alone would take seconds (thousands of empty passes in a few kilobytes).
 
     Raises:
         ImageRefused: time_bomb.
     """
-    if not layout.many_scans or data.count(b"\xff\xda", layout.scans_start) < max_scans:
+    if not layout.many_scans or bytes(data).count(b"\xff\xda", layout.scans_start) < max_scans:
         return  # The count is an upper bound: metadata between or after the scans may hold the same two bytes.
     num_scans, position = 1, layout.scans_start
     while (found := _SEGMENT.search(data, position)) is not None:
@@ -97,13 +98,16 @@ def hold_scans(data: bytes, layout: JpegLayout, max_scans: int) -> None:
         position = found.end() + max(int.from_bytes(data[found.end() : found.end() + 2], "big"), 2)
 
 
-def hold_end(data: bytes, layout: JpegLayout) -> None:
+def hold_end(data: bytes | memoryview, layout: JpegLayout) -> None:
     """Refuse a file without an end marker, or with fewer bytes than its blocks can take.
 
     Raises:
         ImageRefused: truncated.
     """
-    end = data.rfind(_END, layout.scans_start)
+    before_tail = max(len(data) - _TAIL_BYTES, layout.scans_start)
+    end = before_tail + bytes(data[before_tail:]).rfind(_END)
+    if end < before_tail:
+        end = bytes(data).rfind(_END, layout.scans_start)
     if end < 0:
         raise ImageRefused("truncated", "a JPEG without an end marker")
     num_blocks = -(-layout.width // 8) * -(-layout.height // 8)

@@ -1,24 +1,27 @@
 """Probe, decode, check: the three things that are done with the bytes of an image.
 
-Headers are read and limits are held before a decoder sees the file. OpenCV decodes JPEG (equal to Pillow, pixel for
-pixel), PNG and WebP; Pillow the rest. OpenCV's global log level is left alone: what it would complain about is refused
-before it is asked. What the libraries below it say of damaged files is kept from the terminal (`hushed`).
+Headers are read and limits are held before a decoder sees the file. A JPEG without fault is libjpeg-turbo's to decode,
+from wherever its bytes lie. OpenCV decodes the other JPEGs (equal to Pillow, pixel for pixel), PNG and WebP; Pillow the
+rest. OpenCV's global log level is left alone: what it would complain about is refused before it is asked. What the
+libraries below it say of damaged files is kept from the terminal (`hushed`).
 
 Shapes: H height, W width, C channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from clipdata.errors import ImageRefused
-from clipdata.images import jpeg, pillow, png, webp
+from clipdata.images import jpeg, pillow, png, turbo, webp
+from clipdata.images.canvas import Canvas
 from clipdata.images.formats import name_of_other, sniff_format
 from clipdata.images.hushed import hushed
-from clipdata.images.orientation import shown_size, turn
+from clipdata.images.orientation import UPRIGHT, shown_size, turn
 from clipdata.images.refusals import DEFAULT_LIMITS, ImageLimits
 
 _AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
@@ -43,6 +46,37 @@ class ImageHeader:
     height: int
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Decoded pixels, and what they are of.
+
+    Args:
+        pixels_HWC: uint8 [H, W, 3], or [H, W, 4] whose last channel means nothing. On a canvas, until the next picture.
+        whole: height and width of the picture, as displayed; larger than H and W when it was decoded to a fraction.
+        fraction: by what height and width were divided, rounded up.
+    """
+
+    pixels_HWC: np.ndarray
+    whole: tuple[int, int]
+    fraction: int = 1
+
+
+Fraction = Callable[[int, int], int]
+"""Height and width of a picture to the number by which both may be divided: 1, 2, 4 or 8."""
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """How pixels are wanted, of whoever can make them so; see `decode_onto`."""
+
+    canvas: Canvas | None = None
+    padded: bool = False
+    fraction: Fraction | None = None
+
+
+_OF_ITS_OWN = _Wish()
+
+
 Layout = jpeg.JpegLayout | png.PngLayout | webp.WebpLayout | pillow.PillowLayout
 
 
@@ -57,7 +91,7 @@ def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
         ImageRefused: the header is not that of an image within the limits.
     """
     with hushed:
-        return _probe(_as_bytes(data, limits), limits)[0]
+        return _probe(_held(data, limits), limits)[0]
 
 
 def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
@@ -74,10 +108,31 @@ def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    whole = _as_bytes(data, limits)
-    with hushed:
-        header, layout = _probe(whole, limits)
-        return _decode(whole, header, layout, limits)
+    return _picture(_held(data, limits), limits, _OF_ITS_OWN).pixels_HWC
+
+
+def decode_onto(
+    canvas: Canvas,
+    data: bytes | memoryview,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    *,
+    padded: bool = False,
+    fraction: Fraction | None = None,
+) -> Picture:
+    """Decode as `decode` does, in memory that is used again where the format allows it.
+
+    Args:
+        canvas: the calling thread's own.
+        data: the whole encoded file.
+        limits: what the file may cost.
+        padded: give a fourth channel that means nothing where that costs nothing.
+        fraction: of height and width as displayed, by what they may be divided. Only JPEGs are.
+
+    Raises:
+        ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
+        MemoryError: there was no room for the pixels; the file may be good.
+    """
+    return _picture(_held(data, limits), limits, _Wish(canvas, padded, fraction))
 
 
 def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
@@ -87,7 +142,7 @@ def check(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    whole = _as_bytes(data, limits)
+    whole = bytes(_held(data, limits))
     with hushed:
         header, layout = _probe(whole, limits)
         if isinstance(layout, jpeg.JpegLayout) and layout.num_components in (1, 3):
@@ -107,31 +162,58 @@ def _check_jpeg(data: bytes, header: ImageHeader, layout: jpeg.JpegLayout, limit
         _hold_drawn(data, layout, small_HW)
 
 
-def _as_bytes(data: bytes | memoryview, limits: ImageLimits) -> bytes:
-    num_bytes = data.nbytes if isinstance(data, memoryview) else len(data)
-    if num_bytes == 0:
+def _held(data: bytes | memoryview, limits: ImageLimits) -> bytes | memoryview:
+    """The file within its limit of bytes: a view of a JPEG, whose decoder takes one, and the bytes of anything else."""
+    view = memoryview(data).cast("B")
+    if view.nbytes == 0:
         raise ImageRefused("empty", "0 bytes")
-    if num_bytes > limits.max_bytes:
-        raise ImageRefused("too_large", f"{num_bytes:,} bytes; the limit is {limits.max_bytes:,}")
-    return data if isinstance(data, bytes) else bytes(data)
+    if view.nbytes > limits.max_bytes:
+        raise ImageRefused("too_large", f"{view.nbytes:,} bytes; the limit is {limits.max_bytes:,}")
+    return view if sniff_format(view) == "jpeg" else bytes(data)
 
 
-def _probe(data: bytes, limits: ImageLimits) -> tuple[ImageHeader, Layout]:
+def _picture(data: bytes | memoryview, limits: ImageLimits, wish: _Wish) -> Picture:
+    if isinstance(data, memoryview) and (clean := _clean_jpeg(data, limits, wish)) is not None:
+        return clean
+    whole = bytes(data)
+    with hushed:
+        header, layout = _probe(whole, limits)
+        return Picture(_decode(whole, header, layout, limits), (header.height, header.width))
+
+
+def _clean_jpeg(data: memoryview, limits: ImageLimits, wish: _Wish) -> Picture | None:
+    """What libjpeg-turbo makes of a JPEG without any fault; None for one that others have to look at."""
+    header, layout = _probe(data, limits)
+    if not isinstance(layout, jpeg.JpegLayout) or layout.num_components not in (1, 3):
+        return None
+    jpeg.hold_end(data, layout)
+    jpeg.hold_scans(data, layout, limits.max_scans)
+    divisor = wish.fraction(header.height, header.width) if wish.fraction else 1
+    if layout.orientation != UPRIGHT and (header.height % divisor or header.width % divisor):
+        divisor = 1  # what is beyond the edge of a fraction would come to lie before its first pixel
+    pixels_HWC = turbo.decode_clean(data, layout, fraction=divisor, canvas=wish.canvas, padded=wish.padded)
+    if pixels_HWC is None:
+        return None
+    return Picture(turn(pixels_HWC, layout.orientation), (header.height, header.width), divisor)
+
+
+def _probe(data: bytes | memoryview, limits: ImageLimits) -> tuple[ImageHeader, Layout]:
     image_format = sniff_format(data)
     if image_format is None:
-        raise ImageRefused(*name_of_other(data))
+        raise ImageRefused(*name_of_other(bytes(data)))
     layout: Layout
-    if image_format == "jpeg":
-        layout = jpeg.read_layout(data)
-    elif image_format == "png":
-        layout = png.read_layout(data)
-    elif image_format == "webp":
-        layout = webp.read_layout(data)
-    else:
-        layout = pillow.read_layout(data, image_format, limits.max_pixels)
+    layout = jpeg.read_layout(data) if image_format == "jpeg" else _other_layout(bytes(data), image_format, limits)
     width, height = shown_size(layout.width, layout.height, layout.orientation)
     limits.hold(width, height)
     return ImageHeader(image_format, width, height), layout
+
+
+def _other_layout(data: bytes, image_format: str, limits: ImageLimits) -> Layout:
+    if image_format == "png":
+        return png.read_layout(data)
+    if image_format == "webp":
+        return webp.read_layout(data)
+    return pillow.read_layout(data, image_format, limits.max_pixels)
 
 
 def _decode(

@@ -5,4 +5,8 @@ It translates Lance's errors into clipdata's. It knows locations and lineage, an
 
 import os
 
-os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about its own plans; read once, when lance is imported
+# Read once, when lance is imported.
+os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about its own plans
+os.environ.setdefault(
+    "LANCE_MAX_IOP_SIZE", str(64 << 20)
+)  # or what follows itself in a file is cut, and joined by a copy

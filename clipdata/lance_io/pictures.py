@@ -157,9 +157,7 @@ class Pictures:
             mine = np.flatnonzero(refers & (code_N == code))
             distinct, inverse = np.unique(row_N.take(pa.array(mine)).to_numpy(), return_inverse=True)
             index_N[mine] = inverse + sum(map(len, held))
-            held.append(
-                self._read(table_N.dictionary[int(code)].as_py() if code >= 0 else None, distinct, present.type)
-            )
+            held.append(self.read(table_N.dictionary[int(code)].as_py() if code >= 0 else None, distinct, present.type))
         filled = pa.concat_arrays(held).take(pa.array(index_N, mask=index_N < 0))
         values = filled if present.null_count == rows.num_rows else pc.coalesce(_whole(present), filled)
         place = rows.schema.get_field_index(image)
@@ -199,8 +197,18 @@ class Pictures:
                 self._opened[name] = self._open(name)
             return self._opened[name]
 
-    def _read(self, name: str | None, rows: np.ndarray, kind: pa.DataType) -> pa.Array:
-        """Pictures by the numbers of their rows, uint64 [D] ascending."""
+    def read(self, name: str | None, rows: np.ndarray, kind: pa.DataType) -> pa.Array:
+        """Pictures of one table; one that it does not hold is null.
+
+        Args:
+            name: what rows call the table.
+            rows: uint64 [D], ascending numbers of the rows that hold them.
+            kind: of bytes to return [D].
+
+        Raises:
+            NotFoundError: the table is gone, or that version of it.
+            StorageError: `name` is None or unknown, or a row is gone.
+        """
         if name is None:
             raise StorageError(f"rows of {redact(self._uri)} say which row holds their picture, but not of which table")
         table = self.table(name)

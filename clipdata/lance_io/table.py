@@ -176,22 +176,32 @@ class Table(NotebookTable):
             found = self.dataset.scanner(columns=["_rowoffset"], filter=where).to_table()
         return np.sort(found.column("_rowoffset").to_numpy().astype(np.int64))
 
-    def take(self, offsets: np.ndarray, columns: Sequence[str]) -> pa.Table:
+    def offset_batches(self, where: str, *, batch_rows: int = 65_536) -> Iterator[np.ndarray]:
+        """Yield the positions that `offsets` gives, int64, a batch at a time and in any order."""
+        check_condition(where)
+        self._check_readable([])
+        with translated(self.uri, "reading", said=[where]):
+            scanner = self.dataset.scanner(columns=["_rowoffset"], filter=where, batch_size=batch_rows)
+            for batch in scanner.to_batches():
+                yield batch.column("_rowoffset").to_numpy().astype(np.int64)
+
+    def take(self, offsets: np.ndarray, columns: Sequence[str], *, filled: bool = True) -> pa.Table:
         """Read rows at positions among the live rows, in the order given.
 
         Args:
             offsets: int64 [B].
             columns: names.
+            filled: with pictures that stand in another table; False leaves nulls in their places.
 
         Raises:
             UsageError: an offset is no whole number, or the table has no such row.
         """
         self._check_readable(columns)
         self.require([name for name in columns if name not in HIDDEN_COLUMNS], verb="read")
-        names = [*columns, *places_needed(self.schema, columns)]
+        names = [*columns, *(places_needed(self.schema, columns) if filled else ())]
         with translated(self.uri, "reading"):
             found = blobs.take(self.dataset, check_offsets(offsets, self.num_rows, "take"), names)
-        return self._filled(found, columns)
+        return self._filled(found, columns) if filled else found
 
     def take_ids(self, ids: np.ndarray, columns: Sequence[str]) -> pa.Table:
         """Read rows by Lance's own numbers of them, in the order given.

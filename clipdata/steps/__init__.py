@@ -16,6 +16,7 @@ from clipdata.steps.labels import LabelIndex, Pick
 from clipdata.steps.pair_scores import PairScore
 from clipdata.steps.picture_hashes import PerceptualHash, PictureDigest, PixelDigest
 from clipdata.steps.picture_quality import ImageQuality
+from clipdata.steps.prepared_pixels import PreparedPixels
 from clipdata.steps.prompts import ClassPrompt, Prompt
 from clipdata.steps.semantic_deduplication import SemanticDeduplication
 from clipdata.steps.splits import ClassSplit, GroupSplit, LeakProofSplit, PairSplit
@@ -51,6 +52,7 @@ __all__ = [
     "Pick",
     "PictureDigest",
     "PixelDigest",
+    "PreparedPixels",
     "Prompt",
     "SemanticDeduplication",
     "TextEmbedding",

@@ -1,17 +1,27 @@
 """A table as a stream of batches for training.
 
-plan.py       the order of rows, as arithmetic
-fetch.py      reading the rows of several batches at once
-decode.py     images of a batch to one tensor
-columns.py    Arrow columns to tensors and lists
-assembly.py   rows to a batch, and a batch to samples
-turns.py      numbered batches, made ahead
-position.py   where a stream stands, heard by workers
-dataset.py    Stream, the torch dataset
+permutation.py  places of a shuffle, each computed by itself
+plan.py         the order of rows, as arithmetic
+windows.py      how many rows are shuffled together, by what they weigh
+apart.py        rows of one id, kept out of each other's batches
+selection.py    which rows, in few bytes
+rows.py         the same of a table, and what columns hold of them
+fetch.py        reading the rows of several batches at once
+decode.py       images of a batch to one tensor
+columns.py      Arrow columns to tensors and lists
+assembly.py     rows to a batch, and a batch to samples
+turns.py        numbered batches, made ahead
+span.py         which of them an iteration covers
+position.py     where a stream stands, heard by workers
+state.py        the same with what it depends on, checked and merged
+evenness.py     how well an order mixes the values of a column
+dataset.py      Stream, the torch dataset
 proportions.py  the order of parts in a mix, as arithmetic
-joining.py    batches of several streams to one
-mixing.py     several streams as one
-loader.py     worker processes for it
+joining.py      batches of several streams to one
+mixing.py       several streams as one
+parcels.py      batches from process to process
+workers.py      processes that make the turns
+loader.py       a stream with or without them
 """
 
 from clipdata.stream.dataset import Stream

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -23,7 +23,9 @@ from clipdata.schema import image_column
 from clipdata.storage import redact
 from clipdata.stream import columns as kinds
 from clipdata.stream.decode import ImageDecoder
-from clipdata.stream.fetch import Fetched, Slot
+from clipdata.stream.fetch import Fetched
+from clipdata.stream.prepared import PixelSource
+from clipdata.stream.prepared_rows import Draws, PreparedRows
 
 Tokenize = Callable[[Sequence[str]], torch.Tensor]
 """B texts to tokens int64 [B, L]."""
@@ -64,12 +66,14 @@ class Request:
         texts: the column to tokenize, one text or a list of texts a row, or None.
         tokenize: how.
         on_bad_image: what becomes of a row whose image cannot be used.
+        pixels: column of images → where its pixels are read in its place.
     """
 
     columns: Mapping[str, str]
     texts: str | None = None
     tokenize: Tokenize | None = None
     on_bad_image: OnBadImage = "refuse"
+    pixels: Mapping[str, PixelSource] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -118,6 +122,10 @@ class Request:
             if not (kinds.is_text(kind) or kinds.is_texts(kind)):
                 raise SchemaError(f"column {self.texts!r} holds {kind}; expected text or lists of text to tokenize")
 
+    def reading(self, sources: Sequence[PixelSource]) -> Request:
+        """The same request, with prepared pixels read in place of images where there are some that fit."""
+        return replace(self, pixels={one.image: one for one in sources if one.column is not None})
+
     def images(self, table: Table) -> list[str]:
         """Columns asked for that hold encoded images."""
         return [name for name in self.columns.values() if kinds.is_image(table.schema.field(name).type)]
@@ -131,7 +139,8 @@ class Request:
 
     def read_columns(self, table: Table) -> list[str]:
         """Columns to read for it: those asked for, and where the image lies if the table refers to it."""
-        names = [*self.columns.values(), *([self.texts] if self.texts else [])]
+        names = [self.pixels[name].column or name if name in self.pixels else name for name in self.columns.values()]
+        names += [self.texts] if self.texts else []
         image = image_column(table.schema)
         extra = columns_needed(table.schema, [image]) if image in names else []
         return list(dict.fromkeys([*names, *extra]))
@@ -151,8 +160,18 @@ class Assembled:
     left_out: dict[str, list[Any]] = field(default_factory=dict)
 
 
-def assemble(request: Request, found: Fetched, decoder: ImageDecoder | None) -> Assembled:
+def assemble(
+    request: Request,
+    found: Fetched,
+    decoder: ImageDecoder | None,
+    prepared: Mapping[str, PreparedRows] | None = None,
+    draws: Draws | None = None,
+) -> Assembled:
     """Make a batch of rows whose nulls have been refused; see `clipdata.stream.dataset` for its entries.
+
+    Args:
+        prepared: column of images → what makes its pictures of prepared pixels.
+        draws: place → the row's own source of chance, for a preparation that draws.
 
     Raises:
         ImageRefused: an image cannot be used, and the request does not say to leave out its row.
@@ -161,11 +180,15 @@ def assemble(request: Request, found: Fetched, decoder: ImageDecoder | None) -> 
     image_of: dict[str, torch.Tensor] = {}
     refused: dict[int, ImageRefused] = {}
     for name, column in request.columns.items():
-        if kinds.is_image(rows.column(column).type):
+        if prepared is not None and column in prepared:
+            decoded = prepared[column].batch(found, draws)
+        elif column in found.encoded:
             assert decoder is not None, "the request was checked"
-            decoded = decoder.batch(rows.column(column), found.unread)
-            image_of[name] = decoded.image_BCHW
-            refused = {**decoded.refused, **refused}
+            decoded = decoder.batch(found.encoded[column], found.unread, draws)
+        else:
+            continue
+        image_of[name] = decoded.image_BCHW
+        refused = {**decoded.refused, **refused}
     if refused and request.on_bad_image == "refuse":
         raise _named(min(refused.items()), found)
     places = [place for place in range(len(offsets)) if place not in refused]
@@ -200,26 +223,28 @@ def samples_of(batch: Batch) -> Iterator[dict[str, Any]]:
         yield sample
 
 
-def refuse_nulls(request: Request, table: Table, slot: Slot, rows: pa.Table, *, where: str | None) -> None:
+def refuse_nulls(request: Request, table: Table, found: Fetched, *, where: str | None) -> None:
     """Check that rows hold no null in what was asked for; the image itself is seen to when it is decoded.
 
     Raises:
         SchemaError: names the column, a row, how many rows of the table lack it, and what fills them.
     """
     asked = [*request.columns.values(), *([request.texts] if request.texts else [])]
-    image = image_column(table.schema)
+    image, offsets = image_column(table.schema), found.slot.offsets
     for name in dict.fromkeys(asked):
-        column = rows.column(name)
-        if name == image or not kinds.count_nulls(column):
+        if name in request.pixels:
             continue
-        if column.null_count:
-            place = pc.index(column.is_null(), True).as_py()
-            found = f"{_count(table, name, where)} hold no {name!r} yet, such as row {slot.offsets[place]}"
+        null = _first_null(found, name)
+        if name == image or null is None:
+            continue
+        if null >= 0:
+            said = f"{_count(table, name, where)} hold no {name!r} yet, such as row {offsets[null]}"
         else:
-            place = next(place for place, value in enumerate(column.to_pylist()) if _holds_none(value))
-            found = f"{name!r} holds nulls inside its lists, as in row {slot.offsets[place]}"
+            values = found.rows.column(name).to_pylist()
+            place = next(place for place, value in enumerate(values) if _holds_none(value))
+            said = f"{name!r} holds nulls inside its lists, as in row {offsets[place]}"
         raise SchemaError(
-            f"{redact(table.uri)}: {found}; a stream needs a value in every row",
+            f"{redact(table.uri)}: {said}; a stream needs a value in every row",
             hint=f'{fill_command(table, name)}; or leave them out: --where "{name} is not null"',
         )
 
@@ -231,6 +256,16 @@ def fill_command(table: Table, column: str) -> str:
         return f"clipdata map {redact(table.uri)} STEP {column}"
     step = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", lineage.step).lower()
     return f"clipdata map {redact(table.uri)} {step} {column}" + (" --model MODEL" if lineage.model else "")
+
+
+def _first_null(found: Fetched, name: str) -> int | None:
+    """Place of the first row without a value; -1 where only lists hold nulls, None where there is no null."""
+    if name in found.encoded:
+        return next((place for place, value in enumerate(found.encoded[name]) if value is None), None)
+    column = found.rows.column(name)
+    if column.null_count:
+        return int(pc.index(column.is_null(), True).as_py())
+    return -1 if kinds.count_nulls(column) else None
 
 
 def _count(table: Table, column: str, where: str | None) -> str:

@@ -16,11 +16,13 @@ A batch is a dict:
 Every rank gets the same number of batches. With drop_last=False, or when rows are left out, a batch may hold no row;
 its tensors then have the shapes of any other batch with B = 0.
 
-The order is that of `plan`. Three ways to go on where a run stopped, none of which reads a row again:
+The order is that of `plan`. Ways to go on where a run stopped, none of which reads a row again:
 
     in one process, or load()   stream.state_dict() after any batch; stream.load_state_dict(state) before iterating
     DataLoader                  the newest batch's cursor, as stream.load_state_dict({"epoch": …, "batch": …})
-    StatefulDataLoader (torchdata)   its own state_dict() and load_state_dict(), which call the stream's in each worker
+    StatefulDataLoader (torchdata)   its own state_dict() and load_state_dict(), which call the stream's in each worker,
+                                for as many workers; for another number, or another loader:
+    any of them, on any ranks   stream.load_state_dict(Stream.merge_states([one of each rank, or of each worker]))
 
 `loader.load(stream, num_workers)` is the way to use worker processes; a plain
 `DataLoader(stream, batch_size=None, num_workers=…, multiprocessing_context="forkserver")` works as well (a stream makes
@@ -31,40 +33,46 @@ With `batch_size=None` a stream yields single rows as dicts of the same entries 
 `DataLoader(stream, batch_size=32, num_workers=…)`, or a Trainer, which shares rows out among its processes too and
 wants `rank=0, world_size=1`. Each row comes once, whatever the number of workers.
 
-Pixels are what `prepare` makes of them: training streams `encoder.prepare.with_fidelity("fast")`, which may differ from
-open_clip's own transform by a level, and whoever stores values uses the exact one.
+Pixels are what `prepare` makes of them, or what `map prepared-pixels` stored for it (see `prepared`). Training streams
+`encoder.prepare.with_fidelity("fast")`, which may differ from open_clip's own transform by a level, and whoever stores
+values uses the exact one.
 This module must not know models or training.
 """
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import os
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from clipdata.arguments import check_condition, check_count, check_offsets
+from clipdata.arguments import check_count
+from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.lance_io.data_files import digest_of_files
+from clipdata.lance_io.sizes import column_bytes
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
+from clipdata.stream import evenness
+from clipdata.stream.apart import Apart, window_for
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
-from clipdata.stream.plan import (
-    CLUMP_ROWS,
-    ORDER_VERSION,
-    WINDOW_ROWS,
-    Cursor,
-    Plan,
-    check_ranks,
-    worker_batches,
-)
+from clipdata.stream.evenness import Mixing
+from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
 from clipdata.stream.position import Lane, Place, Position
+from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
+from clipdata.stream.rows import Rows
+from clipdata.stream.span import Span
+from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
+from clipdata.stream.windows import sizes_for
 
 
 class Stream(IterableDataset[Any]):
@@ -77,18 +85,27 @@ class Stream(IterableDataset[Any]):
         where: SQL condition on the rows.
         rows: int64 offsets of the rows instead, each once; `where` then only words messages.
         seed: of the order.
-        shuffle: False keeps the table's order.
+        shuffle: True shuffles clumps of neighbouring rows, and rows in windows of many clumps. "rows" shuffles each row
+            by itself, which costs about a request a row, and so is for tables on a disk. False keeps the table's order.
         epoch: the first epoch to iterate.
         until_epoch: iterate up to this epoch, this one left out, without a pause between epochs; one epoch by default.
         rank, world_size: of this process; torchrun's RANK and WORLD_SIZE by default.
-        drop_last: leave out the rows that do not fill a batch.
+        drop_last: leave out the rows that do not fill a batch: `num_dropped` of them an epoch, others in each.
         prepare: what makes a model's uint8 [3, H, W] of decoded pixels; needed for image columns. Workers get a
             pickled copy.
+        prepared: True reads a column that `map prepared-pixels` filled in place of the images, where one fits; False
+            decodes; a name is held to fit. `pixels` says where they come from.
+        augment: random crops, mirror images and colours, drawn for seed, epoch and row alone.
         texts, tokenize: the column to tokenize, and what does it.
         on_bad_image: "refuse" ends with an error that names the row. "leave_out" takes a row whose image is missing or
             damaged out of its batch and counts it in `left_out`; no rank gets fewer batches by it.
         num_threads: images decoded at the same time; by default this process's share of the machine's cores.
-        clump_rows, window_rows: see `plan`; they are part of the order.
+        clump_rows, window_rows: see `plan`; by default what the stored bytes of a row of the columns that are read make
+            of them at this version (`windows`), so that few requests read them. They are part of the order, and of
+            states.
+        apart: a column of ids. No two rows of a batch share one, where rows of the same window can be exchanged for it;
+            the others are counted in `num_together`. A null is no id. Reads the column when the stream is made, holds
+            four bytes a streamed row, and makes windows of at least 16 batches.
 
     Raises:
         SchemaError: a column is missing.
@@ -105,25 +122,27 @@ class Stream(IterableDataset[Any]):
         where: str | None = None,
         rows: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         epoch: int = 0,
         until_epoch: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
         drop_last: bool = True,
         prepare: Prepare | None = None,
+        prepared: bool | str = True,
+        augment: Augmentation | None = None,
         texts: str | None = None,
         tokenize: Tokenize | None = None,
         on_bad_image: OnBadImage = "refuse",
         num_threads: int | None = None,
-        clump_rows: int = CLUMP_ROWS,
-        window_rows: int = WINDOW_ROWS,
+        clump_rows: int | None = None,
+        window_rows: int | None = None,
+        apart: str | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
         if batch_size is not None:
             check_count(batch_size, "stream: batch_size", least=1)
-        check_condition(where)
         self._of_samples = batch_size is None
         turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
         check_ranks(turn_rows, rank, world_size)
@@ -131,34 +150,42 @@ class Stream(IterableDataset[Any]):
         # Another handle, because the caller's moves to a newer version when a column is mapped through it.
         self._table = table = as_table(table).pinned()
         request.check(table, can_prepare=prepare is not None)
-        self._where = where
-        given = None if rows is None else _checked_rows(rows, table.num_rows)
-        self._rows_digest = None if given is None else hashlib.sha256(given.astype("<i8").tobytes()).hexdigest()[:16]
-        rows = table.offsets(where) if given is None and where is not None else given
-        num_rows = table.num_rows if rows is None else len(rows)
-        self.plan = Plan(num_rows, turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
+        chosen = Rows.of(table, where, rows)
+        prepare = prepare if augment is None else augmented(prepare, augment)
+        self.pixels = pixel_sources(
+            table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
+        )
+        request = request.reading(self.pixels)
+        clump_rows, window_rows = _sizes(table, request, clump_rows, window_rows)
+        if apart is not None:
+            _check_apart(table, apart, shuffle=shuffle, batch_size=batch_size)
+            window_rows = window_for(turn_rows, window_rows)
+        self.plan = Plan(len(chosen), turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
-            found = f"batch_size is {batch_size}, and {num_rows:,} rows are to be streamed; expected at least one batch"
-            hint = f"use a batch_size of at most {num_rows}" if num_rows else "check the filter"
+            found = (
+                f"batch_size is {batch_size}, and {len(chosen):,} rows are to be streamed; expected at least one batch"
+            )
+            hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else "check the filter"
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
         self._turns = Turns(
-            table=self._table,
+            rows=chosen,
             request=request,
             plan=self.plan,
-            rows=rows,
-            where=where,
+            apart=None if apart is None else Apart.read(apart, chosen.values(apart), len(chosen)),
             rank=rank,
             world_size=world_size,
             of_samples=self._of_samples,
             prepare=prepare,
             num_threads=num_threads,
         )
-        self._begin_at(epoch, until_epoch)
+        self._begin_anew(Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch))
 
-    def _begin_at(self, epoch: int, until_epoch: int | None) -> None:
-        self._until_epoch = until_epoch
-        self._position = Position(_checked_cursor(epoch, 0))
+    def _begin_anew(self, span: Span) -> None:
+        """Stand at the beginning, having met no row."""
+        self._span = span
+        self._position = Position(Cursor(span.first_epoch, 0))
         self._left_out: dict[str, set[Any]] = {}
+        self._num_together = 0
         self._home = os.getpid()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -166,10 +193,92 @@ class Stream(IterableDataset[Any]):
         self._home = os.getpid()
 
     def __len__(self) -> int:
-        """Batches (or single rows) of one epoch, or of all the epochs up to `until_epoch`."""
-        if self._until_epoch is None:
-            return self.plan.num_batches
-        return max(self._until_epoch - self._position.start.cursor.epoch, 0) * self.plan.num_batches
+        """Batches (or single rows) of an iteration: of one epoch, or of all those that follow without a pause."""
+        if self._span.is_endless:
+            raise TypeError("a stream that repeats without an end has no length; take(n) gives it one")
+        epoch, total = self._position.start.cursor.epoch, self.plan.num_batches
+        return max(self._span.stop(self._span.until(epoch), total) - epoch * total, 0)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        size = "single rows" if self._of_samples else f"batches of {plan.batch_size:,}"
+        dropped = f", {plan.num_dropped:,} rows left out of each" if plan.num_dropped else ""
+        return (
+            f"<Stream of {redact(self._table.uri)} version {self._table.version}: {plan.num_rows:,} rows, "
+            f"{plan.num_batches:,} {size} an epoch{dropped}>"
+        )
+
+    def take(self, num_batches: int) -> Stream:
+        """The same stream, ended early, from its beginning.
+
+        Args:
+            num_batches: of each epoch (or single rows of this rank), the first ones in its order; all epochs follow one
+                another at this length. Of a repeated stream: of all its epochs together.
+        """
+        check_count(num_batches, "take: num_batches", least=1)
+        if self._span.epochs == 1 and self._span.until_epoch is None:
+            taken = num_batches if self.plan.take is None else min(num_batches, self.plan.take)
+            return self._changed(replace(self.plan, take=taken), self._span)
+        turns = num_batches if self._span.turns is None else min(num_batches, self._span.turns)
+        return self._changed(self.plan, replace(self._span, turns=turns))
+
+    def repeat(self, num_epochs: int | None = None) -> Stream:
+        """The same stream, an iteration of which goes through several epochs without a pause, from its beginning.
+
+        Args:
+            num_epochs: None goes on without an end.
+
+        Raises:
+            UsageError: it was repeated before, or has an `until_epoch`.
+        """
+        if num_epochs is not None:
+            check_count(num_epochs, "repeat: num_epochs", least=1)
+        if self._span.epochs != 1 or self._span.until_epoch is not None:
+            raise UsageError(
+                "this stream goes through several epochs already; expected one that does not",
+                hint="stream.take(10).repeat(3) gives ten batches of each epoch; Stream(…, until_epoch=None) one epoch",
+            )
+        return self._changed(self.plan, replace(self._span, epochs=num_epochs))
+
+    def _changed(self, plan: Plan, span: Span) -> Stream:
+        stream = copy.copy(self)
+        stream.plan, stream._turns = plan, replace(self._turns, plan=plan)
+        stream._begin_anew(span)
+        return stream
+
+    @property
+    def num_dropped(self) -> int:
+        """Rows that each epoch leaves out because they do not fill a batch, which `drop_last` is for."""
+        return self.plan.num_dropped
+
+    @property
+    def num_together(self) -> int:
+        """Rows met so far that share their id with an earlier row of their batch, over all ranks; see `apart`.
+
+        Those of batches that workers made count when the stream is iterated through `load`.
+        """
+        return self._num_together
+
+    def mixing(self, column: str, *, batch_rows: int | None = None, epoch: int = 0, most_batches: int = 64) -> Mixing:
+        """Measure how well an epoch's order mixes the values of a column, such as the classes of a sorted table.
+
+        It reads the column of all streamed rows, and holds 16 bytes a distinct value.
+
+        Args:
+            column: of the table.
+            batch_rows: rows of a batch over all ranks; the stream's own by default.
+            epoch: whose order.
+            most_batches: batches to look at, evenly over the epoch.
+
+        Raises:
+            UsageError: a stream of single rows has no batches, and `batch_rows` does not say how large they are.
+        """
+        if batch_rows is None and self._of_samples:
+            raise UsageError("a stream of single rows has no batches", hint=f"stream.mixing({column!r}, batch_rows=64)")
+        size = self.plan.batch_size if batch_rows is None else batch_rows
+        check_count(size, "mixing: batch_rows", least=1)
+        rows, order = self._turns.rows, self._turns.order(epoch)
+        return evenness.measure(column, rows, order, size, most_batches=most_batches)
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -185,35 +294,55 @@ class Stream(IterableDataset[Any]):
         self._position.tell(Place(Cursor(epoch, 0)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker."""
+        """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker.
+
+        For single rows `batch` is the next row, over all ranks.
+        """
         now = self._position.now
-        state = {"epoch": now.cursor.epoch, "batch": now.cursor.batch, **self._identity()}
-        return state if now.lane is None else {**state, "lane": list(now.lane)}
+        return State(Cursor(now.cursor.epoch, now.cursor.batch * self._unit), now.lane, self._identity()).written()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Begin the next iteration where a state was taken.
+        """Begin the next iteration where a state was taken, on any number of ranks and workers.
 
         Args:
-            state: of `state_dict`, or just {"epoch": …, "batch": …} of a batch's cursor.
+            state: of `state_dict` or `merge_states`, or just {"epoch": …, "batch": …} of a batch's cursor.
 
         Raises:
-            ConfigError: the state is of another table version, filter, seed or batch size.
+            ConfigError: the state is of another table, version, filter or plan, or stands at no place of this stream.
         """
-        if not isinstance(state, Mapping) or not {"epoch", "batch"} <= state.keys():
-            raise UsageError(
-                f"{state!r:.80} is no state of a stream; expected what state_dict() returned",
-                hint='a place alone will do: {"epoch": 0, "batch": 12}',
+        found = State.read(state)
+        found.check(self._identity())
+        batch, within = divmod(found.cursor.batch, self._unit)
+        if within:
+            raise ConfigError(
+                [
+                    f"the state stands behind {found.cursor.batch} single rows; expected a number that {self._unit} "
+                    "ranks share evenly"
+                ],
+                what="stream state",
+                hint="go on with a number of ranks that divides it, or take the state after as many rows",
             )
-        identity = self._identity()
-        problems = [
-            f"{name} was {state[name]!r} and is {value!r} now"
-            for name, value in identity.items()
-            if name in state and state[name] != value
-        ]
-        if problems:
-            raise ConfigError(problems, what="stream state of another stream")
-        lane = (int(state["lane"][0]), int(state["lane"][1])) if "lane" in state else None
-        self._position.tell(Place(_checked_cursor(int(state["epoch"]), int(state["batch"])), lane))
+        if batch > self.plan.num_batches and found.lane is None:
+            raise ConfigError(
+                [f"batch is {batch}; an epoch of this stream has {self.plan.num_batches:,}"], what="stream state"
+            )
+        self._position.tell(Place(Cursor(found.cursor.epoch, batch), found.lane))
+
+    @staticmethod
+    def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Make one state of several, which any number of ranks and workers can load.
+
+        Ranks step together, so that all stand at the same batch; workers take turns, and the stream stands where the
+        slowest of them does.
+
+        Args:
+            states: of each rank's stream, or of each rank's torchdata StatefulDataLoader, with any number of workers.
+
+        Raises:
+            ConfigError: they are of different streams; or they stand at different places, so that some rows would come
+                twice or never.
+        """
+        return merged(states)
 
     def __iter__(self) -> Iterator[Any]:
         # The loop that collects items for a DataLoader's own batches; it would also take those of a Trainer.
@@ -232,15 +361,21 @@ class Stream(IterableDataset[Any]):
     def turns(self) -> Generator[Turn, None, None]:
         """Begin an iteration, and hand out turn by turn: what `load` needs to follow in the stream it was given."""
         worker, num_workers = self._worker()
-        begun, until = self._position.begin(self._until_epoch)
-        if begun.lane is not None:
-            worker = 0
-            if begun.lane[0] != num_workers:
-                raise UsageError(f"the state was taken with {begun.lane[0]} workers, and there are {num_workers} now")
+        begun, until = self._position.begin(self._span.until)
         total = self.plan.num_batches
-        first = begun.cursor.epoch * total + begun.cursor.batch
-        numbers = worker_batches(first, until * total, worker, num_workers)
-        return self._follow(self._turns.read(numbers), (num_workers, until) if get_worker_info() else None, until)
+        first = begun.cursor.epoch * total + begun.cursor.batch + worker
+        if begun.lane is not None:
+            first -= worker
+            if begun.lane[0] != num_workers:
+                raise UsageError(
+                    f"the state was taken with {begun.lane[0]} workers, and there are {num_workers} now",
+                    hint="stream.load_state_dict(Stream.merge_states([state of the loader])) goes on with any number",
+                )
+        lane = (num_workers, until) if get_worker_info() else None
+        if lane is not None:
+            self._position.move(Place(self._turns.cursor(first), lane))
+        numbers = worker_batches(first, self._span.stop(until, total), 0, num_workers)
+        return self._follow(self._turns.read(numbers), lane, until)
 
     def hear(self, turn: Turn) -> None:
         """Stand behind a turn that a worker's copy of the stream handed out."""
@@ -249,8 +384,7 @@ class Stream(IterableDataset[Any]):
 
     def hear_end(self) -> None:
         """Stand where the next iteration begins, after workers came to the end of this one."""
-        epoch = self._position.start.cursor.epoch
-        self._position.end(epoch + 1 if self._until_epoch is None else self._until_epoch, warn_of_repeats=False)
+        self._position.end(self._span.until(self._position.start.cursor.epoch), warn_of_repeats=False)
 
     def _follow(self, turns: Generator[Turn, None, None], lane: Lane | None, until: int) -> Generator[Turn, None, None]:
         step = 1 if lane is None else lane[0]
@@ -259,9 +393,10 @@ class Stream(IterableDataset[Any]):
                 self._position.move(Place(self._turns.cursor(turn.number + step), lane))
                 self._count(turn)
                 yield turn
-        self._position.end(until, warn_of_repeats=self.plan.shuffle)
+        self._position.end(until, warn_of_repeats=bool(self.plan.shuffle))
 
     def _count(self, turn: Turn) -> None:
+        self._num_together += turn.num_together
         for reason, offsets in turn.left_out.items():
             self._left_out.setdefault(reason, set()).update(offsets)
 
@@ -274,37 +409,49 @@ class Stream(IterableDataset[Any]):
             )
         return (info.id, info.num_workers) if info else (0, 1)
 
+    @cached_property
+    def _unit(self) -> int:
+        """What a state counts by: batches, or single rows over all ranks."""
+        return self.plan.batch_size if self._of_samples else 1
+
+    @cached_property
+    def _files(self) -> str:
+        return digest_of_files(self._table)[:16]
+
     def _identity(self) -> dict[str, Any]:
-        plan = self.plan
+        turns = self._turns
         return {
             "table": redact(self._table.uri),
             "table_version": self._table.version,
-            "where": self._where,
-            "rows": self._rows_digest,
-            "num_rows": plan.num_rows,
-            "batch_size": plan.batch_size,
-            "seed": plan.seed,
-            "shuffle": plan.shuffle,
-            "drop_last": plan.drop_last,
-            "clump_rows": plan.clump_rows,
-            "window_rows": plan.window_rows,
-            "order": ORDER_VERSION,
+            "table_files": self._files,
+            "where": turns.rows.where,
+            "rows": turns.rows.digest,
+            "apart": None if turns.apart is None else turns.apart.column,
+            **identity_of_plan(self.plan, of_samples=self._of_samples),
         }
 
 
-def _checked_rows(given: Sequence[int] | np.ndarray, num_rows: int) -> np.ndarray:
-    """Offsets as int64, in the order given.
+def _sizes(table: Table, request: Request, clump_rows: int | None, window_rows: int | None) -> tuple[int, int]:
+    """Rows of a clump and of a window; what is not given depends on the version and the columns that are read."""
+    if clump_rows is not None and window_rows is not None:
+        return clump_rows, window_rows
+    clump, window = sizes_for(_row_bytes(table, request.read_columns(table)))
+    if window_rows is not None:
+        return min(clump, window_rows), window_rows
+    clump = clump if clump_rows is None else clump_rows
+    return clump, max(window // max(clump, 1), 1) * clump
 
-    Raises:
-        UsageError: they are no offsets of the table, or one comes twice.
-    """
-    rows = check_offsets(given, num_rows, "rows")
-    if len(np.unique(rows)) < len(rows):
-        raise UsageError("rows holds an offset twice; expected each once", hint="rows=numpy.unique(rows)")
-    return rows
+
+def _row_bytes(table: Table, columns: Sequence[str]) -> float:
+    sizes = column_bytes(table)
+    return sum(sizes.get(name, 0) for name in columns) / max(table.num_rows, 1)
 
 
-def _checked_cursor(epoch: int, batch: int) -> Cursor:
-    if epoch < 0 or batch < 0:
-        raise ConfigError([f"epoch is {epoch} and batch is {batch}; expected 0 or more"], what="stream")
-    return Cursor(epoch, batch)
+def _check_apart(table: Table, column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
+    table.require([column], verb="stream")
+    if not shuffle:
+        raise UsageError(
+            f"apart={column!r} moves rows, and shuffle=False keeps them in the table's order; expected one of the two"
+        )
+    if batch_size is None:
+        raise UsageError(f"apart={column!r} is about the rows of a batch, and batch_size=None gives single rows")

@@ -1,47 +1,35 @@
-"""Reading the rows of batches: several batches at a time, in the order they lie on disk, handed out batch by batch.
+"""Reading the rows of batches: a window at a time, in the order the rows lie on disk, handed out batch by batch.
 
-Nobody can tell what rows of texts or pictures weigh before they are read. So they are read piece by piece, each piece
-is weighed, and what turns out too heavy is cut: the batches at the end of the group wait for the next one.
+While the batches of one group of rows are handed out, the next group is read, as far as this one is used up: so
+requests are spread over the time, two groups are held at the most, and nobody waits at the end of a window. On a disk
+the first group is one batch, and each is twice as long as the one before, up to a window; on a remote store, where each
+request costs time and groups of few rows cost as many of them, a group is a whole window from the first.
 It knows Table and Arrow; it must not know torch, nor why the rows come in this order.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import ImageRefused
 from clipdata.lance_io.table import Table
-from clipdata.objects.references import References
-from clipdata.prefetch import map_ordered
+from clipdata.objects.references import SIZE, URI, References
 from clipdata.schema import image_column
 from clipdata.storage import is_remote
+from clipdata.stream.groups import Group, Part, Slot, Waiting, parts_of
+from clipdata.stream.pieces import views_of
+from clipdata.stream.sources import TableSources
+from clipdata.stream.windows import WINDOW_BYTES
 
-GROUP_BYTES = 128 * 2**20
-PIECE_ROWS = 256
-PIECES_AT_ONCE = 4  # of a table on a remote store, where a request costs time rather than work
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One rank's part of one global batch, or of several that are single rows.
-
-    Args:
-        numbers: of the global batches, counted over all epochs.
-        num_rows: of the part of each.
-        offsets: int64 [B], positions among the table's live rows.
-        window: slots of one window share clumps, and are best read together.
-    """
-
-    numbers: tuple[int, ...]
-    num_rows: tuple[int, ...]
-    offsets: np.ndarray
-    window: tuple[int, int]
+GROUP_BYTES = WINDOW_BYTES * 5 // 4  # a window is sized by what its rows weigh in the mean
+FULL = 0.9  # of it is as much as a group is made for; what rows weigh varies
+PLACE = "clipdata.place"
 
 
 @dataclass(frozen=True)
@@ -49,22 +37,28 @@ class Fetched:
     """The rows of a slot.
 
     Args:
+        rows: of all columns but those of bytes.
+        encoded: column of bytes → each row's bytes, as a view of the memory they were read into; None for a null.
         unread: place in the slot → why the file that holds the row's image could not be read.
     """
 
     slot: Slot
     rows: pa.Table
-    unread: dict[int, ImageRefused] = field(default_factory=dict)
+    encoded: Mapping[str, list[pa.Buffer | None]] = field(default_factory=dict)
+    unread: Mapping[int, ImageRefused] = field(default_factory=dict)
 
 
 class Fetcher:
-    """Reads slots in groups that grow from one batch to a whole window, within a bound of bytes.
+    """Reads slots in groups that grow up to a whole window, within a bound of bytes.
+
+    Memory: two groups, and the piece at hand of each thread that reads (one on a disk). A window that `sizes_for` made
+    is a group.
 
     Args:
         table: pinned to a version.
         columns: names to read.
-        check: looks at the rows of a slot as they are in the table, before images are filled in.
-        group_bytes: most bytes to hold of one group; a single slot, and the piece at hand, may be heavier.
+        check: looks at the rows of a slot as they are in the table, before files are read for images.
+        group_bytes: most bytes to hold of one group; a single slot may be heavier.
     """
 
     def __init__(
@@ -72,17 +66,18 @@ class Fetcher:
         table: Table,
         columns: Sequence[str],
         *,
-        check: Callable[[Slot, pa.Table], None] | None = None,
+        check: Callable[[Fetched], None] | None = None,
         group_bytes: int = GROUP_BYTES,
     ) -> None:
         self._table = table
-        self._columns = list(columns)
+        self._sources = TableSources(table, columns, group_bytes)
         self._check = check
         self._group_bytes = group_bytes
-        self._group_rows = 1  # the first batch comes alone, so that training starts at once
-        self._row_bytes = 1.0
-        self._fixed_width = all(_is_fixed_width(table.schema.field(name).type) for name in self._columns)
-        self._waiting: deque[Slot] = deque()
+        self._row_bytes = self._sources.row_bytes
+        self._most_rows: float = np.inf if is_remote(table.uri) else 1  # of the next group
+        image = image_column(table.schema)
+        self._image = image if image in columns and URI in columns else None
+        self._parts: deque[Part] = deque()
 
     def read(self, slots: Iterable[Slot]) -> Generator[Fetched, None, None]:
         """Yield every slot with its rows, in order; images that rows only refer to are filled in.
@@ -91,138 +86,83 @@ class Fetcher:
             TransientError: the store is down.
             CredentialsError: the store refuses access.
         """
-        image = image_column(self._table.schema)
-        if image not in self._columns or "uri" not in self._columns:
-            for slot, rows in self._checked(slots):
-                yield Fetched(slot, rows)
+        found = self._checked(slots)
+        if self._image is None:
+            yield from found
             return
-        references = References(self._table.storage)
-        for slot, rows in references.filled(self._checked(slots)):
+        references, image = References(self._table.storage), self._image
+        for one, filled in references.filled((one, self._missing(one, image)) for one in found):
             unread: dict[int, ImageRefused] = {}
-            for place, uri in enumerate(rows.column("uri").to_pylist() if references.unread else ()):
-                if (found := references.unread.get(uri)) is not None and not rows.column(image)[place].is_valid:
-                    unread[place] = ImageRefused(found.reason, found.detail)
-            yield Fetched(slot, rows, unread)
+            for place, uri, view in zip(*_of_files(filled, image), strict=True):
+                if view is not None:
+                    one.encoded[image][place] = view
+                elif (reason := references.unread.get(uri)) is not None:
+                    unread[place] = ImageRefused(reason.reason, reason.detail)
+            yield replace(one, unread=unread)
 
-    def _checked(self, slots: Iterable[Slot]) -> Generator[tuple[Slot, pa.Table], None, None]:
-        coming = iter(slots)
-        while group := self._next_group(coming):
-            for slot, rows in self._read_group(group):
-                if self._check is not None:
-                    self._check(slot, rows)
-                yield slot, rows
+    def _checked(self, slots: Iterable[Slot]) -> Generator[Fetched, None, None]:
+        for waiting in self._waiting(iter(slots)):
+            found = Fetched(waiting.slot, *self._sources.rows_of(waiting))
+            if self._check is not None:
+                self._check(found)
+            yield found
 
-    def _next_group(self, coming: Iterator[Slot]) -> list[Slot]:
-        """The slots to read together; one more than needed is taken to see the end, and waits."""
-        group: list[Slot] = []
-        num_rows = 0
+    def _waiting(self, slots: Iterator[Slot]) -> Generator[Waiting, None, None]:
+        """Yield slots whose rows are there, while those of the next group are read."""
+        with ThreadPoolExecutor(self._sources.at_once, thread_name_prefix="clipdata-read") as pool:
+            try:
+                group = self._begin(slots, pool)
+                while group is not None:
+                    self._finish(group)
+                    following = self._begin(slots, pool)
+                    for number, part in enumerate(group.parts, 1):
+                        if following is not None:
+                            following.advance(number / len(group.parts))
+                        part.waiting.parts.append((group.sources, part.places))
+                        if part.ends:
+                            yield part.waiting
+                    group = following
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, slots: Iterator[Slot], pool: Executor) -> Group | None:
+        """The next group, of which nothing is read yet; None at the end."""
+        most_rows = min(self._most_rows, FULL * self._group_bytes / self._row_bytes)
+        parts: list[Part] = []
+        num_rows, window = 0, None
         while True:
-            if not self._waiting:
-                if (slot := next(coming, None)) is None:
-                    return group
-                self._waiting.append(slot)
-            slot = self._waiting[0]
-            full = num_rows + len(slot.offsets) > self._group_rows
-            if group and (full or slot.window != group[0].window):
-                return group
-            group.append(self._waiting.popleft())
-            num_rows += len(slot.offsets)
+            if not self._parts:
+                if (slot := next(slots, None)) is None:
+                    break
+                self._parts.extend(parts_of(slot))
+            part = self._parts[0]
+            is_of_another = None not in (window, part.window) and part.window != window
+            if parts and (is_of_another or num_rows + len(part.places) > most_rows):
+                break
+            parts.append(self._parts.popleft())
+            num_rows += len(part.places)
+            window = part.window if window is None else window
+        bound, at_once = self._group_bytes, self._sources.at_once
+        return Group(parts, self._sources, most_bytes=bound, pool=pool, at_once=at_once) if parts else None
 
-    def _read_group(self, group: list[Slot]) -> Generator[tuple[Slot, pa.Table], None, None]:
-        held = _Held(group)
-        while self._read_pieces(held):
-            pass
-        self._waiting.extendleft(reversed(group[len(held.group) :]))
-        self._grow(held)
-        yield from held.hand_out()
+    def _finish(self, group: Group) -> None:
+        """Wait for a group, and let the next be twice as long, by what rows weighed in this one."""
+        self._parts.extendleft(reversed(group.finish()))
+        self._sources.learn(group.sources)
+        if group.num_rows:
+            self._row_bytes = max(group.num_bytes / group.num_rows, 1.0)
+            self._most_rows = max(2 * group.num_rows, self._most_rows)
 
-    def _read_pieces(self, held: _Held) -> bool:
-        """Read pieces of a group until all are there, or it is too heavy and has been cut; True for the latter."""
-
-        def read(offsets: np.ndarray) -> tuple[np.ndarray, pa.Table]:
-            return offsets, self._table.take(offsets, self._columns)
-
-        at_once = PIECES_AT_ONCE if is_remote(self._table.uri) else 1
-        with closing(map_ordered(read, self._pieces(held), num_threads=at_once, max_items=at_once)) as pieces:
-            for offsets, rows in pieces:
-                held.add(offsets, rows)
-                if held.cut(self._group_bytes, len(offsets)):
-                    return True
-        return False
-
-    def _pieces(self, held: _Held) -> Generator[np.ndarray, None, None]:
-        """Offsets that are left to read, in pieces as long as rows are light; a group of no rows is one empty piece."""
-        start = held.num_rows
-        while start < len(held.wanted) or not (start or held.pieces):
-            row_bytes = max(self._row_bytes, held.heaviest_row)
-            size = len(held.wanted) if self._fixed_width else int(self._group_bytes / 8 / row_bytes)
-            stop = start + max(1, size if self._fixed_width else min(PIECE_ROWS, size))
-            yield held.wanted[start:stop]
-            start = stop
-
-    def _grow(self, held: _Held) -> None:
-        """Let the next group be twice as long, but no heavier than half the bound, by what rows weighed here."""
-        if held.num_rows:
-            self._row_bytes = max(held.num_bytes / held.num_rows, 1.0)
-            affordable = int(self._group_bytes / 2 / self._row_bytes)
-            self._group_rows = max(1, min(2 * max(held.num_rows, self._group_rows), affordable))
+    def _missing(self, found: Fetched, image: str) -> pa.Table:
+        """Rows that have a file instead of bytes: what `References` needs of them, and their places in the slot."""
+        places = [place for place, view in enumerate(found.encoded[image]) if view is None]
+        schema = self._table.schema
+        rows = found.rows.select([URI, *(name for name in (SIZE,) if name in found.rows.column_names)])
+        rows = rows.take(pa.array(places, pa.int64())).append_column(PLACE, pa.array(places, pa.int64()))
+        return rows.append_column(schema.field(image), pa.nulls(len(places), schema.field(image).type))
 
 
-class _Held:
-    """The pieces of a group that have been read.
-
-    Args:
-        group: slots; some at the end are left out when the group is cut.
-    """
-
-    def __init__(self, group: list[Slot]) -> None:
-        self.group = group
-        self.wanted = np.sort(np.concatenate([slot.offsets for slot in group]), kind="stable")
-        self.pieces: list[tuple[np.ndarray, pa.Table]] = []
-        self.heaviest_row = 0.0  # mean of the heaviest piece
-        self.num_rows = self.num_bytes = 0
-
-    def add(self, offsets: np.ndarray, rows: pa.Table) -> None:
-        """Take in the next piece."""
-        self.pieces.append((offsets, rows))
-        self.num_rows += len(offsets)
-        self.num_bytes += rows.nbytes
-        self.heaviest_row = max(self.heaviest_row, rows.nbytes / max(len(offsets), 1))
-
-    def cut(self, most_bytes: int, next_rows: int) -> bool:
-        """Leave out slots at the end when the rest would be too heavy, by what has been read; tell whether it did."""
-        left = len(self.wanted) - self.num_rows
-        rest = max(left * self.num_bytes / max(self.num_rows, 1), min(left, next_rows) * self.heaviest_row)
-        if self.num_bytes + rest <= most_bytes or len(self.group) == 1 or not left:
-            return False
-        affordable = most_bytes / 2 / max(self.heaviest_row, 1.0)
-        ends = np.cumsum([len(slot.offsets) for slot in self.group])
-        self.group = self.group[: max(1, int(np.searchsorted(ends, affordable, side="right")))]
-        kept = np.concatenate([slot.offsets for slot in self.group])
-        self.wanted = np.sort(kept, kind="stable")
-        pieces, self.pieces, self.num_rows, self.num_bytes = self.pieces, [], 0, 0
-        for offsets, rows in pieces:
-            mask = np.isin(offsets, kept)
-            self.add(offsets[mask], rows.filter(pa.array(mask)))
-        return True
-
-    def hand_out(self) -> Generator[tuple[Slot, pa.Table], None, None]:
-        """Yield every slot with its rows, in order."""
-        starts = np.cumsum([0, *(len(offsets) for offsets, _ in self.pieces)])
-        for slot in self.group:
-            places = np.searchsorted(self.wanted, slot.offsets)
-            owner = np.searchsorted(starts, places, side="right") - 1
-            order = np.argsort(owner, kind="stable")
-            parts = [
-                self.pieces[piece][1].take(pa.array(places[order][owner[order] == piece] - starts[piece]))
-                for piece in np.unique(owner)
-            ] or [self.pieces[0][1].slice(0, 0)]
-            back = np.empty_like(order)
-            back[order] = np.arange(len(order))
-            yield slot, pa.concat_tables(parts).unify_dictionaries().combine_chunks().take(pa.array(back))
-
-
-def _is_fixed_width(kind: pa.DataType) -> bool:
-    if pa.types.is_fixed_size_list(kind):
-        return _is_fixed_width(kind.value_type)
-    return pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind)
+def _of_files(rows: pa.Table, image: str) -> tuple[list[int], list[str], list[pa.Buffer | None]]:
+    """Places, locations and bytes of rows that have a file."""
+    views = views_of(rows.column(image))
+    return rows.column(PLACE).to_pylist(), rows.column(URI).to_pylist(), views

@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -29,11 +29,13 @@ from clipdata.arguments import check_count, check_kind
 from clipdata.errors import ConfigError, SchemaError, UsageError
 from clipdata.stream.assembly import Assembled
 from clipdata.stream.dataset import Stream
-from clipdata.stream.fetch import Slot
+from clipdata.stream.groups import Slot
 from clipdata.stream.joining import join
 from clipdata.stream.plan import Cursor, check_ranks
 from clipdata.stream.position import Place
 from clipdata.stream.proportions import MixPlan, Until, exact_weights
+from clipdata.stream.span import Span
+from clipdata.stream.state import checked_cursor
 from clipdata.stream.turns import SAMPLES_AT_ONCE, Turn, Turns, batch_turn, sample_turns
 
 _EXAMPLE = "clipdata.mix([captions, charts], weights=[0.7, 0.3])"
@@ -76,11 +78,14 @@ def mix(
         check_kind(part, Stream, "mix: a part", _EXAMPLE)
         if isinstance(part, Mix):
             raise UsageError("a part of the mix is a mix; expected streams of tables", hint="mix all streams at once")
-        if part._until_epoch is not None or part._position.start != Place():
+        if part._span != Span() or part._position.start != Place() or part.plan.take is not None:
             raise UsageError(
-                "a part of the mix has an epoch, until_epoch or state of its own; a mix begins every part at its start",
-                hint="pass epoch and until_epoch to mix, and load a state into what it returns",
+                "a part of the mix has an epoch, until_epoch, take, repeat or state of its own; a mix begins every part "
+                "at its start, and goes through all of it",
+                hint="say so of the mix: mix(…).take(100), and load a state into what it returns",
             )
+        if part._turns.apart is not None:
+            raise UsageError("a part of the mix keeps ids apart in its own batches, and a mix makes others of its rows")
     _check_entries(parts)
     settings = _settings(parts, batch_size)
     num_rows = tuple(part.plan.num_rows for part in parts)
@@ -95,38 +100,53 @@ def mix(
             what="mix",
             hint='until="all", or drop_last=False in every stream',
         )
-    return Mix(parts, plan, of_samples=batch_size is None, epoch=epoch, until_epoch=until_epoch)
+    span = Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch)
+    return Mix(parts, plan, span, of_samples=batch_size is None)
 
 
 class Mix(Stream):
     """A stream of the rows of several; see the module. `mix` makes it."""
 
-    def __init__(
-        self, parts: Sequence[Stream], plan: MixPlan, *, of_samples: bool, epoch: int, until_epoch: int | None
-    ) -> None:
+    def __init__(self, parts: Sequence[Stream], plan: MixPlan, span: Span, *, of_samples: bool) -> None:
         self.parts = list(parts)
-        self._plan = self.plan = plan  # type: ignore[assignment]
+        self.plan = plan  # type: ignore[assignment]
         self._turns = MixedTurns(tuple(part._turns for part in parts), plan, of_samples)  # type: ignore[assignment]
         self._of_samples = of_samples
-        self._begin_at(epoch, until_epoch)
+        self._begin_anew(span)
+
+    def __repr__(self) -> str:
+        plan = self._mix_plan
+        size = "single rows" if self._of_samples else f"batches of {plan.batch_size:,}"
+        return f"<Mix of {len(self.parts)} streams: {plan.num_batches:,} {size} an epoch, of {self.parts}>"
+
+    def mixing(self, column: str, **_: Any) -> NoReturn:
+        """Refuse to measure: it is the parts whose orders mix values, and the weights that mix parts."""
+        raise UsageError(
+            "a mix has no order of its own to measure", hint=f"measure its parts: mix.parts[0].mixing({column!r})"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Where the mix stands, what its order depends on, and where every part stands: the next row of its epochs."""
-        state = super().state_dict()
-        first, _ = self._plan.share(Cursor(state["epoch"], state["batch"]), 0, 1)
-        given = self._plan.counts(first)
-        return {
-            **state,
-            "parts": [list(divmod(count, rows)) for count, rows in zip(given, self._plan.num_rows, strict=True)],
-        }
+        state, plan = super().state_dict(), self._mix_plan
+        first, _ = plan.share(self._position.now.cursor, 0, 1)
+        at = [list(divmod(given, rows)) for given, rows in zip(plan.counts(first), plan.num_rows, strict=True)]
+        return {**state, "parts": at}
+
+    @property
+    def _mix_plan(self) -> MixPlan:
+        plan = self._turns.plan
+        assert isinstance(plan, MixPlan)
+        return plan
 
     def _identity(self) -> dict[str, Any]:
-        plan = self._plan
+        plan = self._mix_plan
         whole = {
             "weights": [str(weight / sum(plan.weights)) for weight in plan.weights],
             "until": plan.until,
-            "batch_size": plan.batch_size,
+            "batch_size": None if self._of_samples else plan.batch_size,
             "drop_last": plan.drop_last,
+            "take": plan.take,
+            "num_batches": plan.num_batches,
         }
         for number, part in enumerate(self.parts):
             of_part = {f"part {number}: {name}": value for name, value in part._identity().items()}
@@ -186,11 +206,12 @@ class MixedTurns:
         rows = _Endless(self.parts[part])
         for together in self._together(numbers):
             ends = [[self.plan.counts(end)[part] for end in self._share(number)] for number in together]
+            found = [rows.between(start, stop) for start, stop in ends]
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(stop - start for start, stop in ends),
-                offsets=np.concatenate([rows.offsets(start, stop) for start, stop in ends]),
-                window=rows.window(ends[0][0]),
+                offsets=np.concatenate([offsets for offsets, _ in found]),
+                windows=np.concatenate([windows for _, windows in found]),
             )
 
 
@@ -198,26 +219,21 @@ class _Endless:
     """The rows of a stream, epoch after epoch, as one sequence."""
 
     def __init__(self, turns: Turns) -> None:
-        self._turns, self._num_rows = turns, turns.plan.num_rows
-        self._order = turns.plan.order(0)
+        self._rows, self._plan = turns.rows.selection, turns.plan
+        self._order = self._plan.order(0)
 
-    def offsets(self, start: int, stop: int) -> np.ndarray:
-        """Offsets of the rows at places [start, stop), int64 [stop - start]."""
-        found = [np.empty(0, np.int64)]
+    def between(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Offsets of the rows at places [start, stop), and the windows of each: int64 [stop - start] both."""
+        positions, windows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         while start < stop:
-            epoch, place = divmod(start, self._num_rows)
+            epoch, place = divmod(start, self._plan.num_rows)
             if self._order.epoch != epoch:
-                self._order = self._turns.plan.order(epoch)
-            end = min(place + stop - start, self._num_rows)
-            positions = self._order.positions(place, end)
-            found.append(positions if self._turns.rows is None else self._turns.rows[positions])
+                self._order = self._plan.order(epoch)
+            end = min(place + stop - start, self._plan.num_rows)
+            positions.append(self._order.positions(place, end))
+            windows.append(self._plan.windows(epoch, place, end))
             start += end - place
-        return np.concatenate(found)
-
-    def window(self, place: int) -> tuple[int, int]:
-        """What `Slot.window` is at a place."""
-        epoch, place = divmod(place, self._num_rows)
-        return epoch, place // self._turns.plan.window_rows
+        return self._rows.at(np.concatenate(positions)), np.concatenate(windows)
 
 
 def _check_entries(parts: Sequence[Stream]) -> None:
@@ -226,7 +242,7 @@ def _check_entries(parts: Sequence[Stream]) -> None:
     Raises:
         SchemaError: lists the entries that not all parts have alike.
     """
-    entries = [part._turns.request.kinds(part._turns.table) for part in parts]
+    entries = [part._turns.request.kinds(part._turns.rows.table) for part in parts]
     names = dict.fromkeys(name for of_part in entries for name in of_part)
     problems = [
         f"{name!r} is " + ", ".join(of_part.get(name, "nothing") for of_part in entries)

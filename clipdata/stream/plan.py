@@ -1,31 +1,35 @@
 """The order in which a stream visits rows: arithmetic on positions, and nothing else.
 
 Positions are 0 … num_rows-1 of the rows that passed the filter, in the table's own order. The order of an epoch is a
-pure function of (num_rows, seed, epoch, clump_rows, window_rows). It knows neither ranks nor workers nor batch sizes,
-so none of them can change it; they only cut it up. This module must not know torch, Arrow or Lance.
+pure function of (num_rows, seed, epoch, shuffle, clump_rows, window_rows). It knows neither ranks nor workers nor batch
+sizes, so none of them can change it; they only cut it up. This module must not know torch, Arrow or Lance.
 
 Clump, then window: neighbouring rows form clumps, the clumps are shuffled, and rows are permuted inside windows of many
 clumps. A reader that holds one window at a time makes a few large requests where a full shuffle makes one a row, and a
 batch still mixes rows of about `window_rows / clump_rows` places of the table. A table no longer than a window is
-shuffled in full.
+shuffled in full. With shuffle="rows" every row of the table may come next to every other.
 
-The order is stable: random bits come from Philox, whose output numpy freezes (unlike that of `Generator.permutation`),
-keyed with SHA-256 of the seed, the epoch and what the bits are for; a permutation is a stable sort of such bits.
-`ORDER_VERSION` would have to change with it.
+Nothing of an order is held: what stands at any place of it is computed, by `permutation`. `ORDER_VERSION` would have to
+change with it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from clipdata.errors import ConfigError
+from clipdata.stream.permutation import Permutation
 
-ORDER_VERSION = 1
+ORDER_VERSION = 2
 CLUMP_ROWS = 32
 WINDOW_ROWS = 4096
+_BLOCK_ROWS = 4096  # places computed at a time; by then the cost of a call is that of its rows
+
+Shuffle = bool | Literal["rows"]
+"""True: clumps and windows. "rows": each row by itself, which costs a request a row. False: the table's order."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,8 +48,10 @@ class Plan:
         num_rows: rows that passed the filter.
         batch_size: rows of a global batch, over all ranks.
         seed: any integer.
-        shuffle: False keeps the table's own order.
+        shuffle: True shuffles clumps, and rows in windows of them; "rows" each row by itself; False keeps the table's
+            own order.
         drop_last: leave out the rows that do not fill a batch (others in every epoch, when shuffled).
+        take: batches of each epoch that are read, its first ones; None for all.
         clump_rows: neighbouring rows that are moved together.
         window_rows: rows that are permuted together.
 
@@ -56,10 +62,11 @@ class Plan:
     num_rows: int
     batch_size: int
     seed: int = 0
-    shuffle: bool = True
+    shuffle: Shuffle = True
     drop_last: bool = True
     clump_rows: int = CLUMP_ROWS
     window_rows: int = WINDOW_ROWS
+    take: int | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -67,6 +74,10 @@ class Plan:
             for name, least in (("num_rows", 0), ("batch_size", 1), ("clump_rows", 1), ("window_rows", 1))
             if getattr(self, name) < least
         ]
+        if self.shuffle not in (True, False, "rows"):
+            problems.append(f"shuffle is {self.shuffle!r}; expected True, False or 'rows'")
+        if self.take is not None and self.take < 1:
+            problems.append(f"take is {self.take}; expected at least 1")
         if self.clump_rows > self.window_rows:
             problems.append(f"clump_rows is {self.clump_rows}; expected at most window_rows ({self.window_rows})")
         if problems:
@@ -75,7 +86,13 @@ class Plan:
     @property
     def num_batches(self) -> int:
         """Global batches in an epoch; the same for every epoch and every rank."""
-        return self.num_rows // self.batch_size if self.drop_last else -(-self.num_rows // self.batch_size)
+        whole = self.num_rows // self.batch_size if self.drop_last else -(-self.num_rows // self.batch_size)
+        return whole if self.take is None else min(whole, self.take)
+
+    @property
+    def num_dropped(self) -> int:
+        """Rows that an epoch leaves out because they do not fill a batch; the same number in every epoch."""
+        return self.num_rows % self.batch_size if self.drop_last else 0
 
     def order(self, epoch: int) -> EpochOrder:
         """The order of one epoch."""
@@ -94,23 +111,36 @@ class Plan:
         size = stop - start
         return start + size * rank // world_size, start + size * (rank + 1) // world_size
 
-    def window_of(self, batch: int) -> int:
-        """Window in which a global batch begins; batches of one window are best fetched together."""
-        return batch * self.batch_size // self.window_rows
+    @property
+    def num_windows(self) -> int:
+        """Windows of an epoch; the last one may be short."""
+        return -(-self.num_rows // self.window_rows)
+
+    def windows(self, epoch: int, start: int, stop: int) -> np.ndarray:
+        """Windows of places [start, stop) of an epoch, numbered over all epochs; rows of one are best read together.
+
+        Returns:
+            int64 [stop - start], ascending.
+        """
+        return epoch * self.num_windows + np.arange(start, stop, dtype=np.int64) // self.window_rows
 
 
 class EpochOrder:
-    """The order of one epoch, computed window by window, so that it takes little memory at any table size."""
+    """The order of one epoch, of which no more is held than the block of places that was asked for last."""
 
     def __init__(self, plan: Plan, epoch: int) -> None:
         self.plan = plan
         self.epoch = epoch
-        self._windows: dict[int, np.ndarray] = {}
-        if plan.shuffle:
-            num_clumps = -(-plan.num_rows // plan.clump_rows)
-            self._clumps = _permutation(num_clumps, plan.seed, epoch, "clumps")
+        self._blocks: dict[int, np.ndarray] = {}
+        num_clumps = -(-plan.num_rows // plan.clump_rows)
+        self._num_whole = plan.num_rows // plan.window_rows
+        if plan.shuffle and plan.num_rows:
+            self._rows = self._permutation(plan.num_rows, "rows")
+            self._clumps = self._permutation(num_clumps, "clumps")
+            self._windows = self._permutation(plan.window_rows, "windows")
+            self._last_window = self._permutation(plan.num_rows % plan.window_rows or 1, "last window")
             # The last clump of the table may be short; it lands anywhere, and shifts what follows.
-            self._short_rank = int(np.flatnonzero(self._clumps == num_clumps - 1)[0]) if num_clumps else 0
+            self._short_rank = self._clumps.place_of(num_clumps - 1)
             self._short_by = num_clumps * plan.clump_rows - plan.num_rows
 
     def positions(self, start: int, stop: int) -> np.ndarray:
@@ -121,28 +151,41 @@ class EpochOrder:
         """
         if not self.plan.shuffle:
             return np.arange(start, stop, dtype=np.int64)
-        size = self.plan.window_rows
+        size = _BLOCK_ROWS
         parts = [
-            self._window(window)[max(start - window * size, 0) : stop - window * size]
-            for window in range(start // size, -(-stop // size))
+            self._block(block)[max(start - block * size, 0) : stop - block * size]
+            for block in range(start // size, -(-stop // size))
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
-    def _window(self, window: int) -> np.ndarray:
-        if window not in self._windows:
-            first = window * self.plan.window_rows
-            size = min(self.plan.window_rows, self.plan.num_rows - first)
-            inside = _permutation(size, self.plan.seed, self.epoch, f"window {window}")
-            while len(self._windows) >= 2:  # reading goes forward: the window at hand and the next one suffice
-                self._windows.pop(min(self._windows))
-            self._windows[window] = self._clumped(first + inside)
-        return self._windows[window]
+    def _block(self, block: int) -> np.ndarray:
+        if block not in self._blocks:
+            while len(self._blocks) >= 2:  # reading goes forward: the block at hand and the next one suffice
+                self._blocks.pop(min(self._blocks))
+            first = block * _BLOCK_ROWS
+            places = np.arange(first, min(first + _BLOCK_ROWS, self.plan.num_rows), dtype=np.int64)
+            by_rows = self.plan.shuffle == "rows"
+            self._blocks[block] = self._rows.at(places) if by_rows else self._clumped(self._windowed(places))
+        return self._blocks[block]
+
+    def _windowed(self, places: np.ndarray) -> np.ndarray:
+        """Places of the clump-shuffled order at places of the order."""
+        window, inside = np.divmod(places, self.plan.window_rows)
+        whole = window < self._num_whole
+        inside[whole] = self._windows.at(inside[whole], window[whole])
+        inside[~whole] = self._last_window.at(inside[~whole])
+        return window * self.plan.window_rows + inside
 
     def _clumped(self, places: np.ndarray) -> np.ndarray:
         """Row positions at places of the clump-shuffled order."""
         size = self.plan.clump_rows
         shifted = places + np.where(places >= (self._short_rank + 1) * size - self._short_by, self._short_by, 0)
-        return self._clumps[shifted // size] * size + shifted % size
+        clump, inside = np.divmod(shifted, size)
+        return self._clumps.at(clump) * size + inside
+
+    def _permutation(self, size: int, purpose: str) -> Permutation:
+        key = f"clipdata.stream order {ORDER_VERSION}, seed {self.plan.seed}, epoch {self.epoch}, {purpose}"
+        return Permutation(size, key)
 
 
 def worker_batches(first: int, stop: int, worker: int, num_workers: int) -> range:
@@ -167,11 +210,3 @@ def check_ranks(batch_size: int, rank: int, world_size: int) -> None:
         )
     if problems:
         raise ConfigError(problems, what="stream")
-
-
-def _permutation(size: int, seed: int, epoch: int, purpose: str) -> np.ndarray:
-    """A permutation of 0 … size-1, int64, that depends on the arguments alone."""
-    text = f"clipdata.stream order {ORDER_VERSION}, seed {seed}, epoch {epoch}, {purpose}"
-    key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-    bits = np.random.Philox(key=key).random_raw(size)
-    return np.argsort(bits, kind="stable").astype(np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
 from typing import Any
@@ -75,11 +76,14 @@ class Position:
         self._shared[_TIMES_TOLD] += 1
         self._heard = int(self._shared[_TIMES_TOLD])
 
-    def begin(self, until_epoch: int | None) -> tuple[Place, int]:
+    def begin(self, until_of: Callable[[int], int]) -> tuple[Place, int]:
         """Begin an iteration.
 
         A worker moves on to the next one at once: all workers of an iteration then agree on where the next begins,
         also when it is broken off and some had come to their end.
+
+        Args:
+            until_of: epoch in which an iteration begins → epoch before which it ends.
 
         Returns:
             Where it begins, and the epoch before which it ends.
@@ -92,11 +96,10 @@ class Position:
             self.start = Place(Cursor(int(self._shared[_EPOCH]), int(self._shared[_BATCH])))
         self._is_fresh = False
         begun = self.now = self.start
-        until = begun.cursor.epoch + 1 if until_epoch is None else until_epoch
-        if begun.lane is not None:
-            until = begun.lane[1]
+        # A worker may stand behind the end of its iteration, which its state tells.
+        until = until_of(begun.cursor.epoch) if begun.lane is None else begun.lane[1]
         if in_worker:
-            self.start = Place(Cursor(max(until, begun.cursor.epoch), 0))
+            self.start = Place(Cursor(until if begun.lane else max(until, begun.cursor.epoch), 0))
         return begun, until
 
     def move(self, place: Place) -> None:
@@ -104,7 +107,7 @@ class Position:
         self.now = place
 
     def end(self, until: int, *, warn_of_repeats: bool) -> None:
-        """Stand where the next iteration begins.
+        """Stand where the next iteration begins; a worker stands where it came to its end.
 
         Args:
             until: as `begin` returned it.
@@ -113,7 +116,6 @@ class Position:
         if get_worker_info() is None:
             self.tell(Place(Cursor(max(until, self.start.cursor.epoch), 0)))
             return
-        self.now = self.start
         if warn_of_repeats and int(self._shared[_TIMES_TOLD]) == self._heard:
             self._shared[_ENDED] = 1
 

@@ -37,6 +37,7 @@ class MixPlan:
         batch_size: rows of a global batch, over all ranks.
         until: where an epoch of the mix ends.
         drop_last: make all batches full, by ending earlier (`until="first"`) or later (`"all"`) by less than a batch.
+        take: most batches of an epoch.
     """
 
     num_rows: tuple[int, ...]
@@ -44,10 +45,15 @@ class MixPlan:
     batch_size: int
     until: Until = "first"
     drop_last: bool = True
+    take: int | None = None
 
     @cached_property
     def epoch_rows(self) -> int:
         """Rows of the sequence in one epoch of the mix; the next epoch goes on behind them."""
+        return self._whole_rows if self.take is None else min(self.take * self.batch_size, self._whole_rows)
+
+    @cached_property
+    def _whole_rows(self) -> int:
         if isinstance(self.until, int):
             return self.until * self.batch_size
         parts = list(enumerate(self.num_rows))
@@ -63,6 +69,11 @@ class MixPlan:
     def num_batches(self) -> int:
         """Global batches in an epoch of the mix; the same for every epoch and every rank."""
         return -(-self.epoch_rows // self.batch_size)
+
+    @property
+    def num_dropped(self) -> int:
+        """None: the next epoch begins with the rows that did not fill a batch of this one."""
+        return 0
 
     @property
     def shuffle(self) -> bool:

@@ -6,21 +6,23 @@ what to make of it; it must not know where a stream stands, nor that there are w
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from clipdata.cores import num_cores
-from clipdata.lance_io.table import Table
 from clipdata.prefetch import prefetch
+from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
-from clipdata.stream.fetch import Fetcher, Slot
-from clipdata.stream.plan import Cursor, Plan
+from clipdata.stream.fetch import Fetched, Fetcher
+from clipdata.stream.groups import Slot
+from clipdata.stream.plan import Cursor, EpochOrder, Plan
+from clipdata.stream.prepared_rows import draws_of, prepared_rows
+from clipdata.stream.rows import Rows
 
 MAX_THREADS = 16
 SLOTS_AHEAD = 2
@@ -35,11 +37,13 @@ class Turn:
         number: of the turn, counted over all epochs.
         item: a batch; or a sample, or None when the turn's only row is left out or there is none for this rank.
         left_out: reason → offsets of rows that are missing in it.
+        num_together: rows of the global batch that share their id with an earlier one; see `apart`.
     """
 
     number: int
     item: Any
     left_out: Mapping[str, list[Any]] = field(default_factory=dict)
+    num_together: int = 0
 
 
 def batch_turn(number: int, following: Cursor, assembled: Assembled, *, counts_bad: bool) -> Turn:
@@ -77,22 +81,20 @@ class Turns:
     """Makes turns.
 
     Args:
-        table: pinned to a version.
+        rows: the plan's positions in a table.
         request: what they hold.
         plan: which rows make a turn.
-        rows: int64 offsets of the plan's positions; None when they are the same.
-        where: SQL condition, for messages.
+        apart: ids that are kept out of each other's batches.
         rank, world_size: whose share to make.
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
     """
 
-    table: Table
+    rows: Rows
     request: Request
     plan: Plan
-    rows: np.ndarray | None
-    where: str | None
+    apart: Apart | None
     rank: int
     world_size: int
     of_samples: bool
@@ -102,6 +104,10 @@ class Turns:
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
         return Cursor(*divmod(number, self.plan.num_batches))
+
+    def order(self, epoch: int) -> EpochOrder | ApartOrder:
+        """Positions in the order of an epoch."""
+        return self.plan.order(epoch) if self.apart is None else self.apart.order(self.plan, epoch)
 
     def read(self, numbers: range) -> Generator[Turn, None, None]:
         """Yield turns, in order; whoever closes the generator ends the threads that read ahead.
@@ -115,50 +121,67 @@ class Turns:
         """
         with closing(self.assembled(self._slots(numbers), numbers.step)) as made:
             for slot, assembled in made:
-                if self.of_samples:
-                    yield from sample_turns(slot.numbers, slot.num_rows, slot.offsets.tolist(), assembled)
-                else:
-                    counts_bad = self.request.on_bad_image == "leave_out"
-                    following = self.cursor(slot.numbers[0] + 1)
-                    yield batch_turn(slot.numbers[0], following, assembled, counts_bad=counts_bad)
+                turns = self._turns(slot, assembled)
+                yield from turns if self.apart is None else self._counted(turns)
 
     def assembled(self, slots: Iterable[Slot], num_workers: int) -> Generator[tuple[Slot, Assembled], None, None]:
         """Yield slots with what they hold, in order, made ahead; see `read`."""
         return prefetch(self._decoded(slots, num_workers), max_items=SLOTS_AHEAD)
 
+    def _turns(self, slot: Slot, assembled: Assembled) -> Iterator[Turn]:
+        if self.of_samples:
+            yield from sample_turns(slot.numbers, slot.num_rows, slot.offsets.tolist(), assembled)
+        else:
+            following = self.cursor(slot.numbers[0] + 1)
+            counts_bad = self.request.on_bad_image == "leave_out"
+            yield batch_turn(slot.numbers[0], following, assembled, counts_bad=counts_bad)
+
     def _decoded(self, slots: Iterable[Slot], num_workers: int) -> Generator[tuple[Slot, Assembled], None, None]:
-        fetcher = Fetcher(self.table, self.request.read_columns(self.table), check=self._check)
+        table = self.rows.table
+        fetcher = Fetcher(table, self.request.read_columns(table), check=self._check)
         decoder = None
         if self.prepare is not None:
             share = max(num_cores() // num_workers, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
+        prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
-            with closing(prefetch(fetcher.read(slots), max_items=1)) as read:
+            with closing(fetcher.read(slots)) as read:
                 for found in read:
-                    yield found.slot, assemble(self.request, found, decoder)
+                    draws = draws_of(self.prepare, self.plan, found.slot)
+                    yield found.slot, assemble(self.request, found, decoder, prepared, draws)
         finally:
             if decoder is not None:
                 decoder.close()
 
-    def _check(self, slot: Slot, rows: pa.Table) -> None:
-        refuse_nulls(self.request, self.table, slot, rows, where=self.where)
+    def _check(self, found: Fetched) -> None:
+        refuse_nulls(self.request, self.rows.table, found, where=self.rows.where)
+
+    def _counted(self, turns: Iterable[Turn]) -> Generator[Turn, None, None]:
+        """Turns with how many rows of their batch could not be kept apart."""
+        order = None
+        for turn in turns:
+            cursor = self.cursor(turn.number)
+            if not isinstance(order, ApartOrder) or order.epoch != cursor.epoch:
+                order = self.order(cursor.epoch)
+            num_together = order.num_together(cursor.batch) if isinstance(order, ApartOrder) else 0
+            yield replace(turn, num_together=num_together)
 
     def _slots(self, numbers: range) -> Generator[Slot, None, None]:
         order = None
         at_once = SAMPLES_AT_ONCE if self.of_samples else 1
         for start in range(0, len(numbers), at_once):
             together = numbers[start : start + at_once]
-            parts = []
+            parts, windows = [], []
             for number in together:
                 cursor = self.cursor(number)
                 if order is None or order.epoch != cursor.epoch:
-                    order = self.plan.order(cursor.epoch)
-                positions = order.positions(*self.plan.share(cursor.batch, self.rank, self.world_size))
-                parts.append(positions if self.rows is None else self.rows[positions])
-            first = self.cursor(together[0])
+                    order = self.order(cursor.epoch)
+                share = self.plan.share(cursor.batch, self.rank, self.world_size)
+                parts.append(order.positions(*share))
+                windows.append(self.plan.windows(cursor.epoch, *share))
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(len(part) for part in parts),
-                offsets=np.concatenate(parts),
-                window=(first.epoch, self.plan.window_of(first.batch)),
+                offsets=self.rows.selection.at(np.concatenate(parts)),
+                windows=np.concatenate(windows),
             )

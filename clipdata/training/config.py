@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError
 from clipdata.training import settings
 from clipdata.training.objectives import OBJECTIVES, Choice, Objective, objective_of
@@ -28,9 +29,16 @@ OPERATIONAL = frozenset(
 """Fields that change how fast and how safely a run goes, and nothing in its result."""
 
 AUTO = "auto"
-"""`evaluate_where` that goes by the table's split."""
+"""`evaluate_where` that goes by the table's split; `prepared` that takes what fits."""
 
-BEFORE_IT_EXISTED: Mapping[str, Any] = {"pull": 0.0, "min_steps": 0, "steps": None, "fidelity": "fast"}
+BEFORE_IT_EXISTED: Mapping[str, Any] = {
+    "pull": 0.0,
+    "min_steps": 0,
+    "steps": None,
+    "fidelity": "fast",
+    "prepared": None,
+    "augment": None,
+}
 """What a run did that was recorded before a field existed. A field that is added later belongs here with the value that
 gives the numbers of the time, whatever its default; one that is missing here counts as its default of today."""
 
@@ -78,7 +86,13 @@ class TrainConfig:
         image: column of images.
         image_trunk: column that holds the image trunk's features, computed by `map` with the same encoder: no image is
             decoded then. Only for train="projections". None decodes `image`.
-        fidelity: "fast" resizes pictures within about a level of open_clip's own transform, "exact" as that does.
+        fidelity: "fast" resizes pictures within about a level of open_clip's own transform, "exact" as that does;
+            "scaled" is fast, and decodes JPEGs much larger than the model's input to a fraction of their size, off by
+            half a level on average.
+        prepared: column of prepared pixels (`map prepared-pixels`) to read in place of the pictures; "auto" takes one
+            that fits if there is one, None decodes `image`.
+        augment: random crops, mirror images and colours of the rows to train on, as JSON such as {"flip": 0.5} or {}
+            for the usual crops; drawn for seed, epoch and row alone. Rows that are measured stay as they are.
         max_bad_share: largest share of the rows whose pictures cannot be decoded. These are left out and counted; a
             run that meets more of them ends.
         text_cache: most distinct captions to encode once, before the first step, when the text trunk is not trained;
@@ -133,7 +147,9 @@ class TrainConfig:
     seed: int = 0
     image: str = "image"
     image_trunk: str | None = None
-    fidelity: Literal["fast", "exact"] = "fast"
+    fidelity: Literal["fast", "exact", "scaled"] = "fast"
+    prepared: str | None = AUTO
+    augment: Augmentation | None = None
     max_bad_share: float = 0.1
     text_cache: int = 200_000
     evaluate_where: str | None = AUTO
@@ -149,6 +165,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", objective_of(self.objective))
+        if isinstance(self.augment, Mapping):
+            object.__setattr__(self, "augment", Augmentation.from_json(self.augment))
         problems = self._of_wrong_type() or self._out_of_range()
         if problems:
             raise ConfigError(problems, what="training config", hint="clipdata train --help lists the fields")
@@ -206,7 +224,8 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON values."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {**values, "objective": self.objective.to_json(), "betas": list(self.betas)}
+        augment = None if self.augment is None else self.augment.to_json()
+        return {**values, "objective": self.objective.to_json(), "betas": list(self.betas), "augment": augment}
 
     @classmethod
     def from_json(cls, given: str | bytes | Mapping[str, Any]) -> TrainConfig:
@@ -286,6 +305,14 @@ class TrainConfig:
                 'only train what lies behind them: train="projections" or train="text", or image_trunk=none to decode '
                 "images"
             )
+        if self.image_trunk is not None:
+            asked = {"prepared": self.prepared not in (None, AUTO), "augment": self.augment is not None}
+            problems += [
+                f"image_trunk is {self.image_trunk!r} and {name} is {getattr(self, name)!r}; no picture is read where "
+                f"features are: expected {name}=none, or image_trunk=none"
+                for name, is_asked in asked.items()
+                if is_asked
+            ]
         if self.best is not None and self.evaluate_where is None:
             problems.append(f"best is {self.best!r} and no row is measured; expected evaluate_where, or best=none")
         return problems

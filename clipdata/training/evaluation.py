@@ -25,7 +25,8 @@ from clipdata.stream import Stream
 from clipdata.training.config import TrainConfig
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
-from clipdata.training.forward import Forward, PictureIds, check_images, require_bias
+from clipdata.training.forward import Forward, PictureIds, require_bias
+from clipdata.training.image_side import check_images
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.objectives import Objective, objective_for, objective_of
 from clipdata.training.overlap import Overlap, overlap_of

@@ -16,14 +16,13 @@ import torch
 from torch import nn
 
 from clipdata.encoder import Encoder, split
-from clipdata.errors import LineageMismatchError, SchemaError, UsageError
-from clipdata.lance_io.table import Table
+from clipdata.errors import UsageError
 from clipdata.progress import Progress
-from clipdata.storage import redact
-from clipdata.stream.columns import distinct_texts, is_image
+from clipdata.stream.columns import distinct_texts
 from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
 from clipdata.training.features import BatchFacts, Features
+from clipdata.training.image_side import pixels_asked
 from clipdata.training.objectives import Objective
 from clipdata.training.optimisers import part_of
 from clipdata.training.text_cache import TextFeatures, encode_once
@@ -86,11 +85,15 @@ class Forward:
         self.texts: TextFeatures | None = None
         self._prompt_tokens_PL: torch.Tensor | None = None
 
-    def request(self) -> dict[str, Any]:
-        """Arguments for a Stream, so that its batches hold what `__call__` needs."""
+    def request(self, *, augmented: bool = False) -> dict[str, Any]:
+        """Arguments for a Stream, so that its batches hold what `__call__` needs.
+
+        Args:
+            augmented: change the pictures as the config says: of rows to train on, and of no others.
+        """
         request: dict[str, Any] = {}
         if self._config.image_trunk is None:
-            request["prepare"] = self._encoder.prepare.with_fidelity(self._config.fidelity)
+            request |= pixels_asked(self._encoder, self._config, augmented=augmented)
             request["on_bad_image"] = "leave_out"
         column = self._objective.texts
         columns = [self._config.image_trunk or self._config.image, *self._objective.columns]
@@ -227,40 +230,4 @@ def require_bias(encoder: Encoder, objective: Objective) -> None:
             f"objective {objective.kind} adds a logit bias, and {encoder.name} has none",
             hint="begin with a model that has one (`logit_bias` in the config of clipdata new), or take "
             "--set objective=multi_positive",
-        )
-
-
-def check_images(table: Table, encoder: Encoder, config: TrainConfig) -> None:
-    """Check that the image side of a table is what an encoder needs.
-
-    Raises:
-        SchemaError: the column is missing or of another type.
-        LineageMismatchError: other weights made the trunk column, or nobody can tell which.
-    """
-    if config.image_trunk is not None:
-        _check_trunk(table, config.image_trunk, encoder)
-        return
-    table.require([config.image], verb="train")
-    found = table.schema.field(config.image).type
-    if not is_image(found):
-        raise SchemaError(f"train: column {config.image!r} holds {found}; expected the bytes of images")
-
-
-def _check_trunk(table: Table, column: str, encoder: Encoder) -> None:
-    def fill(into: str) -> str:
-        command = f"clipdata map {redact(table.uri)} image-trunk {into} --model {encoder.name}"
-        return f"{command}; or --set image_trunk=none to decode the images"
-
-    if column not in table.schema.names:
-        raise SchemaError(f"train: {redact(table.uri)} has no column {column!r} of image features", hint=fill(column))
-    found = table.schema.field(column).type
-    if not (hasattr(found, "list_size") and found.list_size == encoder.trunk_dim):
-        expected = f"the image trunk of {encoder.name} gives {encoder.trunk_dim} floats"
-        raise SchemaError(f"train: column {column!r} holds {found}; {expected}", hint=fill(f"{column}_2"))
-    lineage = table.lineage(column)
-    if lineage is None or lineage.model != encoder.trunk_identity:
-        made_by = f"the image trunk {(lineage.model or '')[:12]}" if lineage else "nobody knows which model"
-        raise LineageMismatchError(
-            f"train: column {column!r} was made by {made_by}; that of {encoder.name} is {encoder.trunk_identity[:12]}",
-            hint=fill(f"{column}_2"),
         )

@@ -173,6 +173,7 @@ class _Loop:
         self._stream = self._make_stream(
             offsets,
             self._length.batch_size,
+            augmented=True,
             until_epoch=self._num_epochs,
             shuffle=config.shuffle,
             drop_last=config.drop_last,
@@ -352,14 +353,14 @@ class _Loop:
         if len(known) == len(texts):
             self._learner.forward.encode_once([text for some in known for text in some], self._progress)
 
-    def _make_stream(self, offsets: np.ndarray, batch_size: int, **options: Any) -> Stream:
+    def _make_stream(self, offsets: np.ndarray, batch_size: int, *, augmented: bool = False, **options: Any) -> Stream:
         return Stream(
             self._begun.table,
             rows=offsets,
             batch_size=batch_size,
             seed=self._config.seed,
             num_threads=self._config.num_threads,
-            **self._learner.forward.request(),
+            **self._learner.forward.request(augmented=augmented),
             **options,
         )
 

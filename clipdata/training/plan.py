@@ -180,7 +180,7 @@ def try_batch(read: RowsRead, learner: Learner, length: Length, *, encodes_once:
         shuffle=False,
         seed=config.seed,
         num_threads=config.num_threads,
-        **learner.forward.request(),
+        **learner.forward.request(augmented=True),
     )
     started_s = time.perf_counter()
     batch = next(iter(stream))

@@ -18,8 +18,9 @@ from clipdata.lance_io.table import Table
 from clipdata.lance_io.tags import run_tag
 from clipdata.progress import Progress
 from clipdata.storage import redact
+from clipdata.stream.prepared import PixelSource
 from clipdata.trained_rows import TrainedRows
-from clipdata.training.forward import check_images
+from clipdata.training.image_side import check_images, pixels_read
 from clipdata.training.likeness import overlap_in
 from clipdata.training.overlap import Overlap
 from clipdata.training.rows_read import RowsRead
@@ -113,14 +114,36 @@ def foresee(
         read = _version_it_reads(run, read, progress)
         progress.say(f"going on with {folder}, which reads version {read.table.version} of {redact(table.uri)}")
     check_images(read.table, encoder, config)
+    pixels = pixels_read(read.table, encoder, config, read.rows.offsets)
+    _require_same_pixels(run, pixels, is_new=is_new)
     progress.say(f"training on {read.rows.describe()}")
+    if pixels is not None:
+        progress.say(str(pixels))
     if read.num_called_held_out:
         progress.say(
             f"{read.num_called_held_out:,} of these rows are of the split test or validation, and trained on, too; "
             "--where \"split = 'train'\" leaves them out"
         )
     overlap = _overlap(read, encoder, progress)
+    if pixels is not None:
+        wanted["table"]["pixels"] = {**pixels.to_json(), "version": read.table.version}
     return Foreseen(run, read, wanted if is_new else run.record, is_new, overlap)
+
+
+def _require_same_pixels(run: Run, pixels: PixelSource | None, *, is_new: bool) -> None:
+    """Check that a run goes on with the pixels it began with.
+
+    Raises:
+        UsageError: the version that it read is gone, and in the one that has its rows they come from elsewhere.
+    """
+    if is_new or pixels is None:
+        return
+    before, now = run.record["table"].get("pixels") or {}, pixels.to_json()
+    if any(before.get(name) != value for name, value in now.items()):
+        raise UsageError(
+            f"{run.path} read pixels of column {before.get('column')!r} ({before.get('kind')}), and now {pixels}",
+            hint="train into another folder, or discard the run with --overwrite (overwrite=True)",
+        )
 
 
 def clear(folder: Path, *, resume: bool, overwrite: bool) -> None:

@@ -99,6 +99,8 @@ def describe(kind: Any) -> str:
         return """a text, or several as ["one", "two"]"""
     if origin is tuple:
         return f"{len(get_args(kind))} numbers such as 0.9,0.98"
+    if dataclasses.is_dataclass(kind):
+        return f"JSON of {', '.join(field.name for field in dataclasses.fields(kind))}"
     plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
     return plain.get(kind, str(kind))
 
@@ -127,6 +129,11 @@ def from_text(text: str, kind: Any) -> Any:
         if len(values) != len(get_args(kind)):
             raise ValueError(text)
         return values
+    if read := getattr(kind, "from_json", None):
+        given = json.loads(text)  # whose error is a ValueError
+        if not isinstance(given, dict):
+            raise ValueError(text)
+        return read(given)
     if kind is bool:
         if text.lower() not in _TRUE | _FALSE:
             raise ValueError(text)

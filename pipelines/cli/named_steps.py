@@ -24,6 +24,7 @@ STEPS = {
     "image-trunk": ("ImageTrunk", True),
     "image-embedding": ("ImageEmbedding", True),
     "text-embedding": ("TextEmbedding", True),
+    "prepared-pixels": ("PreparedPixels", True),
     "image-quality": ("ImageQuality", False),
     "caption-quality": ("CaptionQuality", False),
     "caption-language": ("CaptionLanguage", False),
@@ -156,7 +157,8 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
     missing = [n for n, p in known.items() if p.default is inspect.Parameter.empty and n not in given]
     problems += [f"{key!r} is missing: -p {key}=…" for key in missing]
     values: dict[str, Any] = {}
-    kinds = get_type_hints(step_class.__init__, localns={"Encoder": Any})  # which is imported for type checkers alone
+    absent = {"Encoder": Any, "Preparation": Any}  # which are imported for type checkers alone
+    kinds = get_type_hints(step_class.__init__, localns=absent)
     for key, text in given.items():
         if key not in known:
             continue

@@ -45,6 +45,10 @@ STEPS: dict[str, list[Made]] = {
     "PairScore": [lambda _, e: cd.steps.PairScore(e), lambda _, e: cd.steps.PairScore(e, "label", trunk="trunk")],
     "ImageTrunk": [lambda _, e: cd.steps.ImageTrunk(e)],
     "ImageEmbedding": [lambda _, e: cd.steps.ImageEmbedding(e)],
+    "PreparedPixels": [
+        lambda _, e: cd.steps.PreparedPixels(e),
+        lambda _, e: cd.steps.PreparedPixels(e.prepare, "jpeg", 40, 80),
+    ],
     "TextEmbedding": [lambda _, e: cd.steps.TextEmbedding(e, "label")],
     "LabelIndex": [
         lambda *_: cd.steps.LabelIndex(),

@@ -1,0 +1,170 @@
+"""Which columns of a table are read how, and a slot's rows out of what was read.
+
+    rows       columns that are light enough to be copied: numbers, texts, narrow vectors
+    wide       columns of bytes and wide vectors, if there are any; then `rows` are read at once, before them
+    pictures:… bytes of the image that stand in another table, each picture once, whatever the number of its rows
+
+It knows tables and Arrow; it must not know torch, nor in which order rows come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from clipdata.lance_io.pictures import place_columns
+from clipdata.lance_io.sizes import row_bytes
+from clipdata.lance_io.table import Table
+from clipdata.schema import image_column, is_binary, is_blob
+from clipdata.storage import is_remote
+from clipdata.stream.groups import Waiting
+from clipdata.stream.pieces import Cut, Source, is_wide, whole
+
+# On a disk, pieces that memory is found for quickly: one of 128 MiB costs three times as much a row as many of 4.
+DISK = Cut(num_bytes=4 << 20, max_rows=256)
+# On a remote store a request costs time rather than work, so a clump is one piece, and small holes are read.
+STORE = Cut(num_bytes=40 << 20, max_rows=1024, hole_bytes=512 << 10)
+AT_ONCE = 16  # pieces that are read from a remote store at the same time
+ROWS, WIDE, PICTURES = "rows", "wide", "pictures:"
+Encoded = dict[str, list[pa.Buffer | None]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a source's rows weighed before."""
+
+    row_bytes: float
+    is_weighed: bool = False
+
+
+class TableSources:
+    """What is read of a table for rows at some offsets; see `groups.Sources`.
+
+    Args:
+        table: pinned to a version.
+        columns: names to read.
+        group_bytes: of a group, of which a piece is a part.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str], group_bytes: int) -> None:
+        schema = table.schema
+        self._table = table
+        self.at_once = AT_ONCE if is_remote(table.uri) else 1
+        cut = STORE if is_remote(table.uri) else DISK
+        self._cut = replace(cut, num_bytes=min(cut.num_bytes, max(group_bytes // 4, 1)))
+        refers = len(place_columns(schema)) == 2 and image_column(schema) in columns
+        self._image = image_column(schema) if refers else None
+        self._places = place_columns(schema) if refers else []
+        self.encoded = [name for name in columns if _is_bytes(schema.field(name))]
+        self._vectors = [name for name in columns if is_wide(schema.field(name).type)]
+        self._wide = [*self.encoded, *self._vectors]
+        self._asked = [name for name in columns if name not in self._wide]
+        self._light = [*self._asked, *(name for name in self._places if name not in self._asked)]
+        self.row_bytes = max(row_bytes(table, columns), 1.0)
+        self._known = {name: Known(self.row_bytes) for name in (ROWS, WIDE)}
+
+    def first(self, offsets: np.ndarray) -> dict[str, Source]:
+        """The columns of the table itself; those that are wide when it is known of which rows, if pictures are not."""
+        found = {}
+        if self._light:
+            cut = replace(self._cut, num_bytes=1 << 62, max_rows=1 << 62) if self._wide else self._cut
+            found[ROWS] = self._source(ROWS, offsets, self._light, cut)
+        if self._wide and not self._places:
+            found[WIDE] = self._source(WIDE, offsets, self._wide, self._cut)
+        return found
+
+    def further(self, first: Mapping[str, Source], offsets: np.ndarray) -> dict[str, Source]:
+        """Pictures of other tables, by what the rows say, and wide columns of the rows that say nothing."""
+        if not self._places or not len(offsets):
+            return {}
+        row_N, name_N = self._referred(first[ROWS].find(offsets).taken(self._places))
+        own = offsets if self._wide != [self._image] else offsets[name_N == None]  # noqa: E711 - of each element
+        found = {WIDE: self._source(WIDE, own, self._wide, self._cut)} if len(own) else {}
+        for name in sorted({name for name in name_N.tolist() if name is not None}):
+            found[PICTURES + name] = self._pictures(name, np.unique(row_N[name_N == name]))
+        return found
+
+    def learn(self, sources: Mapping[str, Source]) -> None:
+        """Remember what rows weighed, for the groups to come."""
+        for name, source in sources.items():
+            if source.is_weighed:
+                self._known[name] = Known(source.row_bytes, True)
+
+    def rows_of(self, waiting: Waiting) -> tuple[pa.Table, Encoded]:
+        """A slot's rows without its columns of bytes, and those as views of the memory they were read into."""
+        encoded: Encoded = {name: [None] * len(waiting.slot.offsets) for name in self.encoded}
+        parts = []
+        for sources, places in waiting.parts:
+            parts.append(self._part(sources, waiting.slot.offsets[places], places, encoded))
+        if len(parts) == 1:
+            return parts[0], encoded
+        order = np.argsort(np.concatenate([places for _, places in waiting.parts]), kind="stable")
+        return pa.concat_tables(parts).unify_dictionaries().combine_chunks().take(pa.array(order)), encoded
+
+    def _part(
+        self, sources: Mapping[str, Source], offsets: np.ndarray, places: np.ndarray, encoded: Encoded
+    ) -> pa.Table:
+        if not len(offsets):
+            names = [*self._asked, *self._vectors]
+            return pa.schema([self._table.schema.field(name) for name in names]).empty_table()
+        rows = pa.table({})
+        if self._light:
+            rows = sources[ROWS].find(offsets).taken(self._light)
+        name_N = np.full(len(offsets), None, object)
+        if self._places:
+            row_N, name_N = self._referred(rows)
+            for name in {name for name in name_N.tolist() if name is not None}:
+                mine = np.flatnonzero(name_N == name)
+                found = sources[PICTURES + name].find(row_N[mine])
+                _lay(found.views(_BYTES), places[mine], encoded[str(self._image)])
+        rows = rows.select(self._asked)
+        own = np.flatnonzero(name_N == None) if self._wide == [self._image] else np.arange(len(offsets))  # noqa: E711
+        if not self._wide or not len(own):
+            return rows
+        found = sources[WIDE].find(offsets[own])
+        for name in self.encoded:
+            mine = np.flatnonzero(name_N[own] == None) if name == self._image else np.arange(len(own))  # noqa: E711
+            views = found.views(name)
+            _lay([views[place] for place in mine.tolist()], places[own[mine]], encoded[name])
+        for name in self._vectors:
+            rows = rows.append_column(self._table.schema.field(name), found.vectors(name))
+        return rows
+
+    def _source(self, name: str, keys: np.ndarray, columns: Sequence[str], cut: Cut) -> Source:
+        def read(offsets: np.ndarray) -> pa.Table:
+            return self._table.take(offsets, columns, filled=False)
+
+        known = self._known[name]
+        return Source(keys, read, cut, known.row_bytes, known.is_weighed, self.row_bytes)
+
+    def _pictures(self, name: str, rows: np.ndarray) -> Source:
+        kind = self._table.schema.field(str(self._image)).type
+        kind = kind if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else pa.large_binary()
+
+        def read(rows: np.ndarray) -> pa.Table:
+            return pa.table({_BYTES: self._table.pictures.read(name or None, rows, kind)})
+
+        known = self._known.get(PICTURES + name, Known(self.row_bytes))
+        return Source(rows, read, replace(self._cut, hole_bytes=0), known.row_bytes, known.is_weighed, self.row_bytes)
+
+    def _referred(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows that hold the pictures of some rows, uint64 [B], and their tables' names; None for own."""
+        row_B, table_B = (whole(rows.column(name)) for name in self._places)
+        names = np.array([name or "" for name in table_B.to_pylist()], object)
+        names[row_B.is_null().to_numpy(zero_copy_only=False)] = None
+        return row_B.fill_null(0).to_numpy(), names
+
+
+def _lay(views: Sequence[pa.Buffer | None], places: np.ndarray, into: list[pa.Buffer | None]) -> None:
+    for place, view in zip(places.tolist(), views, strict=True):
+        into[place] = view
+
+
+def _is_bytes(column: pa.Field) -> bool:
+    return is_blob(column) or is_binary(column.type)
+
+
+_BYTES = "bytes"
