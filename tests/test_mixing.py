@@ -256,6 +256,24 @@ def test_a_state_names_where_every_part_stands(tables):
     assert state["parts"] == [list(divmod(given[part], size)) for part, size in enumerate(SIZES.values())]
 
 
+def test_a_mix_is_taken_repeated_and_merged_like_a_stream(tables):
+    whole = labels(mixed(tables, of_mix={"until_epoch": 2}))
+    assert labels(mixed(tables).repeat(2)) == whole
+    assert labels(mixed(tables).repeat(2).take(8)) == whole[:8]
+    taken = mixed(tables).take(3)
+    assert (labels(taken), labels(taken)[0], len(taken)) == (whole[:3], whole[3], 3)
+    with pytest.raises(UsageError, match="measure its parts"):
+        taken.mixing("label")
+    assert "Mix of 2 streams: 3 batches of 5 an epoch" in repr(taken)
+
+    ranks = [mixed(tables, of_mix={"batch_size": 6}, rank=rank, world_size=2) for rank in range(2)]
+    given = [labels(itertools.islice(stream, 2)) for stream in ranks]
+    again = mixed(tables, of_mix={"batch_size": 6})
+    again.load_state_dict(Stream.merge_states([stream.state_dict() for stream in ranks]))
+    begun = [of_first + of_second for of_first, of_second in zip(*given, strict=True)]
+    assert begun + labels(again) == labels(mixed(tables, of_mix={"batch_size": 6}))
+
+
 def test_single_rows_of_a_mix_make_the_batches_that_a_loader_wants(tables):
     def stream() -> cd.Mix:
         return mixed(tables, "ab", columns=["label", "name"], of_mix={"batch_size": None})
@@ -347,8 +365,11 @@ def test_parts_that_are_none_are_told(tables):
         mix([stream, tables["b"]])
     with pytest.raises(UsageError, match="is a mix"):
         mix([stream, mix([stream])])
-    with pytest.raises(UsageError, match="of its own"):
-        mix([Stream(tables["a"], ["label"], batch_size=5, epoch=2), stream])
+    for part in (Stream(tables["a"], ["label"], batch_size=5, epoch=2), stream.take(2), stream.repeat(2)):
+        with pytest.raises(UsageError, match="of its own"):
+            mix([part, stream])
+    with pytest.raises(UsageError, match="keeps ids apart"):
+        mix([Stream(tables["a"], ["label"], batch_size=5, apart="name"), stream])
 
 
 def test_parts_whose_preparations_differ_are_told(tables):
@@ -367,9 +388,14 @@ def test_a_state_of_another_mix_is_refused_with_what_differs(tables):
     with pytest.raises(ConfigError) as caught:
         mixed(tables, "ac", [3, 1], of_mix={"until": 2}).load_state_dict(state)
 
-    assert [problem.split(" was ")[0] for problem in caught.value.problems] == [
+    assert {problem.split(" was ")[0] for problem in caught.value.problems} <= {
         "weights",
         "until",
+        "num_batches",
         "part 1: table",
+        "part 1: table_files",
         "part 1: num_rows",
-    ]
+        "part 1: clump_rows",
+        "part 1: window_rows",
+    }
+    assert {problem.split(" was ")[0] for problem in caught.value.problems} >= {"weights", "until", "part 1: table"}
