@@ -1,5 +1,6 @@
 """Worker processes of a stream: killed, broken off and interrupted, they leave an error and nothing else."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -7,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
 import lance
@@ -44,8 +44,10 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     return [child for child in process.children(recursive=True) if child.ppid() != process.pid]
 
 
-def shared_memory() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir()}
+def shared_memory(*processes: psutil.Process) -> set[Path]:
+    """Named memory that processes have mapped, as far as it would outlive them."""
+    mapped = {Path(one.path) for process in processes for one in process.memory_maps(grouped=True)}
+    return {path for path in mapped if path.is_relative_to("/dev/shm") and path.exists()}
 
 
 def threads() -> set[str]:
@@ -53,21 +55,20 @@ def threads() -> set[str]:
 
 
 def test_a_killed_worker_is_an_error_that_says_so_and_no_row_is_lost_by_it(table):
-    stream, before = stream_of(table), shared_memory()
-    given = []
+    stream = stream_of(table)
+    batches = load(stream, 2)
+    given = labels(itertools.islice(batches, 3))
+    for worker in workers_of(psutil.Process()):
+        worker.kill()
+    killed_s = time.monotonic()
 
     with pytest.raises(ClipdataError, match=r"worker process \d+ of the stream was killed by SIGKILL") as caught:
-        for batch in load(stream, 2):
-            given.append(batch["label"].tolist())
-            if len(given) == 3:
-                for worker in workers_of(psutil.Process()):
-                    worker.kill()
-                killed_s = time.monotonic()
+        given.extend(labels(batches))
 
     assert time.monotonic() - killed_s < 30
     assert "fewer workers" in caught.value.hint
     assert workers_of(psutil.Process()) == []
-    assert shared_memory() <= before
+    assert shared_memory(psutil.Process()) == set()
     # The same stream goes on behind what it gave last.
     stream.load_state_dict(stream.state_dict())
     assert given + labels(load(stream)) == labels(stream_of(table))
@@ -75,18 +76,22 @@ def test_a_killed_worker_is_an_error_that_says_so_and_no_row_is_lost_by_it(table
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_loop_that_is_broken_off_leaves_nothing(table, num_workers):
-    before = shared_memory()
-
-    with closing(load(stream_of(table), num_workers)) as batches:
-        for _ in batches:
+    def breaks_off() -> None:
+        for _ in load(stream_of(table), num_workers):
             break
-    with pytest.raises(ZeroDivisionError):
-        for batch in load(stream_of(table), num_workers):
-            batch["label"] / (1 // 0)
+
+    def fails() -> None:
+        for _ in load(stream_of(table), num_workers):
+            raise LookupError
+
+    breaks_off()
+    with pytest.raises(LookupError) as caught:
+        fails()
+    del caught  # it holds the frame of the loop
 
     assert workers_of(psutil.Process()) == []
     assert threads() == set()
-    assert shared_memory() <= before
+    assert shared_memory(psutil.Process()) == set()
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -101,13 +106,13 @@ def test_ctrl_c_ends_a_script_and_all_it_started(table, tmp_path, num_workers):
         "        if number == 3:\n"
         "            print('streaming', flush=True)\n"
     )
-    before = shared_memory()
     with subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
         assert running.stdout.readline() == "streaming\n"
         started = psutil.Process(running.pid).children(recursive=True)
         assert len(started) == (4 if num_workers else 0)
+        named = shared_memory(psutil.Process(running.pid), *started)
 
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: all processes of the group hear it
         _, said = running.communicate(timeout=60)
@@ -117,7 +122,7 @@ def test_ctrl_c_ends_a_script_and_all_it_started(table, tmp_path, num_workers):
     assert said.count("Traceback") == 1
     _, alive = psutil.wait_procs(started, timeout=20)
     assert alive == []
-    assert shared_memory() <= before
+    assert [path for path in named if path.exists()] == []
 
 
 def test_workers_end_when_the_process_they_work_for_is_killed(table, tmp_path):

@@ -80,8 +80,8 @@ def mix(
             raise UsageError("a part of the mix is a mix; expected streams of tables", hint="mix all streams at once")
         if part._span != Span() or part._position.start != Place() or part.plan.take is not None:
             raise UsageError(
-                "a part of the mix has an epoch, until_epoch, take, repeat or state of its own; a mix begins at the start "
-                "of every part, and goes through all of it",
+                "a part of the mix has an epoch, until_epoch, take, repeat or state of its own; a mix begins at the "
+                "start of every part, and goes through all of it",
                 hint="say so of the mix: mix(…).take(100), and load a state into what it returns",
             )
         if part._turns.apart is not None:
