@@ -13,6 +13,7 @@ assembly.py     rows to a batch, and a batch to samples
 turns.py        numbered batches, made ahead
 span.py         which of them an iteration covers
 position.py     where a stream stands, heard by workers
+sharing.py      loaders that would share its rows out once more
 state.py        the same with what it depends on, checked and merged
 evenness.py     how well an order mixes the values of a column
 dataset.py      Stream, the torch dataset

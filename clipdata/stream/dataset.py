@@ -69,6 +69,7 @@ from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batc
 from clipdata.stream.position import Lane, Place, Position
 from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
 from clipdata.stream.rows import Rows
+from clipdata.stream.sharing import refuse_second_sharing
 from clipdata.stream.span import Span
 from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
@@ -188,6 +189,10 @@ class Stream(IterableDataset[Any]):
         self._num_together = 0
         self._home = os.getpid()
 
+    def __getstate__(self) -> dict[str, Any]:
+        refuse_second_sharing(self._turns.world_size)
+        return dict(self.__dict__)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._home = os.getpid()
@@ -290,8 +295,13 @@ class Stream(IterableDataset[Any]):
         return {reason: len(offsets) for reason, offsets in sorted(self._left_out.items())}
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the next iteration at the start of an epoch, in workers as well."""
-        self._position.tell(Place(Cursor(epoch, 0)))
+        """Begin the next iteration at the start of an epoch, in workers as well.
+
+        Right after `load_state_dict`, the epoch that the state stands in goes on where it does: loops and trainers say
+        the epoch before each one, also before the one that they resume.
+        """
+        if not self._position.resumes(epoch):
+            self._position.tell(Place(Cursor(epoch, 0)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker.
@@ -326,7 +336,7 @@ class Stream(IterableDataset[Any]):
             raise ConfigError(
                 [f"batch is {batch}; an epoch of this stream has {self.plan.num_batches:,}"], what="stream state"
             )
-        self._position.tell(Place(Cursor(found.cursor.epoch, batch), found.lane))
+        self._position.tell(Place(Cursor(found.cursor.epoch, batch), found.lane), resumes=True)
 
     @staticmethod
     def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -349,6 +359,7 @@ class Stream(IterableDataset[Any]):
         asking = sys._getframe(1).f_locals.get("self")
         if not self._of_samples and getattr(asking, "auto_collation", False):
             raise second_batching()
+        refuse_second_sharing(self._turns.world_size)
         return self._items(self.turns())
 
     @staticmethod

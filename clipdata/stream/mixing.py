@@ -168,6 +168,11 @@ class MixedTurns:
     plan: MixPlan
     of_samples: bool
 
+    @property
+    def world_size(self) -> int:
+        """Of the parts."""
+        return self.parts[0].world_size
+
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
         return Cursor(*divmod(number, self.plan.num_batches))
@@ -200,7 +205,7 @@ class MixedTurns:
             yield numbers[start : start + at_once]
 
     def _share(self, number: int) -> tuple[int, int]:
-        return self.plan.share(self.cursor(number), self.parts[0].rank, self.parts[0].world_size)
+        return self.plan.share(self.cursor(number), self.parts[0].rank, self.world_size)
 
     def _slots(self, part: int, numbers: range) -> Generator[Slot, None, None]:
         rows = _Endless(self.parts[part])
