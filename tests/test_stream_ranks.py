@@ -51,7 +51,8 @@ if __name__ == "__main__":
         loader = accelerator.prepare(torch.utils.data.DataLoader(Stream(
             open_table(sys.argv[1]), ["label"], batch_size=None, rank=0, world_size=1), batch_size=3))
         rows = [row for batch in loader for row in batch["label"].tolist()]
-        twice = accelerator.prepare(torch.utils.data.DataLoader(stream, batch_size=None))
+        shared = stream if dispatch else Stream(open_table(sys.argv[1]), ["label"], batch_size=None)
+        twice = accelerator.prepare(torch.utils.data.DataLoader(shared, batch_size=None if dispatch else 3))
         said = None
         if dist.get_rank() == 0 or not dispatch:  # the first process alone reads what it dispatches
             try:
