@@ -388,23 +388,35 @@ class Stream(IterableDataset[Any]):
         numbers = worker_batches(first, self._span.stop(until, total), 0, num_workers)
         return self._follow(self._turns.read(numbers), lane, until)
 
-    def hear(self, turn: Turn) -> None:
-        """Stand behind a turn that a worker's copy of the stream handed out."""
-        self._position.move(Place(self._turns.cursor(turn.number + 1)))
+    def hear(self, turn: Turn) -> bool:
+        """Stand behind a turn that a worker's copy handed out; tell whether it is the last of the iteration."""
         self._count(turn)
+        until = self._span.until(self._position.start.cursor.epoch)
+        if turn.number + 1 == self._span.stop(until, self.plan.num_batches):
+            self.hear_end()
+            return True
+        self._position.move(Place(self._turns.cursor(turn.number + 1)))
+        return False
 
     def hear_end(self) -> None:
         """Stand where the next iteration begins, after workers came to the end of this one."""
         self._position.end(self._span.until(self._position.start.cursor.epoch), warn_of_repeats=False)
 
     def _follow(self, turns: Generator[Turn, None, None], lane: Lane | None, until: int) -> Generator[Turn, None, None]:
-        step = 1 if lane is None else lane[0]
+        stop, ended = self._span.stop(until, self.plan.num_batches), False
         with closing(turns):
             for turn in turns:
-                self._position.move(Place(self._turns.cursor(turn.number + step), lane))
                 self._count(turn)
+                # Whoever knows the length does not ask for more than the last turn to learn that it was.
+                ended = lane is None and turn.number + 1 == stop
+                if ended:
+                    self._position.end(until, warn_of_repeats=False)
+                else:
+                    following = turn.number + (1 if lane is None else lane[0])
+                    self._position.move(Place(self._turns.cursor(following), lane))
                 yield turn
-        self._position.end(until, warn_of_repeats=bool(self.plan.shuffle))
+        if not ended:
+            self._position.end(until, warn_of_repeats=bool(self.plan.shuffle))
 
     def _count(self, turn: Turn) -> None:
         self._num_together += turn.num_together

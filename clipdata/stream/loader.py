@@ -43,11 +43,13 @@ def load(
         return
     made = turns_of_workers(stream, num_workers, ahead=prefetch_factor)
     with closing(prefetch(_pinned(made), max_items=1) if pins else made) as turns:
+        ended = False
         for turn in turns:
-            stream.hear(turn)
+            ended = stream.hear(turn)
             if turn.item is not None:
                 yield turn.item
-    stream.hear_end()
+    if not ended:
+        stream.hear_end()
 
 
 def _pinned(turns: Generator[Turn, None, None]) -> Generator[Turn, None, None]:
