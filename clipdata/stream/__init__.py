@@ -25,9 +25,10 @@ workers.py      processes that make the turns
 loader.py       a stream with or without them
 """
 
+from clipdata.lance_io.kept_rows import Cache
 from clipdata.stream.dataset import Stream
 from clipdata.stream.loader import load
 from clipdata.stream.mixing import Mix, mix
 from clipdata.stream.plan import Cursor, Plan
 
-__all__ = ["Cursor", "Mix", "Plan", "Stream", "load", "mix"]
+__all__ = ["Cache", "Cursor", "Mix", "Plan", "Stream", "load", "mix"]

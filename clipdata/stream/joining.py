@@ -13,6 +13,7 @@ import torch
 
 from clipdata.errors import UsageError
 from clipdata.stream.assembly import Assembled, Batch
+from clipdata.stream.shares import Work
 
 _TEXT_ENTRIES = ("tokens", "text_index", "text_counts")
 
@@ -47,7 +48,8 @@ def join(pieces: Sequence[Assembled], part_of_row: np.ndarray) -> Assembled:
     for part, piece in enumerate(pieces):
         for reason, offsets in piece.left_out.items():
             left_out.setdefault(reason, []).extend((part, offset) for offset in offsets)
-    return Assembled(joined, np.flatnonzero(there_of_row).tolist(), left_out)
+    work = sum((piece.work for piece in pieces), Work())
+    return Assembled(joined, np.flatnonzero(there_of_row).tolist(), left_out, work)
 
 
 def _rows(name: str, values: Sequence[Any], places: Sequence[np.ndarray]) -> torch.Tensor | list[Any]:

@@ -42,7 +42,7 @@ def load(
             yield from (pinned(turn.item) if pins else turn.item for turn in turns if turn.item is not None)
         return
     made = turns_of_workers(stream, num_workers, ahead=prefetch_factor)
-    with closing(prefetch(_pinned(made), max_items=1) if pins else made) as turns:
+    with closing(stream.watched(prefetch(_pinned(made), max_items=1) if pins else made)) as turns:
         ended = False
         for turn in turns:
             ended = stream.hear(turn)

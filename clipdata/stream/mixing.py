@@ -236,7 +236,7 @@ class _Endless:
                 self._order = self._plan.order(epoch)
             end = min(place + stop - start, self._plan.num_rows)
             positions.append(self._order.positions(place, end))
-            windows.append(self._plan.windows(epoch, place, end))
+            windows.append(self._order.windows(place, end))
             start += end - place
         return self._rows.at(np.concatenate(positions)), np.concatenate(windows)
 
