@@ -78,6 +78,8 @@ from clipdata.step_protocol import Step as Step
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
 from clipdata.stream.dataset import Stream as Stream
+from clipdata.stream.mixing import Mix as Mix
+from clipdata.stream.mixing import mix as mix
 from clipdata.summary import TableStats as TableStats
 from clipdata.summary import stats as stats
 from clipdata.training import objectives as objectives

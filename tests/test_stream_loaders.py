@@ -86,6 +86,28 @@ def test_the_state_amid_load_is_that_of_the_batch_at_hand(table, num_workers):
     assert labels(load(again, num_workers)) == of_epoch(table, 0)[2:]
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_whoever_takes_as_many_batches_as_there_are_has_ended_the_epoch(table, num_workers):
+    stream = stream_of(table)
+    for epoch in range(2):
+        taken = load(stream, num_workers)
+        assert labels(itertools.islice(taken, len(stream))) == of_epoch(table, epoch)
+        taken.close()
+
+
+def test_a_loop_that_says_the_epoch_it_resumes_goes_on_in_its_midst(table):
+    stream = stream_of(table)
+    stream.load_state_dict({"epoch": 1, "batch": 3})
+    seen = []
+    for epoch in range(1, 3):
+        stream.set_epoch(epoch)
+        seen.append(labels(DataLoader(stream, batch_size=None)))
+
+    assert seen == [of_epoch(table, 1)[3:], of_epoch(table, 2)]
+    stream.set_epoch(1)
+    assert labels(stream) == of_epoch(table, 1)
+
+
 def test_a_loader_that_would_make_batches_of_batches_is_told_what_to_pass(table):
     with pytest.raises(UsageError, match="batch_size=None"):
         next(iter(DataLoader(stream_of(table), batch_size=2)))

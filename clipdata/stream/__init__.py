@@ -13,15 +13,22 @@ assembly.py     rows to a batch, and a batch to samples
 turns.py        numbered batches, made ahead
 span.py         which of them an iteration covers
 position.py     where a stream stands, heard by workers
+sharing.py      loaders that would share its rows out once more
 state.py        the same with what it depends on, checked and merged
 evenness.py     how well an order mixes the values of a column
 dataset.py      Stream, the torch dataset
-loader.py       worker processes for it
+proportions.py  the order of parts in a mix, as arithmetic
+joining.py      batches of several streams to one
+mixing.py       several streams as one
+parcels.py      batches from process to process
+workers.py      processes that make the turns
+loader.py       a stream with or without them
 """
 
 from clipdata.lance_io.kept_rows import Cache
 from clipdata.stream.dataset import Stream
 from clipdata.stream.loader import load
+from clipdata.stream.mixing import Mix, mix
 from clipdata.stream.plan import Cursor, Plan
 
-__all__ = ["Cache", "Cursor", "Plan", "Stream", "load"]
+__all__ = ["Cache", "Cursor", "Mix", "Plan", "Stream", "load", "mix"]

@@ -131,6 +131,13 @@ class Request:
         """Columns asked for that hold encoded images."""
         return [name for name in self.columns.values() if kinds.is_image(table.schema.field(name).type)]
 
+    def kinds(self, table: Table) -> dict[str, str]:
+        """What the entries of a batch hold, in words that are equal where batches can be joined."""
+        found = {name: kinds.describe(table.schema.field(column).type) for name, column in self.columns.items()}
+        if self.texts is not None:
+            found["tokens"] = f"tokens of {kinds.describe(table.schema.field(self.texts).type)}"
+        return found
+
     def read_columns(self, table: Table) -> list[str]:
         """Columns to read for it: those asked for, and where the image lies if the table refers to it."""
         names = [self.pixels[name].column or name if name in self.pixels else name for name in self.columns.values()]
@@ -152,7 +159,7 @@ class Assembled:
 
     batch: Batch
     places: list[int]
-    left_out: dict[str, list[int]] = field(default_factory=dict)
+    left_out: dict[str, list[Any]] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
 
 

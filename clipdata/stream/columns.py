@@ -31,6 +31,16 @@ def is_vector(kind: pa.DataType) -> bool:
     return pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type)
 
 
+def describe(kind: pa.DataType) -> str:
+    """Say what `to_batch` makes of a column of a type; of images, what a stream makes."""
+    for family, what in ((is_image, "images"), (is_text, "texts"), (is_texts, "lists of texts")):
+        if family(kind):
+            return what
+    if is_vector(kind):
+        return f"vectors of {kind.list_size} {kind.value_type}"
+    return f"numbers of {kind}" if _is_number(kind) else f"values of {kind}"
+
+
 def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
     """Turn the rows of one column into a batch.
 

@@ -71,6 +71,7 @@ from clipdata.stream.position import Lane, Place, Position
 from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
 from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Shares, Watch
+from clipdata.stream.sharing import refuse_second_sharing
 from clipdata.stream.span import Span
 from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
@@ -194,10 +195,14 @@ class Stream(IterableDataset[Any]):
         """Stand at the beginning, having met no row."""
         self._span = span
         self._position = Position(Cursor(span.first_epoch, 0))
-        self._left_out: dict[str, set[int]] = {}
+        self._left_out: dict[str, set[Any]] = {}
         self._watch = Watch()
         self._num_together = 0
         self._home = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        refuse_second_sharing(self._turns.world_size)
+        return dict(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -314,8 +319,13 @@ class Stream(IterableDataset[Any]):
         return self._watch.shares()
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the next iteration at the start of an epoch, in workers as well."""
-        self._position.tell(Place(Cursor(epoch, 0)))
+        """Begin the next iteration at the start of an epoch, in workers as well.
+
+        Right after `load_state_dict`, the epoch that the state stands in goes on where it does: loops and trainers say
+        the epoch before each one, also before the one that they resume.
+        """
+        if not self._position.resumes(epoch):
+            self._position.tell(Place(Cursor(epoch, 0)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker.
@@ -336,7 +346,8 @@ class Stream(IterableDataset[Any]):
         """
         found = State.read(state)
         found.check(self._identity())
-        self._position.tell(Place(found.cursor_in(self.plan.num_batches, self._unit), found.lane))
+        place = Place(found.cursor_in(self.plan.num_batches, self._unit), found.lane)
+        self._position.tell(place, resumes=True)
 
     @staticmethod
     def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -359,6 +370,7 @@ class Stream(IterableDataset[Any]):
         asking = sys._getframe(1).f_locals.get("self")
         if not self._of_samples and getattr(asking, "auto_collation", False):
             raise second_batching()
+        refuse_second_sharing(self._turns.world_size)
         return self._items(self.turns())
 
     @staticmethod
@@ -400,23 +412,35 @@ class Stream(IterableDataset[Any]):
             watch.work += turn.work
             yield turn
 
-    def hear(self, turn: Turn) -> None:
-        """Stand behind a turn that a worker's copy of the stream handed out."""
-        self._position.move(Place(self._turns.cursor(turn.number + 1)))
+    def hear(self, turn: Turn) -> bool:
+        """Stand behind a turn that a worker's copy handed out; tell whether it is the last of the iteration."""
         self._count(turn)
+        until = self._span.until(self._position.start.cursor.epoch)
+        if turn.number + 1 == self._span.stop(until, self.plan.num_batches):
+            self.hear_end()
+            return True
+        self._position.move(Place(self._turns.cursor(turn.number + 1)))
+        return False
 
     def hear_end(self) -> None:
         """Stand where the next iteration begins, after workers came to the end of this one."""
         self._position.end(self._span.until(self._position.start.cursor.epoch), warn_of_repeats=False)
 
     def _follow(self, turns: Generator[Turn, None, None], lane: Lane | None, until: int) -> Generator[Turn, None, None]:
-        step = 1 if lane is None else lane[0]
+        stop, ended = self._span.stop(until, self.plan.num_batches), False
         with closing(turns):
             for turn in turns:
-                self._position.move(Place(self._turns.cursor(turn.number + step), lane))
                 self._count(turn)
+                # Whoever knows the length does not ask for more than the last turn to learn that it was.
+                ended = lane is None and turn.number + 1 == stop
+                if ended:
+                    self._position.end(until, warn_of_repeats=False)
+                else:
+                    following = turn.number + (1 if lane is None else lane[0])
+                    self._position.move(Place(self._turns.cursor(following), lane))
                 yield turn
-        self._position.end(until, warn_of_repeats=bool(self.plan.shuffle))
+        if not ended:
+            self._position.end(until, warn_of_repeats=bool(self.plan.shuffle))
 
     def _count(self, turn: Turn) -> None:
         self._num_together += turn.num_together

@@ -1,29 +1,19 @@
-"""Worker processes for a stream: a DataLoader with the settings that a stream needs, and errors as they were raised."""
+"""Worker processes for a stream, and memory that a GPU reads from."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data._utils.pin_memory import pin_memory as pinned
 
-from clipdata.errors import ClipdataError
+from clipdata.prefetch import prefetch
 from clipdata.stream.dataset import Stream
 from clipdata.stream.turns import Turn
-
-
-class _Turns(IterableDataset["Turn | ClipdataError"]):
-    """Hands over a worker's turns, and its error as an item; torch would rebuild it from text and lose its hint."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[Turn | ClipdataError]:
-        try:
-            yield from self._stream.turns()
-        except ClipdataError as error:
-            yield error
+from clipdata.stream.workers import turns_of_workers
 
 
 def load(
@@ -32,41 +22,37 @@ def load(
     """Yield a stream's batches (or single rows), in its order.
 
     Whatever the number of workers, the stream itself follows: its state is that of what was handed out, at the end it
-    stands at the next epoch, and it counts the rows that were left out.
+    stands at the next epoch, and it counts the rows that were left out. When the iteration ends, in whatever way, no
+    process, no thread and no shared memory is left.
 
     Args:
         stream: from where it stands to the end of the epoch, or of all its epochs.
         num_workers: processes that read and decode; 0 does it in threads of this one, which is enough where one process
             can keep all cores busy, and starts at once.
         prefetch_factor: batches each worker is ahead.
-        pin_memory: have workers' batches copied to page-locked memory, from which they reach a GPU faster.
+        pin_memory: have batches copied to page-locked memory, from which they reach a GPU faster; without a GPU it
+            changes nothing.
+
+    Raises:
+        ClipdataError: what a worker raised, as it raised it; or a worker was killed.
     """
+    pins = pin_memory and torch.cuda.is_available()
     if not num_workers:
-        yield from stream
+        with closing(stream.turns()) as turns:
+            yield from (pinned(turn.item) if pins else turn.item for turn in turns if turn.item is not None)
         return
-    turns: DataLoader[Turn | ClipdataError] = DataLoader(
-        _Turns(stream),
-        batch_size=None,
-        num_workers=num_workers,
-        multiprocessing_context="forkserver",
-        prefetch_factor=prefetch_factor,
-        pin_memory=pin_memory,
-        collate_fn=_unchanged,
-        generator=torch.Generator(),  # its own, or it would draw from the one that a run saves and restores
-    )
-    for turn in stream.watched(_made(iter(turns))):
-        stream.hear(turn)
-        if turn.item is not None:
-            yield turn.item
-    stream.hear_end()
+    made = turns_of_workers(stream, num_workers, ahead=prefetch_factor)
+    with closing(stream.watched(prefetch(_pinned(made), max_items=1) if pins else made)) as turns:
+        ended = False
+        for turn in turns:
+            ended = stream.hear(turn)
+            if turn.item is not None:
+                yield turn.item
+    if not ended:
+        stream.hear_end()
 
 
-def _made(turns: Iterator[Turn | ClipdataError]) -> Iterator[Turn]:
-    for turn in turns:
-        if isinstance(turn, ClipdataError):
-            raise turn
-        yield turn
-
-
-def _unchanged(item: Any) -> Any:
-    return item
+def _pinned(turns: Generator[Turn, None, None]) -> Generator[Turn, None, None]:
+    with closing(turns):
+        for turn in turns:
+            yield replace(turn, item=pinned(turn.item))

@@ -111,6 +111,11 @@ class Plan:
         size = stop - start
         return start + size * rank // world_size, start + size * (rank + 1) // world_size
 
+    @property
+    def num_windows(self) -> int:
+        """By how many the numbers of windows go up from an epoch to the next."""
+        return -(-(self.num_rows + self.clump_rows) // self.window_rows)
+
 
 class EpochOrder:
     """The order of one epoch, of which no more is held than the block of places that was asked for last.
@@ -152,8 +157,7 @@ class EpochOrder:
         Returns:
             int64 [stop - start], ascending.
         """
-        num_windows = -(-(self.plan.num_rows + self.plan.clump_rows) // self.plan.window_rows)
-        return self.epoch * num_windows + self._window_of(np.arange(start, stop, dtype=np.int64))
+        return self.epoch * self.plan.num_windows + self._window_of(np.arange(start, stop, dtype=np.int64))
 
     def positions(self, start: int, stop: int) -> np.ndarray:
         """Row positions at places [start, stop) of the order.

@@ -45,12 +45,13 @@ class Position:
         self._shared = torch.zeros(4, dtype=torch.int64)
         self._owner = os.getpid()
         self._heard = 0
-        self._is_fresh = False
+        self._is_fresh = self._resumes = False
         self.tell(Place(start))
 
     def __getstate__(self) -> dict[str, Any]:
         if get_spawning_popen() is not None:  # on the way to a worker; any other copy goes its own ways
             self._own()
+            self._resumes = False
             self._shared.share_memory_()
             if self._shared[_ENDED]:
                 self._shared[_ENDED] = 0
@@ -65,9 +66,14 @@ class Position:
         self.__dict__.update(state)
         self._is_fresh = True
 
-    def tell(self, place: Place) -> None:
+    def resumes(self, epoch: int) -> bool:
+        """Whether a state that stands in this epoch was loaded, and no iteration began since."""
+        return self._resumes and self.start.cursor.epoch == epoch
+
+    def tell(self, place: Place, *, resumes: bool = False) -> None:
         """Begin the next iteration at a place; workers are told as well."""
         self.start = self.now = place
+        self._resumes = resumes
         if get_worker_info() is not None:
             return  # of this worker alone: each is given its own state
         self._own()
@@ -94,7 +100,7 @@ class Position:
         if in_worker and told != self._heard and not self._is_fresh:
             self._heard = told
             self.start = Place(Cursor(int(self._shared[_EPOCH]), int(self._shared[_BATCH])))
-        self._is_fresh = False
+        self._is_fresh = self._resumes = False
         begun = self.now = self.start
         # A worker may stand behind the end of its iteration, which its state tells.
         until = until_of(begun.cursor.epoch) if begun.lane is None else begun.lane[1]

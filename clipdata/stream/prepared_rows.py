@@ -116,5 +116,5 @@ def draws_of(prepare: Any, plan: Plan, slot: Slot) -> Draws | None:
     """Sources of chance of the rows of a slot; None where nothing is drawn."""
     if not isinstance(prepare, Augmented):
         return None
-    epoch_B = np.repeat([number // plan.num_batches for number in slot.numbers], slot.num_rows)
+    epoch_B = slot.windows // plan.num_windows
     return lambda place: Draw(plan.seed, int(epoch_B[place]), int(slot.offsets[place]))

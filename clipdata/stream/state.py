@@ -15,6 +15,7 @@ from clipdata.stream.plan import ORDER_VERSION, Cursor, Plan
 from clipdata.stream.position import Lane
 
 _OTHER = "stream state of another stream"
+_PLACE = ("epoch", "batch", "lane", "parts")  # where parts of a mix stand follows from where it does
 _TOGETHER = "stream states that do not make one"
 
 
@@ -52,7 +53,7 @@ class State:
         lane = found.get("lane")
         if lane is not None and not (isinstance(lane, list | tuple) and [type(part) for part in lane] == [int, int]):
             raise UsageError(f"the state's lane is {lane!r:.80}; expected [workers, epoch]")
-        identity = {name: value for name, value in found.items() if name not in ("epoch", "batch", "lane")}
+        identity = {name: value for name, value in found.items() if name not in _PLACE}
         return cls(cursor, (lane[0], lane[1]) if lane is not None else None, identity)
 
     def written(self) -> dict[str, Any]:

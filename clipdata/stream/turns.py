@@ -6,7 +6,7 @@ what to make of it; it must not know where a stream stands, nor that there are w
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,9 +47,40 @@ class Turn:
 
     number: int
     item: Any
-    left_out: Mapping[str, list[int]] = field(default_factory=dict)
+    left_out: Mapping[str, list[Any]] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
     num_together: int = 0
+
+
+def batch_turn(number: int, following: Cursor, assembled: Assembled, *, counts_bad: bool) -> Turn:
+    """The turn of a batch, which is told what comes next, and which of its rows are left out if any may be."""
+    assembled.batch["cursor"] = (following.epoch, following.batch)
+    if counts_bad:
+        assembled.batch["left_out"] = assembled.left_out
+    return Turn(number, assembled.batch, assembled.left_out, assembled.work)
+
+
+def sample_turns(
+    numbers: Sequence[int], num_rows: Sequence[int], rows: Sequence[Hashable], assembled: Assembled
+) -> Generator[Turn, None, None]:
+    """The turns of single rows that were made together.
+
+    Args:
+        numbers: of the turns.
+        num_rows: of each, 0 or 1.
+        rows: what `assembled.left_out` calls each row.
+    """
+    reason_of = {row: reason for reason, left_out in assembled.left_out.items() for row in left_out}
+    samples, coming, work = samples_of(assembled.batch), iter(rows), assembled.work
+    for number, is_there in zip(numbers, num_rows, strict=True):
+        row = next(coming) if is_there else None
+        if row is None:
+            yield Turn(number, None, work=work)
+        elif row in reason_of:
+            yield Turn(number, None, {reason_of[row]: [row]}, work)
+        else:
+            yield Turn(number, next(samples), work=work)
+        work = Work()  # the first bears that of all
 
 
 @dataclass(frozen=True)
@@ -99,9 +130,9 @@ class Turns:
             SchemaError: a row lacks a value.
             ImageRefused: an image cannot be used, and its row is not to be left out.
         """
-        with closing(prefetch(self._decoded(numbers), max_items=SLOTS_AHEAD)) as made:
+        with closing(self.assembled(self._slots(numbers), numbers.step)) as made:
             for slot, assembled in made:
-                turns = self._samples(slot, assembled) if self.of_samples else self._batch(slot, assembled)
+                turns = self._turns(slot, assembled)
                 yield from turns if self.apart is None else self._counted(turns)
 
     def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
@@ -109,39 +140,30 @@ class Turns:
         table = self.rows.table
         return Fetcher(table, self.request.read_columns(table)).read(self._slots(numbers))
 
-    def _batch(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
-        following = self.cursor(slot.numbers[0] + 1)
-        assembled.batch["cursor"] = (following.epoch, following.batch)
-        if self.request.on_bad_image == "leave_out":
-            assembled.batch["left_out"] = assembled.left_out
-        yield Turn(slot.numbers[0], assembled.batch, assembled.left_out, assembled.work)
+    def assembled(self, slots: Iterable[Slot], num_workers: int) -> Generator[tuple[Slot, Assembled], None, None]:
+        """Yield slots with what they hold, in order, made ahead; see `read`."""
+        return prefetch(self._decoded(slots, num_workers), max_items=SLOTS_AHEAD)
 
-    def _samples(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
-        reason_of = {offset: reason for reason, offsets in assembled.left_out.items() for offset in offsets}
-        samples, offsets = samples_of(assembled.batch), iter(slot.offsets.tolist())
-        work = assembled.work
-        for number, num_rows in zip(slot.numbers, slot.num_rows, strict=True):
-            offset = next(offsets) if num_rows else None
-            if offset is None:
-                yield Turn(number, None, work=work)
-            elif offset in reason_of:
-                yield Turn(number, None, {reason_of[offset]: [offset]}, work)
-            else:
-                yield Turn(number, next(samples), work=work)
-            work = Work()  # the first bears that of all
+    def _turns(self, slot: Slot, assembled: Assembled) -> Iterator[Turn]:
+        if self.of_samples:
+            yield from sample_turns(slot.numbers, slot.num_rows, slot.offsets.tolist(), assembled)
+        else:
+            following = self.cursor(slot.numbers[0] + 1)
+            counts_bad = self.request.on_bad_image == "leave_out"
+            yield batch_turn(slot.numbers[0], following, assembled, counts_bad=counts_bad)
 
-    def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
+    def _decoded(self, slots: Iterable[Slot], num_workers: int) -> Generator[tuple[Slot, Assembled], None, None]:
         table = self.rows.table
         columns = self.request.read_columns(table)
         fetcher = Fetcher(table, columns, check=self._check, keep=self._keep(), row_bytes=self.row_bytes)
         decoder = None
         if self.prepare is not None:
-            share = max(num_cores() // numbers.step, 1)
+            share = max(num_cores() // num_workers, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
         prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
             making = Stopwatch()
-            with closing(clocked(fetcher.read(self._slots(numbers)))) as read:
+            with closing(clocked(fetcher.read(slots))) as read:
                 for found, reading in read:
                     draws = draws_of(self.prepare, self.plan, found.slot)
                     with making:
