@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from clipdata.errors import ClipdataError, UsageError
+from clipdata.errors import UsageError
 from clipdata.lance_io.kept_rows import KeptRows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage
