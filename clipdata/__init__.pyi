@@ -54,6 +54,8 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.rates import Bench as Bench
+from clipdata.rates import bench as bench
 from clipdata.recomputing import Why as Why
 from clipdata.recomputing import why as why
 from clipdata.refreshing import Refreshed as Refreshed

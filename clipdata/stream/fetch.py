@@ -47,6 +47,12 @@ class Fetched:
     encoded: Mapping[str, list[pa.Buffer | None]] = field(default_factory=dict)
     unread: Mapping[int, ImageRefused] = field(default_factory=dict)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the rows' values."""
+        views = (view for column in self.encoded.values() for view in column if view is not None)
+        return int(self.rows.nbytes) + sum(view.size for view in views)
+
 
 class Fetcher:
     """Reads slots in groups that grow up to a whole window, within a bound of bytes.
