@@ -163,7 +163,7 @@ class Stream(IterableDataset[Any]):
         request = request.reading(self.pixels)
         cache = Cache.of(table.storage, table.uri) if cache is None else cache
         row_bytes = mean_row_bytes(table, request.read_columns(table), cache)
-        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, lambda: row_bytes)
+        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, row_bytes)
         if apart is not None:
             table.require([apart], verb="stream")
             check_apart(apart, shuffle=shuffle, batch_size=batch_size)

@@ -154,15 +154,9 @@ class Turns:
     def _keep(self) -> Keep | None:
         if self.cache is None:
             return None
-        rows, clump_rows = self.rows, self.plan.clump_rows
+        rows, cache, clump_rows = self.rows, self.cache, self.plan.clump_rows
         return partial(
-            KeptRows,
-            rows.table,
-            self.cache,
-            clump_rows,
-            asked=rows.selection.between,
-            num=len(rows),
-            name=rows.name,
+            KeptRows, rows.table, cache, clump_rows, asked=rows.selection.between, num=len(rows), name=rows.name
         )
 
     def _check(self, found: Fetched) -> None:
