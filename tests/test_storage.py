@@ -20,6 +20,7 @@ ALL_WORDS |= {
     "endpoint": f"http://user:{SECRET}@127.0.0.1:9/",
     "timeout": "30s",
     "connect_timeout": "30s",
+    "cache_bytes": "5GB",
     "fsspec.password": SECRET,
 }
 

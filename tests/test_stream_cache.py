@@ -13,15 +13,17 @@ from pathlib import Path
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+import ingest
 from clipdata.errors import UsageError
 from clipdata.lance_io.kept_rows import KeptRows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage
 from clipdata.stream import Cache, Stream
-from tests.pictures import encoded
+from tests.pictures import encoded, write_pictures
 
 NUM_ROWS = 300
 COLUMNS = ["number", "image"]
@@ -174,6 +176,27 @@ def test_two_processes_share_it_and_one_that_is_killed_leaves_it_whole(tmp_path)
     expected = table.take(np.arange(NUM_ROWS), COLUMNS)
     take_away_data(table)
     assert kept_of(table, folder).take(np.arange(NUM_ROWS)) == expected
+
+
+def test_a_picture_of_another_table_is_kept_once_for_all_rows_that_have_it(tmp_path):
+    write_pictures(tmp_path / "pictures", 12, suffix=".png")
+    names = [f"{path.name}" for path in sorted((tmp_path / "pictures").iterdir()) for _ in range(20)]
+    pq.write_table(pa.table({"filename": names, "number": range(240)}), tmp_path / "texts.parquet")
+    ingest.from_images(tmp_path / "pictures", into=tmp_path / "images.lance")
+    ingest.from_parquet(tmp_path / "texts.parquet", into=tmp_path / "texts.lance")
+    asked = [tmp_path / "images.lance", tmp_path / "texts.lance"]
+    table = ingest.merge(*asked, on="filename", into=tmp_path / "merged.lance", copy_images=False)
+    expected, cache = streamed(table, None), Cache(tmp_path / "kept", 10**8)
+
+    assert streamed(table, cache, clump_rows=20) == streamed(table, None, clump_rows=20)
+    for name in ("images.lance", "merged.lance"):
+        shutil.rmtree(tmp_path / name / "data")
+
+    assert sorted(number for batch, _ in expected for number in batch) == list(range(240))
+    again = streamed(table, cache, clump_rows=20, epoch=1)
+    assert sorted(number for batch, _ in again for number in batch) == list(range(240))
+    held = sum(path.stat().st_size for path in (tmp_path / "kept").glob("*/*/*.kept"))
+    assert held < 3 * sum(path.stat().st_size for path in (tmp_path / "pictures").iterdir()) + 30_000
 
 
 def test_a_row_whose_picture_cannot_be_used_is_as_bad_from_the_disk(tmp_path):
