@@ -1,9 +1,13 @@
 """The benchmark of the stream runs: pictures, this project's side, a turn, the page. No other loader is needed."""
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
+import torch
 
+import clipdata as cd
 import ingest
 from benchmarks.stream import ours, report
 from benchmarks.stream.pictures import picture, write_pictures, written
@@ -12,13 +16,14 @@ from benchmarks.stream.worker import answer
 from tests.pictures import drawing
 
 NUM_PICTURES = 32
+FAST = ours.PREPARE.with_fidelity("fast")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     write_pictures(folder / "pictures", NUM_PICTURES, (120, 90), [drawing(seed, 200, 260) for seed in range(3)])
-    ingest.from_images(folder / "pictures", into=str(folder / "clipdata.lance"))
+    ours.add_prepared(ingest.from_images(folder / "pictures", into=str(folder / "clipdata.lance")).table)
     return folder
 
 
@@ -47,7 +52,7 @@ def test_pictures_that_are_there_are_left_alone(folder):
     assert {path: path.stat().st_mtime_ns for path, _ in written(folder / "pictures")} == before
 
 
-@pytest.mark.parametrize("name", ["clipdata-fast", "clipdata-exact", "clipdata-fast-floats", "bare-torch"])
+@pytest.mark.parametrize("name", [side.name for side in ours.SIDES])
 def test_a_turn_of_a_side_tells_its_rates(folder, name):
     asked = {"folder": str(folder), "batch_size": 8, "workers": 0}
 
@@ -57,6 +62,16 @@ def test_a_turn_of_a_side_tells_its_rates(folder, name):
     assert found["dtype"] == ("torch.float32" if name.endswith("floats") else "torch.uint8")
     assert found["rows"] == 16
     assert min(found["wall_s"], found["cpu_s"], found["first_s"]) > 0
+
+
+def test_the_decoder_that_is_lent_to_another_loader_gives_the_stream_s_pixels(folder):
+    asked = Asked(folder, batch_size=8)
+    batch = next(iter(cd.Stream(ours.open_table(asked), ["image"], batch_size=8, prepare=FAST, prepared=False)))
+    rows = ours.open_table(asked).take(batch["offsets"].numpy(), ["image"])
+
+    decoded = pickle.loads(pickle.dumps(ours.DecodeRows()))(rows.combine_chunks().to_batches()[0])
+
+    assert torch.equal(torch.stack(decoded).permute(0, 3, 1, 2), batch["image"])
 
 
 def test_an_epoch_is_whole_and_memory_is_watched(folder):

@@ -130,7 +130,8 @@ class TableSources:
             views = found.views(name)
             _lay([views[place] for place in mine.tolist()], places[own[mine]], encoded[name])
         for name in self._vectors:
-            rows = rows.append_column(self._table.schema.field(name), found.vectors(name))
+            schema = rows.schema.append(self._table.schema.field(name))
+            rows = pa.Table.from_arrays([*rows.columns, found.vectors(name)], schema=schema)  # there may be no column
         return rows
 
     def _source(self, name: str, keys: np.ndarray, columns: Sequence[str], cut: Cut) -> Source:
