@@ -1,5 +1,6 @@
 """The benchmark of the stream runs: pictures, this project's side, a turn, the page. No other loader is needed."""
 
+import json
 import pickle
 
 import cv2
@@ -9,13 +10,13 @@ import torch
 
 import clipdata as cd
 import ingest
-from benchmarks.stream import ours, report
+from benchmarks.stream import ours, report, run
 from benchmarks.stream.pictures import picture, write_pictures, written
 from benchmarks.stream.sides import Asked, Side, UnableError
 from benchmarks.stream.worker import answer
 from tests.pictures import drawing
 
-NUM_PICTURES = 32
+NUM_PICTURES = 64
 FAST = ours.PREPARE.with_fidelity("fast")
 
 
@@ -81,6 +82,35 @@ def test_an_epoch_is_whole_and_memory_is_watched(folder):
     assert answer(side, {"do": "epoch", "asked": asked, "seconds": 60})["rows"] == NUM_PICTURES
     held = answer(side, {"do": "memory", "asked": asked, "rows": 16})
     assert held["peak_mib"] >= held["before_mib"] > 0
+
+
+def test_sides_take_turns_and_what_they_found_becomes_a_page(folder, tmp_path):
+    class Here:
+        """The process of a side, without the process."""
+
+        def __init__(self, name):
+            self._side = side_named(name)
+
+        def ask(self, **order):
+            return answer(self._side, order)
+
+    names = ["clipdata-fast", "clipdata-prepared-raw"]
+    turns = run.Run([side_named(name) for name in names], tmp_path, 2, tmp_path / "found.json")
+    turns.about = {"load": [0.5], "command": "python", "date": "2026-01-02 03:04 UTC", "machine": "two cores"}
+    turns.about |= {"minutes": 1.0, "pictures": {"120x90": [NUM_PICTURES, 64]}, "sides": {name: {} for name in names}}
+    (tmp_path / "120x90-64x1").symlink_to(folder)
+    scene = run.Scene(tmp_path / "120x90-64x1", NUM_PICTURES, 64, 0.0, [0], turns.sides)
+
+    run.measure_rates(turns, {name: Here(name) for name in names}, scene, workers=0)
+
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [(entry["side"], entry["turn"]) for entry in found["found"]] == [
+        *((name, 0) for name in names),
+        *((name, 1) for name in [*names[1:], names[0]]),
+    ]
+    page = report.page(found)
+    assert all(f"\n| {name} | " in page for name in names)
+    assert "## Pictures of 120x90" in page
 
 
 def test_a_side_that_cannot_says_why_and_one_that_fails_does_not_end_the_run(folder):
