@@ -158,8 +158,8 @@ SIDES = (
         "fast",
         in_buckets=True,
     ),
-    _side("clipdata-scaled", 'the same, with_fidelity("scaled")', "scaled"),
-    _side("clipdata-exact", 'the same, with_fidelity("exact")', "exact"),
+    _side("clipdata-scaled", 'the same, with_fidelity("scaled")', "scaled", max_workers=0),
+    _side("clipdata-exact", 'the same, with_fidelity("exact")', "exact", max_workers=0),
     _side("clipdata-prepared-raw", "the same of a raw column of map prepared-pixels", "fast", prepared=PREPARED["raw"]),
     _side("clipdata-prepared-jpeg", "the same of its JPEG column", "fast", prepared=PREPARED["jpeg"]),
     Side(
@@ -168,6 +168,7 @@ SIDES = (
         "clipdata.lance",
         '"fast", and prepare.normalise(batch) on the CPU',
         _stream("fast", normalised=True),
+        max_workers=0,
     ),
 )
 

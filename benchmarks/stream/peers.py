@@ -182,7 +182,9 @@ def _own_decoder() -> Callable[[Any], list[Any]]:
 _OPEN_CLIP = "open_clip.image_transform up to uint8"
 SIDES = (
     Side("imagefolder", "torchvision", "pictures", f"shuffle=True, {_OPEN_CLIP}", _image_folder()),
-    Side("imagefolder-floats", "torchvision", "pictures", "shuffle=True, whole transform", _image_folder(floats=True)),
+    Side(
+        "imagefolder-floats", "torchvision", "pictures", "shuffle=True, whole transform", _image_folder(floats=True), 0
+    ),
     Side(
         "webdataset",
         "webdataset",
