@@ -75,6 +75,18 @@ def test_the_decoder_that_is_lent_to_another_loader_gives_the_stream_s_pixels(fo
     assert torch.equal(torch.stack(decoded).permute(0, 3, 1, 2), batch["image"])
 
 
+def test_levels_are_held_against_those_of_the_same_rows(folder):
+    def exact(image):
+        return ours.PREPARE(np.asarray(image))
+
+    def off(prepare, prepared):
+        return ours.level_error(Asked(folder, batch_size=16), prepare, prepared, exact)
+
+    assert off(ours.PREPARE, False)["most"] == off(FAST, "prepared_raw")["most"] == 0
+    assert 0 < off(FAST, False)["mean"] < 0.5
+    assert 0 < off(FAST, "prepared_jpeg")["mean"] < 5
+
+
 def test_an_epoch_is_whole_and_memory_is_watched(folder):
     asked = {"folder": str(folder), "batch_size": 8}
     side = side_named("clipdata-fast")

@@ -6,6 +6,7 @@ import io
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,26 +114,24 @@ def _bare_crop_box(asked: Asked, number: int) -> Iterable[torch.Tensor]:
     return _bare(_CropBox())(asked, number)
 
 
-def level_error(epoch: Callable[[Asked, int], Iterable[torch.Tensor]]) -> Callable[[Asked], dict[str, float]]:
-    """Levels that a side's first pictures differ by from open_clip's transform of the same rows: mean, 99th, most."""
+def level_error(
+    asked: Asked, prepare: Preparation, prepared: bool | str, exact: Callable[[Any], torch.Tensor] | None = None
+) -> dict[str, float]:
+    """Levels that the first pictures differ by from `exact`, by default open_clip's transform: mean, 99th, most."""
+    from benchmarks.stream.peers import transform
 
-    def measured(asked: Asked) -> dict[str, float]:
-        from benchmarks.stream.peers import transform
-
-        made_BCHW = next(iter(epoch(asked, 0)))
-        offsets = next(iter(_batches(asked, 0, PREPARE, False)))["offsets"].numpy()
-        exact = transform()
-        encoded = open_table(asked).take(offsets, ["image"])["image"].to_pylist()
-        wanted_BCHW = torch.stack([exact(Image.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
-        off = (made_BCHW.to(torch.int16) - wanted_BCHW.to(torch.int16)).abs().numpy()
-        return {"mean": float(off.mean()), "p99": float(np.percentile(off, 99)), "most": float(off.max())}
-
-    return measured
+    batch = next(_batches(asked, 0, prepare, prepared))
+    exact = exact or transform()
+    encoded = open_table(asked).take(batch["offsets"].numpy(), ["image"])["image"].to_pylist()
+    wanted_BCHW = torch.stack([exact(Image.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
+    off = (batch["image"].to(torch.int16) - wanted_BCHW.to(torch.int16)).abs().numpy()
+    return {"mean": float(off.mean()), "p99": float(np.percentile(off, 99)), "most": float(off.max())}
 
 
 def _side(name: str, settings: str, fidelity: Fidelity, *, prepared: bool | str = False, **more: Any) -> Side:
+    error = partial(level_error, prepare=PREPARE.with_fidelity(fidelity), prepared=prepared)
     epoch = _stream(fidelity, prepared=prepared)
-    return Side(name, "clipdata", "clipdata.lance", settings, epoch, error=level_error(epoch), **more)
+    return Side(name, "clipdata", "clipdata.lance", settings, epoch, error=error, **more)
 
 
 SIDES = (
