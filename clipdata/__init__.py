@@ -14,8 +14,10 @@ __version__ = "0.1.0"
 
 # Public name → where it lives ("module:name", or a module).
 _PUBLIC = {
+    "Bench": "clipdata.rates:Bench",
     "Augmentation": "clipdata.encoder.augmentation:Augmentation",
     "ClipdataError": "clipdata.errors:ClipdataError",
+    "Cache": "clipdata.lance_io.kept_rows:Cache",
     "Comparison": "clipdata.comparison:Comparison",
     "Found": "clipdata.similarity.found:Found",
     "Evaluated": "clipdata.training.evaluation:Evaluated",
@@ -51,6 +53,7 @@ _PUBLIC = {
     "drop": "clipdata.lance_io.dropping:drop",
     "restore": "clipdata.lance_io.restoring:restore",
     "tag": "clipdata.lance_io.tags:tag",
+    "bench": "clipdata.rates:bench",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
     "export": "clipdata.exports:export",

@@ -43,6 +43,7 @@ from clipdata.lance_io.differences import diff as diff
 from clipdata.lance_io.dropping import Dropped as Dropped
 from clipdata.lance_io.dropping import drop as drop
 from clipdata.lance_io.history import log as log
+from clipdata.lance_io.kept_rows import Cache as Cache
 from clipdata.lance_io.restoring import Restored as Restored
 from clipdata.lance_io.restoring import restore as restore
 from clipdata.lance_io.table import Table as Table
@@ -53,6 +54,8 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.rates import Bench as Bench
+from clipdata.rates import bench as bench
 from clipdata.recomputing import Why as Why
 from clipdata.recomputing import why as why
 from clipdata.refreshing import Refreshed as Refreshed

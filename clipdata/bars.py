@@ -49,7 +49,7 @@ class ProgressBar:
         elif _can_draw():
             drawn = self._begin()
             try:
-                yield _Bar(drawn, drawn.add_task(label, total=total, unit=unit, refused=""))
+                yield _Bar(drawn, drawn.add_task(label, total=total, unit=unit, refused="", note=""))
             finally:
                 self._end()
         else:
@@ -99,6 +99,9 @@ class _Bar:
         self._refused += num
         self._drawn.update(self._task, refused=f"{self._refused:,} refused")
 
+    def note(self, text: str) -> None:
+        self._drawn.update(self._task, note=printable(text))
+
 
 class _Lines:
     """Progress as lines."""
@@ -107,6 +110,7 @@ class _Lines:
         self.label, self.total, self.unit, self.silent = label, total, unit, silent
         self.done = self.written = 0
         self.refused: Tally[str] = Tally()
+        self.noted = ""
         self.started = self.last = time.monotonic()
         self._waiting = threading.Timer(LINE_EVERY_S, self._say_starting)
         self._waiting.daemon = True
@@ -123,6 +127,9 @@ class _Lines:
     def refuse(self, reason: str, num: int = 1) -> None:
         self.refused[reason] += num
 
+    def note(self, text: str) -> None:
+        self.noted = f", {printable(text)}"
+
     def close(self) -> None:
         """Write the last line, of work that took long enough to be watched, unless it stands there."""
         self._waiting.cancel()
@@ -134,7 +141,7 @@ class _Lines:
         of = f" of {self.total:,}" if self.total is not None else ""
         rate = rate_of(self.done, time.monotonic() - self.started, self.unit)
         refused = f", {self.refused.total():,} refused" if self.refused else ""
-        _write(f"{self.label}: {self.done:,}{of} {self.unit}, {rate}{refused}")
+        _write(f"{self.label}: {self.done:,}{of} {self.unit}, {rate}{self.noted}{refused}")
 
     def _say_starting(self) -> None:
         """Tell who waits that the work has begun, when nothing is done for long, as while a model is loaded."""
@@ -205,6 +212,9 @@ def parts_of_line(task: Any, width: int) -> tuple[str, int, int, str, str]:
     from rich.cells import cell_len, set_cell_size
 
     figures, refused = _figures(task), f"  {task.fields['refused']}" if task.fields["refused"] else ""
+    noted = f", {task.fields['note']}" if task.fields.get("note") else ""
+    if cell_len(figures + noted + refused) + _LEAST_NAME + 2 <= width:
+        figures += noted
     free = max(0, width - 2 - cell_len(figures + refused))
     name = task.description
     if cell_len(name) > max(_LEAST_NAME, free - _BAR):

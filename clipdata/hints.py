@@ -60,6 +60,11 @@ def index(location: str, column: str) -> str:
     return f"clipdata index {typed(location)} {shlex.quote(column)}"
 
 
+def bench(location: str, model: str | None = None) -> str:
+    """The command that tells what limits the rate of a table's rows."""
+    return f"clipdata bench {typed(location)}" + (f" --model {shlex.quote(model)}" if model else "")
+
+
 def embed(location: str) -> str:
     """The command that makes a column that can be searched."""
     return f"clipdata map {typed(location)} image-embedding image_embedding --model starter"

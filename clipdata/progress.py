@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Counter(Protocol):
-    """Counts one piece of long work."""
+    """Counts one piece of long work. One that has a method `note(text)`, too, is told figures to show beside it."""
 
     def advance(self, num: int = 1) -> None:
         """Say that `num` more units are done."""
@@ -29,6 +29,13 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Tell a fact that a person wants to know while waiting."""
         ...
+
+
+def note(counter: Counter, text: str) -> None:
+    """Tell a counter a figure that stands beside it until the next one comes, if it shows such figures."""
+    show = getattr(counter, "note", None)
+    if show is not None:
+        show(text)
 
 
 class _SilentCounter:

@@ -313,7 +313,7 @@ def test_a_run_says_what_it_read_and_did(tmp_path, table, encoder):
     assert {line["rows"] for line in run.metrics} == {8}
     assert run.epochs[-1]["loss"] == pytest.approx(sum(line["loss"] for line in run.metrics[4:]) / 4)
     assert told.steps >= 8
-    assert sum("waited for data" in text for text in told.said) == 2
+    assert sum("rows/s" in text and "waited" in text for text in told.said) == 3  # each epoch, and all of it
     assert open_run(tmp_path / "run").to_dict()["finished"]
 
 

@@ -168,6 +168,32 @@ class Preparation:
         box = (first[0] * scale[0], first[1] * scale[1], kept[0] * scale[0], kept[1] * scale[1])
         resize_box(pixels, box, out, self._filter)
 
+    def on_device(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """Prepare pictures of one size where they lie, by torch's own resizing in floats, off by a level in places.
+
+        Args:
+            image_BCHW: uint8 [B, 3, H, W] of any size, on any device.
+
+        Returns:
+            uint8 [B, 3, S, S] on the same device.
+        """
+        resized = self._resized(*image_BCHW.shape[2:])
+        if resized != tuple(image_BCHW.shape[2:]):
+            level_BCHW = torch.nn.functional.interpolate(
+                image_BCHW.float(), size=resized, mode=self._filter, antialias=True
+            )
+            image_BCHW = level_BCHW.round_().clamp_(0, 255).to(torch.uint8)
+        have, want = torch.tensor(resized), torch.tensor(self.size)
+        top, left = ((have - want).clamp(min=0) / 2.0).round().int().tolist()
+        image_BCHW = image_BCHW[:, :, top : top + self.size[0], left : left + self.size[1]]
+        above, before = ((want - have).clamp(min=0) // 2).tolist()
+        kept = image_BCHW.shape[2:]
+        if tuple(kept) == self.size:
+            return image_BCHW
+        out_BCHW = image_BCHW.new_full((len(image_BCHW), 3, *self.size), self.fill_color)
+        out_BCHW[:, :, above : above + kept[0], before : before + kept[1]] = image_BCHW
+        return out_BCHW
+
     def normalise(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Turn uint8 pixels into the model's float input, in torchvision's order of operations.
 

@@ -17,7 +17,7 @@ others while pixels are decoded. The package knows nothing of files, tables, tor
 from clipdata.errors import ImageRefused
 from clipdata.images.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, RAW, sniff_format
 from clipdata.images.pillow import reader_missing_for
-from clipdata.images.pixels import ImageHeader, check, decode, probe
+from clipdata.images.pixels import ImageHeader, check, decode, probe, probe_plain
 from clipdata.images.refusals import REASONS, ImageLimits
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "decode",
     "probe",
+    "probe_plain",
     "reader_missing_for",
     "sniff_format",
 ]

@@ -192,7 +192,7 @@ def decode_batch(
             place_of_image[image] = len(pixels)
             pixels.append(outcome)
     reasons = {image: outcome for image, outcome in enumerate(outcomes) if isinstance(outcome, ImageRefused)}
-    return DecodedBatch(pixels, place_of_image[found.image_of_row], _refused_rows(found.image_of_row, reasons))
+    return DecodedBatch(pixels, place_of_image[found.image_of_row], refused_rows(found.image_of_row, reasons))
 
 
 def fill_slots(
@@ -241,10 +241,10 @@ def fill_slots(
             out_BHWC[row] = out_BHWC[first]
 
     threads.each(len(found.encoded), fill)
-    return FilledSlots(_refused_rows(found.image_of_row, reasons), len(found.encoded) - len(reasons))
+    return FilledSlots(refused_rows(found.image_of_row, reasons), len(found.encoded) - len(reasons))
 
 
-def _refused_rows(image_of_row: np.ndarray, reasons: Mapping[int, ImageRefused]) -> dict[int, ImageRefused]:
+def refused_rows(image_of_row: np.ndarray, reasons: Mapping[int, ImageRefused]) -> dict[int, ImageRefused]:
     """Why rows have no pixels: those of refused images, and those without an image."""
     missing = ImageRefused("missing", "the row holds no image")
     return {

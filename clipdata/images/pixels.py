@@ -94,6 +94,24 @@ def probe(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> Ima
         return _probe(_held(data, limits), limits)[0]
 
 
+def probe_plain(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[ImageHeader, bool]:
+    """Read the header as `probe` does, and tell whether the file is a plain JPEG, which decoders in hardware take.
+
+    A plain one has one scan of one or three components, an end, and is stored as it is displayed.
+
+    Raises:
+        ImageRefused: the header is not that of an image within the limits, or a JPEG has no end.
+    """
+    with hushed:
+        held = _held(data, limits)
+        header, layout = _probe(held, limits)
+        if not isinstance(layout, jpeg.JpegLayout):
+            return header, False
+        jpeg.hold_end(held, layout)
+        is_usual = layout.num_components in (1, 3) and layout.orientation == UPRIGHT
+        return header, is_usual and layout.huffman and not layout.many_scans
+
+
 def decode(data: bytes | memoryview, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
     """Decode to what a viewer shows: the right way up, alpha on white, 16 bits scaled to 8, every colour model as RGB.
 

@@ -157,9 +157,7 @@ class Pictures:
             mine = np.flatnonzero(refers & (code_N == code))
             distinct, inverse = np.unique(row_N.take(pa.array(mine)).to_numpy(), return_inverse=True)
             index_N[mine] = inverse + sum(map(len, held))
-            held.append(
-                self.read(table_N.dictionary[int(code)].as_py() if code >= 0 else None, distinct, present.type)
-            )
+            held.append(self.read(table_N.dictionary[int(code)].as_py() if code >= 0 else None, distinct, present.type))
         filled = pa.concat_arrays(held).take(pa.array(index_N, mask=index_N < 0))
         values = filled if present.null_count == rows.num_rows else pc.coalesce(_whole(present), filled)
         place = rows.schema.get_field_index(image)

@@ -26,6 +26,7 @@ from clipdata.stream.decode import ImageDecoder
 from clipdata.stream.fetch import Fetched
 from clipdata.stream.prepared import PixelSource
 from clipdata.stream.prepared_rows import Draws, PreparedRows
+from clipdata.stream.shares import Work
 
 Tokenize = Callable[[Sequence[str]], torch.Tensor]
 """B texts to tokens int64 [B, L]."""
@@ -146,11 +147,13 @@ class Assembled:
     Args:
         places: of the rows that are, in the slot they were read for.
         left_out: reason → offsets of rows whose image cannot be used.
+        work: what it cost to make.
     """
 
     batch: Batch
     places: list[int]
     left_out: dict[str, list[int]] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
 
 def assemble(
@@ -186,6 +189,7 @@ def assemble(
         raise _named(min(refused.items()), found)
     places = [place for place in range(len(offsets)) if place not in refused]
     if refused:
+        rows = rows.select([name for name in rows.column_names if name in {*request.columns.values(), request.texts}])
         rows, offsets = rows.take(pa.array(places, pa.int64())), offsets[places]
         image_of = {name: image_BCHW[places] for name, image_BCHW in image_of.items()}
     batch = Batch()

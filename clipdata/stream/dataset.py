@@ -57,22 +57,24 @@ from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
-from clipdata.lance_io.sizes import column_bytes
+from clipdata.lance_io.kept_rows import Cache, mean_row_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
-from clipdata.stream.apart import Apart, window_for
+from clipdata.stream.apart import Apart, check_apart, window_for
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
 from clipdata.stream.evenness import Mixing
+from clipdata.stream.fetch import Fetched
 from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
 from clipdata.stream.position import Lane, Place, Position
 from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
 from clipdata.stream.rows import Rows
+from clipdata.stream.shares import Shares, Watch
 from clipdata.stream.span import Span
 from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
-from clipdata.stream.windows import sizes_for
+from clipdata.stream.windows import chosen_sizes
 
 
 class Stream(IterableDataset[Any]):
@@ -106,6 +108,8 @@ class Stream(IterableDataset[Any]):
         apart: a column of ids. No two rows of a batch share one, where rows of the same window can be exchanged for it;
             the others are counted in `num_together`. A null is no id. Reads the column when the stream is made, holds
             four bytes a streamed row, and makes windows of at least 16 batches.
+        cache: where to keep what is read, for the next epoch; by default where the table's storage says
+            (`cache_folder`), or nowhere. See `clipdata.lance_io.kept_rows`.
 
     Raises:
         SchemaError: a column is missing.
@@ -138,6 +142,7 @@ class Stream(IterableDataset[Any]):
         clump_rows: int | None = None,
         window_rows: int | None = None,
         apart: str | None = None,
+        cache: Cache | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
@@ -156,11 +161,14 @@ class Stream(IterableDataset[Any]):
             table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
         )
         request = request.reading(self.pixels)
-        clump_rows, window_rows = _sizes(table, request, clump_rows, window_rows)
+        cache = Cache.of(table.storage, table.uri) if cache is None else cache
+        row_bytes = mean_row_bytes(table, request.read_columns(table), cache)
+        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, row_bytes)
         if apart is not None:
-            _check_apart(table, apart, shuffle=shuffle, batch_size=batch_size)
+            table.require([apart], verb="stream")
+            check_apart(apart, shuffle=shuffle, batch_size=batch_size)
             window_rows = window_for(turn_rows, window_rows)
-        self.plan = Plan(len(chosen), turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
+        self.plan = Plan(len(chosen), int(turn_rows), int(seed), shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
             found = (
                 f"batch_size is {batch_size}, and {len(chosen):,} rows are to be streamed; expected at least one batch"
@@ -177,6 +185,8 @@ class Stream(IterableDataset[Any]):
             of_samples=self._of_samples,
             prepare=prepare,
             num_threads=num_threads,
+            row_bytes=row_bytes,
+            cache=cache,
         )
         self._begin_anew(Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch))
 
@@ -185,6 +195,7 @@ class Stream(IterableDataset[Any]):
         self._span = span
         self._position = Position(Cursor(span.first_epoch, 0))
         self._left_out: dict[str, set[int]] = {}
+        self._watch = Watch()
         self._num_together = 0
         self._home = os.getpid()
 
@@ -281,6 +292,11 @@ class Stream(IterableDataset[Any]):
         return evenness.measure(column, rows, order, size, most_batches=most_batches)
 
     @property
+    def table(self) -> Table:
+        """The table, at the version that is streamed."""
+        return self._table
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Reason → number of rows that were left out so far because their image cannot be used.
 
@@ -288,6 +304,14 @@ class Stream(IterableDataset[Any]):
         through `load`; a plain DataLoader's batches carry them in their entry `left_out`.
         """
         return {reason: len(offsets) for reason, offsets in sorted(self._left_out.items())}
+
+    @property
+    def shares(self) -> Shares:
+        """Where the time of the newest iteration went, so far: waiting, reading, decoding; and how much came.
+
+        What workers did counts when the stream is iterated through `load`.
+        """
+        return self._watch.shares()
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the next iteration at the start of an epoch, in workers as well."""
@@ -312,21 +336,7 @@ class Stream(IterableDataset[Any]):
         """
         found = State.read(state)
         found.check(self._identity())
-        batch, within = divmod(found.cursor.batch, self._unit)
-        if within:
-            raise ConfigError(
-                [
-                    f"the state stands behind {found.cursor.batch} single rows; expected a number that {self._unit} "
-                    "ranks share evenly"
-                ],
-                what="stream state",
-                hint="go on with a number of ranks that divides it, or take the state after as many rows",
-            )
-        if batch > self.plan.num_batches and found.lane is None:
-            raise ConfigError(
-                [f"batch is {batch}; an epoch of this stream has {self.plan.num_batches:,}"], what="stream state"
-            )
-        self._position.tell(Place(Cursor(found.cursor.epoch, batch), found.lane))
+        self._position.tell(Place(found.cursor_in(self.plan.num_batches, self._unit), found.lane))
 
     @staticmethod
     def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -375,7 +385,20 @@ class Stream(IterableDataset[Any]):
         if lane is not None:
             self._position.move(Place(self._turns.cursor(first), lane))
         numbers = worker_batches(first, self._span.stop(until, total), 0, num_workers)
-        return self._follow(self._turns.read(numbers), lane, until)
+        return self._follow(self.watched(self._turns.read(numbers)), lane, until)
+
+    def fetched(self) -> Generator[Fetched, None, None]:
+        """Read the rows from where the stream stands, as they are in the table; the stream does not move by it."""
+        place, total = self._position.start.cursor, self.plan.num_batches
+        first = place.epoch * total + place.batch
+        return self._turns.fetched(range(first, self._span.stop(self._span.until(place.epoch), total)))
+
+    def watched(self, turns: Iterator[Turn]) -> Generator[Turn, None, None]:
+        """Yield the turns of an iteration that begins, and measure it; see `shares`."""
+        self._watch = watch = Watch()
+        for turn in watch.over(turns):
+            watch.work += turn.work
+            yield turn
 
     def hear(self, turn: Turn) -> None:
         """Stand behind a turn that a worker's copy of the stream handed out."""
@@ -429,29 +452,3 @@ class Stream(IterableDataset[Any]):
             "apart": None if turns.apart is None else turns.apart.column,
             **identity_of_plan(self.plan, of_samples=self._of_samples),
         }
-
-
-def _sizes(table: Table, request: Request, clump_rows: int | None, window_rows: int | None) -> tuple[int, int]:
-    """Rows of a clump and of a window; what is not given depends on the version and the columns that are read."""
-    if clump_rows is not None and window_rows is not None:
-        return clump_rows, window_rows
-    clump, window = sizes_for(_row_bytes(table, request.read_columns(table)))
-    if window_rows is not None:
-        return min(clump, window_rows), window_rows
-    clump = clump if clump_rows is None else clump_rows
-    return clump, max(window // max(clump, 1), 1) * clump
-
-
-def _row_bytes(table: Table, columns: Sequence[str]) -> float:
-    sizes = column_bytes(table)
-    return sum(sizes.get(name, 0) for name in columns) / max(table.num_rows, 1)
-
-
-def _check_apart(table: Table, column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
-    table.require([column], verb="stream")
-    if not shuffle:
-        raise UsageError(
-            f"apart={column!r} moves rows, and shuffle=False keeps them in the table's order; expected one of the two"
-        )
-    if batch_size is None:
-        raise UsageError(f"apart={column!r} is about the rows of a batch, and batch_size=None gives single rows")

@@ -18,6 +18,7 @@ from clipdata.errors import ImageRefused
 from clipdata.images.batches import NO_IMAGE, Encoded, FillsSlots, decode_batch, fill_slots
 from clipdata.images.canvas import Canvas, ReusedMemory
 from clipdata.images.threads import DecodingThreads
+from clipdata.stream.shares import MeteredThreads, Stopwatch, Took
 
 Prepare = Callable[[np.ndarray], torch.Tensor]
 """Pixels uint8 [any height, any width, 3] to a tensor uint8 [C, H, W], the same size for every image. One that also
@@ -49,7 +50,9 @@ class ImageDecoder:
     def __init__(self, prepare: Prepare, *, num_threads: int, pin_memory: bool = False) -> None:
         self._prepare = prepare
         self._fills = prepare if isinstance(prepare, FillsSlots) else None
-        self._threads = DecodingThreads(num_threads)
+        self._pool = MeteredThreads(max(num_threads - 1, 1), "clipdata-decode")
+        self._threads = DecodingThreads(num_threads, self._pool)
+        self._stopwatch, self._num_pictures = Stopwatch(), 0
         self._memory = ReusedMemory()
         self._pin_memory = pin_memory and torch.cuda.is_available()
         self._shape_CHW: tuple[int, ...] | None = None
@@ -57,6 +60,11 @@ class ImageDecoder:
     def close(self) -> None:
         """End the threads, leaving out images that are not begun."""
         self._threads.close()
+
+    def taken(self) -> tuple[int, Took, Took]:
+        """Pictures decoded since this was asked the last time; the time of the caller's thread, and of the others."""
+        num_pictures, self._num_pictures = self._num_pictures, 0
+        return num_pictures, self._stopwatch.taken(), self._pool.taken()
 
     def batch(
         self, encoded: Encoded, unread: Mapping[int, ImageRefused], draws: Callable[[int], Any] | None = None
@@ -68,10 +76,17 @@ class ImageDecoder:
             unread: place → why the file that holds the image could not be read.
             draws: place → the row's own source of chance, a `numpy.random.Generator`, for a preparation that draws.
         """
-        if self._fills is None:
-            return self._called(encoded, unread)
+        with self._stopwatch:
+            return self._called(encoded, unread) if self._fills is None else self._filled(encoded, unread, draws)
+
+    def _filled(
+        self, encoded: Encoded, unread: Mapping[int, ImageRefused], draws: Callable[[int], Any] | None
+    ) -> Decoded:
+        """Have a preparation write to the slots of the batch."""
+        assert self._fills is not None
         image_BHWC = self._room((len(encoded), *self._fills.size, 3))
         filled = fill_slots(encoded, self._fills, image_BHWC.numpy(), self._threads, draws=draws)
+        self._num_pictures += filled.num_images
         return Decoded(image_BHWC.permute(0, 3, 1, 2), {**filled.refused, **unread})
 
     def levels(self, image_BHWC: np.ndarray, draws: Callable[[int], Any] | None) -> torch.Tensor:
@@ -97,12 +112,14 @@ class ImageDecoder:
             else:
                 fills.into(image_BHWC[place], out_BHWC[place], draws(place))
 
-        self._threads.each(len(image_BHWC), fill)
+        with self._stopwatch:
+            self._threads.each(len(image_BHWC), fill)
         return room_BHWC.permute(0, 3, 1, 2)
 
     def _called(self, encoded: Encoded, unread: Mapping[int, ImageRefused]) -> Decoded:
         """Call a preparation that makes tensors of its own, and copy those."""
         decoded = decode_batch(encoded, self._prepare, self._threads)
+        self._num_pictures += len(decoded.pixels)
         channels, height, width = tuple(decoded.pixels[0].shape) if decoded.pixels else self._shape()
         self._shape_CHW = (channels, height, width)
         image_BCHW = self._room((len(encoded), height, width, channels)).permute(0, 3, 1, 2)

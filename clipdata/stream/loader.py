@@ -54,13 +54,18 @@ def load(
         collate_fn=_unchanged,
         generator=torch.Generator(),  # its own, or it would draw from the one that a run saves and restores
     )
-    for turn in turns:
-        if isinstance(turn, ClipdataError):
-            raise turn
+    for turn in stream.watched(_made(iter(turns))):
         stream.hear(turn)
         if turn.item is not None:
             yield turn.item
     stream.hear_end()
+
+
+def _made(turns: Iterator[Turn | ClipdataError]) -> Iterator[Turn]:
+    for turn in turns:
+        if isinstance(turn, ClipdataError):
+            raise turn
+        yield turn
 
 
 def _unchanged(item: Any) -> Any:

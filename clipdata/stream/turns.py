@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from clipdata.cores import num_cores
+from clipdata.lance_io.kept_rows import Cache, KeptRows
 from clipdata.prefetch import prefetch
 from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
@@ -23,6 +25,8 @@ from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Cursor, EpochOrder, Plan
 from clipdata.stream.prepared_rows import draws_of, prepared_rows
 from clipdata.stream.rows import Rows
+from clipdata.stream.shares import Stopwatch, Took, Work, clocked
+from clipdata.stream.sources import Keep
 
 MAX_THREADS = 16
 SLOTS_AHEAD = 2
@@ -37,12 +41,14 @@ class Turn:
         number: of the turn, counted over all epochs.
         item: a batch; or a sample, or None when the turn's only row is left out or there is none for this rank.
         left_out: reason → offsets of rows that are missing in it.
+        work: what it cost to make; the first of single rows that were read together bears it for all of them.
         num_together: rows of the global batch that share their id with an earlier one; see `apart`.
     """
 
     number: int
     item: Any
     left_out: Mapping[str, list[int]] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
     num_together: int = 0
 
 
@@ -59,6 +65,8 @@ class Turns:
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
+        row_bytes: mean stored bytes of a row.
+        cache: where rows that were read are kept on this machine.
     """
 
     rows: Rows
@@ -70,6 +78,8 @@ class Turns:
     of_samples: bool
     prepare: Prepare | None
     num_threads: int | None
+    row_bytes: float
+    cache: Cache | None
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -94,41 +104,60 @@ class Turns:
                 turns = self._samples(slot, assembled) if self.of_samples else self._batch(slot, assembled)
                 yield from turns if self.apart is None else self._counted(turns)
 
+    def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
+        """Read the rows of turns, in order, and make nothing of them; nulls are not looked for."""
+        table = self.rows.table
+        return Fetcher(table, self.request.read_columns(table)).read(self._slots(numbers))
+
     def _batch(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         following = self.cursor(slot.numbers[0] + 1)
         assembled.batch["cursor"] = (following.epoch, following.batch)
         if self.request.on_bad_image == "leave_out":
             assembled.batch["left_out"] = assembled.left_out
-        yield Turn(slot.numbers[0], assembled.batch, assembled.left_out)
+        yield Turn(slot.numbers[0], assembled.batch, assembled.left_out, assembled.work)
 
     def _samples(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         reason_of = {offset: reason for reason, offsets in assembled.left_out.items() for offset in offsets}
         samples, offsets = samples_of(assembled.batch), iter(slot.offsets.tolist())
+        work = assembled.work
         for number, num_rows in zip(slot.numbers, slot.num_rows, strict=True):
             offset = next(offsets) if num_rows else None
             if offset is None:
-                yield Turn(number, None)
+                yield Turn(number, None, work=work)
             elif offset in reason_of:
-                yield Turn(number, None, {reason_of[offset]: [offset]})
+                yield Turn(number, None, {reason_of[offset]: [offset]}, work)
             else:
-                yield Turn(number, next(samples))
+                yield Turn(number, next(samples), work=work)
+            work = Work()  # the first bears that of all
 
     def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
         table = self.rows.table
-        fetcher = Fetcher(table, self.request.read_columns(table), check=self._check)
+        columns = self.request.read_columns(table)
+        fetcher = Fetcher(table, columns, check=self._check, keep=self._keep(), row_bytes=self.row_bytes)
         decoder = None
         if self.prepare is not None:
             share = max(num_cores() // numbers.step, 1)
             decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
         prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
-            with closing(fetcher.read(self._slots(numbers))) as read:
-                for found in read:
+            making = Stopwatch()
+            with closing(clocked(fetcher.read(self._slots(numbers)))) as read:
+                for found, reading in read:
                     draws = draws_of(self.prepare, self.plan, found.slot)
-                    yield found.slot, assemble(self.request, found, decoder, prepared, draws)
+                    with making:
+                        assembled = assemble(self.request, found, decoder, prepared, draws)
+                    yield found.slot, replace(assembled, work=_work(found, reading, making.taken(), decoder))
         finally:
             if decoder is not None:
                 decoder.close()
+
+    def _keep(self) -> Keep | None:
+        if self.cache is None:
+            return None
+        rows, cache, clump_rows = self.rows, self.cache, self.plan.clump_rows
+        return partial(
+            KeptRows, rows.table, cache, clump_rows, asked=rows.selection.between, num=len(rows), name=rows.name
+        )
 
     def _check(self, found: Fetched) -> None:
         refuse_nulls(self.request, self.rows.table, found, where=self.rows.where)
@@ -155,10 +184,15 @@ class Turns:
                     order = self.order(cursor.epoch)
                 share = self.plan.share(cursor.batch, self.rank, self.world_size)
                 parts.append(order.positions(*share))
-                windows.append(self.plan.windows(cursor.epoch, *share))
+                windows.append(order.windows(*share))
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(len(part) for part in parts),
                 offsets=self.rows.selection.at(np.concatenate(parts)),
                 windows=np.concatenate(windows),
             )
+
+
+def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | None) -> Work:
+    num_pictures, own, threads = (0, Took(), Took()) if decoder is None else decoder.taken()
+    return Work(len(found.slot.offsets), found.num_bytes, num_pictures, reading, own + threads, making - own)

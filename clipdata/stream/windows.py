@@ -23,6 +23,26 @@ CLUMP_BYTES = 32 * 2**20  # beyond which a request is no cheaper a byte
 ROWS, REQUESTS = 1216, 21
 
 
+def chosen_sizes(clump_rows: int | None, window_rows: int | None, row_bytes: float) -> tuple[int, int]:
+    """Rows of a clump and of a window, where some may be given.
+
+    Args:
+        clump_rows, window_rows: None for what suits the rows.
+        row_bytes: mean stored bytes of a row of the columns that are read.
+
+    Returns:
+        clump_rows, window_rows.
+    """
+    if clump_rows is not None and window_rows is not None:
+        return clump_rows, window_rows
+    clump, window = sizes_for(row_bytes)
+    if window_rows is not None:
+        return max(min(clump, window_rows), 1), window_rows
+    if clump_rows is not None:
+        return clump_rows, max(window // max(clump_rows, 1), 1) * clump_rows
+    return clump, window
+
+
 def sizes_for(row_bytes: float) -> tuple[int, int]:
     """Rows of a clump and of a window for a table's mean stored bytes a row of the columns that are read.
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 
+from clipdata import hints
 from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.encoder import Encoder, export
 from clipdata.errors import ClipdataError, ConfigError, UsageError
@@ -36,6 +37,7 @@ from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
 from clipdata.training.metrics import MetricsFile
+from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.plan import TrainingPlan, plan_of
 from clipdata.training.portion import Portion
 from clipdata.training.reports import Best, report_line, tell_report
@@ -43,7 +45,7 @@ from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
 from clipdata.training.schedules import rate_factor
 from clipdata.training.state_files import write_json, writing
-from clipdata.training.tally import Tally, timed
+from clipdata.training.tally import Tally
 
 
 @overload
@@ -187,6 +189,7 @@ class _Loop:
         self._best = Best(self._run.path / "best", config.best)
         self._step = 0
         self._tally = Tally()
+        self._pace = Pace(lambda: self._stream.shares)
         self._tell_plan()
 
     def _tell_plan(self) -> None:
@@ -241,12 +244,17 @@ class _Loop:
             "texts": self._cut.to_json(),
             "left_out": self._left_out.counts,
             "not_measured": self._unmeasured.counts,
+            "pace": self._pace.whole().to_json(),
         }
         write_json(self._run.path / "summary.json", summary)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
+        self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
         self._progress.say(f"the tuned model is in {self._run.export_path}")
         return self._run
+
+    def _bench_command(self) -> str:
+        return hints.bench(self._begun.table.uri, self._encoder.name)
 
     def _export(self, path: Path) -> None:
         self._learner.training(False)
@@ -261,9 +269,10 @@ class _Loop:
         on_gpu = self._encoder.device.type == "cuda"
         batches = load(self._stream, self._config.num_workers, pin_memory=on_gpu)
         with closing(batches):
-            for together, wait_s in _groups(timed(batches), self._config.accumulate):
+            for together, wait_s in self._pace.groups(batches, self._config.accumulate):
                 self._take_step(together, wait_s, metrics)
                 counter.advance()
+                self._pace.show(counter)
                 epoch, next_batch = together[-1]["cursor"]
                 self._close_step(epoch, next_batch, metrics)
                 if self._step == self._num_steps:
@@ -295,10 +304,12 @@ class _Loop:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
         step_s = time.perf_counter() - started_s
+        self._pace.add(done.num_rows if done is not None else 0, step_s)
         if done is not None:
-            self._tally.add(done.loss, wait_s, step_s)
+            self._tally.add(done.loss)
             if self._config.tell_every_steps and self._step % self._config.tell_every_steps == 0:
-                self._progress.say(f"step {self._step:,} of {self._num_steps:,}: loss {done.loss:.4g}")
+                told = f"loss {done.loss:.4g}, {self._pace.since_report()}"
+                self._progress.say(f"step {self._step:,} of {self._num_steps:,}: {told}")
         metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
 
     def _line(self, done: StepResult | None, factor: float, wait_share: float) -> dict[str, Any]:
@@ -319,10 +330,11 @@ class _Loop:
     def _report(self, metrics: MetricsFile, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
         tally, self._tally = self._tally, Tally()
+        pace = self._pace.report()
         held_out = self._begun.held_out
         found = self._evaluate(held_out.offsets) if held_out is not None else None
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
-        line, parts = report_line(epoch, self._step, tally, found, counts)
+        line, parts = report_line(epoch, self._step, tally, pace, found, counts)
         if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
             parts.append("the best so far")
         if epoch or found is not None:
@@ -400,15 +412,3 @@ def _pictures_of(begun: resumption.Beginning) -> PictureIds:
     chosen = [begun.rows, *([begun.held_out] if begun.held_out is not None else [])]
     ids = [PictureIds(some.offsets, some.pictures_N) for some in chosen]
     return ids[0] if len(ids) == 1 else ids[0] | ids[1]
-
-
-def _groups(batches: Iterator[tuple[Batch, float]], most: int) -> Iterator[tuple[list[Batch], float]]:
-    """Batches of one step, and the seconds they were waited for; a step never reaches into the next epoch."""
-    together: list[Batch] = []
-    waited_s = 0.0
-    for batch, wait_s in batches:
-        together.append(batch)
-        waited_s += wait_s
-        if len(together) == most or batch["cursor"][1] == 0:
-            yield together, waited_s
-            together, waited_s = [], 0.0

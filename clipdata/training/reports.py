@@ -19,6 +19,7 @@ from clipdata.training import checkpoints
 from clipdata.training.figures import Evaluation
 from clipdata.training.left_out import LeftOut
 from clipdata.training.metrics import MetricsFile, told
+from clipdata.training.pace import Measured
 from clipdata.training.tally import Tally
 
 
@@ -81,13 +82,13 @@ class Best:
 
 
 def report_line(
-    epoch: int, step: int, tally: Tally, found: Evaluation | None, counts: Mapping[str, LeftOut]
+    epoch: int, step: int, tally: Tally, pace: Measured, found: Evaluation | None, counts: Mapping[str, LeftOut]
 ) -> tuple[dict[str, Any], list[str]]:
     """The line of a report for metrics.jsonl, and its parts in words.
 
     Args:
         epoch: 0 is before the first step.
-        tally: of the steps since the last report.
+        tally, pace: of the steps since the last report.
         found: what was measured, if anything.
         counts: name of a field → rows that were left out.
     """
@@ -95,8 +96,8 @@ def report_line(
     parts = ["before training"]
     if epoch:
         loss = tally.loss / max(tally.num_steps, 1)
-        line |= {"loss": loss, "wait": round(tally.wait_share, 4)}
-        parts = [f"mean loss {loss:.4g}", f"waited for data {tally.wait_share:.1%} of the time"]
+        line |= {"loss": loss, "pace": pace.to_json()}
+        parts = [f"mean loss {loss:.4g}", str(pace)]
     if found is not None:
         line |= found.to_json() if found.num_rows else {}
         parts.append(f"held out: {found}")

@@ -16,6 +16,7 @@ import clipdata
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
+from pipelines.cli.commands.bench import bench
 from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compact import compact
@@ -84,6 +85,7 @@ VERBS = (
     new,
     train,
     fine_tune,
+    bench,
     evaluate,
     check_split,
     compare,
