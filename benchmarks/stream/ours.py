@@ -6,6 +6,7 @@ import io
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,13 @@ import torch
 from PIL import Image
 
 import clipdata as cd
-from benchmarks.stream.sides import MEAN, SIZE, STD, Asked, Side, UnableError
-from clipdata.encoder.preparation import Preparation
+from benchmarks.stream.sides import MEAN, SIZE, STD, Asked, Side
+from clipdata.encoder.preparation import Fidelity, Preparation
 from clipdata.stream import load
 from clipdata.stream.decode import ImageDecoder
 
 PREPARE = Preparation(size=(SIZE, SIZE), mean=MEAN, std=STD)
-
-
-def prepare_at(fidelity: str) -> Preparation:
-    """The preparation of open_clip's default at a fidelity."""
-    try:
-        return PREPARE.with_fidelity(fidelity)  # type: ignore[arg-type]
-    except cd.ClipdataError as error:
-        raise UnableError(str(error)) from error
+PREPARED = {"raw": "prepared_raw", "jpeg": "prepared_jpeg"}
 
 
 def open_table(asked: Asked) -> cd.Table:
@@ -37,14 +31,24 @@ def open_table(asked: Asked) -> cd.Table:
 
 
 def add_prepared(table: cd.Table) -> None:
-    """Map the prepared columns, where this release has the step."""
+    """Map a column of each kind of prepared pixels."""
+    for kind, column in PREPARED.items():
+        cd.map_column(table, cd.steps.PreparedPixels(PREPARE, kind), column)
 
 
-def _stream(fidelity: str, *, normalised: bool = False) -> Callable[[Asked, int], Iterable[torch.Tensor]]:
+def _batches(asked: Asked, number: int, prepare: Preparation, prepared: bool | str) -> Iterator[dict[str, Any]]:
+    stream = cd.Stream(
+        open_table(asked), ["image"], batch_size=asked.batch_size, prepare=prepare, prepared=prepared, epoch=number
+    )
+    yield from load(stream, asked.workers)
+
+
+def _stream(
+    fidelity: Fidelity, *, prepared: bool | str = False, normalised: bool = False
+) -> Callable[[Asked, int], Iterable[torch.Tensor]]:
     def epoch(asked: Asked, number: int) -> Iterator[torch.Tensor]:
-        prepare = prepare_at(fidelity)
-        stream = cd.Stream(open_table(asked), ["image"], batch_size=asked.batch_size, prepare=prepare, epoch=number)
-        for batch in load(stream, asked.workers):
+        prepare = PREPARE.with_fidelity(fidelity)
+        for batch in _batches(asked, number, prepare, prepared):
             yield prepare.normalise(batch["image"]) if normalised else batch["image"]
 
     return epoch
@@ -110,28 +114,24 @@ def _bare_crop_box(asked: Asked, number: int) -> Iterable[torch.Tensor]:
     return _bare(_CropBox())(asked, number)
 
 
-def level_error(epoch: Callable[[Asked, int], Iterable[torch.Tensor]]) -> Callable[[Asked], dict[str, float]]:
-    """Levels that a side's first pictures differ by from open_clip's transform of the same rows: mean, 99th, most."""
+def level_error(
+    asked: Asked, prepare: Preparation, prepared: bool | str, exact: Callable[[Any], torch.Tensor] | None = None
+) -> dict[str, float]:
+    """Levels that the first pictures differ by from `exact`, by default open_clip's transform: mean, 99th, most."""
+    from benchmarks.stream.peers import transform
 
-    def measured(asked: Asked) -> dict[str, float]:
-        from benchmarks.stream.peers import transform
-
-        made_BCHW = next(iter(epoch(asked, 0)))
-        table = open_table(asked)
-        first = cd.Stream(table, ["image"], batch_size=len(made_BCHW), prepare=prepare_at("fast"))
-        offsets = next(iter(first))["offsets"].numpy()
-        exact = transform()
-        encoded = table.take(offsets, ["image"])["image"].to_pylist()
-        wanted_BCHW = torch.stack([exact(Image.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
-        off = (made_BCHW.to(torch.int16) - wanted_BCHW.to(torch.int16)).abs().numpy()
-        return {"mean": float(off.mean()), "p99": float(np.percentile(off, 99)), "most": float(off.max())}
-
-    return measured
+    batch = next(_batches(asked, 0, prepare, prepared))
+    exact = exact or transform()
+    encoded = open_table(asked).take(batch["offsets"].numpy(), ["image"])["image"].to_pylist()
+    wanted_BCHW = torch.stack([exact(Image.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
+    off = (batch["image"].to(torch.int16) - wanted_BCHW.to(torch.int16)).abs().numpy()
+    return {"mean": float(off.mean()), "p99": float(np.percentile(off, 99)), "most": float(off.max())}
 
 
-def _side(name: str, settings: str, fidelity: str, **more: Any) -> Side:
-    epoch = _stream(fidelity)
-    return Side(name, "clipdata", "clipdata.lance", settings, epoch, error=level_error(epoch), **more)
+def _side(name: str, settings: str, fidelity: Fidelity, *, prepared: bool | str = False, **more: Any) -> Side:
+    error = partial(level_error, prepare=PREPARE.with_fidelity(fidelity), prepared=prepared)
+    epoch = _stream(fidelity, prepared=prepared)
+    return Side(name, "clipdata", "clipdata.lance", settings, epoch, error=error, **more)
 
 
 SIDES = (
@@ -153,33 +153,41 @@ SIDES = (
     ),
     _side(
         "clipdata-fast",
-        'Stream(table, ["image"], batch_size=64, prepare=prepare.with_fidelity("fast")), load(stream, workers)',
+        'Stream(table, ["image"], batch_size=64, prepare=prepare.with_fidelity("fast")), load(stream, n)',
         "fast",
         in_buckets=True,
     ),
-    _side("clipdata-scaled", 'the same, with_fidelity("scaled")', "scaled"),
-    _side("clipdata-exact", 'the same, with_fidelity("exact")', "exact"),
+    _side("clipdata-scaled", 'the same, with_fidelity("scaled")', "scaled", max_workers=0),
+    _side("clipdata-exact", 'the same, with_fidelity("exact")', "exact", max_workers=0),
+    _side("clipdata-prepared-raw", "the same of a raw column of map prepared-pixels", "fast", prepared=PREPARED["raw"]),
+    _side("clipdata-prepared-jpeg", "the same of its JPEG column", "fast", prepared=PREPARED["jpeg"]),
     Side(
         "clipdata-fast-floats",
         "clipdata",
         "clipdata.lance",
         '"fast", and prepare.normalise(batch) on the CPU',
         _stream("fast", normalised=True),
+        max_workers=0,
     ),
 )
 
 
 class DecodeRows:
-    """A transform for LanceDB's StreamingDataset: this project's decoder at "fast", in each of its own threads."""
+    """A transform for LanceDB's StreamingDataset: this project's decoder at "fast", in each of its own threads.
+
+    Its rows are uint8 [224, 224, 3], the layout of the decoder's memory, so that they are collated in one go.
+    """
 
     def __init__(self) -> None:
-        self._prepare = prepare_at("fast")
+        self._prepare = PREPARE.with_fidelity("fast")
         self._own = threading.local()
 
     def __call__(self, batch: Any) -> list[torch.Tensor]:
         if not hasattr(self._own, "decoder"):
             self._own.decoder = ImageDecoder(self._prepare, num_threads=1)
-        return list(self._own.decoder.batch(pa.chunked_array([batch.column("image")]), {}).image_BCHW)
+        return list(
+            self._own.decoder.batch(pa.chunked_array([batch.column("image")]), {}).image_BCHW.permute(0, 2, 3, 1)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_prepare": self._prepare}

@@ -164,9 +164,11 @@ def _lancedb(of_rows: Callable[[], Callable[[Any], list[Any]]]) -> Callable[[Ask
             table, num_splits=max(asked.workers, 1), epoch=number, columns=["image"], transform=of_rows(), **more
         )
         context = "forkserver" if asked.workers else None
-        yield from StreamingDataLoader(
+        loader = StreamingDataLoader(
             dataset, batch_size=asked.batch_size, num_workers=asked.workers, multiprocessing_context=context
         )
+        for images in loader:
+            yield images if images.shape[1] == 3 else images.permute(0, 3, 1, 2)
 
     return epoch
 
@@ -180,7 +182,9 @@ def _own_decoder() -> Callable[[Any], list[Any]]:
 _OPEN_CLIP = "open_clip.image_transform up to uint8"
 SIDES = (
     Side("imagefolder", "torchvision", "pictures", f"shuffle=True, {_OPEN_CLIP}", _image_folder()),
-    Side("imagefolder-floats", "torchvision", "pictures", "shuffle=True, whole transform", _image_folder(floats=True)),
+    Side(
+        "imagefolder-floats", "torchvision", "pictures", "shuffle=True, whole transform", _image_folder(floats=True), 0
+    ),
     Side(
         "webdataset",
         "webdataset",

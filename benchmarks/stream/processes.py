@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ class SideProcess:
             text=True,
             start_new_session=True,
         )
-        self.about = self._answer()
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Version and settings of the side, said once it is ready; so that several can start at the same time."""
+        return self._answer()
 
     def __enter__(self) -> SideProcess:
         return self
@@ -56,6 +61,8 @@ class SideProcess:
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Give an order, and return the figures; under "failed" or "unable" why there are none."""
+        if is_error(self.about):
+            return self.about
         if self._process.poll() is not None:
             return {"failed": "its process has ended"}
         assert self._process.stdin is not None

@@ -58,14 +58,19 @@ def own_memory() -> float:
             held = process.memory_info()
         except psutil.Error:
             continue
-        total += held.rss - held.shared
+        total += held.rss - getattr(held, "shared", 0)
     return total / 2**20
 
 
 def batches(side: Side, asked: Asked) -> Iterator[Any]:
     """Batches of epoch after epoch."""
     for number in itertools.count():
-        yield from side.epoch(asked, number)
+        made = False
+        for batch in side.epoch(asked, number):
+            made = True
+            yield batch
+        if not made:
+            raise UnableError(f"an epoch holds no batch of {asked.batch_size}")
 
 
 def turn(side: Side, asked: Asked, rows: int, seconds: float, num_rows: int) -> dict[str, Any]:
