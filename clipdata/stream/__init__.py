@@ -21,7 +21,8 @@ loader.py       worker processes for it
 
 from clipdata.lance_io.kept_rows import Cache
 from clipdata.stream.dataset import Stream
+from clipdata.stream.evenness import Mixing
 from clipdata.stream.loader import load
 from clipdata.stream.plan import Cursor, Plan
 
-__all__ = ["Cache", "Cursor", "Plan", "Stream", "load"]
+__all__ = ["Cache", "Cursor", "Mixing", "Plan", "Stream", "load"]
