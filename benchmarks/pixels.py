@@ -5,8 +5,8 @@
     prepare   JPEG bytes to a model's uint8 input, in the threads that a map step uses
     map       `map_column(ImageEmbedding)` of the starter model: reads, decodes, encodes, commits
 
-The two fidelities take turns. `fast` is torch's antialiasing, `exact` is Pillow's, level for level. The last lines say
-what fast pixels are off by, in levels and in probabilities at scale 100.
+The two fidelities take turns. `fast` is a box resize of 16 bits, `exact` is Pillow's, level for level. The last lines
+say what fast pixels are off by, in levels and in probabilities at scale 100.
 """
 
 from __future__ import annotations
