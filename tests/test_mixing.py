@@ -25,6 +25,10 @@ FORKSERVER = "forkserver"
 SIZES = {"a": 23, "b": 10, "c": 4}
 
 
+def choices_of(number: int) -> list[str]:
+    return [f"c{number % 3}", "both", f"d{number // 1000}{number % 1000:02}"][: number % 4]
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory) -> dict[str, Table]:
     """Tables whose labels tell them apart; 1,000 a table."""
@@ -34,7 +38,7 @@ def tables(tmp_path_factory) -> dict[str, Table]:
         columns = {
             "label": pa.array(numbers, pa.int64()),
             "name": [f"n{number}" for number in numbers],
-            "choices": [[f"c{number % 3}", "both", f"d{number}"][: number % 4] for number in numbers],
+            "choices": [choices_of(number) for number in numbers],
             "image": pa.array([png(number % 1000) for number in numbers], pa.large_binary()),
             "vector": pa.FixedSizeListArray.from_arrays(np.repeat(np.float32(numbers), 2), 2),
         }
@@ -175,7 +179,7 @@ def test_all_entries_of_a_row_come_from_the_same_row(tables):
         assert batch["name"] == [f"n{number}" for number in numbers]
         assert batch["vector"].tolist() == [[number] * 2 for number in numbers]
         assert batch["image"][:, 0, 0, 0].tolist() == [number % 1000 for number in numbers]
-        choices = [[f"c{number % 3}", "both", f"d{number}"][: number % 4] for number in numbers]
+        choices = [choices_of(number) for number in numbers]
         assert batch["choices"] == choices
         texts = [text for of_row in choices for text in of_row]
         assert torch.equal(batch["tokens"][batch["text_index"]], letters(texts))

@@ -60,17 +60,19 @@ def _rows(name: str, values: Sequence[Any], places: Sequence[np.ndarray]) -> tor
             for place, value in zip(rows.tolist(), of_part, strict=True):
                 joined[place] = value
         return joined
-    if len({(tuple(tensor.shape[1:]), tensor.dtype) for tensor in values}) > 1:
-        found = " and ".join(f"{tensor.dtype} {list(tensor.shape[1:])}" for tensor in values)
+    filled = [tensor for tensor in values if len(tensor)] or values[:1]  # of no row, a picture's size is a guess
+    if len({(tuple(tensor.shape[1:]), tensor.dtype) for tensor in filled}) > 1:
+        found = " and ".join(f"{tensor.dtype} {list(tensor.shape[1:])}" for tensor in filled)
         raise UsageError(
             f"a row's {name!r} is {found} in the parts of a mix; expected the same",
             hint="give all parts the same prepare and the same tokenize",
         )
     # In the order their memory has: a picture is one stretch of it, whatever its channels' place.
-    order = _memory_order(values[0])
-    joined_T = torch.empty([num_rows, *(values[0].shape[axis] for axis in order[1:])], dtype=values[0].dtype)
+    order = _memory_order(filled[0])
+    joined_T = torch.empty([num_rows, *(filled[0].shape[axis] for axis in order[1:])], dtype=filled[0].dtype)
     for tensor, rows in zip(values, places, strict=True):
-        joined_T.numpy()[rows] = tensor.permute(order).numpy()
+        if len(rows):
+            joined_T.numpy()[rows] = tensor.permute(order).numpy()
     return joined_T.permute([order.index(axis) for axis in range(len(order))])
 
 
