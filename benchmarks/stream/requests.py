@@ -91,7 +91,7 @@ def measure(size: int, work_s: float) -> None:
             late = seconds(opened[2], num_batches, work_s)
         rates = [(num_batches - 1) * BATCH_ROWS / took for _, took in (plain, late)]
         print(
-            f"{size / 1000:6.1f} KB: clumps of {clump_rows:3}, windows of {window_rows:4}: {len(counts.log):2} requests, "
+            f"{size / 1000:6.1f} KB: clumps of {clump_rows:3}, windows of {window_rows:4}: {len(counts.log)} requests, "
             f"{counts.down_bytes / 2**20:5.1f} MiB ({BATCHES * BATCH_ROWS * size / 2**20:5.1f} asked for); first batch "
             f"after {plain[0]:.2f} s, {late[0]:.2f} with {1000 * LATENCY_S:.0f} ms a request; "
             f"{rates[0]:,.0f} rows/s, {rates[1]:,.0f}: ratio {rates[1] / rates[0]:.2f}",
