@@ -118,6 +118,26 @@ def test_pictures_behind_references_are_read_from_where_they_are(tmp_path):
     assert {rate.part for rate in found.rates} == {"read", "decode", "stream"}
 
 
+def test_a_column_of_prepared_pixels_is_measured_beside_the_pictures(tmp_path, encoder):
+    images = pa.array([encoded(number) for number in range(6)], pa.large_binary())
+    table = written(tmp_path / "t.lance", image=images, label=pa.array([0] * 3 + [1] * 3))
+    cd.map_column(table, cd.steps.PreparedPixels(encoder), "prepared")
+
+    found = quick(table, encoder, mixing="label", fidelity="exact", batch_size=3)
+
+    rates = {rate.name: rate for rate in found.rates}
+    assert rates["prepared, prepared"].rows_s > 0
+    assert rates["stream"].bytes_s / rates["stream"].rows_s == pytest.approx(
+        sum(map(len, images.to_pylist())) / 6, rel=0.3
+    )
+    assert rates["prepared, prepared"].bytes_s / rates["prepared, prepared"].rows_s == pytest.approx(
+        3 * 32 * 32, rel=0.3
+    )
+    assert (found.mixing.num_values, found.mixing.batch_rows) == (2, 3)
+    assert "values of 'label'" in str(found)
+    assert found.to_dict()["mixing"]["share"] == found.mixing.share
+
+
 def test_a_table_of_bad_pictures_alone_says_so(tmp_path):
     found = quick(written(tmp_path / "t.lance", image=pa.array([b"no picture", b"none"], pa.large_binary())))
 
@@ -201,6 +221,7 @@ def test_the_slowest_part_is_named_with_what_to_type(given, limit, text, command
         ({"seconds": 0}, UsageError, "seconds is 0"),
         ({"fidelity": "blurred"}, UsageError, "fidelity is 'blurred'"),
         ({"train": True}, UsageError, "none is named"),
+        ({"mixing": "nothing"}, SchemaError, "nothing"),
     ],
 )
 def test_wrong_arguments_are_refused(table, options, error, said):

@@ -11,6 +11,7 @@ from typing import Any
 
 from clipdata.printable import printable
 from clipdata.shown_values import shown_bytes
+from clipdata.stream.evenness import Mixing
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Bench:
     rates: Sequence[Rate]
     errors: Sequence[LevelError]
     refused: Mapping[str, int]
-    mixing: Any
+    mixing: Mixing | None
     verdict: Verdict
     seconds: float
     header: Sequence[str] = field(default=("", "rows/s", "MB/s", ""), repr=False)
@@ -148,7 +149,7 @@ class Bench:
             "rates": [asdict(one) for one in self.rates],
             "errors": [asdict(one) for one in self.errors],
             "refused": dict(self.refused),
-            "mixing": None if self.mixing is None else self.mixing.to_dict(),
+            "mixing": None if self.mixing is None else {**asdict(self.mixing), "share": self.mixing.share},
             "verdict": asdict(self.verdict),
             "seconds": self.seconds,
         }

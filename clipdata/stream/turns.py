@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from clipdata.cores import num_cores
+from clipdata.encoder.preparation import Preparation
 from clipdata.prefetch import prefetch
 from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
+from clipdata.stream.decode_gpu import DeviceDecoder
 from clipdata.stream.fetch import Fetched, Fetcher
 from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Cursor, EpochOrder, Plan
@@ -62,6 +65,7 @@ class Turns:
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
+        device: where they are decoded; None for memory of this process.
     """
 
     rows: Rows
@@ -73,6 +77,7 @@ class Turns:
     of_samples: bool
     prepare: Prepare | None
     num_threads: int | None
+    device: torch.device | None = None
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -126,10 +131,7 @@ class Turns:
     def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
         table = self.rows.table
         fetcher = Fetcher(table, self.request.read_columns(table), check=self._check)
-        decoder = None
-        if self.prepare is not None:
-            share = max(num_cores() // numbers.step, 1)
-            decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
+        decoder = self._decoder(numbers.step)
         prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
             making = Stopwatch()
@@ -142,6 +144,15 @@ class Turns:
         finally:
             if decoder is not None:
                 decoder.close()
+
+    def _decoder(self, num_workers: int) -> ImageDecoder | DeviceDecoder | None:
+        if self.prepare is None:
+            return None
+        num_threads = self.num_threads or min(max(num_cores() // num_workers, 1), MAX_THREADS)
+        if self.device is None:
+            return ImageDecoder(self.prepare, num_threads=num_threads)
+        assert isinstance(self.prepare, Preparation), "it was checked with the device"
+        return DeviceDecoder(self.prepare, self.device, num_threads=num_threads)
 
     def _check(self, found: Fetched) -> None:
         refuse_nulls(self.request, self.rows.table, found, where=self.rows.where)
@@ -177,6 +188,6 @@ class Turns:
             )
 
 
-def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | None) -> Work:
+def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | DeviceDecoder | None) -> Work:
     num_pictures, own, threads = (0, Took(), Took()) if decoder is None else decoder.taken()
     return Work(len(found.slot.offsets), found.num_bytes, num_pictures, reading, own + threads, making - own)
