@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from clipdata.encoder import Preparation
+from clipdata.encoder.preparation import Fidelity
 from clipdata.errors import UsageError
+from clipdata.images import decode
+from clipdata.images.canvas import Canvas
+from clipdata.images.pixels import decode_onto
 from tests.pictures import drawing
 
 HALF = (0.5, 0.5, 0.5)
@@ -71,7 +80,7 @@ def differing(shape: tuple[int, int], combination: tuple) -> float:
     return float((prepare(pixels) != by_open_clip(prepare, pixels)).float().mean())
 
 
-@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda given: "-".join(map(str, given)))
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda one: "-".join(map(str, one)))
 def test_exact_pixels_are_open_clips_own_levels(combination: tuple) -> None:
     place = COMBINATIONS.index(combination)
     some = shapes(300)[place :: len(COMBINATIONS)]
@@ -85,8 +94,8 @@ def test_exact_pixels_are_open_clips_own_levels(combination: tuple) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "combination",
-    [given for given in COMBINATIONS if given[0][0] == given[0][1] and given[2] != "random"],
-    ids=lambda given: "-".join(map(str, given)),
+    [one for one in COMBINATIONS if one[0][0] == one[0][1] and one[2] != "random"],
+    ids=lambda one: "-".join(map(str, one)),
 )
 def test_exact_pixels_are_open_clips_own_levels_for_all_shapes(combination: tuple) -> None:
     assert {shape: share for shape in shapes(300) if (share := differing(shape, combination))} == {}
@@ -121,6 +130,62 @@ def test_fast_pixels_are_nearly_open_clips(resize_mode: str, interpolation: str,
 
     assert mean_levels <= 0.2
     assert one_minus_cosine <= 3e-5
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    """A street of fine texture and a flower, as scikit-learn carries them: uint8 RGB [427, 640, 3]."""
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    return [cv2.imread(str(folder / name), cv2.IMREAD_COLOR_RGB) for name in ("china.jpg", "flower.jpg")]
+
+
+@pytest.mark.parametrize("shape", [(750, 1000), (1001, 749), (1500, 2000), (1801, 900)])
+def test_scaled_pixels_of_photographs_are_near_open_clips(shape: tuple[int, int], photographs) -> None:
+    exact = Preparation((224, 224), HALF, HALF)
+    scaled, off, out_HWC = exact.with_fidelity("scaled"), [], np.empty((224, 224, 3), np.uint8)
+    for photograph in photographs:
+        enlarged = cv2.cvtColor(cv2.resize(photograph, shape[::-1], interpolation=cv2.INTER_CUBIC), cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".jpg", enlarged, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+        picture = decode_onto(Canvas(), data, padded=True, fraction=scaled.fraction)
+        scaled.into(picture.pixels_HWC, out_HWC, None, whole=picture.whole)
+        off.append(np.abs(out_HWC.astype(int) - by_open_clip(exact, decode(data)).permute(1, 2, 0).numpy()).mean())
+
+    assert picture.fraction == scaled.fraction(*shape) == {900: 2, 750: 2, 749: 2, 1500: 4}[min(shape)]
+    assert np.mean(off) <= 0.68
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(["shortest", "longest", "squash"]))
+def test_a_fraction_is_never_nearer_than_one_and_a_half_times_what_is_wanted(
+    height: int, width: int, mode: str
+) -> None:
+    scaled = Preparation((224, 160), HALF, HALF, resize_mode=mode, fidelity="scaled")  # type: ignore[arg-type]
+    resized = scaled._resized(height, width)
+
+    fraction = scaled.fraction(height, width)
+
+    assert (
+        scaled.with_fidelity("exact").fraction(height, width)
+        == scaled.with_fidelity("fast").fraction(height, width)
+        == 1
+    )
+    assert fraction in (1, 2, 4, 8)
+    fits = [by for by in (2, 4, 8) if height / by >= 1.5 * resized[0] and width / by >= 1.5 * resized[1]]
+    assert fraction == max(fits, default=1)
+
+
+@pytest.mark.parametrize("fidelity", ["exact", "fast"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+def test_a_slot_of_larger_memory_gets_what_a_call_returns(resize_mode: str, fidelity: str) -> None:
+    prepare = Preparation((40, 48), HALF, HALF, "bicubic", resize_mode, 9, fidelity)  # type: ignore[arg-type]
+    memory_HWC = np.full((50, 60, 3), 77, np.uint8)
+    for shape in ((90, 70), (30, 20), (40, 48), (41, 300)):
+        pixels = scene(*shape)
+        padded = np.concatenate([pixels, np.full((*shape, 1), 200, np.uint8)], axis=2)
+        for given_HWC in (pixels, padded):
+            prepare.into(given_HWC, memory_HWC[3:43, 5:53])
+            assert np.array_equal(memory_HWC[3:43, 5:53], prepare(pixels).permute(1, 2, 0).numpy())
+    memory_HWC[3:43, 5:53] = 77
+    assert (memory_HWC == 77).all()
 
 
 def test_a_strip_that_would_fill_the_memory_when_resized_whole_is_prepared() -> None:
@@ -177,6 +242,22 @@ def test_normalise_is_bit_equal_to_open_clip() -> None:
     assert torch.equal(image_BCHW[0], transform(Image.fromarray(pixels)))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("num", [0, 1, 7])
+def test_normalised_batches_are_bit_equal_in_any_layout_and_stay_as_they_are(num: int, memory_format) -> None:
+    prepare = Preparation((24, 32), (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    batches = [torch.randint(0, 256, (num, 3, 24, 32), dtype=torch.uint8) for _ in range(4)]
+    mean, std = torch.tensor(prepare.mean).view(3, 1, 1), torch.tensor(prepare.std).view(3, 1, 1)
+
+    normal = [prepare.normalise(batch.contiguous(memory_format=memory_format)) for batch in batches]
+    prepare.normalise(batches[0].flip(0))  # in memory that is used again only if nobody holds it
+
+    for batch, made in zip(batches, normal, strict=True):
+        assert torch.equal(made, batch.to(torch.float32).div(255).sub(mean).div(std))
+        assert num == 0 or made.is_contiguous(memory_format=torch.channels_last)
+    assert batches[0][1:].numel() == 0 or torch.equal(prepare.normalise(batches[0][1:]), normal[0][1:])
+
+
 def test_normalise_refuses_another_size_and_another_type() -> None:
     prepare = Preparation((32, 32), HALF, HALF)
 
@@ -205,7 +286,7 @@ def test_config_and_pickle_bring_the_same_preparation_back() -> None:
     prepare = Preparation((192, 256), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), "bilinear", "longest", 7)
 
     assert Preparation.from_config(prepare.to_config()) == prepare
-    for fidelity in ("exact", "fast"):
+    for fidelity in ("exact", "fast", "scaled"):
         given = prepare.with_fidelity(fidelity)
         assert pickle.loads(pickle.dumps(given)) == given
         assert given.with_fidelity("exact") == prepare
@@ -215,5 +296,6 @@ def test_identity_tells_apart_what_changes_pixels_and_nothing_else() -> None:
     base = Preparation((32, 32), HALF, HALF)
 
     assert base.identity != Preparation((32, 32), HALF, HALF, "bilinear").identity
-    assert base.identity != base.with_fidelity("fast").identity
+    of_each = [base.with_fidelity(fidelity) for fidelity in get_args(Fidelity)]
+    assert len({one.identity for one in of_each}) == len({str(one.facts()) for one in of_each}) == 3
     assert base.identity == Preparation((32, 32), (0.1, 0.1, 0.1), HALF).identity

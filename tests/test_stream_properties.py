@@ -14,7 +14,7 @@ from clipdata.errors import ConfigError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.stream import Stream
 from clipdata.stream.apart import LEAST_BATCHES, Apart, window_for
-from clipdata.stream.plan import Plan, worker_batches
+from clipdata.stream.plan import EpochOrder, Plan, worker_batches
 from clipdata.stream.selection import Selection
 
 SHUFFLES = st.sampled_from([True, True, "rows", False])
@@ -113,7 +113,7 @@ def test_ids_are_apart_wherever_their_window_allows_it(case, num_ids, epoch, see
     plan = replace(plan, window_rows=window_for(plan.batch_size, plan.window_rows))
     ids = np.random.default_rng(seed).integers(0, num_ids, plan.num_rows) ** 2 // num_ids  # few have many rows
     apart = Apart.read("id", [pa.array(ids)], plan.num_rows)
-    order = apart.order(plan, epoch)
+    order, even = apart.order(plan, epoch), EpochOrder(plan, epoch, even=True)
 
     batches = batches_of(plan, order, world_size, range(plan.num_batches))
 
@@ -123,7 +123,7 @@ def test_ids_are_apart_wherever_their_window_allows_it(case, num_ids, epoch, see
     for start in range(0, stop, plan.window_rows):
         first, last = start // plan.batch_size, -(-min(start + plan.window_rows, stop) // plan.batch_size)
         window = flat(batches[first:last])
-        assert sorted(window) == sorted(plan.order(epoch).positions(start, min(start + plan.window_rows, stop)))
+        assert sorted(window) == sorted(even.positions(start, min(start + plan.window_rows, stop)))
         together = [len(batch) - len(np.unique(ids[batch])) for batch in batches[first:last]]
         assert together == [order.num_together(batch) for batch in range(first, last)]
         if can_be_apart(ids[window], plan.batch_size):

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -226,6 +226,7 @@ class Augmented:
 
     preparation: Preparation
     augmentation: Augmentation
+    padded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.augmentation, Augmentation):

@@ -7,6 +7,4 @@ import os
 
 # Read once, when lance is imported.
 os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about its own plans
-os.environ.setdefault(
-    "LANCE_MAX_IOP_SIZE", str(64 << 20)
-)  # or what follows itself in a file is cut, and joined by a copy
+os.environ.setdefault("LANCE_MAX_IOP_SIZE", str(64 << 20))  # longer reads are cut, and joined by a copy

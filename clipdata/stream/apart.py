@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from clipdata.errors import UsageError
 from clipdata.stream.permutation import words
-from clipdata.stream.plan import ORDER_VERSION, EpochOrder, Plan
+from clipdata.stream.plan import ORDER_VERSION, EpochOrder, Plan, Shuffle
 from clipdata.value_hashes import hashes_of
 
 LEAST_BATCHES = 16  # of a window, or there is no batch to move a row to
@@ -65,6 +66,20 @@ def window_for(batch_size: int, window_rows: int) -> int:
     return batch_size * max(-(-window_rows // batch_size), LEAST_BATCHES)
 
 
+def check_apart(column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
+    """Check that rows may be moved between batches.
+
+    Raises:
+        UsageError: they may not, or there are no batches.
+    """
+    if not shuffle:
+        raise UsageError(
+            f"apart={column!r} moves rows, and shuffle=False keeps them in the table's order; expected one of the two"
+        )
+    if batch_size is None:
+        raise UsageError(f"apart={column!r} is about the rows of a batch, and batch_size=None gives single rows")
+
+
 class ApartOrder:
     """The order of one epoch, with ids apart, computed window by window.
 
@@ -76,7 +91,7 @@ class ApartOrder:
     def __init__(self, plan: Plan, epoch: int, ids: np.ndarray) -> None:
         self.plan = plan
         self.epoch = epoch
-        self._order = EpochOrder(plan, epoch)
+        self._order = EpochOrder(plan, epoch, even=True)
         self._ids = ids
         self._windows: dict[int, np.ndarray] = {}
         # Rows that fill no batch stay where they are.
@@ -94,6 +109,10 @@ class ApartOrder:
             for window in range(start // size, -(-stop // size))
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    def windows(self, start: int, stop: int) -> np.ndarray:
+        """Windows of places [start, stop) of the order, numbered over all epochs, int64 [stop - start]."""
+        return self._order.windows(start, stop)
 
     def num_together(self, batch: int) -> int:
         """Rows of a global batch that share their id with an earlier row of it."""

@@ -190,6 +190,7 @@ def assemble(
         raise _named(min(refused.items()), found)
     places = [place for place in range(len(offsets)) if place not in refused]
     if refused:
+        rows = rows.select([name for name in rows.column_names if name in {*request.columns.values(), request.texts}])
         rows, offsets = rows.take(pa.array(places, pa.int64())), offsets[places]
         image_of = {name: image_BCHW[places] for name, image_BCHW in image_of.items()}
     batch = Batch()

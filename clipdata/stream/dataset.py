@@ -57,11 +57,11 @@ from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
-from clipdata.lance_io.sizes import column_bytes
-from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lance_io.sizes import row_bytes
+from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
-from clipdata.stream.apart import Apart, window_for
+from clipdata.stream.apart import Apart, check_apart, window_for
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
 from clipdata.stream.decode_gpu import check_device
@@ -75,7 +75,7 @@ from clipdata.stream.shares import Shares, Watch
 from clipdata.stream.span import Span
 from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
 from clipdata.stream.turns import Turn, Turns
-from clipdata.stream.windows import sizes_for
+from clipdata.stream.windows import chosen_sizes
 
 
 class Stream(IterableDataset[Any]):
@@ -163,11 +163,13 @@ class Stream(IterableDataset[Any]):
             table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
         )
         request = request.reading(self.pixels)
-        clump_rows, window_rows = _sizes(table, request, clump_rows, window_rows)
+        weigh = partial(row_bytes, table, request.read_columns(table))
+        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, weigh)
         if apart is not None:
-            _check_apart(table, apart, shuffle=shuffle, batch_size=batch_size)
+            table.require([apart], verb="stream")
+            check_apart(apart, shuffle=shuffle, batch_size=batch_size)
             window_rows = window_for(turn_rows, window_rows)
-        self.plan = Plan(len(chosen), turn_rows, seed, shuffle, drop_last, clump_rows, window_rows)
+        self.plan = Plan(len(chosen), int(turn_rows), int(seed), shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
             found = (
                 f"batch_size is {batch_size}, and {len(chosen):,} rows are to be streamed; expected at least one batch"
@@ -334,21 +336,7 @@ class Stream(IterableDataset[Any]):
         """
         found = State.read(state)
         found.check(self._identity())
-        batch, within = divmod(found.cursor.batch, self._unit)
-        if within:
-            raise ConfigError(
-                [
-                    f"the state stands behind {found.cursor.batch} single rows; expected a number that {self._unit} "
-                    "ranks share evenly"
-                ],
-                what="stream state",
-                hint="go on with a number of ranks that divides it, or take the state after as many rows",
-            )
-        if batch > self.plan.num_batches and found.lane is None:
-            raise ConfigError(
-                [f"batch is {batch}; an epoch of this stream has {self.plan.num_batches:,}"], what="stream state"
-            )
-        self._position.tell(Place(Cursor(found.cursor.epoch, batch), found.lane))
+        self._position.tell(Place(found.cursor_in(self.plan.num_batches, self._unit), found.lane))
 
     @staticmethod
     def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -469,29 +457,3 @@ class Stream(IterableDataset[Any]):
             "apart": None if turns.apart is None else turns.apart.column,
             **identity_of_plan(self.plan, of_samples=self._of_samples),
         }
-
-
-def _sizes(table: Table, request: Request, clump_rows: int | None, window_rows: int | None) -> tuple[int, int]:
-    """Rows of a clump and of a window; what is not given depends on the version and the columns that are read."""
-    if clump_rows is not None and window_rows is not None:
-        return clump_rows, window_rows
-    clump, window = sizes_for(_row_bytes(table, request.read_columns(table)))
-    if window_rows is not None:
-        return min(clump, window_rows), window_rows
-    clump = clump if clump_rows is None else clump_rows
-    return clump, max(window // max(clump, 1), 1) * clump
-
-
-def _row_bytes(table: Table, columns: Sequence[str]) -> float:
-    sizes = column_bytes(table)
-    return sum(sizes.get(name, 0) for name in columns) / max(table.num_rows, 1)
-
-
-def _check_apart(table: Table, column: str, *, shuffle: Shuffle, batch_size: int | None) -> None:
-    table.require([column], verb="stream")
-    if not shuffle:
-        raise UsageError(
-            f"apart={column!r} moves rows, and shuffle=False keeps them in the table's order; expected one of the two"
-        )
-    if batch_size is None:
-        raise UsageError(f"apart={column!r} is about the rows of a batch, and batch_size=None gives single rows")

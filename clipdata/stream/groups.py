@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -77,10 +78,7 @@ def parts_of(slot: Slot) -> list[Part]:
     """A slot window by window; a slot of no row is one part."""
     waiting = Waiting(slot)
     bounds = [0, *(np.flatnonzero(np.diff(slot.windows)) + 1).tolist(), len(slot.offsets)]
-    return [
-        Part(waiting, np.arange(start, stop), ends=stop == len(slot.offsets))
-        for start, stop in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [Part(waiting, np.arange(start, stop), ends=stop == len(slot.offsets)) for start, stop in pairwise(bounds)]
 
 
 class Sources(Protocol):

@@ -111,34 +111,49 @@ class Plan:
         size = stop - start
         return start + size * rank // world_size, start + size * (rank + 1) // world_size
 
-    def windows(self, epoch: int, start: int, stop: int) -> np.ndarray:
-        """Windows of places [start, stop) of an epoch, numbered over all epochs; rows of one are best read together.
+
+class EpochOrder:
+    """The order of one epoch, of which no more is held than the block of places that was asked for last.
+
+    The last clump of the table may be short. It lands anywhere; the window that it lands in is shorter, so that all
+    have whole clumps, or a reader would meet the two ends of one clump in each.
+
+    Args:
+        plan: of all epochs.
+        epoch: which one.
+        even: make all windows but the last equally long instead.
+    """
+
+    def __init__(self, plan: Plan, epoch: int, *, even: bool = False) -> None:
+        self.plan = plan
+        self.epoch = epoch
+        self._blocks: dict[int, np.ndarray] = {}
+        size, window_rows = plan.clump_rows, plan.window_rows
+        num_clumps = -(-plan.num_rows // size)
+        self._short_by = num_clumps * size - plan.num_rows
+        self._gap = plan.num_rows  # the place before which rows of the short clump are lacking
+        self._skipped = 0  # places that windows count and the order has not
+        self._odd: dict[int, Permutation] = {}
+        if plan.shuffle and plan.num_rows:
+            self._rows = self._permutation(plan.num_rows, "rows")
+            self._clumps = self._permutation(num_clumps, "clumps")
+            self._windows = self._permutation(window_rows, "windows")
+            self._gap = (self._clumps.place_of(num_clumps - 1) + 1) * size - self._short_by
+            self._skipped = 0 if even or plan.num_rows <= window_rows else self._short_by
+            odd = {0, self._gap // window_rows, (self._gap + self._skipped) // window_rows}
+            self._odd = {
+                window: self._permutation(max(self._end_of(window) - self._end_of(window - 1), 1), f"window {window}")
+                for window in odd | {(plan.num_rows + self._skipped - 1) // window_rows}
+            }
+
+    def windows(self, start: int, stop: int) -> np.ndarray:
+        """Windows of places [start, stop) of the order, numbered over all epochs; rows of one are best read together.
 
         Returns:
             int64 [stop - start], ascending.
         """
-        return (
-            epoch * -(-self.num_rows // self.window_rows) + np.arange(start, stop, dtype=np.int64) // self.window_rows
-        )
-
-
-class EpochOrder:
-    """The order of one epoch, of which no more is held than the block of places that was asked for last."""
-
-    def __init__(self, plan: Plan, epoch: int) -> None:
-        self.plan = plan
-        self.epoch = epoch
-        self._blocks: dict[int, np.ndarray] = {}
-        num_clumps = -(-plan.num_rows // plan.clump_rows)
-        self._num_whole = plan.num_rows // plan.window_rows
-        if plan.shuffle and plan.num_rows:
-            self._rows = self._permutation(plan.num_rows, "rows")
-            self._clumps = self._permutation(num_clumps, "clumps")
-            self._windows = self._permutation(plan.window_rows, "windows")
-            self._last_window = self._permutation(plan.num_rows % plan.window_rows or 1, "last window")
-            # The last clump of the table may be short; it lands anywhere, and shifts what follows.
-            self._short_rank = self._clumps.place_of(num_clumps - 1)
-            self._short_by = num_clumps * plan.clump_rows - plan.num_rows
+        num_windows = -(-(self.plan.num_rows + self.plan.clump_rows) // self.plan.window_rows)
+        return self.epoch * num_windows + self._window_of(np.arange(start, stop, dtype=np.int64))
 
     def positions(self, start: int, stop: int) -> np.ndarray:
         """Row positions at places [start, stop) of the order.
@@ -165,19 +180,30 @@ class EpochOrder:
             self._blocks[block] = self._rows.at(places) if by_rows else self._clumped(self._windowed(places))
         return self._blocks[block]
 
+    def _window_of(self, places: np.ndarray) -> np.ndarray:
+        return (places + np.where(places >= self._gap, self._skipped, 0)) // self.plan.window_rows
+
+    def _end_of(self, window: int) -> int:
+        """The place after a window; of many, int64 [N] of int64 [N]."""
+        end = (window + 1) * self.plan.window_rows
+        return np.clip(end - np.clip(end - self._gap, 0, self._skipped), 0, self.plan.num_rows)
+
     def _windowed(self, places: np.ndarray) -> np.ndarray:
         """Places of the clump-shuffled order at places of the order."""
-        window, inside = np.divmod(places, self.plan.window_rows)
-        whole = window < self._num_whole
-        inside[whole] = self._windows.at(inside[whole], window[whole])
-        inside[~whole] = self._last_window.at(inside[~whole])
-        return window * self.plan.window_rows + inside
+        window = self._window_of(places)
+        first = self._end_of(window - 1)
+        inside = places - first
+        odd = np.isin(window, list(self._odd))
+        inside[~odd] = self._windows.at(inside[~odd], window[~odd])
+        for one, permutation in self._odd.items():
+            mine = window == one
+            inside[mine] = permutation.at(inside[mine])
+        return first + inside
 
     def _clumped(self, places: np.ndarray) -> np.ndarray:
         """Row positions at places of the clump-shuffled order."""
         size = self.plan.clump_rows
-        shifted = places + np.where(places >= (self._short_rank + 1) * size - self._short_by, self._short_by, 0)
-        clump, inside = np.divmod(shifted, size)
+        clump, inside = np.divmod(places + np.where(places >= self._gap, self._short_by, 0), size)
         return self._clumps.at(clump) * size + inside
 
     def _permutation(self, size: int, purpose: str) -> Permutation:

@@ -130,7 +130,9 @@ class TableSources:
             views = found.views(name)
             _lay([views[place] for place in mine.tolist()], places[own[mine]], encoded[name])
         for name in self._vectors:
-            rows = rows.append_column(self._table.schema.field(name), found.vectors(name))
+            column, vectors = self._table.schema.field(name), found.vectors(name)
+            only = pa.table([vectors], schema=pa.schema([column]))
+            rows = rows.append_column(column, vectors) if rows.num_columns else only
         return rows
 
     def _source(self, name: str, keys: np.ndarray, columns: Sequence[str], cut: Cut) -> Source:
@@ -147,11 +149,11 @@ class TableSources:
         def read(rows: np.ndarray) -> pa.Table:
             return pa.table({_BYTES: self._table.pictures.read(name or None, rows, kind)})
 
-        known = self._known.get(PICTURES + name, Known(self.row_bytes))
-        return Source(rows, read, replace(self._cut, hole_bytes=0), known.row_bytes, known.is_weighed, self.row_bytes)
+        known, cut = self._known.get(PICTURES + name, Known(self.row_bytes)), replace(self._cut, hole_bytes=0)
+        return Source(rows, read, cut, known.row_bytes, known.is_weighed, self.row_bytes)
 
     def _referred(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows that hold the pictures of some rows, uint64 [B], and their tables' names; None for own."""
+        """Which rows hold the pictures of some rows, uint64 [B], and of which tables; None for a row's own."""
         row_B, table_B = (whole(rows.column(name)) for name in self._places)
         names = np.array([name or "" for name in table_B.to_pylist()], object)
         names[row_B.is_null().to_numpy(zero_copy_only=False)] = None

@@ -72,6 +72,29 @@ class State:
         if problems:
             raise ConfigError(problems, what=_OTHER, hint="stream the same rows of the same version in the same way")
 
+    def cursor_in(self, epoch_batches: int, unit: int) -> Cursor:
+        """The place in a stream's own count.
+
+        Args:
+            epoch_batches: batches of an epoch.
+            unit: what a batch is of the state's count; ranks, where the state counts single rows.
+
+        Raises:
+            ConfigError: the stream has no such place.
+        """
+        batch, within = divmod(self.cursor.batch, unit)
+        problems = []
+        if within:
+            problems.append(
+                f"the state stands behind {self.cursor.batch} single rows; expected a number that {unit} ranks share "
+                "evenly"
+            )
+        if batch > epoch_batches and self.lane is None:
+            problems.append(f"batch is {batch}; an epoch of this stream has {epoch_batches:,}")
+        if problems:
+            raise ConfigError(problems, what="stream state")
+        return Cursor(self.cursor.epoch, batch)
+
 
 def identity_of_plan(plan: Plan, *, of_samples: bool) -> dict[str, Any]:
     """What a state holds of a plan; single rows are the same for any world size, and go by their number."""

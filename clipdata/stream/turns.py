@@ -179,7 +179,7 @@ class Turns:
                     order = self.order(cursor.epoch)
                 share = self.plan.share(cursor.batch, self.rank, self.world_size)
                 parts.append(order.positions(*share))
-                windows.append(self.plan.windows(cursor.epoch, *share))
+                windows.append(order.windows(*share))
             yield Slot(
                 numbers=tuple(together),
                 num_rows=tuple(len(part) for part in parts),

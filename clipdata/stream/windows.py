@@ -10,6 +10,7 @@ The numbers are part of an order and of a stream's state, so this is a pure func
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from clipdata.errors import ConfigError
 
@@ -21,6 +22,26 @@ CLUMP_BYTES = 32 * 2**20  # beyond which a request is no cheaper a byte
 # pictures, the next window included, of which as much is read as of this one is handed out. What is left of thirty
 # is for light columns and the ends of files.
 ROWS, REQUESTS = 1216, 21
+
+
+def chosen_sizes(clump_rows: int | None, window_rows: int | None, weigh: Callable[[], float]) -> tuple[int, int]:
+    """Rows of a clump and of a window, where some may be given.
+
+    Args:
+        clump_rows, window_rows: None for what suits the rows.
+        weigh: says what a row weighs, if it is asked.
+
+    Returns:
+        clump_rows, window_rows.
+    """
+    if clump_rows is not None and window_rows is not None:
+        return clump_rows, window_rows
+    clump, window = sizes_for(weigh())
+    if window_rows is not None:
+        return max(min(clump, window_rows), 1), window_rows
+    if clump_rows is not None:
+        return clump_rows, max(window // max(clump_rows, 1), 1) * clump_rows
+    return clump, window
 
 
 def sizes_for(row_bytes: float) -> tuple[int, int]:

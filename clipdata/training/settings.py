@@ -12,6 +12,8 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from clipdata.errors import ConfigError
+
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _NONE = frozenset({"none", "null", ""})
@@ -56,6 +58,8 @@ def parse(texts: Mapping[str, str], cls: type) -> tuple[dict[str, Any], list[str
             continue
         try:
             values[name] = from_text(text.strip(), kinds[name])
+        except ConfigError as error:  # what the text says is understood, and wrong
+            problems += [f"{name}: {problem}" for problem in error.problems]
         except ValueError:
             problems.append(f"{name} is {text!r}; expected {describe(kinds[name])}")
     return values, problems
