@@ -58,7 +58,7 @@ from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.sizes import row_bytes
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, check_apart, window_for
