@@ -190,7 +190,7 @@ def way(stream: float, read: float = 5000, **more) -> Way:
             way(380, read=400, decode=1600, is_remote=True),
             "read",
             "the bucket limits",
-            "clipdata export t.lance --out COPY.lance",
+            "clipdata bench t.lance -O cache_folder=FOLDER",
         ),
         (way(9000), "read", "the disk limits: 9,000 rows/s", None),
         (
