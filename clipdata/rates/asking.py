@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, get_args
 
 import pyarrow as pa
@@ -218,8 +218,6 @@ def _take_turns(parts: _Parts, seconds: float, progress: Progress) -> None:
 def _found(asked: _Request, parts: _Parts, begun_s: float) -> Bench:
     rates = [part.rate() for part in parts.all()]
     errors = [error for one in parts.decoding if (error := _error_of(parts, one.fidelity)) is not None]
-    told = {f"decode, {error.fidelity}": str(error) for error in errors}
-    rates = [_with_note(rate, told.get(rate.name)) for rate in rates]
     encoder = asked.encoder
     return Bench(
         table=redact(asked.table.uri),
@@ -243,10 +241,6 @@ def _found(asked: _Request, parts: _Parts, begun_s: float) -> Bench:
 
 def _error_of(parts: _Parts, fidelity: Fidelity) -> LevelError | None:
     return None if fidelity == "exact" else error_of(parts.prepare.with_fidelity(fidelity), parts.sample)
-
-
-def _with_note(rate: Rate, more: str | None) -> Rate:
-    return rate if more is None else replace(rate, note=f"{rate.note}; {more}")
 
 
 def _way(asked: _Request, parts: _Parts) -> Way:

@@ -56,7 +56,10 @@ class LevelError:
     num_pictures: int
 
     def __str__(self) -> str:
-        return f"error {self.mean:.2f} levels, 99 % within {self.p99:.0f}"
+        return (
+            f"{self.fidelity} pixels are off open_clip's own by {self.mean:.2f} levels in the mean, 99 % within "
+            f"{self.p99:.0f}, all within {self.largest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class Bench:
         if self.refused:
             listed = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.items())
             said.append(f"of the pictures looked at, these cannot be used: {listed}")
+        said += [str(error) for error in self.errors]
         said += [str(self.mixing)] if self.mixing is not None else []
         return [*said, self.verdict.text]
 

@@ -75,7 +75,8 @@ def bench(
     """Measure what disk, decoder, workers and model can do, and say which of them limits and what changes it.
 
     Nothing is written. The rate of `decode` is that of one core, on the table's own pictures; that of `stream` is
-    whole batches; beside a fidelity stands how far its pixels are from those of open_clip's own transform.
+    whole batches, taken by somebody who does nothing with them. Below stands how far the pixels of each fidelity are
+    from those of open_clip's own transform.
     """
     import clipdata as cd
     from clipdata.errors import UsageError
