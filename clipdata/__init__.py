@@ -17,6 +17,7 @@ _PUBLIC = {
     "Bench": "clipdata.rates:Bench",
     "Augmentation": "clipdata.encoder.augmentation:Augmentation",
     "ClipdataError": "clipdata.errors:ClipdataError",
+    "Cache": "clipdata.lance_io.kept_rows:Cache",
     "Comparison": "clipdata.comparison:Comparison",
     "Found": "clipdata.similarity.found:Found",
     "Evaluated": "clipdata.training.evaluation:Evaluated",

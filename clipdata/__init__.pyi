@@ -43,6 +43,7 @@ from clipdata.lance_io.differences import diff as diff
 from clipdata.lance_io.dropping import Dropped as Dropped
 from clipdata.lance_io.dropping import drop as drop
 from clipdata.lance_io.history import log as log
+from clipdata.lance_io.kept_rows import Cache as Cache
 from clipdata.lance_io.restoring import Restored as Restored
 from clipdata.lance_io.restoring import restore as restore
 from clipdata.lance_io.table import Table as Table

@@ -51,6 +51,27 @@ def answered(ask: Callable[[], T], doing: str, place: str, limit_s: float) -> T:
     return asking.outcome()
 
 
+def limited(ask: Callable[[], T], doing: str, limit_s: float) -> T:
+    """Make a request that may take its time, but not for ever.
+
+    Args:
+        ask: the request.
+        doing: what is done, as in "reading gs://bucket/table".
+        limit_s: how long to wait.
+
+    Raises:
+        NoAnswerError: it took longer.
+    """
+    asking = _Asking(ask)
+    asking.start()
+    asking.join(limit_s)
+    if asking.is_alive():
+        raise NoAnswerError(
+            f"{doing}: the store has been silent for {limit_s:,.3g} s", hint="look whether it and the network are there"
+        )
+    return asking.outcome()
+
+
 def guard(filesystem: Any, wait: Callable[[Callable[[], Any]], Any]) -> None:
     """Have a filesystem of fsspec make its requests through `wait`, until one of them was answered.
 

@@ -39,6 +39,8 @@ OPTION_WORDS: dict[str, str] = {
     "sas_token": "shared access signature (Azure)",
     "timeout": "limit of one request, such as 30s",
     "connect_timeout": "how long to wait for a store's first answer, 30s by default",
+    "cache_folder": "folder of this machine that keeps what streams read from the store, for the next epoch",
+    "cache_bytes": "most to keep there, such as 200GB; 50GB by default",
 }
 SECRET_WORDS = frozenset({"secret_access_key", "session_token", "token", "account_key", "sas_token", "access_key_id"})
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "az": "az", "abfs": "az", "abfss": "az", "file": "file"}
@@ -49,6 +51,9 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 30.0
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+CACHE_BYTES = 50 * 10**9
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kKMGT]?)B?$")
+_FACTOR = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def scheme(uri: str | os.PathLike[str]) -> str:
@@ -141,6 +146,12 @@ class Storage:
         usual = {"gs": "https://storage.googleapis.com", "s3": "Amazon S3", "az": f"{account}.blob.core.windows.net"}
         place = redact(self.options.get("endpoint") or usual.get(scheme(uri), uri))
         return answered(ask, doing, place, _seconds(self.options.get("connect_timeout", "")) or CONNECT_TIMEOUT_S)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Most bytes to keep in `cache_folder`."""
+        found = _SIZE.match(self.options.get("cache_bytes", ""))
+        return int(float(found[1]) * _FACTOR[found[2]]) if found else CACHE_BYTES
 
     def passthrough(self, library: str) -> dict[str, str]:
         """Keys meant for one library only, without their prefix."""
@@ -292,6 +303,10 @@ def _check_value(word: str, value: object) -> None:
         raise UsageError(f"storage option endpoint is {redact(value)!r}; expected a URL such as https://host:9000")
     if word in ("timeout", "connect_timeout") and not _DURATION.match(value):
         raise UsageError(f"storage option {word} is {value!r}; expected a duration such as 30s, 500ms or 2m")
+    if word == "cache_bytes" and not _SIZE.match(value):
+        raise UsageError(f"storage option {word} is {value!r}; expected a size such as 200GB, 500MB or 50000000")
+    if word == "cache_folder" and is_remote(value):
+        raise UsageError(f"storage option {word} is {redact(value)!r}; expected a folder of this machine")
 
 
 def _file_of(token: str) -> str | None:

@@ -66,15 +66,19 @@ def test_a_table_of_another_key_or_of_none_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "u.lance").exists()
 
 
-def test_new_rows_go_in_changed_ones_are_replaced_whole_and_equal_ones_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["the newest version", "the version that a job knows"])
+def test_new_rows_go_in_changed_ones_are_replaced_whole_and_equal_ones_stay(tmp_path: Path, known: bool) -> None:
     table = rows.create_table(tmp_path / "t.lance", SCHEMA)
-    rows.upsert(table, some_rows("1", "a", "b"))
+    onto = table.pinned() if known else None
+    rows.upsert(table, some_rows("1", "a", "b"), onto=onto)
     rows.add_columns(table, [pa.field("derived", pa.int64())])
     table.latest().dataset.update({"derived": "7"})
 
-    written = rows.upsert(table, pa.concat_tables([some_rows("1", "a"), some_rows("2", "b", "c")]), changed="etag")
+    given = pa.concat_tables([some_rows("1", "a"), some_rows("2", "b", "c")])
+    written = rows.upsert(table, given, changed="etag", onto=onto)
 
     assert written == Written(inserted=1, updated=1)
+    assert (table.version, onto and onto.version) == (1, onto and table.latest().version)
     read = table.latest().to_table(["path", "text", "derived"]).sort_by("path").to_pylist()
     assert read == [
         {"path": "a", "text": "1 of a", "derived": 7},
@@ -92,8 +96,9 @@ def test_without_a_column_that_tells_rows_of_a_known_key_are_left_alone(tmp_path
     assert table.latest().count_rows("etag = '1'") == 1
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["the newest version", "the version that a job knows"])
 @pytest.mark.parametrize("same", [True, False], ids=["the same keys", "keys of their own"])
-def test_six_writers_at_once_lose_and_double_nothing(tmp_path: Path, same: bool) -> None:
+def test_six_writers_at_once_lose_and_double_nothing(tmp_path: Path, same: bool, known: bool) -> None:
     table = rows.create_table(tmp_path / "t.lance", SCHEMA)
 
     def write(writer: int) -> Written:
@@ -101,7 +106,7 @@ def test_six_writers_at_once_lose_and_double_nothing(tmp_path: Path, same: bool)
         done = Written()
         for part in range(3):
             names = [f"{0 if same else writer}-{part}-{number}" for number in range(20)]
-            done += rows.upsert(mine, some_rows("1", *names), changed="etag")
+            done += rows.upsert(mine, some_rows("1", *names), changed="etag", onto=mine if known else None)
         return done
 
     with ThreadPoolExecutor(6) as pool:

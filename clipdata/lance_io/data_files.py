@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.lance_io.faults import translated
-from clipdata.lance_io.pictures import places_needed
-from clipdata.lance_io.presence import files_of, places_of
+from clipdata.lance_io.pictures import picture_tables, places_needed
+from clipdata.lance_io.presence import field_ids, files_of, places_of
 from clipdata.lance_io.table import Table
 
 
@@ -31,6 +32,52 @@ def digest_of_files(table: Table) -> str:
         for fragment in table.dataset.get_fragments():
             whole.update(json.dumps(fragment.metadata.to_json(), sort_keys=True).encode())
     return whole.hexdigest()
+
+
+class RowDigests:
+    """Names the values of some columns in a few rows: equal names, equal values, in every version and copy of a table.
+
+    Rows that lie in the same files keep their names when others are appended, or columns added; no file is opened.
+
+    Args:
+        table: pinned to a version.
+        columns: names.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        with translated(table.uri, "reading"):
+            dataset = table.dataset
+            names = [*columns, *places_needed(table.schema, columns)]
+            self._ids = field_ids(dataset, names)
+            self._fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+            self._stops = np.cumsum([fragment.num_rows for fragment in self._fragments])
+            kinds = [str(table.schema.field(name)) for name in names if name in table.schema.names]
+            pictures = picture_tables(dataset.metadata or {})
+        self._columns = json.dumps([names, kinds, sorted(self._ids), repr(pictures)]).encode()
+        self._files: dict[int, bytes] = {}
+
+    def of(self, offsets: np.ndarray) -> str:
+        """Hex digest.
+
+        Args:
+            offsets: int64 [B], ascending, among the live rows.
+        """
+        whole = hashlib.sha256(self._columns)
+        owners = np.searchsorted(self._stops, offsets, side="right")
+        for owner in np.unique(owners).tolist():
+            start = int(self._stops[owner - 1]) if owner else 0
+            places = (offsets[owners == owner] - start).astype("<i8")
+            whole.update(self._files_of(owner) + b"%d " % len(places) + places.tobytes())
+        return whole.hexdigest()
+
+    def _files_of(self, owner: int) -> bytes:
+        """Which files hold the columns in a fragment, and which of its rows are deleted."""
+        if owner not in self._files:
+            fragment = self._fragments[owner]
+            files = sorted(file.path for file in fragment.files if self._ids & set(file.fields))
+            deleted = fragment.to_json().get("deletion_file")
+            self._files[owner] = json.dumps([files, deleted], sort_keys=True).encode()
+        return self._files[owner]
 
 
 class Places:

@@ -54,6 +54,7 @@ _TRANSIENT = re.compile(
     r"status code: (?:408|425|429|5\d\d)\b|\b(?:429 too many|500 internal|502 bad|503 service|504 gateway)"
     r"|timed? ?out|connection (?:reset|refused|closed|aborted)|error sending request|broken pipe|temporarily"
     r"|Commit result for version|too many requests|slow ?down|incomplete message|error decoding response"
+    r"|response body error"
     r"|os error (?:32|104|110|111)\b",
     re.IGNORECASE,
 )

@@ -102,13 +102,17 @@ class Version:
         }
 
 
-def commit(table: Table, operation: Callable[[Any], Any], properties: Properties) -> tuple[Table, Properties | None]:
+def commit(
+    table: Table, operation: Callable[[Any], Any], properties: Properties, *, is_newest: bool = False
+) -> tuple[Table, Properties | None]:
     """Commit an operation against the newest version, again and again until it is in the history exactly once.
 
     Args:
         operation: builds the Lance operation from the newest dataset; it is called anew after a conflict, and may
             return None when nothing is left to commit, or an operation with properties of its own.
         properties: carried by the commit, unless the operation brings its own.
+        is_newest: begin with the version of `table` instead of looking for a newer one; for what no other commit is in
+            the way of.
 
     Returns:
         The table at the version that holds the commit, and the properties with which it landed; or the newest version
@@ -116,7 +120,7 @@ def commit(table: Table, operation: Callable[[Any], Any], properties: Properties
     """
     import lance
 
-    first = open_table(table.uri, storage=table.storage)
+    first = table if is_newest else open_table(table.uri, storage=table.storage)
     tried: dict[str, Properties] = {}
 
     def attempt() -> tuple[Table, Properties | None]:

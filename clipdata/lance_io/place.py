@@ -13,8 +13,8 @@ from itertools import islice
 
 from clipdata import hints
 from clipdata.errors import UsageError
-from clipdata.objects.listing import list_objects
-from clipdata.storage import Storage, is_remote, join, redact
+from clipdata.objects.listing import is_object, list_objects
+from clipdata.storage import Storage, absolute, is_remote, join, redact
 
 _LANCES_FOLDERS = frozenset({"_versions", "_transactions", "_deletions", "_indices", "_refs"})
 _LANCES_ENDINGS = (".lance", ".txn", ".manifest", ".tmp", ".blob")
@@ -67,10 +67,9 @@ def _names_in_folder(folder: str) -> Iterator[str]:
 
 
 def _names_in_bucket(location: str, storage: Storage) -> Iterator[str]:
+    if (url := absolute(location)).count("/") > 2 and is_object(storage, url):
+        yield url.rpartition("/")[2]
     yield from (url[len(location) + 1 :] for url, _ in list_objects(storage, location))
-    fs, path = storage.filesystem(location)
-    if "/" in path and fs.isfile(path):
-        yield path.rpartition("/")[2]
 
 
 def _may_stay(name: str) -> bool:

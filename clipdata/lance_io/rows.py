@@ -7,20 +7,25 @@ key at once; so each call can be repeated after a fault, whether or not it had l
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from clipdata.column_names import check_storable
 from clipdata.errors import NotFoundError, SchemaError
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.place import check_place
 from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.schema import align, key_of
 from clipdata.storage import Storage, absolute, redact
+
+if TYPE_CHECKING:
+    import lance
 
 # A fragment is the unit of backfill, of resuming and of conflicts between writers.
 ROWS_PER_FRAGMENT = 16_384
@@ -43,11 +48,14 @@ class Written:
         return Written(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
 
 
-def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Storage | None = None) -> Table:
+def create_table(
+    uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Storage | None = None, is_absent: bool = False
+) -> Table:
     """Open the table at a location, making an empty one when there is none.
 
     Args:
         schema: its key column must be declared with `clipdata.schema.key_field`.
+        is_absent: the caller has just seen that there is none, so that it is not looked for first.
 
     Raises:
         SchemaError: the schema declares no key, or a name that nothing can be read under; or the table that exists has
@@ -62,9 +70,12 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
     if key is None:
         raise SchemaError(f"the schema for {redact(location)} declares no key column; found {', '.join(schema.names)}")
 
+    looks = iter([not is_absent])
+
     def attempt() -> Table:
-        with suppress(NotFoundError):
-            return open_table(location, storage=settings)
+        if next(looks, True):
+            with suppress(NotFoundError):
+                return open_table(location, storage=settings)
         check_place(location, settings)
         try:
             # Not `write_dataset(mode="create")`: of two at once, the second may overwrite the first and its rows.
@@ -89,7 +100,7 @@ def create_table(uri: str | os.PathLike[str], schema: pa.Schema, *, storage: Sto
     return table
 
 
-def upsert(table: Table, rows: pa.Table, *, changed: str | None = None) -> Written:
+def upsert(table: Table, rows: pa.Table, *, changed: str | None = None, onto: Table | None = None) -> Written:
     """Insert rows whose key is new; replace rows whose `changed` column differs.
 
     A replaced row is replaced whole: columns that `rows` lacks become null, so that what was derived from the old
@@ -98,41 +109,71 @@ def upsert(table: Table, rows: pa.Table, *, changed: str | None = None) -> Writt
     Args:
         rows: keys must be distinct; columns the table does not have must be added first (`add_columns`).
         changed: column that tells whether a row of the same key differs ("etag"); None leaves such rows alone.
+        onto: another handle, at the newest version that the caller knows, which is moved to the one that this makes.
+            What is newest is then looked for only when somebody else wrote in between, which on a bucket saves two
+            requests of six.
     """
     key = table.key
     assert key is not None, "create_table saw to the key"
     if rows.num_rows == 0:
         return Written()
 
-    def attempt() -> Written:
-        dataset = _open_dataset(table.uri, None, table.storage)
+    def write(dataset: lance.LanceDataset, retries: int) -> Written:
         builder = dataset.merge_insert(key).when_not_matched_insert_all()
         if changed is not None:
             builder = builder.when_matched_update_all(
                 f"source.{changed} <> target.{changed} OR target.{changed} IS NULL"
             )
-        done = builder.conflict_retries(20).execute(align(rows, dataset.schema))
+        done = builder.conflict_retries(retries).execute(align(rows, dataset.schema))
         return Written(done["num_inserted_rows"], done["num_updated_rows"], done["num_deleted_rows"])
 
-    with translated(table.uri, "writing"):
-        return with_retries(attempt)
+    return _written(table, onto, write, "writing")
 
 
-def delete_keys(table: Table, keys: Sequence[str]) -> Written:
-    """Delete the rows that have these keys; keys that are not there are no fault."""
+def delete_keys(table: Table, keys: Sequence[str], *, onto: Table | None = None) -> Written:
+    """Delete the rows that have these keys; keys that are not there are no fault. `onto` is as in `upsert`."""
     key = table.key
     assert key is not None, "create_table saw to the key"
     if not keys:
         return Written()
+    gone = pa.table({key: pa.array(keys, pa.string())})
 
-    def attempt() -> Written:
-        dataset = _open_dataset(table.uri, None, table.storage)
-        gone = pa.table({key: pa.array(keys, pa.string())})
-        done = dataset.merge_insert(key).when_matched_delete().conflict_retries(20).execute(gone)
+    def write(dataset: lance.LanceDataset, retries: int) -> Written:
+        done = dataset.merge_insert(key).when_matched_delete().conflict_retries(retries).execute(gone)
         return Written(deleted=done["num_deleted_rows"])
 
-    with translated(table.uri, "deleting rows of"):
-        return with_retries(attempt)
+    return _written(table, onto, write, "deleting rows of")
+
+
+def _written(
+    table: Table, onto: Table | None, write: Callable[[lance.LanceDataset, int], Written], doing: str
+) -> Written:
+    """Write by key onto a known version, or onto the newest when there is none or it is too old.
+
+    After a conflict Lance would write the same rows again, and a column that the newest version has and they lack would
+    keep its value in a row that is replaced. So it tries again by itself only where the columns are known to be those.
+
+    Args:
+        write: moves the dataset it is given, and tries so often again after a conflict.
+    """
+
+    def attempt() -> tuple[Written, lance.LanceDataset]:
+        if at_hand:
+            dataset = at_hand.pop()
+            try:
+                return write(dataset, 0), dataset
+            except (OSError, ValueError) as error:  # also because files of that version were cleaned away
+                if is_transient(error):
+                    raise
+        dataset = _open_dataset(table.uri, None, table.storage)
+        return write(dataset, 20), dataset
+
+    with translated(table.uri, doing):
+        at_hand = [copy(onto.dataset)] if onto is not None else []  # others may hold the same object
+        written, dataset = with_retries(attempt)
+    if onto is not None:
+        onto.move_to(Table(table.uri, dataset.version, table.storage, dataset))
+    return written
 
 
 def add_columns(table: Table, fields: Sequence[pa.Field]) -> Table:
@@ -165,10 +206,14 @@ def add_columns(table: Table, fields: Sequence[pa.Field]) -> Table:
 
 
 def close_verb(table: Table, properties: Properties) -> Table:
-    """Mark the end of a verb in the history with an empty commit that carries its properties."""
+    """Mark the end of a verb in the history with an empty commit that carries its properties.
+
+    Args:
+        table: at the newest version that the caller knows.
+    """
     import lance
 
-    made, _ = commit(table, lambda _: lance.LanceOperation.Append([]), properties)
+    made, _ = commit(table, lambda _: lance.LanceOperation.Append([]), properties, is_newest=True)
     return made
 
 

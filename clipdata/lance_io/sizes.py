@@ -53,7 +53,7 @@ def row_bytes(table: Table, columns: Sequence[str]) -> float:
     held = sum(sizes.get(name, 0) for name in names) / max(num_rows, 1)
     if not any(sizes.values()):  # files of Lance's first format do not tell
         held = sum(file.file_size_bytes or 0 for file in files) / max(num_rows, 1)
-    return held + (_picture_bytes(table) if image_column(table.schema) in columns else 0.0)
+    return float(held + (_picture_bytes(table) if image_column(table.schema) in columns else 0.0))
 
 
 def _picture_bytes(table: Table) -> float:

@@ -49,6 +49,19 @@ def list_objects(
             yield f"{kind}://{bucket}/{name}", stamp_of(about)
 
 
+def is_object(storage: Storage, url: str) -> bool:
+    """Tell whether there is an object of exactly this name, in one request where the store is Google's or Amazon's."""
+    location = absolute(url)
+    fs, path = storage.filesystem(location)
+    bucket, _, inside = path.partition("/")
+    pages = {"gs": _google_pages, "s3": _amazon_pages}.get(scheme(location))
+    patient = _Patient(storage, f"listing {redact(location)}", PATIENCE)
+    if pages is None:
+        return bool(patient(lambda: fs.isfile(path)))
+    # What begins with a name is sorted behind the name itself.
+    return next((name for name, _ in pages(fs, bucket, inside, patient, 1)), None) == inside
+
+
 class _Patient:
     """Calls again what failed for a passing reason, and says in our words what does not pass."""
 
@@ -62,18 +75,26 @@ class _Patient:
             raise as_clipdata_error(error, self._doing, self._storage) from error
 
 
-def _google_pages(fs: Any, bucket: str, start: str, patient: _Patient) -> Iterator[tuple[str, dict[str, Any]]]:
+def _google_pages(
+    fs: Any, bucket: str, start: str, patient: _Patient, page_objects: int | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     page: dict[str, Any] = {"nextPageToken": None}
     while "nextPageToken" in page:
-        words = {"prefix": start or None, "pageToken": page["nextPageToken"], "maxResults": PAGE_OBJECTS}
+        words = {
+            "prefix": start or None,
+            "pageToken": page["nextPageToken"],
+            "maxResults": page_objects or PAGE_OBJECTS,
+        }
         page = patient(
             lambda words=words: fs.call("GET", "b/{}/o", bucket, fields=_GOOGLE_FIELDS, json_out=True, **words)  # type: ignore[misc]
         )
         yield from ((about["name"], about) for about in page.get("items", ()))
 
 
-def _amazon_pages(fs: Any, bucket: str, start: str, patient: _Patient) -> Iterator[tuple[str, dict[str, Any]]]:
-    words: dict[str, Any] = {"Bucket": bucket, "Prefix": start, "MaxKeys": PAGE_OBJECTS, **fs.req_kw}
+def _amazon_pages(
+    fs: Any, bucket: str, start: str, patient: _Patient, page_objects: int | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    words: dict[str, Any] = {"Bucket": bucket, "Prefix": start, "MaxKeys": page_objects or PAGE_OBJECTS, **fs.req_kw}
     while True:
         page = patient(lambda: fs.call_s3("list_objects_v2", **words))
         yield from ((about["Key"], about) for about in page.get("Contents", ()))

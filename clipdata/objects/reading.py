@@ -134,7 +134,7 @@ class ObjectReader:
         Raises:
             TransientError: the store is down: an object failed to the last attempt, and one that was read before
                 fails as well.
-            CredentialsError: the store refuses access to an object, and has given none so far.
+            CredentialsError: the store refuses access to an object, and has given none so far, or gives none any more.
         """
         waiting: deque[tuple[Wanted[N], Pending]] = deque()
         held = 0
@@ -211,11 +211,21 @@ class ObjectReader:
             return await retries.call_async(patience, attempt)
         except Exception as error:
             verdict, said = verdict_on(error), words_of(error, self._storage)
-            if verdict == "denied" and self._last_read is None and is_remote(one.uri):
+            if verdict == "denied" and is_remote(one.uri) and await self._is_denied():
                 raise as_clipdata_error(error, f"reading {redact(one.uri)}", self._storage) from error
             if verdict != "again" or not (is_remote(one.uri) or isinstance(error, _ChangedError)):
                 return Unread("missing" if verdict == "missing" else "unreadable", said)
             return _Exhausted(error, attempts, await self._is_well(fs, path))
+
+    async def _is_denied(self) -> bool:
+        """Tell whether the store gives nothing, or not any more, to these credentials."""
+        if self._last_read is None:
+            return True
+        try:
+            await asyncio.wait_for(_cat(*self._last_read, stop=1, size=None), self._request_s)
+        except Exception as error:
+            return verdict_on(error) == "denied"
+        return False
 
     async def _is_well(self, fs: Any, path: str) -> bool:
         """Tell whether the store answers at all: for what it gave before, or else for what is known of this object."""

@@ -21,8 +21,9 @@ dataset.py      Stream, the torch dataset
 loader.py       worker processes for it
 """
 
+from clipdata.lance_io.kept_rows import Cache
 from clipdata.stream.dataset import Stream
 from clipdata.stream.loader import load
 from clipdata.stream.plan import Cursor, Plan
 
-__all__ = ["Cursor", "Plan", "Stream", "load"]
+__all__ = ["Cache", "Cursor", "Plan", "Stream", "load"]

@@ -57,7 +57,7 @@ from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
-from clipdata.lance_io.sizes import row_bytes
+from clipdata.lance_io.kept_rows import Cache, mean_row_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
@@ -111,6 +111,8 @@ class Stream(IterableDataset[Any]):
         apart: a column of ids. No two rows of a batch share one, where rows of the same window can be exchanged for it;
             the others are counted in `num_together`. A null is no id. Reads the column when the stream is made, holds
             four bytes a streamed row, and makes windows of at least 16 batches.
+        cache: where to keep what is read, for the next epoch; by default where the table's storage says
+            (`cache_folder`), or nowhere. See `clipdata.lance_io.kept_rows`.
 
     Raises:
         SchemaError: a column is missing.
@@ -144,6 +146,7 @@ class Stream(IterableDataset[Any]):
         clump_rows: int | None = None,
         window_rows: int | None = None,
         apart: str | None = None,
+        cache: Cache | None = None,
     ) -> None:
         rank = int(os.environ.get("RANK", "0")) if rank is None else rank
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
@@ -163,8 +166,9 @@ class Stream(IterableDataset[Any]):
             table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
         )
         request = request.reading(self.pixels)
-        weigh = partial(row_bytes, table, request.read_columns(table))
-        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, weigh)
+        cache = Cache.of(table.storage, table.uri) if cache is None else cache
+        row_bytes = mean_row_bytes(table, request.read_columns(table), cache)
+        clump_rows, window_rows = chosen_sizes(clump_rows, window_rows, row_bytes)
         if apart is not None:
             table.require([apart], verb="stream")
             check_apart(apart, shuffle=shuffle, batch_size=batch_size)
@@ -187,6 +191,8 @@ class Stream(IterableDataset[Any]):
             prepare=prepare,
             num_threads=num_threads,
             device=where_decoded,
+            row_bytes=row_bytes,
+            cache=cache,
         )
         self._begin_anew(Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch))
 

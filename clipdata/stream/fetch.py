@@ -24,7 +24,7 @@ from clipdata.schema import image_column
 from clipdata.storage import is_remote
 from clipdata.stream.groups import Group, Part, Slot, Waiting, parts_of
 from clipdata.stream.pieces import views_of
-from clipdata.stream.sources import TableSources
+from clipdata.stream.sources import Keep, TableSources
 from clipdata.stream.windows import WINDOW_BYTES
 
 GROUP_BYTES = WINDOW_BYTES * 5 // 4  # a window is sized by what its rows weigh in the mean
@@ -64,6 +64,8 @@ class Fetcher:
         table: pinned to a version.
         columns: names to read.
         check: looks at the rows of a slot as they are in the table, before files are read for images.
+        keep: what reads some columns from where they are kept on this machine; None reads the table each time.
+        row_bytes: mean stored bytes of a row, where they are known.
         group_bytes: most bytes to hold of one group; a single slot may be heavier.
     """
 
@@ -73,10 +75,12 @@ class Fetcher:
         columns: Sequence[str],
         *,
         check: Callable[[Fetched], None] | None = None,
+        keep: Keep | None = None,
+        row_bytes: float | None = None,
         group_bytes: int = GROUP_BYTES,
     ) -> None:
         self._table = table
-        self._sources = TableSources(table, columns, group_bytes)
+        self._sources = TableSources(table, columns, group_bytes, keep, row_bytes)
         self._check = check
         self._group_bytes = group_bytes
         self._row_bytes = self._sources.row_bytes

@@ -16,7 +16,7 @@ change with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -183,7 +183,7 @@ class EpochOrder:
     def _window_of(self, places: np.ndarray) -> np.ndarray:
         return (places + np.where(places >= self._gap, self._skipped, 0)) // self.plan.window_rows
 
-    def _end_of(self, window: int) -> int:
+    def _end_of(self, window: Any) -> Any:
         """The place after a window; of many, int64 [N] of int64 [N]."""
         end = (window + 1) * self.plan.window_rows
         return np.clip(end - np.clip(end - self._gap, 0, self._skipped), 0, self.plan.num_rows)

@@ -37,6 +37,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.selection)
 
+    @property
+    def name(self) -> str:
+        """What tells them from other rows of the same version."""
+        return f"{self.where!r} {self.digest}"
+
     @classmethod
     def of(cls, table: Table, where: str | None, given: Sequence[int] | np.ndarray | None) -> Rows:
         """The rows that meet a condition, all, or those that are given.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -115,6 +116,31 @@ class Selection:
         byte_BY = np.take_along_axis(bits_BY, byte_B[:, None], axis=1)
         bit_B, _ = _reached(np.unpackbits(byte_BY, axis=1, bitorder="little"), left_B)
         return block_B * BLOCK_ROWS + byte_B * 8 + bit_B
+
+    def between(self, start: int, stop: int) -> np.ndarray:
+        """Offsets of the rows that lie at some offsets of the table.
+
+        Args:
+            start, stop: offsets, of which the last is left out; `stop` may lie behind the table.
+
+        Returns:
+            int64 [any], ascending.
+        """
+        if self._listed is not None:
+            ascending = self._ascending
+            first, last = np.searchsorted(ascending, [start, stop])
+            return ascending[first:last].astype(np.int64)
+        if self._bits is None:
+            return np.arange(start, min(stop, self.num_rows), dtype=np.int64)
+        first = start // 8
+        found = np.flatnonzero(np.unpackbits(self._bits.numpy()[first : -(-stop // 8)], bitorder="little")) + first * 8
+        return found[(found >= start) & (found < stop)]
+
+    @cached_property
+    def _ascending(self) -> np.ndarray:
+        assert self._listed is not None, "of listed rows"
+        listed: np.ndarray = self._listed.numpy()
+        return listed if np.all(listed[1:] > listed[:-1]) else np.sort(listed)
 
     def batches(self, num_rows: int = 65_536) -> Iterator[np.ndarray]:
         """Yield the offsets of all rows, int64, so many at a time."""

@@ -9,13 +9,15 @@ It knows tables and Arrow; it must not know torch, nor in which order rows come.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from clipdata.lance_io.pictures import place_columns
+from clipdata.lance_io.pinned import read_patiently
 from clipdata.lance_io.sizes import row_bytes
 from clipdata.lance_io.table import Table
 from clipdata.schema import image_column, is_binary, is_blob
@@ -30,6 +32,18 @@ STORE = Cut(num_bytes=40 << 20, max_rows=1024, hole_bytes=512 << 10)
 AT_ONCE = 16  # pieces that are read from a remote store at the same time
 ROWS, WIDE, PICTURES = "rows", "wide", "pictures:"
 Encoded = dict[str, list[pa.Buffer | None]]
+Read = Callable[[np.ndarray], pa.Table]
+"""Offsets int64 [B], ascending, to the rows that lie there."""
+
+
+class Reads(Protocol):
+    """Reads rows of some columns, from wherever they are."""
+
+    def take(self, offsets: np.ndarray, /) -> pa.Table:
+        """Rows at int64 [B] ascending offsets."""
+
+
+Keep = Callable[[Sequence[str]], Reads]
 
 
 @dataclass(frozen=True)
@@ -47,15 +61,26 @@ class TableSources:
         table: pinned to a version.
         columns: names to read.
         group_bytes: of a group, of which a piece is a part.
+        keep: what reads columns from where they are kept, pictures of other tables among them; None for the table.
+        mean_bytes: of a row as it is stored, where they are known.
     """
 
-    def __init__(self, table: Table, columns: Sequence[str], group_bytes: int) -> None:
+    def __init__(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        group_bytes: int,
+        keep: Keep | None = None,
+        mean_bytes: float | None = None,
+    ) -> None:
         schema = table.schema
         self._table = table
         self.at_once = AT_ONCE if is_remote(table.uri) else 1
         cut = STORE if is_remote(table.uri) else DISK
         self._cut = replace(cut, num_bytes=min(cut.num_bytes, max(group_bytes // 4, 1)))
-        refers = len(place_columns(schema)) == 2 and image_column(schema) in columns
+        if keep is not None:  # whole clumps are read there, holes and all
+            self._cut = replace(self._cut, hole_bytes=0)
+        refers = keep is None and len(place_columns(schema)) == 2 and image_column(schema) in columns
         self._image = image_column(schema) if refers else None
         self._places = place_columns(schema) if refers else []
         self.encoded = [name for name in columns if _is_bytes(schema.field(name))]
@@ -63,7 +88,8 @@ class TableSources:
         self._wide = [*self.encoded, *self._vectors]
         self._asked = [name for name in columns if name not in self._wide]
         self._light = [*self._asked, *(name for name in self._places if name not in self._asked)]
-        self.row_bytes = max(row_bytes(table, columns), 1.0)
+        self.row_bytes = max(row_bytes(table, columns) if mean_bytes is None else mean_bytes, 1.0)
+        self._read = {name: self._reader(names, keep) for name, names in ((ROWS, self._light), (WIDE, self._wide))}
         self._known = {name: Known(self.row_bytes) for name in (ROWS, WIDE)}
 
     def first(self, offsets: np.ndarray) -> dict[str, Source]:
@@ -71,9 +97,9 @@ class TableSources:
         found = {}
         if self._light:
             cut = replace(self._cut, num_bytes=1 << 62, max_rows=1 << 62) if self._wide else self._cut
-            found[ROWS] = self._source(ROWS, offsets, self._light, cut)
+            found[ROWS] = self._source(ROWS, offsets, cut)
         if self._wide and not self._places:
-            found[WIDE] = self._source(WIDE, offsets, self._wide, self._cut)
+            found[WIDE] = self._source(WIDE, offsets, self._cut)
         return found
 
     def further(self, first: Mapping[str, Source], offsets: np.ndarray) -> dict[str, Source]:
@@ -82,7 +108,7 @@ class TableSources:
             return {}
         row_N, name_N = self._referred(first[ROWS].find(offsets).taken(self._places))
         own = offsets if self._wide != [self._image] else offsets[name_N == None]  # noqa: E711 - of each element
-        found = {WIDE: self._source(WIDE, own, self._wide, self._cut)} if len(own) else {}
+        found = {WIDE: self._source(WIDE, own, self._cut)} if len(own) else {}
         for name in sorted({name for name in name_N.tolist() if name is not None}):
             found[PICTURES + name] = self._pictures(name, np.unique(row_N[name_N == name]))
         return found
@@ -135,19 +161,23 @@ class TableSources:
             rows = rows.append_column(column, vectors) if rows.num_columns else only
         return rows
 
-    def _source(self, name: str, keys: np.ndarray, columns: Sequence[str], cut: Cut) -> Source:
+    def _reader(self, columns: Sequence[str], keep: Keep | None) -> Read:
         def read(offsets: np.ndarray) -> pa.Table:
-            return self._table.take(offsets, columns, filled=False)
+            return read_patiently(self._table, lambda: self._table.take(offsets, columns, filled=False))
 
+        return read if keep is None or not columns else keep(columns).take
+
+    def _source(self, name: str, keys: np.ndarray, cut: Cut) -> Source:
         known = self._known[name]
-        return Source(keys, read, cut, known.row_bytes, known.is_weighed, self.row_bytes)
+        return Source(keys, self._read[name], cut, known.row_bytes, known.is_weighed, self.row_bytes)
 
     def _pictures(self, name: str, rows: np.ndarray) -> Source:
         kind = self._table.schema.field(str(self._image)).type
         kind = kind if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else pa.large_binary()
 
         def read(rows: np.ndarray) -> pa.Table:
-            return pa.table({_BYTES: self._table.pictures.read(name or None, rows, kind)})
+            pictures = self._table.pictures
+            return pa.table({_BYTES: read_patiently(self._table, lambda: pictures.read(name or None, rows, kind))})
 
         known, cut = self._known.get(PICTURES + name, Known(self.row_bytes)), replace(self._cut, hole_bytes=0)
         return Source(rows, read, cut, known.row_bytes, known.is_weighed, self.row_bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from clipdata.cores import num_cores
 from clipdata.encoder.preparation import Preparation
+from clipdata.lance_io.kept_rows import Cache, KeptRows
 from clipdata.prefetch import prefetch
 from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
@@ -27,6 +29,7 @@ from clipdata.stream.plan import Cursor, EpochOrder, Plan
 from clipdata.stream.prepared_rows import draws_of, prepared_rows
 from clipdata.stream.rows import Rows
 from clipdata.stream.shares import Stopwatch, Took, Work, clocked
+from clipdata.stream.sources import Keep
 
 MAX_THREADS = 16
 SLOTS_AHEAD = 2
@@ -66,6 +69,8 @@ class Turns:
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
         device: where they are decoded; None for memory of this process.
+        row_bytes: mean stored bytes of a row.
+        cache: where rows that were read are kept on this machine.
     """
 
     rows: Rows
@@ -77,7 +82,9 @@ class Turns:
     of_samples: bool
     prepare: Prepare | None
     num_threads: int | None
-    device: torch.device | None = None
+    row_bytes: float
+    cache: Cache | None
+    device: torch.device | None
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -105,7 +112,8 @@ class Turns:
     def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
         """Read the rows of turns, in order, and make nothing of them; nulls are not looked for."""
         table = self.rows.table
-        return Fetcher(table, self.request.read_columns(table)).read(self._slots(numbers))
+        columns = self.request.read_columns(table)
+        return Fetcher(table, columns, row_bytes=self.row_bytes).read(self._slots(numbers))
 
     def _batch(self, slot: Slot, assembled: Assembled) -> Generator[Turn, None, None]:
         following = self.cursor(slot.numbers[0] + 1)
@@ -130,7 +138,8 @@ class Turns:
 
     def _decoded(self, numbers: range) -> Generator[tuple[Slot, Assembled], None, None]:
         table = self.rows.table
-        fetcher = Fetcher(table, self.request.read_columns(table), check=self._check)
+        columns = self.request.read_columns(table)
+        fetcher = Fetcher(table, columns, check=self._check, keep=self._keep(), row_bytes=self.row_bytes)
         decoder = self._decoder(numbers.step)
         prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
@@ -153,6 +162,14 @@ class Turns:
             return ImageDecoder(self.prepare, num_threads=num_threads)
         assert isinstance(self.prepare, Preparation), "it was checked with the device"
         return DeviceDecoder(self.prepare, self.device, num_threads=num_threads)
+
+    def _keep(self) -> Keep | None:
+        if self.cache is None:
+            return None
+        rows, cache, clump_rows = self.rows, self.cache, self.plan.clump_rows
+        return partial(
+            KeptRows, rows.table, cache, clump_rows, asked=rows.selection.between, num=len(rows), name=rows.name
+        )
 
     def _check(self, found: Fetched) -> None:
         refuse_nulls(self.request, self.rows.table, found, where=self.rows.where)

@@ -10,7 +10,6 @@ The numbers are part of an order and of a stream's state, so this is a pure func
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from clipdata.errors import ConfigError
 
@@ -24,19 +23,19 @@ CLUMP_BYTES = 32 * 2**20  # beyond which a request is no cheaper a byte
 ROWS, REQUESTS = 1216, 21
 
 
-def chosen_sizes(clump_rows: int | None, window_rows: int | None, weigh: Callable[[], float]) -> tuple[int, int]:
+def chosen_sizes(clump_rows: int | None, window_rows: int | None, row_bytes: float) -> tuple[int, int]:
     """Rows of a clump and of a window, where some may be given.
 
     Args:
         clump_rows, window_rows: None for what suits the rows.
-        weigh: says what a row weighs, if it is asked.
+        row_bytes: mean stored bytes of a row of the columns that are read.
 
     Returns:
         clump_rows, window_rows.
     """
     if clump_rows is not None and window_rows is not None:
         return clump_rows, window_rows
-    clump, window = sizes_for(weigh())
+    clump, window = sizes_for(row_bytes)
     if window_rows is not None:
         return max(min(clump, window_rows), 1), window_rows
     if clump_rows is not None:

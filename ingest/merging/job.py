@@ -170,29 +170,30 @@ class MergeJob:
         with self.progress.task("merge", len(changes.wanted)) as counter:
             for unit in plan.units(changes.wanted):
                 built = plan.build(unit)
-                self._check(table, claim)
-                self.written += rows.upsert(table, built, changed="etag")
+                newest = self._check(table, claim)
+                self.written += rows.upsert(table, built, changed="etag", onto=newest)
                 counter.advance(len(unit))
         for start in range(0, len(changes.gone), _DELETED_AT_ONCE):
             places = changes.gone[start : start + _DELETED_AT_ONCE]
             keys = snapshot.take(places, [KEY]).column(0).to_pylist()
-            self._check(table, claim)
-            self.written += rows.delete_keys(table, keys)
+            newest = self._check(table, claim)
+            self.written += rows.delete_keys(table, keys, onto=newest)
         for found in plan.pictures.anew(table.latest(), plan.outputs):
             self._check(table, claim)
             self.changed += point_anew(table, found)
         self._check(table, claim)
 
-    def _check(self, table: Table, claim: _Claim) -> None:
-        """See to it that the table is still this merge's to write.
+    def _check(self, table: Table, claim: _Claim) -> Table:
+        """See to it that the table is still this merge's to write; returns it at its newest version.
 
         Raises:
             _SupersededError: a merge of newer sides of the same pair has begun.
             UsageError: another pair is merged into it.
         """
-        now = remembered(table.latest())
+        newest = table.latest()
+        now = remembered(newest)
         if now is None or now in (claim.pair, claim.before):
-            return
+            return newest
         if claim.pair.difference_from(now) is not None:
             raise UsageError(
                 f"{redact(table.uri)}: meanwhile {now.images.uri} and {now.metadata.uri} are merged into it; "
@@ -203,6 +204,7 @@ class MergeJob:
             raise _SupersededError
         if now.is_older_than(claim.pair):  # it wrote down its name after this one had, and must not go on
             claim.pair.remember(table)
+        return newest
 
     def _move_on(self) -> bool:
         """Go to the newest version of the sides; tell whether there is one."""

@@ -16,7 +16,6 @@ from itertools import chain, islice
 from typing import Any
 
 from clipdata.errors import TransientError, UsageError
-from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties, properties_of
 from clipdata.progress import Progress, Silent
 from clipdata.storage import Storage, redact
@@ -79,8 +78,7 @@ def ingest(
     with watch.task(f"listing {source.kind}", None, "items"):
         plan = rows_.plan(chain(first, items), retry_rejects=retry_rejects)
     if not dry_run:
-        target.make()
-        with watch.task(f"ingest {source.kind}", len(plan.todo), "items") as counter:
+        with target.making(), watch.task(f"ingest {source.kind}", len(plan.todo), "items") as counter:
             rows_.write(counter)
         plan.refused_before = rows_.settle()
         said = {"from": redact(source.origin), **({"prefix": prefix} if prefix else {})}
@@ -134,7 +132,7 @@ def _close(target: Target, verb: str, parameters: dict[str, Any]) -> None:
     counts = {name: getattr(target.written, name) for name in ("inserted", "updated", "deleted")}
     counts["refused"] = target.refused.total()
     properties = Properties(verb, parameters, counts, first_version=target.first_version)
-    table.move_to(rows.close_verb(table, properties))
+    target.close(properties)
 
 
 def _outcome(source: Source, target: Target, plan: Plan, *, dry_run: bool, seconds: float) -> Ingested:

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
+from clipdata.errors import NotFoundError
 from clipdata.lance_io import rows
 from clipdata.lance_io.refused import rejects_uri
-from clipdata.lance_io.table import exists, open_table
+from clipdata.lance_io.table import Table, open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
 from ingest.updating.digest_set import DigestSet
@@ -57,6 +58,7 @@ class Rejects:
         self._waiting: list[tuple[Reject, str]] = []
         self._now = DigestSet()  # keys refused in this run
         self._flushed_s = time.monotonic()
+        self._table: Table | None = None  # one of rejects, as far as this run knows
         self._contents, self._unchanged = DigestSet(), DigestSet()
         self.scopes: set[str] = set()
         for batch in self._scan(["path", "reason", "detail", "etag", "scope", "options"]):
@@ -100,7 +102,8 @@ class Rejects:
         self._flushed_s = time.monotonic()
         if not self._waiting:
             return
-        table = rows.create_table(self.uri, SCHEMA, storage=self.storage)
+        if self._table is None:
+            self._table = rows.create_table(self.uri, SCHEMA, storage=self.storage)
         waiting, now = self._waiting, datetime.now(UTC)
         columns = {
             "path": [reject.key for reject, _ in waiting],
@@ -111,7 +114,7 @@ class Rejects:
             "options": [self._options] * len(waiting),
             "refused_at": [now] * len(waiting),
         }
-        rows.upsert(table, pa.table(columns, schema=SCHEMA), changed="refused_at")
+        rows.upsert(self._table, pa.table(columns, schema=SCHEMA), changed="refused_at", onto=self._table)
         self.num_written += len(waiting)
         self._waiting = []
 
@@ -128,6 +131,8 @@ class Rejects:
         self.flush()
         mended: list[str] = []
         num_standing = 0
+        if self._table is None:  # whatever another run refuses meanwhile is not this one's to settle
+            return 0
         for batch in self._scan(["path", "scope"]):
             keys, scopes = batch.column(0).to_pylist(), batch.column(1).to_pylist()
             is_now = self._now.contains(keys)
@@ -139,13 +144,18 @@ class Rejects:
                 else:
                     mended.append(key)
         if mended:
-            rows.delete_keys(open_table(self.uri, storage=self.storage), mended)
+            assert self._table is not None, "entries were read of it"
+            rows.delete_keys(self._table, mended, onto=self._table)
             self.num_written += len(mended)
         return num_standing
 
     def _scan(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        if exists(self.uri, storage=self.storage):
-            yield from open_table(self.uri, storage=self.storage).scan(columns, batch_rows=65_536)
+        try:
+            self._table = open_table(self.uri, storage=self.storage)
+        except NotFoundError:
+            self._table = None
+            return
+        yield from self._table.pinned().scan(columns, batch_rows=65_536)
 
 
 def _content(path: str, reason: str, detail: str, etag: str, scope: str, options: str) -> str:

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
+from clipdata.errors import NotFoundError
 from clipdata.lance_io import rows
 from clipdata.lance_io.refused import beside
-from clipdata.lance_io.table import exists, open_table
+from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage
 from ingest.updating.digests import digest
@@ -122,9 +123,11 @@ class Taken:
         )
 
     def _scan(self, columns: list[str], kind: str) -> Iterator[pa.RecordBatch]:
-        if exists(self.uri, storage=self.storage):
+        try:
             table = open_table(self.uri, storage=self.storage)
-            yield from table.scan(columns, where=f"kind = '{kind}'", batch_rows=65_536)
+        except NotFoundError:
+            return
+        yield from table.scan(columns, where=f"kind = '{kind}'", batch_rows=65_536)
 
     def _add(self, entries: Iterable[dict[str, object]]) -> None:
         whole = [{**entry, "entry": digest(json.dumps(entry, default=str))} for entry in entries]

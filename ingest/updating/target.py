@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.dropped_columns import dropped_columns
+from clipdata.lance_io.history import Properties
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Counter
-from clipdata.storage import Storage, absolute, redact
+from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.updating.admission import Admission
 from ingest.updating.deleted import Deleted
 from ingest.updating.digests import canonical, digest
@@ -52,16 +54,18 @@ class Target:
         self, into: str | os.PathLike[str], storage: Storage, source: Source, *, max_rejects: float | None
     ) -> None:
         self.uri, self.storage, self.key = absolute(into), storage, source.key
-        self.table: Table | None = None
-        with suppress(NotFoundError):  # then it is made when its rows are there
-            self.table = open_table(self.uri, storage=storage)
+        self.options = digest(canonical(source.options))[:16]
+        self._making: Future[Table] | None = None
+        with ThreadPoolExecutor(1) as pool:  # each is several requests, where the table is on a bucket
+            rejects = pool.submit(Rejects, self.uri, storage, options=self.options)
+            self.table = self._opened()
+            self.rejects = rejects.result()
+        self._newest = self.table and self.table.pinned()  # moves with what is written; the other stays
         schema = source.schema()
         if (source.grain == "file" or source.place == "source") and "source" not in schema.names:
             schema = schema.append(pa.field("source", pa.string()))
         dropped = dropped_columns(self.table) if self.table is not None else ()
         self.admission = Admission(schema, self.table and self.table.schema, self.uri, dropped)
-        self.options = digest(canonical(source.options))[:16]
-        self.rejects = Rejects(self.uri, storage, options=self.options)
         self.deleted = Deleted(self.table)
         self.taken = Taken(self.uri, storage, scope=source.origin)
         self.first_version = self.table.version if self.table else 0
@@ -76,10 +80,34 @@ class Target:
         """Columns of the source's rows, as the table has them."""
         return self.admission.schema
 
+    def _opened(self) -> Table | None:
+        with suppress(NotFoundError):  # then it is made when its rows are there
+            return open_table(self.uri, storage=self.storage)
+        return None
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Have an empty table made, where there is none, while the block reads what goes into it.
+
+        Raises:
+            SchemaError, UsageError: see `clipdata.lance_io.rows.create_table`.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            if self.table is None:
+                self._making = pool.submit(
+                    rows.create_table, self.uri, self.schema, storage=self.storage, is_absent=True
+                )
+            if not is_remote(self.uri):
+                self.make()
+            yield
+            self.make()
+
     def make(self) -> Table:
-        """The table; an empty one where there was none."""
+        """The table, which is there from now on."""
         if self.table is None:
-            self.table = rows.create_table(self.uri, self.schema, storage=self.storage)
+            assert self._making is not None, "what writes to a table that is not there has it made"
+            self.table = self._making.result()
+            self._newest = self.table.pinned()
             self.first_version = self.table.version
         return self.table
 
@@ -87,12 +115,23 @@ class Target:
         """Write rows by key; see `clipdata.lance_io.rows.upsert`."""
         if unit.num_rows:
             table = self.make()
+            version = table.version
             self.admission.add_columns(table)
-            self.written += rows.upsert(table, unit, changed=changed)
+            if table.version != version:
+                self._at_hand().move_to(table)
+            self.written += rows.upsert(table, unit, changed=changed, onto=self._at_hand())
 
     def delete(self, keys: list[str]) -> None:
         """Delete rows."""
-        self.written += rows.delete_keys(self.make(), keys)
+        self.written += rows.delete_keys(self.make(), keys, onto=self._at_hand())
+
+    def close(self, properties: Properties) -> None:
+        """Mark the end of a verb that wrote something, and move the table there."""
+        self.make().move_to(rows.close_verb(self._at_hand(), properties))
+
+    def _at_hand(self) -> Table:
+        assert self._newest is not None, "the table is there"
+        return self._newest
 
     def distinct(self, unit: pa.Table, scope_of: Mapping[str, str] | str) -> pa.Table:
         """Refuse the second row of a key within a unit: which one would win must not be chance.

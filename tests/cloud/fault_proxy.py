@@ -31,6 +31,8 @@ FaultKind = Literal[
     "latency",  # waits delay_s before the request goes on; combines with the others
     "503",  # answers 503; the request was not carried out
     "429",  # answers 429; the request was not carried out
+    "403",  # answers 403; the request was not carried out
+    "404",  # answers 404; the request was not carried out
     "503_after",  # carried out, then answers 503
     "reset_before",  # resets the connection; the request was not carried out
     "reset_after",  # carried out, then resets the connection

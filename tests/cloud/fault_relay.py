@@ -21,8 +21,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tests.cloud.fault_proxy import Fault, FaultKind, Request, RequestKind, classify
 from tests.cloud.http_message import Message, read_body, read_head
 
-_REFUSALS = {"503": "503 Service Unavailable", "503_after": "503 Service Unavailable", "429": "429 Too Many Requests"}
-_NEVER_CARRIED_OUT = ("503", "429", "reset_before")
+_REFUSALS = {
+    "403": "403 Forbidden",
+    "404": "404 Not Found",
+    "429": "429 Too Many Requests",
+    "503": "503 Service Unavailable",
+    "503_after": "503 Service Unavailable",
+}
+_NEVER_CARRIED_OUT = ("403", "404", "429", "503", "reset_before")
 _NO_ANSWER = ("reset_before", "reset_after", "late")
 _LIMIT = 1 << 20
 
