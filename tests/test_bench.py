@@ -66,7 +66,7 @@ def test_every_part_of_the_way_to_a_model_is_measured(table, encoder):
 
     rates = {rate.name: rate for rate in found.rates}
     assert next(iter(rates)) == "read"
-    assert {"decode, exact", "decode, fast", "stream", "model, forward", "model, forward and backward"} <= set(rates)
+    assert {"decode, exact", "decode, fast", "stream", "model, forward", "model, with backward"} <= set(rates)
     assert all(rate.rows_s > 0 and rate.num_rows > 0 and rate.seconds > 0 for rate in found.rates)
     assert rates["read"].bytes_s / rates["read"].rows_s == pytest.approx(found.row_bytes, rel=0.5)
     assert "requests for 1,024 rows" in rates["read"].note
@@ -76,7 +76,8 @@ def test_every_part_of_the_way_to_a_model_is_measured(table, encoder):
     assert found.verdict.limit in ("model", "decode", "read", "workers")
     assert told.steps == 3 * len(found.rates)
     assert found.verdict.text in str(found)
-    assert max(map(len, str(found).splitlines()[1:-1])) < 160
+    assert all(len(line) <= 80 for line in str(found).splitlines()[1 : 2 + len(found.rates)])
+    assert "fast pixels are off open_clip's own by" in str(found)
 
 
 def test_a_model_is_left_as_it_was(table, encoder):
@@ -116,6 +117,26 @@ def test_pictures_behind_references_are_read_from_where_they_are(tmp_path):
 
     assert found.row_bytes > 500
     assert {rate.part for rate in found.rates} == {"read", "decode", "stream"}
+
+
+def test_a_column_of_prepared_pixels_is_measured_beside_the_pictures(tmp_path, encoder):
+    images = pa.array([encoded(number) for number in range(6)], pa.large_binary())
+    table = written(tmp_path / "t.lance", image=images, label=pa.array([0] * 3 + [1] * 3))
+    cd.map_column(table, cd.steps.PreparedPixels(encoder), "prepared")
+
+    found = quick(table, encoder, mixing="label", fidelity="exact", batch_size=3)
+
+    rates = {rate.name: rate for rate in found.rates}
+    assert rates["prepared, prepared"].rows_s > 0
+    assert rates["stream"].bytes_s / rates["stream"].rows_s == pytest.approx(
+        sum(map(len, images.to_pylist())) / 6, rel=0.3
+    )
+    assert rates["prepared, prepared"].bytes_s / rates["prepared, prepared"].rows_s == pytest.approx(
+        3 * 32 * 32, rel=0.3
+    )
+    assert (found.mixing.num_values, found.mixing.batch_rows) == (2, 3)
+    assert "values of 'label'" in str(found)
+    assert found.to_dict()["mixing"]["share"] == found.mixing.share
 
 
 def test_a_table_of_bad_pictures_alone_says_so(tmp_path):
@@ -170,7 +191,7 @@ def way(stream: float, read: float = 5000, **more) -> Way:
             way(380, read=400, decode=1600, is_remote=True),
             "read",
             "the bucket limits",
-            "clipdata export t.lance --out COPY.lance",
+            "clipdata bench t.lance -O cache_folder=FOLDER",
         ),
         (way(9000), "read", "the disk limits: 9,000 rows/s", None),
         (
@@ -201,6 +222,7 @@ def test_the_slowest_part_is_named_with_what_to_type(given, limit, text, command
         ({"seconds": 0}, UsageError, "seconds is 0"),
         ({"fidelity": "blurred"}, UsageError, "fidelity is 'blurred'"),
         ({"train": True}, UsageError, "none is named"),
+        ({"mixing": "nothing"}, SchemaError, "nothing"),
     ],
 )
 def test_wrong_arguments_are_refused(table, options, error, said):
@@ -220,7 +242,8 @@ def test_the_command_prints_a_table_or_one_object(table, encoder, tmp_path, caps
     printed = json.loads(capsys.readouterr().out)
 
     assert "decode, fast" in shown.out
-    assert all(len(line) <= 80 for line in shown.out.splitlines()[1:-1])
+    assert "…" not in shown.out
+    assert all(len(line) <= 80 for line in shown.out.split("\n\n")[1].splitlines())
     check_schema(printed, schema_of("bench", next(one for one in VERBS if one.words == "bench").found))
     assert printed["num_rows"] == 8
 

@@ -171,6 +171,8 @@ class Preparation:
     def on_device(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Prepare pictures of one size where they lie, by torch's own resizing in floats, off by a level in places.
 
+        As Pillow does, rows are resized before columns, and what lies between is rounded to levels.
+
         Args:
             image_BCHW: uint8 [B, 3, H, W] of any size, on any device.
 
@@ -178,11 +180,13 @@ class Preparation:
             uint8 [B, 3, S, S] on the same device.
         """
         resized = self._resized(*image_BCHW.shape[2:])
-        if resized != tuple(image_BCHW.shape[2:]):
-            level_BCHW = torch.nn.functional.interpolate(
-                image_BCHW.float(), size=resized, mode=self._filter, antialias=True
-            )
-            image_BCHW = level_BCHW.round_().clamp_(0, 255).to(torch.uint8)
+        for size in ((image_BCHW.shape[2], resized[1]), resized):
+            if size != tuple(image_BCHW.shape[2:]):
+                image_BCHW = torch.nn.functional.interpolate(
+                    image_BCHW.float(), size=size, mode=self._filter, antialias=True
+                )
+                image_BCHW = image_BCHW.round_().clamp_(0, 255)
+        image_BCHW = image_BCHW.to(torch.uint8)
         have, want = torch.tensor(resized), torch.tensor(self.size)
         top, left = ((have - want).clamp(min=0) / 2.0).round().int().tolist()
         image_BCHW = image_BCHW[:, :, top : top + self.size[0], left : left + self.size[1]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, get_args
 
 import pyarrow as pa
@@ -60,6 +60,7 @@ def bench(
     num_workers: int = 0,
     fidelity: Fidelity = "fast",
     train: bool = False,
+    mixing: str | None = None,
     seconds: float = 20.0,
     progress: Progress | None = None,
 ) -> Bench:
@@ -74,6 +75,7 @@ def bench(
         num_workers: processes to try beside the threads of this one.
         fidelity: of the pixels that a training would ask for.
         train: measure forward with backward, too.
+        mixing: column, such as the class of a sorted table, of which to tell how well batches mix its values.
         seconds: that measuring takes, about; starting workers comes on top.
         progress: watches.
 
@@ -94,7 +96,7 @@ def bench(
     if train and encoder is None:
         raise UsageError("bench: train measures a model, and none is named", hint='clipdata.load_encoder("starter")')
     begun_s = time.perf_counter()
-    made = _Request(as_table(table).pinned(), encoder, column, where, batch_size, num_workers, fidelity, train)
+    made = _Request(as_table(table).pinned(), encoder, column, where, batch_size, num_workers, fidelity, train, mixing)
     parts = _Parts(made)
     _take_turns(parts, seconds, progress or Silent())
     return _found(made, parts, begun_s)
@@ -112,6 +114,7 @@ class _Request:
     num_workers: int
     fidelity: Fidelity
     train: bool
+    mixing: str | None
 
 
 class _Parts:
@@ -120,7 +123,7 @@ class _Parts:
     def __init__(self, asked: _Request) -> None:
         self._asked, table = asked, asked.table
         self.column = asked.column or _column_of(table)
-        table.require([self.column], verb="bench")
+        table.require([self.column, *([asked.mixing] if asked.mixing is not None else [])], verb="bench")
         self.decodes = kinds.is_image(table.schema.field(self.column).type)
         # Counted and looked up once: a condition on a large table is not cheap.
         self._rows = None if asked.where is None else table.offsets(asked.where)
@@ -139,10 +142,15 @@ class _Parts:
             Streaming("stream" if not num else f"stream, {num} worker{'s' * (num > 1)}", self.stream, num)
             for num in dict.fromkeys([0, asked.num_workers])
         ]
+        self.prepared = self._prepared()
         self.eating = self._eating()
 
-    def stream(self) -> Stream:
-        """The stream of the column, as a training would ask for it."""
+    def stream(self, *, prepared: bool = False) -> Stream:
+        """The stream of the column, as a training would ask for it.
+
+        Args:
+            prepared: read a column of prepared pixels in its place, if one fits.
+        """
         return Stream(
             self._asked.table,
             [self.column],
@@ -153,12 +161,19 @@ class _Parts:
             rank=0,
             world_size=1,
             prepare=self.prepare if self.decodes else None,
+            prepared=prepared,
             on_bad_image="leave_out",
         )
 
     def all(self) -> Sequence[Part]:
         """In the order in which rows pass."""
-        return [self.reading, *self.decoding, *self.streaming, *self.eating]
+        return [self.reading, *self.decoding, *self.streaming, *self.prepared, *self.eating]
+
+    def _prepared(self) -> list[Streaming]:
+        """The stream of a column of prepared pixels, where one fits."""
+        sources = self.stream(prepared=True).pixels if self.decodes else ()
+        names = [source.column for source in sources if source.column is not None]
+        return [Streaming(f"prepared, {name}", lambda: self.stream(prepared=True)) for name in names[:1]]
 
     def _eating(self) -> list[Eating]:
         encoder = self._asked.encoder
@@ -203,8 +218,6 @@ def _take_turns(parts: _Parts, seconds: float, progress: Progress) -> None:
 def _found(asked: _Request, parts: _Parts, begun_s: float) -> Bench:
     rates = [part.rate() for part in parts.all()]
     errors = [error for one in parts.decoding if (error := _error_of(parts, one.fidelity)) is not None]
-    told = {f"decode, {error.fidelity}": str(error) for error in errors}
-    rates = [_with_note(rate, told.get(rate.name)) for rate in rates]
     encoder = asked.encoder
     return Bench(
         table=redact(asked.table.uri),
@@ -220,7 +233,7 @@ def _found(asked: _Request, parts: _Parts, begun_s: float) -> Bench:
         rates=rates,
         errors=errors,
         refused=refused_of(parts.sample),
-        mixing=None,
+        mixing=parts.stream().mixing(asked.mixing) if asked.mixing is not None else None,
         verdict=verdict_of(_way(asked, parts)),
         seconds=time.perf_counter() - begun_s,
     )
@@ -228,10 +241,6 @@ def _found(asked: _Request, parts: _Parts, begun_s: float) -> Bench:
 
 def _error_of(parts: _Parts, fidelity: Fidelity) -> LevelError | None:
     return None if fidelity == "exact" else error_of(parts.prepare.with_fidelity(fidelity), parts.sample)
-
-
-def _with_note(rate: Rate, more: str | None) -> Rate:
-    return rate if more is None else replace(rate, note=f"{rate.note}; {more}")
 
 
 def _way(asked: _Request, parts: _Parts) -> Way:
@@ -248,6 +257,7 @@ def _way(asked: _Request, parts: _Parts) -> Way:
         stream=max((one.rate() for one in parts.streaming), key=lambda rate: rate.rows_s),
         decode=mine * num_cores() if mine is not None else None,
         eats=eats[-1] if eats else None,
+        prepared=parts.prepared[0].rate() if parts.prepared else None,
         prepares_to=(read.bytes_s or 0.0) / pixels if mine is not None else None,
         fidelity=asked.fidelity,
         quicker=quickest,

@@ -82,7 +82,7 @@ class Decoding:
         """What was found, for one core."""
         rows_s, cpu_rows_s = (self._num / max(seconds, 1e-9) for seconds in (self._wall_s, self._cpu_s))
         # What else the machine does takes its part of a core.
-        busy = f", {shown_rate(cpu_rows_s)} if it did nothing else" if cpu_rows_s > _BUSY * rows_s else ""
+        busy = f"; {shown_rate(cpu_rows_s)} if nothing else ran" if cpu_rows_s > _BUSY * rows_s else ""
         return Rate("decode", f"decode, {self.fidelity}", rows_s, self._num, self._wall_s, None, f"a core{busy}")
 
 

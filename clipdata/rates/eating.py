@@ -32,18 +32,18 @@ class Eating:
         self._rows, self._seconds, self._at_once = 0, 0.0, 0
 
     def turn(self, seconds: float) -> None:
-        """Feed it for so long, or one batch."""
+        """Feed it for so long, or a few pictures."""
         until_s = time.perf_counter() + seconds
         if not self._at_once:
             few = min(_FIRST, self._batch_size)
             self._step(few)
-            each_s = self._step(few) / few
+            self._rows, self._seconds = few, self._step(few)
+            each_s = self._seconds / few
             self._at_once = max(few, min(self._batch_size, int(seconds / max(each_s, 1e-9))))
-        while True:
+        # A step that is longer than a turn was measured by its first.
+        while time.perf_counter() < until_s and self._at_once * self._seconds / self._rows < 2 * seconds:
             self._seconds += self._step(self._at_once)
             self._rows += self._at_once
-            if time.perf_counter() > until_s:
-                return
 
     def _step(self, num: int) -> float:
         image_BCHW = torch.randint(0, 256, (num, 3, *self._encoder.prepare.size), dtype=torch.uint8)
@@ -65,7 +65,7 @@ class Eating:
 
     def rate(self) -> Rate:
         """What was found."""
-        name = "model, forward and backward" if self._train else "model, forward"
+        name = "model, with backward" if self._train else "model, forward"
         fewer = f", {self._at_once} at once" if self._at_once != self._batch_size else ""
         note = f"image tower on {self._encoder.device}{fewer}"
         return Rate("model", name, self._rows / max(self._seconds, 1e-9), self._rows, self._seconds, None, note)

@@ -11,6 +11,7 @@ from typing import Any
 
 from clipdata.printable import printable
 from clipdata.shown_values import shown_bytes
+from clipdata.stream.evenness import Mixing
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class LevelError:
     num_pictures: int
 
     def __str__(self) -> str:
-        return f"error {self.mean:.2f} levels, 99 % within {self.p99:.0f}"
+        return (
+            f"{self.fidelity} pixels are off open_clip's own by {self.mean:.2f} levels in the mean, 99 % within "
+            f"{self.p99:.0f}, all within {self.largest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Bench:
     rates: Sequence[Rate]
     errors: Sequence[LevelError]
     refused: Mapping[str, int]
-    mixing: Any
+    mixing: Mixing | None
     verdict: Verdict
     seconds: float
     header: Sequence[str] = field(default=("", "rows/s", "MB/s", ""), repr=False)
@@ -129,6 +133,7 @@ class Bench:
         if self.refused:
             listed = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.items())
             said.append(f"of the pictures looked at, these cannot be used: {listed}")
+        said += [str(error) for error in self.errors]
         said += [str(self.mixing)] if self.mixing is not None else []
         return [*said, self.verdict.text]
 
@@ -148,7 +153,7 @@ class Bench:
             "rates": [asdict(one) for one in self.rates],
             "errors": [asdict(one) for one in self.errors],
             "refused": dict(self.refused),
-            "mixing": None if self.mixing is None else self.mixing.to_dict(),
+            "mixing": None if self.mixing is None else {**asdict(self.mixing), "share": self.mixing.share},
             "verdict": asdict(self.verdict),
             "seconds": self.seconds,
         }

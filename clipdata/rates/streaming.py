@@ -8,7 +8,6 @@ from contextlib import closing
 
 from clipdata.rates.records import Rate
 from clipdata.stream import Stream, load
-from clipdata.stream.shares import STAGES
 
 
 class Streaming:
@@ -44,8 +43,10 @@ class Streaming:
         self._rows += work.rows - first.rows
         self._bytes += work.read_bytes - first.read_bytes
         self._seconds += ended_s - begun_s
-        made = ", ".join(f"{stage} {work.share(stage) * 100:.0f} %" for stage in STAGES if work.share(stage) >= 0.005)
-        self._said = f"{made}; first batch after {self._start_s:.1f} s"
+        made = [
+            f"{stage} {work.share(stage) * 100:.0f} %" for stage in ("read", "decode") if work.share(stage) >= 0.005
+        ]
+        self._said = ", ".join([*made, f"first in {self._start_s:.1f} s"])
 
     def close(self) -> None:
         """Nothing is held between turns."""

@@ -74,8 +74,8 @@ def _of_model(way: Way) -> str:
 
 def _reading_limits(way: Way, found: str) -> Verdict:
     if way.is_remote:
-        text = f"the bucket limits: {found} → a copy on this machine's disk is read faster"
-        return Verdict("read", text, f"clipdata export {hints.typed(way.table)} --out COPY.lance")
+        text = f"the bucket limits: {found} → keep what is read on this machine's disk, for the epochs behind the first"
+        return Verdict("read", text, f"{hints.bench(way.table, way.model)} -O cache_folder=FOLDER")
     return Verdict("read", f"the disk limits: {found} → a faster disk, or fewer bytes a row, makes it more")
 
 

@@ -8,9 +8,11 @@ selection.py    which rows, in few bytes
 rows.py         the same of a table, and what columns hold of them
 fetch.py        reading the rows of several batches at once
 decode.py       images of a batch to one tensor
+decode_gpu.py   the same on a device
 columns.py      Arrow columns to tensors and lists
 assembly.py     rows to a batch, and a batch to samples
 turns.py        numbered batches, made ahead
+shares.py       what making the batches cost, and the waits for them
 span.py         which of them an iteration covers
 position.py     where a stream stands, heard by workers
 sharing.py      loaders that would share its rows out once more

@@ -23,6 +23,7 @@ from clipdata.schema import image_column
 from clipdata.storage import redact
 from clipdata.stream import columns as kinds
 from clipdata.stream.decode import ImageDecoder
+from clipdata.stream.decode_gpu import DeviceDecoder
 from clipdata.stream.fetch import Fetched
 from clipdata.stream.prepared import PixelSource
 from clipdata.stream.prepared_rows import Draws, PreparedRows
@@ -166,7 +167,7 @@ class Assembled:
 def assemble(
     request: Request,
     found: Fetched,
-    decoder: ImageDecoder | None,
+    decoder: ImageDecoder | DeviceDecoder | None,
     prepared: Mapping[str, PreparedRows] | None = None,
     draws: Draws | None = None,
 ) -> Assembled:

@@ -64,6 +64,7 @@ from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, check_apart, window_for
 from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
 from clipdata.stream.decode import Prepare
+from clipdata.stream.decode_gpu import check_device
 from clipdata.stream.evenness import Mixing
 from clipdata.stream.fetch import Fetched
 from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
@@ -103,6 +104,8 @@ class Stream(IterableDataset[Any]):
         on_bad_image: "refuse" ends with an error that names the row. "leave_out" takes a row whose image is missing or
             damaged out of its batch and counts it in `left_out`; no rank gets fewer batches by it.
         num_threads: images decoded at the same time; by default this process's share of the machine's cores.
+        device: "cuda" decodes and resizes there, where batches then are; "cpu" does the same here. Pixels are off by a
+            level in places, and the stream is read in its own process: see `decode_gpu`.
         clump_rows, window_rows: see `plan`; by default what the stored bytes of a row of the columns that are read make
             of them at this version (`windows`), so that few requests read them. They are part of the order, and of
             states.
@@ -140,6 +143,7 @@ class Stream(IterableDataset[Any]):
         tokenize: Tokenize | None = None,
         on_bad_image: OnBadImage = "refuse",
         num_threads: int | None = None,
+        device: str | None = None,
         clump_rows: int | None = None,
         window_rows: int | None = None,
         apart: str | None = None,
@@ -158,6 +162,7 @@ class Stream(IterableDataset[Any]):
         request.check(table, can_prepare=prepare is not None)
         chosen = Rows.of(table, where, rows)
         prepare = prepare if augment is None else augmented(prepare, augment)
+        where_decoded = None if device is None else check_device(device, prepare)
         self.pixels = pixel_sources(
             table, request.images(table), prepare, prepared, partial(chosen.selection.batches, OFFSETS_AT_ONCE)
         )
@@ -186,6 +191,7 @@ class Stream(IterableDataset[Any]):
             of_samples=self._of_samples,
             prepare=prepare,
             num_threads=num_threads,
+            device=where_decoded,
             row_bytes=row_bytes,
             cache=cache,
         )
@@ -449,6 +455,11 @@ class Stream(IterableDataset[Any]):
 
     def _worker(self) -> tuple[int, int]:
         info = get_worker_info()
+        if info is not None and self._turns.device is not None and self._turns.device.type == "cuda":
+            raise UsageError(
+                "this stream decodes on a GPU, which worker processes cannot share with the one that trains",
+                hint="num_workers=0",
+            )
         if info is not None and self._home != os.getpid():
             raise UsageError(
                 "this DataLoader forked its workers, and Lance's threads do not survive a fork",

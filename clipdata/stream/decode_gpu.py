@@ -47,8 +47,13 @@ def check_device(device: str, prepare: Any) -> torch.device:
         raise UsageError(f"device is {device!r}, which decodes no pictures; expected cpu or cuda")
     if not isinstance(prepare, Preparation):
         raise UsageError(
-            f"device is {device!r}, and prepare is no Preparation, which alone knows how to resize there",
-            hint="pass prepare=encoder.prepare, or leave out device",
+            f"device is {device!r}, and prepare is {type(prepare).__name__}; expected a Preparation",
+            hint='prepare=encoder.prepare.with_fidelity("fast") without augment, or leave out device',
+        )
+    if prepare.fidelity == "exact":
+        raise UsageError(
+            f"device is {device!r}, whose pixels are off by a level in places, and prepare is exact",
+            hint='prepare=encoder.prepare.with_fidelity("fast")',
         )
     if found.type == "cuda":
         if not torch.cuda.is_available() or (found.index or 0) >= torch.cuda.device_count():
@@ -106,6 +111,11 @@ class DeviceDecoder:
         """
         with self._stopwatch:
             return self._batch(encoded, unread)
+
+    def levels(self, image_BHWC: np.ndarray, draws: Callable[[int], Any] | None) -> torch.Tensor:
+        """Make a batch of pictures that need no decoding: uint8 [B, S, S, 3] to uint8 [B, 3, S, S] on the device."""
+        image_BHWC = image_BHWC if image_BHWC.flags.writeable else image_BHWC.copy()
+        return torch.from_numpy(image_BHWC).to(self._device).permute(0, 3, 1, 2)
 
     def _batch(self, encoded: Encoded, unread: Mapping[int, ImageRefused]) -> Decoded:
         found = distinct_images(encoded)

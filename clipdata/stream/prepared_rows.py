@@ -22,6 +22,7 @@ from clipdata.lance_io.table import Table
 from clipdata.objects.references import columns_needed
 from clipdata.schema import image_column
 from clipdata.stream.decode import Decoded, ImageDecoder
+from clipdata.stream.decode_gpu import DeviceDecoder
 from clipdata.stream.fetch import Fetched, Fetcher
 from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Plan
@@ -41,7 +42,7 @@ class PreparedRows:
         decoder: prepares pictures, and levels that are to be changed at random.
     """
 
-    def __init__(self, table: Table, column: str, holds: PreparedColumn, decoder: ImageDecoder) -> None:
+    def __init__(self, table: Table, column: str, holds: PreparedColumn, decoder: ImageDecoder | DeviceDecoder) -> None:
         self._table, self._column, self._holds, self._decoder = table, column, holds, decoder
         self._originals: Fetcher | None = None
 
@@ -103,7 +104,9 @@ def levels_of(column: pa.ChunkedArray, holds: PreparedColumn) -> np.ndarray:
     return np.frombuffer(data, np.uint8, len(one) * holds.num_levels, start).reshape(len(one), *shape)
 
 
-def prepared_rows(table: Table, sources: Mapping[str, PixelSource], decoder: ImageDecoder) -> dict[str, PreparedRows]:
+def prepared_rows(
+    table: Table, sources: Mapping[str, PixelSource], decoder: ImageDecoder | DeviceDecoder
+) -> dict[str, PreparedRows]:
     """What makes the pictures of each column of images of which prepared pixels are read."""
     return {
         image: PreparedRows(table, source.column, source.holds, decoder)

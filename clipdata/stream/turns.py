@@ -13,13 +13,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from clipdata.cores import num_cores
+from clipdata.encoder.preparation import Preparation
 from clipdata.lance_io.kept_rows import Cache, KeptRows
 from clipdata.prefetch import prefetch
 from clipdata.stream.apart import Apart, ApartOrder
 from clipdata.stream.assembly import Assembled, Request, assemble, refuse_nulls, samples_of
 from clipdata.stream.decode import ImageDecoder, Prepare
+from clipdata.stream.decode_gpu import DeviceDecoder
 from clipdata.stream.fetch import Fetched, Fetcher
 from clipdata.stream.groups import Slot
 from clipdata.stream.plan import Cursor, EpochOrder, Plan
@@ -96,6 +99,7 @@ class Turns:
         of_samples: hand out single rows.
         prepare: what makes a model's input of decoded pixels.
         num_threads: images decoded at the same time.
+        device: where they are decoded; None for memory of this process.
         row_bytes: mean stored bytes of a row.
         cache: where rows that were read are kept on this machine.
     """
@@ -111,6 +115,7 @@ class Turns:
     num_threads: int | None
     row_bytes: float
     cache: Cache | None
+    device: torch.device | None
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -138,7 +143,8 @@ class Turns:
     def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
         """Read the rows of turns, in order, and make nothing of them; nulls are not looked for."""
         table = self.rows.table
-        return Fetcher(table, self.request.read_columns(table)).read(self._slots(numbers))
+        columns = self.request.read_columns(table)
+        return Fetcher(table, columns, row_bytes=self.row_bytes).read(self._slots(numbers))
 
     def assembled(self, slots: Iterable[Slot], num_workers: int) -> Generator[tuple[Slot, Assembled], None, None]:
         """Yield slots with what they hold, in order, made ahead; see `read`."""
@@ -156,10 +162,7 @@ class Turns:
         table = self.rows.table
         columns = self.request.read_columns(table)
         fetcher = Fetcher(table, columns, check=self._check, keep=self._keep(), row_bytes=self.row_bytes)
-        decoder = None
-        if self.prepare is not None:
-            share = max(num_cores() // num_workers, 1)
-            decoder = ImageDecoder(self.prepare, num_threads=self.num_threads or min(share, MAX_THREADS))
+        decoder = self._decoder(num_workers)
         prepared = {} if decoder is None else prepared_rows(table, self.request.pixels, decoder)
         try:
             making = Stopwatch()
@@ -172,6 +175,15 @@ class Turns:
         finally:
             if decoder is not None:
                 decoder.close()
+
+    def _decoder(self, num_workers: int) -> ImageDecoder | DeviceDecoder | None:
+        if self.prepare is None:
+            return None
+        num_threads = self.num_threads or min(max(num_cores() // num_workers, 1), MAX_THREADS)
+        if self.device is None:
+            return ImageDecoder(self.prepare, num_threads=num_threads)
+        assert isinstance(self.prepare, Preparation), "it was checked with the device"
+        return DeviceDecoder(self.prepare, self.device, num_threads=num_threads)
 
     def _keep(self) -> Keep | None:
         if self.cache is None:
@@ -215,6 +227,6 @@ class Turns:
             )
 
 
-def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | None) -> Work:
+def _work(found: Fetched, reading: Took, making: Took, decoder: ImageDecoder | DeviceDecoder | None) -> Work:
     num_pictures, own, threads = (0, Took(), Took()) if decoder is None else decoder.taken()
     return Work(len(found.slot.offsets), found.num_bytes, num_pictures, reading, own + threads, making - own)

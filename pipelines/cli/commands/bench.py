@@ -65,6 +65,9 @@ def bench(
     workers: Annotated[int, typer.Option(min=0, help="Try so many worker processes, too.")] = 0,
     fidelity: Annotated[str, typer.Option(help="Of the pixels: fast, as training has them; exact; scaled.")] = "fast",
     train: Annotated[bool, typer.Option("--train", help="Measure forward with backward, too.")] = False,
+    mixing: Annotated[
+        str | None, typer.Option(help="Tell how well batches mix the values of this column, such as a class.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="To measure, about; starting workers comes on top.")] = 20.0,
     device: Device = None,
     store: VersionOptions,
@@ -72,7 +75,8 @@ def bench(
     """Measure what disk, decoder, workers and model can do, and say which of them limits and what changes it.
 
     Nothing is written. The rate of `decode` is that of one core, on the table's own pictures; that of `stream` is
-    whole batches; beside a fidelity stands how far its pixels are from those of open_clip's own transform.
+    whole batches, taken by somebody who does nothing with them. Below stands how far the pixels of each fidelity are
+    from those of open_clip's own transform.
     """
     import clipdata as cd
     from clipdata.errors import UsageError
@@ -89,6 +93,7 @@ def bench(
         num_workers=workers,
         fidelity=cast(Any, fidelity),  # held to the known ones there
         train=train,
+        mixing=mixing,
         seconds=seconds,
         progress=terminal,
     )
