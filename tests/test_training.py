@@ -207,7 +207,7 @@ def test_missing_columns_are_named_with_near_ones(tmp_path, table, encoder):
 
 def test_the_trunk_column_trains_as_the_pictures_do_and_none_is_decoded(tmp_path, table, encoder):
     cd.map_column(table, cd.steps.ImageTrunk(encoder), "trunk")
-    decoded = train(table, encoder, quick(), out=tmp_path / "decoded")
+    decoded = train(table, encoder, quick(fidelity="exact"), out=tmp_path / "decoded")
     lance_table = lance.dataset(table.uri)
     image_free = lance_table.to_table(columns=[name for name in lance_table.schema.names if name != "image"])
     lance.write_dataset(image_free, tmp_path / "without.lance")
@@ -305,6 +305,7 @@ def test_a_run_says_what_it_read_and_did(tmp_path, table, encoder):
     assert record["table"] | {"digest": "", "files": ""} == {
         "uri": table.uri, "version": table.version, "where": TRAIN, "num_rows": 32, "refused": {}, "digest": "",
         "files": "", "trained_rows": run.trained_rows.rows_digest,
+        "pixels": {"column": "image", "kind": "decoded", "version": table.version},
     }  # fmt: skip
     assert record["encoder"]["identity"] == encoder.identity
     assert TrainConfig.from_json(record["config"]) == quick() == run.config
