@@ -10,6 +10,9 @@ worker.py       the process in which one side lives, and what is measured there
 bucket.py       the pictures behind an emulator that answers every request 30 ms later
 run.py          turns of all the sides, interleaved; writes one JSON file
 report.py       that file as a page for docs/benchmarks
+why.md          what is known of where this project loses; ends the page
+ceiling.py      by itself: the stream against decoding and resizing alone
+prepared.py     by itself: the stream from originals and from prepared columns
 
 python benchmarks/stream/environment.py FOLDER       # needs the package index, the rest no network
 FOLDER/bin/python -m benchmarks.stream.run --help

@@ -223,6 +223,17 @@ def _scenes(run: Run, given: argparse.Namespace, large: Sequence[Side]) -> list[
     return scenes
 
 
+def _command(given: argparse.Namespace) -> str:
+    """The command as anybody would type it: places of this machine are named for what they are."""
+    here = {
+        str(given.folder): "FOLDER",
+        str(given.out): "FILE.json",
+        str(given.page): "PAGE.md",
+        str(given.notes): "NOTES.md",
+    }
+    return shlex.join(["python", "-m", "benchmarks.stream.run", *(here.get(word, word) for word in sys.argv[1:])])
+
+
 def _measure(run: Run, scenes: Sequence[Scene], parts: str) -> None:
     with ExitStack() as stack:
         alive = {side.name: stack.enter_context(SideProcess(side.name)) for side in run.sides}
@@ -251,7 +262,7 @@ def main() -> None:
     scenes = _scenes(run, given, _named(given.large_sides or given.sides, known))
     begun = time.monotonic()
     run.about = {
-        "command": f"python -m benchmarks.stream.run {shlex.join(sys.argv[1:])}",
+        "command": _command(given),
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load": [os.getloadavg()[0]],
