@@ -138,6 +138,7 @@ def write_stores(root: Path, num: int, size: tuple[int, int], times: int, names:
             shutil.rmtree(aside, ignore_errors=True)
             WRITERS[name](pictures, aside)
             aside.rename(out)
+            shutil.rmtree(f"{aside}.state", ignore_errors=True)  # of the table, for maps that were cut off
     return folder
 
 
