@@ -18,7 +18,8 @@ position.py     where a stream stands, heard by workers
 sharing.py      loaders that would share its rows out once more
 state.py        the same with what it depends on, checked and merged
 evenness.py     how well an order mixes the values of a column
-dataset.py      Stream, the torch dataset
+resumable.py    turns as a torch dataset that knows where it stands
+dataset.py      Stream: a table as one
 proportions.py  the order of parts in a mix, as arithmetic
 joining.py      batches of several streams to one
 mixing.py       several streams as one

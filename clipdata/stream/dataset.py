@@ -41,17 +41,12 @@ This module must not know models or training.
 
 from __future__ import annotations
 
-import copy
 import os
-import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from torch.utils.data import IterableDataset, get_worker_info
 
 from clipdata.arguments import check_count
 from clipdata.encoder.augmentation import Augmentation
@@ -62,24 +57,22 @@ from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.storage import redact
 from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, check_apart, window_for
-from clipdata.stream.assembly import OnBadImage, Request, Tokenize, second_batching
+from clipdata.stream.assembly import OnBadImage, Request, Tokenize
 from clipdata.stream.decode import Prepare
 from clipdata.stream.decode_gpu import check_device
 from clipdata.stream.evenness import Mixing
 from clipdata.stream.fetch import Fetched
-from clipdata.stream.plan import Cursor, Plan, Shuffle, check_ranks, worker_batches
-from clipdata.stream.position import Lane, Place, Position
+from clipdata.stream.plan import Plan, Shuffle, check_ranks
 from clipdata.stream.prepared import OFFSETS_AT_ONCE, augmented, pixel_sources
+from clipdata.stream.resumable import Resumable
 from clipdata.stream.rows import Rows
-from clipdata.stream.shares import Shares, Watch
-from clipdata.stream.sharing import refuse_second_sharing
 from clipdata.stream.span import Span
-from clipdata.stream.state import State, checked_cursor, identity_of_plan, merged
-from clipdata.stream.turns import Turn, Turns
+from clipdata.stream.state import checked_cursor, identity_of_plan
+from clipdata.stream.turns import Turns
 from clipdata.stream.windows import chosen_sizes
 
 
-class Stream(IterableDataset[Any]):
+class Stream(Resumable):
     """Batches of a table's rows, in an order that depends on table version, filter, seed and epoch alone.
 
     Args:
@@ -197,30 +190,6 @@ class Stream(IterableDataset[Any]):
         )
         self._begin_anew(Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch))
 
-    def _begin_anew(self, span: Span) -> None:
-        """Stand at the beginning, having met no row."""
-        self._span = span
-        self._position = Position(Cursor(span.first_epoch, 0))
-        self._left_out: dict[str, set[Any]] = {}
-        self._watch = Watch()
-        self._num_together = 0
-        self._home = os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        refuse_second_sharing(self._turns.world_size)
-        return dict(self.__dict__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._home = os.getpid()
-
-    def __len__(self) -> int:
-        """Batches (or single rows) of an iteration: of one epoch, or of all those that follow without a pause."""
-        if self._span.is_endless:
-            raise TypeError("a stream that repeats without an end has no length; take(n) gives it one")
-        epoch, total = self._position.start.cursor.epoch, self.plan.num_batches
-        return max(self._span.stop(self._span.until(epoch), total) - epoch * total, 0)
-
     def __repr__(self) -> str:
         plan = self.plan
         size = "single rows" if self._of_samples else f"batches of {plan.batch_size:,}"
@@ -230,56 +199,10 @@ class Stream(IterableDataset[Any]):
             f"{plan.num_batches:,} {size} an epoch{dropped}>"
         )
 
-    def take(self, num_batches: int) -> Stream:
-        """The same stream, ended early, from its beginning.
-
-        Args:
-            num_batches: of each epoch (or single rows of this rank), the first ones in its order; all epochs follow one
-                another at this length. Of a repeated stream: of all its epochs together.
-        """
-        check_count(num_batches, "take: num_batches", least=1)
-        if self._span.epochs == 1 and self._span.until_epoch is None:
-            taken = num_batches if self.plan.take is None else min(num_batches, self.plan.take)
-            return self._changed(replace(self.plan, take=taken), self._span)
-        turns = num_batches if self._span.turns is None else min(num_batches, self._span.turns)
-        return self._changed(self.plan, replace(self._span, turns=turns))
-
-    def repeat(self, num_epochs: int | None = None) -> Stream:
-        """The same stream, an iteration of which goes through several epochs without a pause, from its beginning.
-
-        Args:
-            num_epochs: None goes on without an end.
-
-        Raises:
-            UsageError: it was repeated before, or has an `until_epoch`.
-        """
-        if num_epochs is not None:
-            check_count(num_epochs, "repeat: num_epochs", least=1)
-        if self._span.epochs != 1 or self._span.until_epoch is not None:
-            raise UsageError(
-                "this stream goes through several epochs already; expected one that does not",
-                hint="stream.take(10).repeat(3) gives ten batches of each epoch; Stream(…, until_epoch=None) one epoch",
-            )
-        return self._changed(self.plan, replace(self._span, epochs=num_epochs))
-
-    def _changed(self, plan: Plan, span: Span) -> Stream:
-        stream = copy.copy(self)
-        stream.plan, stream._turns = plan, replace(self._turns, plan=plan)
-        stream._begin_anew(span)
-        return stream
-
     @property
     def num_dropped(self) -> int:
         """Rows that each epoch leaves out because they do not fill a batch, which `drop_last` is for."""
         return self.plan.num_dropped
-
-    @property
-    def num_together(self) -> int:
-        """Rows met so far that share their id with an earlier row of their batch, over all ranks; see `apart`.
-
-        Those of batches that workers made count when the stream is iterated through `load`.
-        """
-        return self._num_together
 
     def mixing(self, column: str, *, batch_rows: int | None = None, epoch: int = 0, most_batches: int = 64) -> Mixing:
         """Measure how well an epoch's order mixes the values of a column, such as the classes of a sorted table.
@@ -307,170 +230,11 @@ class Stream(IterableDataset[Any]):
         """The table, at the version that is streamed."""
         return self._table
 
-    @property
-    def left_out(self) -> dict[str, int]:
-        """Reason → number of rows that were left out so far because their image cannot be used.
-
-        A row counts once, in however many epochs it is met. Rows met by workers count when the stream is iterated
-        through `load`; a plain DataLoader's batches carry them in their entry `left_out`.
-        """
-        return {reason: len(offsets) for reason, offsets in sorted(self._left_out.items())}
-
-    @property
-    def shares(self) -> Shares:
-        """Where the time of the newest iteration went, so far: waiting, reading, decoding; and how much came.
-
-        What workers did counts when the stream is iterated through `load`.
-        """
-        return self._watch.shares()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Begin the next iteration at the start of an epoch, in workers as well.
-
-        Right after `load_state_dict`, the epoch that the state stands in goes on where it does: loops and trainers say
-        the epoch before each one, also before the one that they resume.
-        """
-        if not self._position.resumes(epoch):
-            self._position.tell(Place(Cursor(epoch, 0)))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands: the next batch, and what the order depends on. It names no rank and no worker.
-
-        For single rows `batch` is the next row, over all ranks.
-        """
-        now = self._position.now
-        return State(Cursor(now.cursor.epoch, now.cursor.batch * self._unit), now.lane, self._identity()).written()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Begin the next iteration where a state was taken, on any number of ranks and workers.
-
-        Args:
-            state: of `state_dict` or `merge_states`, or just {"epoch": …, "batch": …} of a batch's cursor.
-
-        Raises:
-            ConfigError: the state is of another table, version, filter or plan, or stands at no place of this stream.
-        """
-        found = State.read(state)
-        found.check(self._identity())
-        place = Place(found.cursor_in(self.plan.num_batches, self._unit), found.lane)
-        self._position.tell(place, resumes=True)
-
-    @staticmethod
-    def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Make one state of several, which any number of ranks and workers can load.
-
-        Ranks step together, so that all stand at the same batch; workers take turns, and the stream stands where the
-        slowest of them does.
-
-        Args:
-            states: of each rank's stream, or of each rank's torchdata StatefulDataLoader, with any number of workers.
-
-        Raises:
-            ConfigError: they are of different streams; or they stand at different places, so that some rows would come
-                twice or never.
-        """
-        return merged(states)
-
-    def __iter__(self) -> Iterator[Any]:
-        # The loop that collects items for a DataLoader's own batches; it would also take those of a Trainer.
-        asking = sys._getframe(1).f_locals.get("self")
-        if not self._of_samples and getattr(asking, "auto_collation", False):
-            raise second_batching()
-        refuse_second_sharing(self._turns.world_size)
-        return self._items(self.turns())
-
-    @staticmethod
-    def _items(turns: Generator[Turn, None, None]) -> Generator[Any, None, None]:
-        with closing(turns):
-            for turn in turns:
-                if turn.item is not None:
-                    yield turn.item
-
-    def turns(self) -> Generator[Turn, None, None]:
-        """Begin an iteration, and hand out turn by turn: what `load` needs to follow in the stream it was given."""
-        worker, num_workers = self._worker()
-        begun, until = self._position.begin(self._span.until)
-        total = self.plan.num_batches
-        first = begun.cursor.epoch * total + begun.cursor.batch + worker
-        if begun.lane is not None:
-            first -= worker
-            if begun.lane[0] != num_workers:
-                raise UsageError(
-                    f"the state was taken with {begun.lane[0]} workers, and there are {num_workers} now",
-                    hint="stream.load_state_dict(Stream.merge_states([state of the loader])) goes on with any number",
-                )
-        lane = (num_workers, until) if get_worker_info() else None
-        if lane is not None:
-            self._position.move(Place(self._turns.cursor(first), lane))
-        numbers = worker_batches(first, self._span.stop(until, total), 0, num_workers)
-        return self._follow(self.watched(self._turns.read(numbers)), lane, until)
-
     def fetched(self) -> Generator[Fetched, None, None]:
         """Read the rows from where the stream stands, as they are in the table; the stream does not move by it."""
         place, total = self._position.start.cursor, self.plan.num_batches
         first = place.epoch * total + place.batch
         return self._turns.fetched(range(first, self._span.stop(self._span.until(place.epoch), total)))
-
-    def watched(self, turns: Iterator[Turn]) -> Generator[Turn, None, None]:
-        """Yield the turns of an iteration that begins, and measure it; see `shares`."""
-        self._watch = watch = Watch()
-        for turn in watch.over(turns):
-            watch.work += turn.work
-            yield turn
-
-    def hear(self, turn: Turn) -> bool:
-        """Stand behind a turn that a worker's copy handed out; tell whether it is the last of the iteration."""
-        self._count(turn)
-        until = self._span.until(self._position.start.cursor.epoch)
-        if turn.number + 1 == self._span.stop(until, self.plan.num_batches):
-            self.hear_end()
-            return True
-        self._position.move(Place(self._turns.cursor(turn.number + 1)))
-        return False
-
-    def hear_end(self) -> None:
-        """Stand where the next iteration begins, after workers came to the end of this one."""
-        self._position.end(self._span.until(self._position.start.cursor.epoch), warn_of_repeats=False)
-
-    def _follow(self, turns: Generator[Turn, None, None], lane: Lane | None, until: int) -> Generator[Turn, None, None]:
-        stop, ended = self._span.stop(until, self.plan.num_batches), False
-        with closing(turns):
-            for turn in turns:
-                self._count(turn)
-                # Whoever knows the length does not ask for more than the last turn to learn that it was.
-                ended = lane is None and turn.number + 1 == stop
-                if ended:
-                    self._position.end(until, warn_of_repeats=False)
-                else:
-                    following = turn.number + (1 if lane is None else lane[0])
-                    self._position.move(Place(self._turns.cursor(following), lane))
-                yield turn
-        if not ended:
-            self._position.end(until, warn_of_repeats=bool(self.plan.shuffle))
-
-    def _count(self, turn: Turn) -> None:
-        self._num_together += turn.num_together
-        for reason, offsets in turn.left_out.items():
-            self._left_out.setdefault(reason, set()).update(offsets)
-
-    def _worker(self) -> tuple[int, int]:
-        info = get_worker_info()
-        if info is not None and self._turns.device is not None and self._turns.device.type == "cuda":
-            raise UsageError(
-                "this stream decodes on a GPU, which worker processes cannot share with the one that trains",
-                hint="num_workers=0",
-            )
-        if info is not None and self._home != os.getpid():
-            raise UsageError(
-                "this DataLoader forked its workers, and Lance's threads do not survive a fork",
-                hint='pass multiprocessing_context="forkserver", or use clipdata.stream.load(stream, num_workers)',
-            )
-        return (info.id, info.num_workers) if info else (0, 1)
-
-    @cached_property
-    def _unit(self) -> int:
-        """What a state counts by: batches, or single rows over all ranks."""
-        return self.plan.batch_size if self._of_samples else 1
 
     @cached_property
     def _files(self) -> str:

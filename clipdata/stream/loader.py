@@ -11,13 +11,13 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory as pinned
 
 from clipdata.prefetch import prefetch
-from clipdata.stream.dataset import Stream
+from clipdata.stream.resumable import Resumable
 from clipdata.stream.turns import Turn
 from clipdata.stream.workers import turns_of_workers
 
 
 def load(
-    stream: Stream, num_workers: int = 0, *, prefetch_factor: int = 2, pin_memory: bool = False
+    stream: Resumable, num_workers: int = 0, *, prefetch_factor: int = 2, pin_memory: bool = False
 ) -> Generator[Any, None, None]:
     """Yield a stream's batches (or single rows), in its order.
 

@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from clipdata.stream.joining import join
 from clipdata.stream.plan import Cursor, check_ranks
 from clipdata.stream.position import Place
 from clipdata.stream.proportions import MixPlan, Until, exact_weights
+from clipdata.stream.resumable import Resumable
 from clipdata.stream.span import Span
 from clipdata.stream.state import checked_cursor
 from clipdata.stream.turns import SAMPLES_AT_ONCE, Turn, Turns, batch_turn, sample_turns
@@ -75,9 +76,9 @@ def mix(
     if not parts:
         raise UsageError("a mix of no stream has nothing to give", hint=_EXAMPLE)
     for part in parts:
-        check_kind(part, Stream, "mix: a part", _EXAMPLE)
         if isinstance(part, Mix):
             raise UsageError("a part of the mix is a mix; expected streams of tables", hint="mix all streams at once")
+        check_kind(part, Stream, "mix: a part", _EXAMPLE)
         if part._span != Span() or part._position.start != Place() or part.plan.take is not None:
             raise UsageError(
                 "a part of the mix has an epoch, until_epoch, take, repeat or state of its own; a mix begins at the "
@@ -104,13 +105,13 @@ def mix(
     return Mix(parts, plan, span, of_samples=batch_size is None)
 
 
-class Mix(Stream):
+class Mix(Resumable):
     """A stream of the rows of several; see the module. `mix` makes it."""
 
     def __init__(self, parts: Sequence[Stream], plan: MixPlan, span: Span, *, of_samples: bool) -> None:
         self.parts = list(parts)
-        self.plan = plan  # type: ignore[assignment]
-        self._turns = MixedTurns(tuple(part._turns for part in parts), plan, of_samples)  # type: ignore[assignment]
+        self.plan = plan
+        self._turns = MixedTurns(tuple(part._turns for part in parts), plan, of_samples)
         self._of_samples = of_samples
         self._begin_anew(span)
 
@@ -118,12 +119,6 @@ class Mix(Stream):
         plan = self._mix_plan
         size = "single rows" if self._of_samples else f"batches of {plan.batch_size:,}"
         return f"<Mix of {len(self.parts)} streams: {plan.num_batches:,} {size} an epoch, of {self.parts}>"
-
-    def mixing(self, column: str, **_: Any) -> NoReturn:
-        """Refuse to measure: it is the parts whose orders mix values, and the weights that mix parts."""
-        raise UsageError(
-            "a mix has no order of its own to measure", hint=f"measure its parts: mix.parts[0].mixing({column!r})"
-        )
 
     def state_dict(self) -> dict[str, Any]:
         """Where the mix stands, what its order depends on, and where every part stands: the next row of its epochs."""

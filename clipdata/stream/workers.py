@@ -25,7 +25,7 @@ from torch.utils.data._utils import worker as torch_worker
 
 from clipdata.errors import ClipdataError
 from clipdata.stream import parcels
-from clipdata.stream.dataset import Stream
+from clipdata.stream.resumable import Resumable
 from clipdata.stream.turns import Turn
 
 _END_S = 2.0  # for workers to end by themselves when nobody wants the rest
@@ -41,7 +41,7 @@ class _Worker:
     pipe: Connection
 
 
-def turns_of_workers(stream: Stream, num_workers: int, *, ahead: int) -> Generator[Turn, None, None]:
+def turns_of_workers(stream: Resumable, num_workers: int, *, ahead: int) -> Generator[Turn, None, None]:
     """Yield the turns of an iteration that begins, in order, made by worker processes.
 
     Closing the generator ends the workers.
@@ -128,7 +128,7 @@ def _end(workers: list[_Worker]) -> None:
         process.close()
 
 
-def _work(pipe: Connection, stream: Stream, number: int, num_workers: int) -> None:
+def _work(pipe: Connection, stream: Resumable, number: int, num_workers: int) -> None:
     """What a worker does: a turn for every sign that it gets, until it gets no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that reads, and its end is heard
     torch.set_num_threads(1)
@@ -147,7 +147,7 @@ def _work(pipe: Connection, stream: Stream, number: int, num_workers: int) -> No
         return
 
 
-def _found(stream: Stream, number: int) -> Generator[Turn | ClipdataError | ExceptionWrapper | None, None, None]:
+def _found(stream: Resumable, number: int) -> Generator[Turn | ClipdataError | ExceptionWrapper | None, None, None]:
     try:
         yield from stream.turns()
         yield None
