@@ -24,6 +24,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 
 from clipdata.arguments import check_count, check_kind
 from clipdata.errors import ConfigError, SchemaError, UsageError
@@ -54,7 +55,7 @@ def mix(
     """Mix streams to one that gives rows of each in every batch.
 
     Args:
-        streams: of the same entries, drop_last, rank and world_size, which the mix has as well. Each keeps its own
+        streams: of the same entries, drop_last, rank, world_size and device, which the mix has as well. Each keeps its own
             seed, filter, preparation and policy on bad images.
         weights: of the streams, in any unit; by default their numbers of rows, so that an epoch of the mix holds each
             row of each stream once.
@@ -70,7 +71,7 @@ def mix(
     Raises:
         UsageError: the weights do not fit, or a stream is itself a mix.
         SchemaError: the streams have different entries, or entries of different kinds.
-        ConfigError: the streams disagree on batch_size, drop_last, rank or world_size; or too few rows for a batch.
+        ConfigError: the streams disagree on batch_size, drop_last, rank, world_size or device; or too few rows for a batch.
     """
     parts = list(streams) if isinstance(streams, Sequence) else [streams]
     if not parts:
@@ -167,6 +168,11 @@ class MixedTurns:
     def world_size(self) -> int:
         """Of the parts."""
         return self.parts[0].world_size
+
+    @property
+    def device(self) -> torch.device | None:
+        """Of the parts."""
+        return self.parts[0].device
 
     def cursor(self, number: int) -> Cursor:
         """Where a turn lies."""
@@ -271,6 +277,7 @@ def _settings(parts: Sequence[Stream], batch_size: int | None) -> dict[str, Any]
             "drop_last": part.plan.drop_last,
             "rank": part._turns.rank,
             "world_size": part._turns.world_size,
+            "device": part._turns.device,
         }
         for part in parts
     ]
