@@ -53,7 +53,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from clipdata.arguments import check_count
+from clipdata.arguments import check_able, check_count, check_kind
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
@@ -153,6 +153,15 @@ class Stream(IterableDataset[Any]):
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
         if batch_size is not None:
             check_count(batch_size, "stream: batch_size", least=1)
+        check_count(seed, "stream: seed", least=None)
+        if until_epoch is not None:
+            check_count(until_epoch, "stream: until_epoch")
+        if num_threads is not None:
+            check_count(num_threads, "stream: num_threads", least=1)
+        check_kind(drop_last, bool, "stream: drop_last", "drop_last=False also gives the rows that do not fill a batch")
+        check_able(prepare, "stream: prepare", ("__call__",), "prepare=encoder.prepare")
+        if cache is not None:
+            check_kind(cache, Cache, "stream: cache", 'Cache("/scratch/kept", max_bytes=50 * 10**9)')
         self._of_samples = batch_size is None
         turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
         check_ranks(turn_rows, rank, world_size)
@@ -176,10 +185,9 @@ class Stream(IterableDataset[Any]):
             window_rows = window_for(turn_rows, window_rows)
         self.plan = Plan(len(chosen), int(turn_rows), int(seed), shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
-            found = (
-                f"batch_size is {batch_size}, and {len(chosen):,} rows are to be streamed; expected at least one batch"
-            )
-            hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else "check the filter"
+            found = f"{len(chosen):,} rows are to be streamed; expected at least one batch"
+            found = found if batch_size is None else f"batch_size is {batch_size}, and {found}"
+            hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else _why_no_row(table, rows)
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
         self._turns = Turns(
             rows=chosen,
@@ -238,11 +246,14 @@ class Stream(IterableDataset[Any]):
                 another at this length. Of a repeated stream: of all its epochs together.
         """
         check_count(num_batches, "take: num_batches", least=1)
-        if self._span.epochs == 1 and self._span.until_epoch is None:
+        if self._span == Span(self._span.first_epoch):
             taken = num_batches if self.plan.take is None else min(num_batches, self.plan.take)
             return self._changed(replace(self.plan, take=taken), self._span)
         turns = num_batches if self._span.turns is None else min(num_batches, self._span.turns)
-        return self._changed(self.plan, replace(self._span, turns=turns))
+        span = replace(self._span, turns=turns)
+        if self._span.is_endless:  # an iteration ends now, and the next one wants an epoch to begin in
+            span = replace(span, epochs=-(-turns // self.plan.num_batches))
+        return self._changed(self.plan, span)
 
     def repeat(self, num_epochs: int | None = None) -> Stream:
         """The same stream, an iteration of which goes through several epochs without a pause, from its beginning.
@@ -251,11 +262,11 @@ class Stream(IterableDataset[Any]):
             num_epochs: None goes on without an end.
 
         Raises:
-            UsageError: it was repeated before, or has an `until_epoch`.
+            UsageError: it was repeated before, in whole or in part, or has an `until_epoch`.
         """
         if num_epochs is not None:
             check_count(num_epochs, "repeat: num_epochs", least=1)
-        if self._span.epochs != 1 or self._span.until_epoch is not None:
+        if self._span != Span(self._span.first_epoch):
             raise UsageError(
                 "this stream goes through several epochs already; expected one that does not",
                 hint="stream.take(10).repeat(3) gives ten batches of each epoch; Stream(…, until_epoch=None) one epoch",
@@ -299,6 +310,9 @@ class Stream(IterableDataset[Any]):
             raise UsageError("a stream of single rows has no batches", hint=f"stream.mixing({column!r}, batch_rows=64)")
         size = self.plan.batch_size if batch_rows is None else batch_rows
         check_count(size, "mixing: batch_rows", least=1)
+        check_count(epoch, "mixing: epoch")
+        check_count(most_batches, "mixing: most_batches", least=1)
+        self._table.require([column], verb="mixing")
         rows, order = self._turns.rows, self._turns.order(epoch)
         return evenness.measure(column, rows, order, size, most_batches=most_batches)
 
@@ -487,3 +501,10 @@ class Stream(IterableDataset[Any]):
             "apart": None if turns.apart is None else turns.apart.column,
             **identity_of_plan(self.plan, of_samples=self._of_samples),
         }
+
+
+def _why_no_row(table: Table, rows: Sequence[int] | np.ndarray | None) -> str:
+    """What to look at when there is nothing to stream."""
+    if not table.num_rows:
+        return "the table itself has no row"
+    return "check the filter" if rows is None else "rows names none"
