@@ -114,7 +114,7 @@ def test_windows_are_sized_by_what_rows_weigh_and_the_state_carries_them(table):
     state = stream_of(table).state_dict()
 
     assert state["window_rows"] % state["clump_rows"] == 0
-    assert (state["clump_rows"], state["window_rows"]) == (stream_of(table).plan.clump_rows, 8064)
+    assert (state["clump_rows"], state["window_rows"]) == (stream_of(table).plan.clump_rows, 7936)
     assert stream_of(table, clump_rows=5).plan.window_rows % 5 == 0
 
 
