@@ -17,14 +17,17 @@ _DRAWN = re.compile(r"\b(random|rand|uuid)\s*\(", re.IGNORECASE)  # SQL function
 PROGRESS = "progress=clipdata.progress_bar()"
 
 
-def check_count(found: Any, what: str, *, least: int = 0) -> None:
-    """Hold a count to a whole number.
+def check_count(found: Any, what: str, *, least: int | None = 0) -> None:
+    """Hold a count to a whole number; to any, negative ones too, where `least` is None.
 
     Raises:
         UsageError: it is none, or too low.
     """
-    if isinstance(found, bool | np.bool_) or not isinstance(found, int | np.integer) or found < least:
-        raise UsageError(f"{what} is {found!r:.80}; expected a whole number, at least {least}")
+    is_whole = isinstance(found, int | np.integer) and not isinstance(found, bool | np.bool_)
+    if not is_whole or (least is not None and found < least):
+        raise UsageError(
+            f"{what} is {found!r:.80}; expected a whole number" + ("" if least is None else f", at least {least}")
+        )
 
 
 def check_kind(found: Any, kind: type, what: str, example: str) -> None:

@@ -161,7 +161,7 @@ def require_columns(
     missing = [column for column in columns if column not in schema.names]
     if not missing:
         return
-    near = {name: difflib.get_close_matches(name, schema.names, n=2) for name in missing}
+    near = {name: difflib.get_close_matches(str(name), schema.names, n=2) for name in missing}
     listed = ", ".join(
         f"{name!r}" + (f" (did you mean {' or '.join(near[name])}?)" if near[name] else "") for name in missing
     )

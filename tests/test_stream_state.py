@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clipdata.errors import ConfigError, UsageError
+from clipdata.errors import ConfigError, SchemaError, UsageError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.stream import Stream, load
+from clipdata.stream import apart as apart_module
 from tests.test_stream import labels
 
 NUM_ROWS = 50
@@ -225,6 +226,57 @@ def test_a_stream_without_an_end_has_no_length(table):
         len(endless)
 
 
+def test_an_endless_stream_cut_short_goes_on_when_it_is_iterated_again(table):
+    epochs = [labels(stream_of(table, epoch=epoch)) for epoch in range(5)]
+    cut = stream_of(table).repeat().take(17)
+
+    assert labels(cut) == epochs[0] + epochs[1][:5]
+    assert cut.state_dict()["epoch"] == 2
+    assert len(cut) == 17
+    assert labels(cut) == epochs[2] + epochs[3][:5]
+    short = stream_of(table).repeat().take(5)
+    assert [labels(short), labels(short.take(3))] == [epochs[0][:5], epochs[0][:3]]
+    with pytest.raises(UsageError, match="several epochs already"):
+        short.repeat(2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    {
+        "seed": ({"seed": 2.7}, "seed is 2.7; expected a whole number$"),
+        "end": ({"until_epoch": "3"}, "until_epoch is '3'"),
+        "threads": ({"num_threads": 0}, "num_threads is 0; expected a whole number, at least 1"),
+        "rest": ({"drop_last": "no"}, "drop_last is 'no'; expected bool"),
+        "preparation": ({"prepare": 3}, "prepare is 3"),
+        "cache": ({"cache": "/scratch"}, "cache is '/scratch'; expected Cache"),
+    }.values(),
+)
+def test_arguments_of_another_kind_are_refused(table, options, said):
+    with pytest.raises(UsageError, match=said):
+        stream_of(table, **options)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "options", "said"),
+    {
+        "empty table": (0, {}, "the table itself has no row"),
+        "filter": (5, {"where": "label > 9"}, "check the filter"),
+        "rows": (5, {"rows": []}, "rows names none"),
+    }.values(),
+)
+def test_a_stream_of_no_row_says_why_there_is_none(tmp_path, num_rows, options, said):
+    with pytest.raises(ConfigError, match="0 rows are to be streamed") as refused:
+        stream_of(written(tmp_path / "few.lance", num_rows), **options)
+
+    assert refused.value.hint == said
+
+
+def test_a_column_that_is_no_text_is_refused_by_what_it_is(table):
+    for ask in (lambda: Stream(table, [3], batch_size=4), lambda: stream_of(table).mixing(3)):
+        with pytest.raises(SchemaError, match="no column 3; it has label"):
+            ask()
+
+
 @pytest.mark.parametrize("cut", [0, 3, 5, 7, 10])
 def test_taken_and_repeated_streams_go_on_where_they_stopped(table, cut):
     for make in (lambda: stream_of(table).take(5).repeat(2), lambda: stream_of(table).repeat(2).take(17)):
@@ -288,6 +340,16 @@ def test_ids_that_cannot_be_apart_are_counted(table):
 
     assert sorted(batch) == list(range(10))
     assert stream.num_together == 8
+
+
+def test_each_window_is_dealt_once_to_read_it_and_once_to_count(table, monkeypatch):
+    dealt = []
+    deal = apart_module.places_apart
+    monkeypatch.setattr(apart_module, "places_apart", lambda *given: dealt.append(given) or deal(*given))
+    stream = Stream(table, ["label"], batch_size=1, apart="picture", clump_rows=4, window_rows=16)
+
+    assert len(labels(stream)) == NUM_ROWS
+    assert len(dealt) == 2 * 4  # windows of sixteen rows each
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from clipdata.errors import ClipdataError
+from clipdata.errors import ClipdataError, UsageError
 from clipdata.lance_io.table import Table, open_table
 from clipdata.stream import Stream, load, parcels
 from tests.test_stream import half_size, labels, png
@@ -156,6 +156,20 @@ class Breaks:
 def test_an_error_of_a_users_own_code_comes_from_a_worker_as_it_is(table):
     with pytest.raises(LookupError, match="no such table of colours"):
         list(load(Stream(table, ["image"], batch_size=8, prepare=Breaks()), 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    {
+        "fewer than none": ({"num_workers": -1}, "num_workers is -1"),
+        "a text": ({"num_workers": "2"}, "num_workers is '2'"),
+        "none ahead, which would wait forever": ({"num_workers": 2, "prefetch_factor": 0}, "prefetch_factor is 0"),
+        "no stream": ({"stream": "rows.lance"}, "stream is 'rows.lance'; expected Stream"),
+    }.values(),
+)
+def test_workers_that_would_give_nothing_are_refused(table, options, said):
+    with pytest.raises(UsageError, match=said):
+        next(load(**{"stream": stream_of(table), **options}))
 
 
 def test_batches_of_workers_are_those_of_this_process_to_the_last_stride(table):

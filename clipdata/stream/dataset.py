@@ -48,7 +48,7 @@ from typing import Any
 
 import numpy as np
 
-from clipdata.arguments import check_count
+from clipdata.arguments import check_able, check_count, check_kind
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
@@ -146,6 +146,15 @@ class Stream(Resumable):
         world_size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
         if batch_size is not None:
             check_count(batch_size, "stream: batch_size", least=1)
+        check_count(seed, "stream: seed", least=None)
+        if until_epoch is not None:
+            check_count(until_epoch, "stream: until_epoch")
+        if num_threads is not None:
+            check_count(num_threads, "stream: num_threads", least=1)
+        check_kind(drop_last, bool, "stream: drop_last", "drop_last=False also gives the rows that do not fill a batch")
+        check_able(prepare, "stream: prepare", ("__call__",), "prepare=encoder.prepare")
+        if cache is not None:
+            check_kind(cache, Cache, "stream: cache", 'Cache("/scratch/kept", max_bytes=50 * 10**9)')
         self._of_samples = batch_size is None
         turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
         check_ranks(turn_rows, rank, world_size)
@@ -169,10 +178,9 @@ class Stream(Resumable):
             window_rows = window_for(turn_rows, window_rows)
         self.plan = Plan(len(chosen), int(turn_rows), int(seed), shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
-            found = (
-                f"batch_size is {batch_size}, and {len(chosen):,} rows are to be streamed; expected at least one batch"
-            )
-            hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else "check the filter"
+            found = f"{len(chosen):,} rows are to be streamed; expected at least one batch"
+            found = found if batch_size is None else f"batch_size is {batch_size}, and {found}"
+            hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else _why_no_row(table, rows)
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
         self._turns = Turns(
             rows=chosen,
@@ -222,6 +230,9 @@ class Stream(Resumable):
             raise UsageError("a stream of single rows has no batches", hint=f"stream.mixing({column!r}, batch_rows=64)")
         size = self.plan.batch_size if batch_rows is None else batch_rows
         check_count(size, "mixing: batch_rows", least=1)
+        check_count(epoch, "mixing: epoch")
+        check_count(most_batches, "mixing: most_batches", least=1)
+        self._table.require([column], verb="mixing")
         rows, order = self._turns.rows, self._turns.order(epoch)
         return evenness.measure(column, rows, order, size, most_batches=most_batches)
 
@@ -251,3 +262,10 @@ class Stream(Resumable):
             "apart": None if turns.apart is None else turns.apart.column,
             **identity_of_plan(self.plan, of_samples=self._of_samples),
         }
+
+
+def _why_no_row(table: Table, rows: Sequence[int] | np.ndarray | None) -> str:
+    """What to look at when there is nothing to stream."""
+    if not table.num_rows:
+        return "the table itself has no row"
+    return "check the filter" if rows is None else "rows names none"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory as pinned
 
+from clipdata.arguments import check_count, check_kind
 from clipdata.prefetch import prefetch
 from clipdata.stream.resumable import Resumable
 from clipdata.stream.turns import Turn
@@ -34,8 +35,12 @@ def load(
             changes nothing.
 
     Raises:
+        UsageError: `stream` is none, or a number is wrong.
         ClipdataError: what a worker raised, as it raised it; or a worker was killed.
     """
+    check_kind(stream, Stream, "load: stream", 'load(Stream(table, ["image"], …), num_workers=2)')
+    check_count(num_workers, "load: num_workers")
+    check_count(prefetch_factor, "load: prefetch_factor", least=1)
     pins = pin_memory and torch.cuda.is_available()
     if not num_workers:
         with closing(stream.turns()) as turns:

@@ -102,6 +102,8 @@ def mix(
             what="mix",
             hint='until="all", or drop_last=False in every stream',
         )
+    if until_epoch is not None:
+        check_count(until_epoch, "mix: until_epoch")
     span = Span(checked_cursor(epoch, 0).epoch, until_epoch=until_epoch)
     return Mix(parts, plan, span, of_samples=batch_size is None)
 

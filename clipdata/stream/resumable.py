@@ -75,11 +75,14 @@ class Resumable(IterableDataset[Any]):
                 another at this length. Of a repeated stream: of all its epochs together.
         """
         check_count(num_batches, "take: num_batches", least=1)
-        if self._span.epochs == 1 and self._span.until_epoch is None:
+        if self._span == Span(self._span.first_epoch):
             taken = num_batches if self.plan.take is None else min(num_batches, self.plan.take)
             return self._changed(replace(self.plan, take=taken), self._span)
         turns = num_batches if self._span.turns is None else min(num_batches, self._span.turns)
-        return self._changed(self.plan, replace(self._span, turns=turns))
+        span = replace(self._span, turns=turns)
+        if self._span.is_endless:  # an iteration ends now, and the next one wants an epoch to begin in
+            span = replace(span, epochs=-(-turns // self.plan.num_batches))
+        return self._changed(self.plan, span)
 
     def repeat(self, num_epochs: int | None = None) -> Self:
         """The same stream, an iteration of which goes through several epochs without a pause, from its beginning.
@@ -88,11 +91,11 @@ class Resumable(IterableDataset[Any]):
             num_epochs: None goes on without an end.
 
         Raises:
-            UsageError: it was repeated before, or has an `until_epoch`.
+            UsageError: it was repeated before, in whole or in part, or has an `until_epoch`.
         """
         if num_epochs is not None:
             check_count(num_epochs, "repeat: num_epochs", least=1)
-        if self._span.epochs != 1 or self._span.until_epoch is not None:
+        if self._span != Span(self._span.first_epoch):
             raise UsageError(
                 "this stream goes through several epochs already; expected one that does not",
                 hint="stream.take(10).repeat(3) gives ten batches of each epoch; Stream(…, until_epoch=None) one epoch",

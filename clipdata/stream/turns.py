@@ -136,9 +136,8 @@ class Turns:
             ImageRefused: an image cannot be used, and its row is not to be left out.
         """
         with closing(self.assembled(self._slots(numbers), numbers.step)) as made:
-            for slot, assembled in made:
-                turns = self._turns(slot, assembled)
-                yield from turns if self.apart is None else self._counted(turns)
+            turns = (turn for slot, assembled in made for turn in self._turns(slot, assembled))
+            yield from turns if self.apart is None else self._counted(turns)
 
     def fetched(self, numbers: range) -> Generator[Fetched, None, None]:
         """Read the rows of turns, in order, and make nothing of them; nulls are not looked for."""
