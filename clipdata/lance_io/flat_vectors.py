@@ -30,7 +30,7 @@ _ELSE = re.compile(r"General|Rle|Bitpack|ByteStream|Dictionary|Fsst")
 
 
 class FlatVectors:
-    """Reads a column of fixed-size lists by the addresses of rows. One thread at a time.
+    """Reads a column of fixed-size lists. One thread at a time.
 
     Args:
         table: pinned to a version, on this machine.
@@ -41,6 +41,11 @@ class FlatVectors:
     def __init__(self, table: Table, column: str, width: int) -> None:
         self._table, self._column, self._width = table, column, width
         self._files: OrderedDict[int, _Pages | None] = OrderedDict()
+        with translated(table.uri, "reading"):
+            fragments = [fragment.metadata for fragment in table.dataset.get_fragments()]
+        self._numbers = np.array([fragment.id for fragment in fragments], np.int64)
+        self._stops = np.cumsum([fragment.num_rows for fragment in fragments])
+        self._is_whole = np.array([fragment.num_deletions == 0 for fragment in fragments], bool)
 
     @classmethod
     def of(cls, table: Table, column: str) -> FlatVectors | None:
@@ -53,20 +58,30 @@ class FlatVectors:
         width = kind.list_size * kind.value_type.bit_width // 8
         return cls(table, column, width) if width >= LEAST_BYTES else None
 
-    def into(self, addresses: np.ndarray, out: np.ndarray) -> bool:
+    def into(self, offsets: np.ndarray, out: np.ndarray) -> bool:
         """Read rows, if all of them can be read here.
 
         Args:
-            addresses: uint64 [B], as the hidden column `_rowaddr` holds them, in any order.
+            offsets: int64 [B], positions among the live rows, in any order.
             out: uint8 [B, width], contiguous; undefined where False is returned.
         """
-        fragments = (addresses >> np.uint64(32)).astype(np.int64)
-        rows = (addresses & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        for number in np.unique(fragments).tolist():
-            pages, mine = self._pages(number), np.flatnonzero(fragments == number)
-            if pages is None or not pages.into(rows[mine], mine, out):
+        number_B, row_B = self._places(offsets)
+        for number in np.unique(number_B).tolist():
+            pages, mine = self._pages(number), np.flatnonzero(number_B == number)
+            if pages is None or not pages.into(row_B[mine], mine, out):
                 return False
         return True
+
+    def _places(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fragments and rows in them, deleted ones counted, int64 [B]; asked of Lance only where some are deleted."""
+        owner_B = np.searchsorted(self._stops, offsets, side="right")
+        number_B, row_B = self._numbers[owner_B], offsets - np.where(owner_B > 0, self._stops[owner_B - 1], 0)
+        asked = np.flatnonzero(~self._is_whole[owner_B])
+        if len(asked):
+            distinct, place = np.unique(offsets[asked], return_inverse=True)
+            address = self._table.take(distinct, ["_rowaddr"], filled=False).column(0).to_numpy()[place]
+            row_B[asked] = (address & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        return number_B, row_B
 
     def _pages(self, number: int) -> _Pages | None:
         if number in self._files:

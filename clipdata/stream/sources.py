@@ -5,7 +5,7 @@
     pictures:… bytes of the image that stand in another table, each picture once, whatever the number of its rows
 
 Vectors of tens of kilobytes on this machine are not read ahead: what a batch wants of them is read when it is made,
-straight into its memory, by the addresses that `rows` hold as well.
+straight into its memory.
 
 It knows tables and Arrow; it must not know torch, nor in which order rows come.
 """
@@ -36,7 +36,6 @@ DISK = Cut(num_bytes=4 << 20, max_rows=256)
 STORE = Cut(num_bytes=40 << 20, max_rows=1024, hole_bytes=512 << 10)
 AT_ONCE = 16  # pieces that are read from a remote store at the same time
 ROWS, WIDE, PICTURES = "rows", "wide", "pictures:"
-ADDRESS = "_rowaddr"
 Encoded = dict[str, list[pa.Buffer | None]]
 Read = Callable[[np.ndarray], pa.Table]
 """Offsets int64 [B], ascending, to the rows that lie there."""
@@ -95,8 +94,7 @@ class TableSources:
         self._memory = ReusedMemory()
         self._vectors = [name for name in columns if is_wide(schema.field(name).type) and name not in self._flat]
         self._wide = [*self.encoded, *self._vectors]
-        asked = [name for name in columns if name not in self._wide and name not in self._flat]
-        self._asked = [*asked, ADDRESS] if self._flat else asked
+        self._asked = [name for name in columns if name not in self._wide and name not in self._flat]
         self._light = [*self._asked, *(name for name in self._places if name not in self._asked)]
         self.row_bytes = max(row_bytes(table, columns) if mean_bytes is None else mean_bytes, 1.0)
         self._read = {name: self._reader(names, keep) for name, names in ((ROWS, self._light), (WIDE, self._wide))}
@@ -136,21 +134,20 @@ class TableSources:
         for sources, places in waiting.parts:
             parts.append(self._part(sources, waiting.slot.offsets[places], places, encoded))
         rows = parts[0]
-        if len(parts) > 1:
+        if len(parts) > 1 and rows.column_names:
             order = np.argsort(np.concatenate([places for _, places in waiting.parts]), kind="stable")
             rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks().take(pa.array(order))
         return self._with_flat(rows, waiting.slot.offsets), encoded
 
     def _with_flat(self, rows: pa.Table, offsets: np.ndarray) -> pa.Table:
-        """Rows with the vectors that are read straight into a batch, in place of their addresses."""
+        """Rows with the vectors that are read straight into a batch."""
         if not self._flat:
             return rows
-        address_B = whole(rows.column(ADDRESS)).to_numpy()
-        columns = {name: rows.column(name) for name in rows.column_names if name != ADDRESS}
+        columns = {name: rows.column(name) for name in rows.column_names}
         for name, flat in self._flat.items():
             kind = self._table.schema.field(name).type
             values = self._memory.array((len(offsets), kind.list_size * kind.value_type.bit_width // 8), np.uint8)
-            columns[name] = vectors_of(values, kind) if flat.into(address_B, values) else self._taken(name, offsets)
+            columns[name] = vectors_of(values, kind) if flat.into(offsets, values) else self._taken(name, offsets)
         return pa.table(columns)
 
     def _taken(self, name: str, offsets: np.ndarray) -> pa.Array:
@@ -164,8 +161,8 @@ class TableSources:
         self, sources: Mapping[str, Source], offsets: np.ndarray, places: np.ndarray, encoded: Encoded
     ) -> pa.Table:
         if not len(offsets):
-            fields = {**{field.name: field for field in self._table.schema}, ADDRESS: pa.field(ADDRESS, pa.uint64())}
-            return pa.schema([fields[name] for name in [*self._asked, *self._vectors]]).empty_table()
+            names = [*self._asked, *self._vectors]
+            return pa.schema([self._table.schema.field(name) for name in names]).empty_table()
         rows = sources[ROWS].find(offsets).taken(self._light) if self._light else pa.table({})
         name_N = np.full(len(offsets), None, object)
         if self._places:
