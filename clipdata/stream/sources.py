@@ -91,6 +91,7 @@ class TableSources:
         self.encoded = [name for name in columns if _is_bytes(schema.field(name))]
         flat = {name: FlatVectors.of(table, name) for name in columns} if keep is None else {}
         self._flat = {name: vectors for name, vectors in flat.items() if vectors is not None}
+        self._kinds = {name: schema.field(name).type for name in self._flat}
         self._memory = ReusedMemory()
         self._vectors = [name for name in columns if is_wide(schema.field(name).type) and name not in self._flat]
         self._wide = [*self.encoded, *self._vectors]
@@ -145,7 +146,7 @@ class TableSources:
             return rows
         columns = {name: rows.column(name) for name in rows.column_names}
         for name, flat in self._flat.items():
-            kind = self._table.schema.field(name).type
+            kind = self._kinds[name]
             values = self._memory.array((len(offsets), kind.list_size * kind.value_type.bit_width // 8), np.uint8)
             columns[name] = vectors_of(values, kind) if flat.into(offsets, values) else self._taken(name, offsets)
         return pa.table(columns)
