@@ -211,9 +211,7 @@ class Found:
         values = np.empty((len(self.owner), width), np.uint8)
         for row, (owner, place) in enumerate(zip(self.owner.tolist(), self.place.tolist(), strict=True)):
             values[row] = held[owner][place]
-        buffer = pa.py_buffer(values.reshape(-1))
-        flat = pa.Array.from_buffers(kind.value_type, len(values) * kind.list_size, [None, buffer])
-        return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        return vectors_of(values, kind)
 
 
 @dataclass(frozen=True)
@@ -253,6 +251,13 @@ def is_wide(kind: pa.DataType) -> bool:
     if not pa.types.is_fixed_size_list(kind) or not pa.types.is_primitive(kind.value_type):
         return False
     return kind.value_type.bit_width >= 8 and kind.list_size * kind.value_type.bit_width // 8 >= WIDE_BYTES
+
+
+def vectors_of(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Bytes, uint8 [B, width], as vectors of a type, in the very memory [B]."""
+    buffer = pa.py_buffer(values.reshape(-1))
+    flat = pa.Array.from_buffers(kind.value_type, len(values) * kind.list_size, [None, buffer])
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
 def views_of(column: pa.ChunkedArray) -> list[pa.Buffer | None]:

@@ -70,9 +70,9 @@ class PreparedRows:
     def _raw(self, found: Fetched, draws: Draws | None) -> Decoded:
         column = found.rows.column(self._column)
         image_BCHW = self._decoder.levels(levels_of(column, self._holds), draws)
-        missing_M = np.flatnonzero(column.is_null().to_numpy())
-        if not len(missing_M):
+        if not column.null_count:
             return Decoded(image_BCHW, {})
+        missing_M = np.flatnonzero(column.is_null().to_numpy())
         originals, unread = self._of_pictures(found.slot.offsets[missing_M])
 
         def own(place: int) -> Any:

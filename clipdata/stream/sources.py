@@ -4,6 +4,9 @@
     wide       columns of bytes and wide vectors, if there are any; then `rows` are read at once, before them
     pictures:… bytes of the image that stand in another table, each picture once, whatever the number of its rows
 
+Vectors of tens of kilobytes on this machine are not read ahead: what a batch wants of them is read when it is made,
+straight into its memory.
+
 It knows tables and Arrow; it must not know torch, nor in which order rows come.
 """
 
@@ -16,6 +19,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from clipdata.images.canvas import ReusedMemory
+from clipdata.lance_io.flat_vectors import FlatVectors
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.pinned import read_patiently
 from clipdata.lance_io.sizes import row_bytes
@@ -23,7 +28,7 @@ from clipdata.lance_io.table import Table
 from clipdata.schema import image_column, is_binary, is_blob
 from clipdata.storage import is_remote
 from clipdata.stream.groups import Waiting
-from clipdata.stream.pieces import Cut, Source, is_wide, whole
+from clipdata.stream.pieces import Cut, Found, Piece, Source, is_wide, vectors_of, whole
 
 # On a disk, pieces that memory is found for quickly: one of 128 MiB costs three times as much a row as many of 4.
 DISK = Cut(num_bytes=4 << 20, max_rows=256)
@@ -84,9 +89,13 @@ class TableSources:
         self._image = image_column(schema) if refers else None
         self._places = place_columns(schema) if refers else []
         self.encoded = [name for name in columns if _is_bytes(schema.field(name))]
-        self._vectors = [name for name in columns if is_wide(schema.field(name).type)]
+        flat = {name: FlatVectors.of(table, name) for name in columns} if keep is None else {}
+        self._flat = {name: vectors for name, vectors in flat.items() if vectors is not None}
+        self._kinds = {name: schema.field(name).type for name in self._flat}
+        self._memory = ReusedMemory()
+        self._vectors = [name for name in columns if is_wide(schema.field(name).type) and name not in self._flat]
         self._wide = [*self.encoded, *self._vectors]
-        self._asked = [name for name in columns if name not in self._wide]
+        self._asked = [name for name in columns if name not in self._wide and name not in self._flat]
         self._light = [*self._asked, *(name for name in self._places if name not in self._asked)]
         self.row_bytes = max(row_bytes(table, columns) if mean_bytes is None else mean_bytes, 1.0)
         self._read = {name: self._reader(names, keep) for name, names in ((ROWS, self._light), (WIDE, self._wide))}
@@ -125,10 +134,29 @@ class TableSources:
         parts = []
         for sources, places in waiting.parts:
             parts.append(self._part(sources, waiting.slot.offsets[places], places, encoded))
-        if len(parts) == 1:
-            return parts[0], encoded
-        order = np.argsort(np.concatenate([places for _, places in waiting.parts]), kind="stable")
-        return pa.concat_tables(parts).unify_dictionaries().combine_chunks().take(pa.array(order)), encoded
+        rows = parts[0]
+        if len(parts) > 1 and rows.column_names:
+            order = np.argsort(np.concatenate([places for _, places in waiting.parts]), kind="stable")
+            rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks().take(pa.array(order))
+        return self._with_flat(rows, waiting.slot.offsets), encoded
+
+    def _with_flat(self, rows: pa.Table, offsets: np.ndarray) -> pa.Table:
+        """Rows with the vectors that are read straight into a batch."""
+        if not self._flat:
+            return rows
+        columns = {name: rows.column(name) for name in rows.column_names}
+        for name, flat in self._flat.items():
+            kind = self._kinds[name]
+            values = self._memory.array((len(offsets), kind.list_size * kind.value_type.bit_width // 8), np.uint8)
+            columns[name] = vectors_of(values, kind) if flat.into(offsets, values) else self._taken(name, offsets)
+        return pa.table(columns)
+
+    def _taken(self, name: str, offsets: np.ndarray) -> pa.Array:
+        """The same by Lance, of whatever can only be read by it."""
+        distinct, place_B = np.unique(offsets, return_inverse=True)
+        take = lambda: self._table.take(distinct, [name], filled=False)  # noqa: E731
+        rows = read_patiently(self._table, take)
+        return Found([Piece(distinct, rows)], np.zeros(len(offsets), np.int64), place_B).vectors(name)
 
     def _part(
         self, sources: Mapping[str, Source], offsets: np.ndarray, places: np.ndarray, encoded: Encoded
