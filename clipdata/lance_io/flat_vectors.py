@@ -96,9 +96,10 @@ class FlatVectors:
         dataset = self._table.dataset
         with translated(self._table.uri, "reading"):
             fragment = dataset.get_fragment(number)
-            (field,) = field_ids(dataset, [self._column]) or (None,)
-        if fragment is None or getattr(fragment.metadata, "overlays", None):
+            fields = field_ids(dataset, [self._column])
+        if fragment is None or not fields or getattr(fragment.metadata, "overlays", None):
             return None
+        (field,) = fields
         files = [file for file in fragment.data_files() if field in file.fields]
         if len(files) != 1 or files[0].base_id is not None or files[0].file_major_version != 2:
             return None

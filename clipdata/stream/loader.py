@@ -38,7 +38,7 @@ def load(
         UsageError: `stream` is none, or a number is wrong.
         ClipdataError: what a worker raised, as it raised it; or a worker was killed.
     """
-    check_kind(stream, Stream, "load: stream", 'load(Stream(table, ["image"], …), num_workers=2)')
+    check_kind(stream, Resumable, "load: stream", 'load(Stream(table, ["image"], …), num_workers=2)')
     check_count(num_workers, "load: num_workers")
     check_count(prefetch_factor, "load: prefetch_factor", least=1)
     pins = pin_memory and torch.cuda.is_available()

@@ -55,8 +55,8 @@ def mix(
     """Mix streams to one that gives rows of each in every batch.
 
     Args:
-        streams: of the same entries, drop_last, rank, world_size and device, which the mix has as well. Each keeps its own
-            seed, filter, preparation and policy on bad images.
+        streams: of the same entries, drop_last, rank, world_size and device, which the mix has as well. Each keeps its
+            own seed, filter, preparation and policy on bad images.
         weights: of the streams, in any unit; by default their numbers of rows, so that an epoch of the mix holds each
             row of each stream once.
         batch_size: rows of a batch over all ranks; by default that of the streams, which must then agree on it. Streams
@@ -71,7 +71,8 @@ def mix(
     Raises:
         UsageError: the weights do not fit, or a stream is itself a mix.
         SchemaError: the streams have different entries, or entries of different kinds.
-        ConfigError: the streams disagree on batch_size, drop_last, rank, world_size or device; or too few rows for a batch.
+        ConfigError: the streams disagree on batch_size, drop_last, rank, world_size or device; or there are too few
+            rows for a batch.
     """
     parts = list(streams) if isinstance(streams, Sequence) else [streams]
     if not parts:
