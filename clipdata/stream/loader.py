@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory as pinned
 
-from clipdata.arguments import check_count, check_kind
+from clipdata.arguments import check_count
+from clipdata.errors import UsageError
 from clipdata.prefetch import prefetch
 from clipdata.stream.resumable import Resumable
 from clipdata.stream.turns import Turn
@@ -38,7 +39,9 @@ def load(
         UsageError: `stream` is none, or a number is wrong.
         ClipdataError: what a worker raised, as it raised it; or a worker was killed.
     """
-    check_kind(stream, Resumable, "load: stream", 'load(Stream(table, ["image"], …), num_workers=2)')
+    if not isinstance(stream, Resumable):
+        hint = 'load(Stream(table, ["image"], …), num_workers=2)'
+        raise UsageError(f"load: stream is {stream!r:.80}; expected Stream or Mix", hint=hint)
     check_count(num_workers, "load: num_workers")
     check_count(prefetch_factor, "load: prefetch_factor", least=1)
     pins = pin_memory and torch.cuda.is_available()
