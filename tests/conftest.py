@@ -24,3 +24,12 @@ def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     Session.cleanup_for_tests()
     yield root
     Session.cleanup_for_tests()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

@@ -16,7 +16,7 @@ from clipdata.stream import Stream, load
 from tests.pictures import encoded
 
 pytest.importorskip("torchcodec")
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = pytest.mark.gpu
 
 PREPARE = Preparation((224, 224), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fidelity="fast")
 

@@ -12,7 +12,7 @@ from clipdata.training.loop import train
 from tests.contests import contest_table
 from tests.tiny_models import tiny_encoder
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture
