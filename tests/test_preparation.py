@@ -139,6 +139,18 @@ def photographs() -> list[np.ndarray]:
     return [cv2.imread(str(folder / name), cv2.IMREAD_COLOR_RGB) for name in ("china.jpg", "flower.jpg")]
 
 
+def test_a_jpeg_whose_colours_are_coarser_along_one_side_is_decoded_at_its_full_size() -> None:
+    scaled = Preparation((32, 32), HALF, HALF, fidelity="scaled")
+    pixels = np.random.default_rng(0).integers(0, 256, (160, 200, 3), np.uint8)
+    found = {}
+    for sampling in ("411", "420", "422", "440", "444"):
+        flag = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{sampling}")
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, flag])[1].tobytes()
+        found[sampling] = decode_onto(Canvas(), memoryview(data), fraction=scaled.fraction).fraction
+
+    assert found == {"411": 1, "420": 2, "422": 1, "440": 1, "444": 2}
+
+
 @pytest.mark.parametrize("shape", [(750, 1000), (1001, 749), (1500, 2000), (1801, 900)])
 def test_scaled_pixels_of_photographs_are_near_open_clips(shape: tuple[int, int], photographs) -> None:
     exact = Preparation((224, 224), HALF, HALF)

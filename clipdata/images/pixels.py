@@ -205,6 +205,8 @@ def _clean_jpeg(
     divisor = fraction(height, width) if fraction else 1
     if layout.orientation != UPRIGHT and (height % divisor or width % divisor):
         divisor = 1  # what is beyond the edge of a fraction would come to lie before its first pixel
+    if divisor > 1 and not turbo.is_evenly_sampled(data):
+        divisor = 1
     pixels_HWC = turbo.decode_clean(data, layout, fraction=divisor, canvas=canvas, padded=padded)
     if pixels_HWC is None:
         return None

@@ -15,6 +15,8 @@ from clipdata.images.jpeg import JpegLayout
 
 FRACTIONS = (8, 4, 2)
 """By what a picture can be divided at little cost: the inverse transforms that are written for processors."""
+_EVEN = ("444", "420", "Gray", "gray")
+"""Samplings whose colours have lost as much along one side as along the other."""
 
 
 def decode_clean(
@@ -54,3 +56,14 @@ def decode_clean(
     except (ValueError, RuntimeError):  # it is damaged or unusual; or the library had no room for itself
         return None
     return pixels_HWC if pixels_HWC.shape[:2] == (height, width) else None
+
+
+def is_evenly_sampled(data: memoryview) -> bool:
+    """Tell whether colours are as fine along one side as along the other.
+
+    Where they are not, as in 4:2:2 and 4:1:1, a fraction of the picture has too few of them, and is levels off.
+    """
+    try:
+        return simplejpeg.decode_jpeg_header(data, strict=False)[3] in _EVEN
+    except (ValueError, RuntimeError):
+        return False

@@ -34,7 +34,7 @@ def next_command(table: Table, location: str) -> str | None:
         return f"clipdata merge IMAGES.lance {here} --into MERGED.lance" if "path" not in columns.names else None
     if choices := columns.choices:
         return _next_of_choices(columns, choices, here)
-    if text := next((name for name in _TEXTS if columns.is_text(name)), None):
+    if text := columns.text:
         return None if columns.made_by("PairScore") else _map(here, "pair-score pair_score", text=(text, "caption"))
     if "class_name" in columns.names:
         return None if columns.made_by("ImageEmbedding") else _map(here, "image-embedding image_embedding")
@@ -78,9 +78,13 @@ def _next_of_choices(columns: _Columns, choices: str, here: str) -> str | None:
 
 def after_training(table: Table, location: str, run: str, trunk: str | None) -> str:
     """Scores with the model of a run."""
-    columns = _Columns(table)
-    named = {"choices": (columns.choices or _CHOICES, _CHOICES), "trunk": (trunk or "", "")}
-    return _map(typed(location), "choice-scores scores_fine_tune", typed(run), **named)
+    columns, here, model = _Columns(table), typed(location), typed(run)
+    tower = (trunk or "", "")
+    if choices := columns.choices:
+        return _map(here, "choice-scores scores_fine_tune", model, choices=(choices, _CHOICES), trunk=tower)
+    if text := columns.text:
+        return _map(here, "pair-score pair_score_fine_tune", model, text=(text, "caption"), trunk=tower)
+    return _map(here, "image-embedding image_embedding_fine_tune", model, trunk=tower)
 
 
 def _map(here: str, step_and_column: str, model: str = "starter", **named: tuple[str, str]) -> str:
@@ -101,6 +105,11 @@ class _Columns:
     @property
     def has_pictures(self) -> bool:
         return "image" in self.names
+
+    @property
+    def text(self) -> str | None:
+        """The column of one text a row that says what is seen."""
+        return next((name for name in _TEXTS if self.is_text(name)), None)
 
     @property
     def choices(self) -> str | None:
