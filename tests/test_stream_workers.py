@@ -98,9 +98,11 @@ def test_a_loop_that_is_broken_off_leaves_nothing(table, num_workers):
 def test_ctrl_c_ends_a_script_and_all_it_started(table, tmp_path, num_workers):
     script = tmp_path / "script.py"
     script.write_text(
+        "import signal\n"
         "from clipdata.lance_io.table import open_table\n"
         "from clipdata.stream import Stream, load\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits deafness\n"
         f"    stream = Stream(open_table({table.uri!r}), ['label', 'text'], batch_size=8, until_epoch=9999)\n"
         f"    for number, _ in enumerate(load(stream, {num_workers})):\n"
         "        if number == 3:\n"
