@@ -102,7 +102,7 @@ _PUBLIC = {
     "to_datachain": "clipdata.chains:to_datachain",
     "Why": "clipdata.recomputing:Why",
     "why": "clipdata.recomputing:why",
-    "train": "clipdata.training.loop:train",
+    "train": "clipdata.training.fine_tuning:train",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

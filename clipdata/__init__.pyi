@@ -87,7 +87,7 @@ from clipdata.training import recipes as recipes
 from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate
-from clipdata.training.loop import train as train
+from clipdata.training.fine_tuning import train as train
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.run import Run as Run
 from clipdata.training.run import open_run as open_run

@@ -18,7 +18,7 @@ from clipdata.progress import Progress
 from clipdata.schema import is_of
 from clipdata.steps.class_prompts import TEMPLATE, class_names, prompt_templates
 from clipdata.storage import redact
-from clipdata.training.config import AUTO
+from clipdata.training.config_checks import AUTO
 from clipdata.training.objectives.class_prompts import ClassPrompts, classes_in
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings

@@ -13,7 +13,7 @@ from clipdata.encoder import Encoder
 from clipdata.images import decode
 from clipdata.lance_io.table import Table
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from tests.contests import contest_table
 from tests.tiny_models import tiny_encoder
 

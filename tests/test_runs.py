@@ -21,7 +21,7 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.trained_rows import digests
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from clipdata.training.run import Run, differences, open_run
 from tests.contests import SCHEMA, contest_rows, contest_table
 from tests.telling import Told

@@ -16,7 +16,7 @@ from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.trained_rows import digests
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from clipdata.training.objectives import Choice
 from clipdata.training.plan import TrainingPlan
 from clipdata.training.portion import Portion

@@ -22,7 +22,7 @@ from clipdata.folder_lock import alone_in
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from clipdata.training.objectives import Choice
 from clipdata.training.run import open_run
 from tests.contests import contest_rows, contest_table
@@ -346,7 +346,7 @@ from contextlib import contextmanager
 from clipdata.encoder import load_encoder
 from clipdata.lance_io.table import open_table
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 
 table, model, out, config, kill_at = sys.argv[1:]
 

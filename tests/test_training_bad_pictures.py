@@ -14,8 +14,8 @@ from clipdata.errors import TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.training.config import TrainConfig
+from clipdata.training.fine_tuning import train
 from clipdata.training.left_out import LeftOut
-from clipdata.training.loop import train
 from clipdata.training.run import Run
 from tests.contests import contest_rows, contest_table
 from tests.telling import Told

@@ -12,7 +12,7 @@ from clipdata.encoder import Encoder
 from clipdata.errors import ConfigError
 from clipdata.lance_io.table import Table
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from clipdata.training.run import Run
 from tests.contests import contest_table
 from tests.telling import Told

@@ -15,7 +15,7 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import evaluate
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from clipdata.training.objectives import Contrastive, MultiPositive, SigLip
 from tests.contests import contest_table
 from tests.contracts.objectives import objective_table

@@ -13,7 +13,7 @@ import clipdata as cd
 from clipdata.encoder import Encoder
 from clipdata.errors import ConfigError, LineageMismatchError, SchemaError, UsageError
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from tests.contests import contest_table
 from tests.telling import Told
 from tests.tiny_models import tiny_encoder

@@ -25,8 +25,8 @@ from clipdata.storage import redact
 from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import Evaluated, evaluate
 from clipdata.training.figures import Evaluation
+from clipdata.training.fine_tuning import train
 from clipdata.training.likeness import overlap_in
-from clipdata.training.loop import train
 from clipdata.training.portion import Portion
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder

@@ -14,7 +14,7 @@ from torch import nn
 from clipdata.encoder.towers import image_tower, text_tower
 from clipdata.errors import UsageError
 
-TrainedPart = Literal["projections", "last_blocks", "text", "all"]
+TrainedPart = Literal["projections", "last_blocks", "lora", "text", "all"]
 
 
 def lock(model: nn.Module, train: TrainedPart = "projections", *, num_blocks: int = 1) -> list[str]:

@@ -13,7 +13,7 @@
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
     run.py           the folder of a run                                  resumption.py  begin, go on, or nothing
-    loop.py          train()
+    loop.py          a run step by step                        fine_tuning.py  train()
 
 Names are loaded on first use, because torch takes seconds to import.
 """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError
-from clipdata.training import settings
+from clipdata.training import config_checks, settings
+from clipdata.training.config_checks import AUTO
 from clipdata.training.objectives import OBJECTIVES, Choice, Objective, objective_of
 
 OPERATIONAL = frozenset(
@@ -20,16 +20,17 @@ OPERATIONAL = frozenset(
         "checkpoint_every_steps",
         "checkpoint_every_epochs",
         "keep_checkpoints",
+        "checkpoint_to",
         "export_every_epochs",
         "tell_every_steps",
+        "report_to",
         "evaluation_batch",
         "max_bad_share",
+        "canary",
+        "recipe",
     }
 )
 """Fields that change how fast and how safely a run goes, and nothing in its result."""
-
-AUTO = "auto"
-"""`evaluate_where` that goes by the table's split; `prepared` that takes what fits."""
 
 BEFORE_IT_EXISTED: Mapping[str, Any] = {
     "pull": 0.0,
@@ -76,12 +77,25 @@ class TrainConfig:
         step_epochs, step_gamma: of "step".
         precision: "fp32"; "bf16" and "fp16" compute in it by autocast, with weights kept in fp32.
         grad_clip: largest norm of the gradient of a step, or None.
-        train: "projections" trains the two heads, "last_blocks" also the last block of each tower, "text" the heads and
-            the whole text tower (locked-image tuning), "all" everything.
+        train: "projections" trains the two heads, "last_blocks" also the last `blocks` of each tower, "lora" the heads
+            and low-rank additions to the attention of both towers, which are merged when the model is exported, "text"
+            the heads and the whole text tower (locked-image tuning), "all" everything.
+        blocks: of "last_blocks": how many of each tower.
+        lora_rank, lora_alpha, lora_dropout: of "lora": rank, scale (alpha / rank) and dropout of the additions to the
+            query, key and value projections. Source: CLIP-LoRA (arXiv 2405.18541).
         freeze_batchnorm: keep the statistics of BatchNorm layers as they were, also in parts that are trained.
         learn_logit_scale: train the temperature; the scale never exceeds 100.
         init_logit_scale: the scale to begin with, up to 100; None takes the model's own.
         image_lr_multiplier, text_lr_multiplier: of the rate for the towers' trunks; the heads have lr itself.
+        layer_decay: factor of the rate from each block of a trunk to the one before it; 1 gives all the same.
+        ema: decay of a moving average of the trained weights, which is measured and exported in their place; 0 keeps
+            none.
+        gradient_checkpointing: compute the blocks of the trunks again in the backward pass in place of keeping what
+            they made: less memory, about a third slower.
+        compile: have torch.compile make faster code of the trunks; the first steps take longer.
+        grad_cache_chunk: rows that go through the towers at a time, while the loss compares all of a batch: memory is
+            that of so many rows, gradients are those of the whole batch. 0 takes the batch at once. Source: GradCache
+            (arXiv 2101.06983).
         seed: of the order of rows and of dropout.
         image: column of images.
         image_trunk: column that holds the image trunk's features, computed by `map` with the same encoder: no image is
@@ -100,13 +114,23 @@ class TrainConfig:
         evaluate_where: SQL condition of rows to measure after every epoch, or None. They should not be trained on.
             "auto" takes rows that the filter leaves out and whose `split` says validation, or else test, if there are.
         evaluation_batch: rows that are measured at a time.
+        wise_ft: mix the weights before and after training, (1 - a) * before + a * after: a number from 0 to 1 is this
+            a; "auto" chooses it on validation rows that are split off the rows to train on; None exports what training
+            ended with. Source: WiSE-FT (arXiv 2109.01903).
+        validation_share: share of the rows to train on that "auto" splits off.
+        canary: measure the built-in zero-shot set of pictures and classes before and after, so that a training which
+            ruins what the model could do is told.
         best: figure of these rows whose best report gives the exported model, such as "accuracy"; None exports the last
             step. The best of many reports is a little lucky: judge it on other rows.
         checkpoint_every_steps: steps between checkpoints; 0 writes them at the ends of epochs alone.
         checkpoint_every_epochs: epochs between checkpoints.
         keep_checkpoints: newest checkpoints to keep.
+        checkpoint_to: folder in a bucket, or on another disk, that checkpoints are copied to and taken up from where
+            the run's own folder has none.
         export_every_epochs: epochs between models written to `epochs/`; 0 writes the tuned one alone.
         tell_every_steps: steps between losses told; 0 tells those of epochs.
+        report_to: what metrics go to beside metrics.jsonl: tensorboard, wandb, trackio.
+        recipe: name of what the config was made by; told, and changes nothing.
         num_workers: processes that read and decode; 0 uses threads.
         num_threads: images decoded at the same time by each; None uses all cores.
 
@@ -138,12 +162,21 @@ class TrainConfig:
     step_gamma: float = 0.1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     grad_clip: float | None = 1.0
-    train: Literal["projections", "last_blocks", "text", "all"] = "projections"
+    train: Literal["projections", "last_blocks", "lora", "text", "all"] = "projections"
+    blocks: int = 1
+    lora_rank: int = 2
+    lora_alpha: float = 1.0
+    lora_dropout: float = 0.25
     freeze_batchnorm: bool = True
     learn_logit_scale: bool = True
     init_logit_scale: float | None = None
     image_lr_multiplier: float = 1.0
     text_lr_multiplier: float = 1.0
+    layer_decay: float = 1.0
+    ema: float = 0.0
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    grad_cache_chunk: int = 0
     seed: int = 0
     image: str = "image"
     image_trunk: str | None = None
@@ -154,12 +187,18 @@ class TrainConfig:
     text_cache: int = 200_000
     evaluate_where: str | None = AUTO
     evaluation_batch: int = 256
+    wise_ft: float | Literal["auto"] | None = None
+    validation_share: float = 0.15
+    canary: bool = True
     best: str | None = None
     checkpoint_every_steps: int = 500
     checkpoint_every_epochs: int = 1
     keep_checkpoints: int = 2
+    checkpoint_to: str | None = None
     export_every_epochs: int = 0
     tell_every_steps: int = 0
+    report_to: tuple[str, ...] = ()
+    recipe: str | None = None
     num_workers: int = 0
     num_threads: int | None = None
 
@@ -167,7 +206,7 @@ class TrainConfig:
         object.__setattr__(self, "objective", objective_of(self.objective))
         if isinstance(self.augment, Mapping):
             object.__setattr__(self, "augment", Augmentation.from_json(self.augment))
-        problems = self._of_wrong_type() or self._out_of_range()
+        problems = self._of_wrong_type() or config_checks.out_of_range(self)
         if problems:
             raise ConfigError(problems, what="training config", hint="clipdata train --help lists the fields")
         object.__setattr__(self, "betas", tuple(map(float, self.betas)))
@@ -183,12 +222,12 @@ class TrainConfig:
     @property
     def image_trunk_trains(self) -> bool:
         """Whether features of the image trunk change as it trains."""
-        return self.train in ("last_blocks", "all")
+        return self.train in ("last_blocks", "lora", "all")
 
     @property
     def text_trunk_trains(self) -> bool:
         """Whether features of the text trunk change as it trains."""
-        return self.train in ("last_blocks", "text", "all")
+        return self.train in ("last_blocks", "lora", "text", "all")
 
     @classmethod
     def parse_settings(cls, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -225,7 +264,8 @@ class TrainConfig:
         """Fields as JSON values."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         augment = None if self.augment is None else self.augment.to_json()
-        return {**values, "objective": self.objective.to_json(), "betas": list(self.betas), "augment": augment}
+        listed = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return {**values, **listed, "objective": self.objective.to_json(), "augment": augment}
 
     @classmethod
     def from_json(cls, given: str | bytes | Mapping[str, Any]) -> TrainConfig:
@@ -260,62 +300,6 @@ class TrainConfig:
             for name, kind in settings.field_types(TrainConfig).items()
             if not settings.fits(getattr(self, name), kind)
         ]
-
-    def _out_of_range(self) -> list[str]:
-        problems = []
-        at_least_1 = (
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "step_epochs",
-            "evaluation_batch",
-            "checkpoint_every_epochs",
-        )
-        for name in (*at_least_1, "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name} is {getattr(self, name)}; expected at least 1")
-        at_least_0 = ("min_steps", "warmup_steps", "text_cache", "checkpoint_every_steps", "export_every_epochs")
-        for name in (*at_least_0, "tell_every_steps", "num_workers"):
-            if getattr(self, name) < 0:
-                problems.append(f"{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("lr", "eps", "step_gamma"):
-            if not 0 < getattr(self, name) < math.inf:
-                problems.append(f"{name} is {getattr(self, name)}; expected a number above 0")
-        for name in ("weight_decay", "pull", "image_lr_multiplier", "text_lr_multiplier"):
-            if not 0 <= getattr(self, name) < math.inf:
-                problems.append(f"{name} is {getattr(self, name)}; expected 0 or a number above it")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            problems.append(f"betas is {self.betas}; expected two numbers from 0 to below 1")
-        if self.grad_clip is not None and not self.grad_clip > 0:
-            problems.append(f"grad_clip is {self.grad_clip}; expected a number above 0, or none")
-        for name in ("num_threads", "steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                problems.append(f"{name} is {value}; expected at least 1, or none")
-        for name in ("max_bad_share", "warmup_ratio", "momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(f"{name} is {getattr(self, name)}; expected a share from 0 to 1")
-        if self.init_logit_scale is not None and not 0 < self.init_logit_scale <= 100:
-            problems.append(
-                f"init_logit_scale is {self.init_logit_scale}; expected a number above 0 up to 100, or none"
-            )
-        if self.image_trunk is not None and self.image_trunk_trains:
-            problems.append(
-                f"image_trunk is {self.image_trunk!r} and train is {self.train!r}; features that are computed once can "
-                'only train what lies behind them: train="projections" or train="text", or image_trunk=none to decode '
-                "images"
-            )
-        if self.image_trunk is not None:
-            asked = {"prepared": self.prepared not in (None, AUTO), "augment": self.augment is not None}
-            problems += [
-                f"image_trunk is {self.image_trunk!r} and {name} is {getattr(self, name)!r}; no picture is read where "
-                f"features are: expected {name}=none, or image_trunk=none"
-                for name, is_asked in asked.items()
-                if is_asked
-            ]
-        if self.best is not None and self.evaluate_where is None:
-            problems.append(f"best is {self.best!r} and no row is measured; expected evaluate_where, or best=none")
-        return problems
 
 
 def _names(kind: type) -> list[str]:

@@ -17,7 +17,8 @@ from clipdata.origin import changed_inputs
 from clipdata.storage import redact
 from clipdata.stream.columns import is_image
 from clipdata.stream.prepared import PixelSource, pixel_source
-from clipdata.training.config import AUTO, TrainConfig
+from clipdata.training.config import TrainConfig
+from clipdata.training.config_checks import AUTO
 
 
 def pixels_asked(encoder: Encoder, config: TrainConfig, *, augmented: bool) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.table import Table, open_table
 from clipdata.schema import is_of
 from clipdata.trained_rows import TrainedRows
-from clipdata.training.config import AUTO, TrainConfig
+from clipdata.training.config import TrainConfig
+from clipdata.training.config_checks import AUTO
 from clipdata.training.portion import Portion
 from clipdata.training.usable_rows import ChosenRows, choose_rows
 

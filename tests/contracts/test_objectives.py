@@ -18,9 +18,9 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.stream import Stream
 from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import evaluate
+from clipdata.training.fine_tuning import train
 from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner
-from clipdata.training.loop import train
 from clipdata.training.objectives import objective_of
 from clipdata.training.run import Run
 from clipdata.training.usable_rows import choose_rows

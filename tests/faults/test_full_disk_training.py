@@ -13,7 +13,7 @@ from clipdata.errors import StorageError
 from clipdata.lance_io.table import Table
 from clipdata.training import checkpoints
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from clipdata.training.metrics import MetricsFile
 from clipdata.training.state_files import write_json
 from tests.contests import contest_table

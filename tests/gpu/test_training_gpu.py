@@ -8,7 +8,7 @@ from clipdata import map_column, steps
 from clipdata.encoder import export, load_encoder
 from clipdata.training import checkpoints
 from clipdata.training.config import TrainConfig
-from clipdata.training.loop import train
+from clipdata.training.fine_tuning import train
 from tests.contests import contest_table
 from tests.tiny_models import tiny_encoder
 
