@@ -19,7 +19,7 @@ from clipdata.errors import UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
-from clipdata.training import resumption
+from clipdata.training import resumption, trackers
 from clipdata.training.config import TrainConfig
 from clipdata.training.copies import Copies, storage_for
 from clipdata.training.loop import Loop
@@ -107,6 +107,7 @@ def train(
     check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
     check_able(progress, "train: progress", ("task", "say"), PROGRESS)
     check_condition(where)
+    trackers.require(config.report_to)
     progress = progress or Silent()
     portion = Portion(limit, sample, config.seed)
     folder = run_folder(out)

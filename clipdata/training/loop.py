@@ -25,6 +25,7 @@ from clipdata.stream.workers import WorkerDied
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
 from clipdata.training.copies import Copies
+from clipdata.training.curves import write_curves
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
 from clipdata.training.figures import Evaluation
@@ -33,7 +34,8 @@ from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
-from clipdata.training.metrics import MetricsFile
+from clipdata.training.lines import Lines
+from clipdata.training.model_card import write_card
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.reports import Best, report_line, tell_report
 from clipdata.training.run import Run
@@ -131,7 +133,7 @@ class Loop:
 
     def _train(self) -> None:
         num_bytes = self._restore()
-        with MetricsFile(self._run.path / "metrics.jsonl", num_bytes) as metrics:
+        with self._lines(num_bytes) as metrics:
             if self._unclosed is not None:
                 self._close_step(*self._unclosed, metrics)
             elif not num_bytes:
@@ -141,6 +143,9 @@ class Loop:
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
+
+    def _lines(self, num_bytes: int) -> Lines:
+        return Lines(self._run.path, self._run.record, num_bytes, self._config.report_to, self._progress)
 
     def _close(self) -> Run:
         """Export the model, and say what the run was."""
@@ -157,6 +162,7 @@ class Loop:
             "not_measured": self._unmeasured.counts,
             "pace": self._pace.whole().to_json(),
         }
+        write_card(self._run, summary)
         write_json(self._run.path / "summary.json", summary)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
@@ -174,7 +180,7 @@ class Loop:
             export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained])
         self._learner.training(True)
 
-    def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
+    def _steps(self, metrics: Lines, counter: Counter) -> None:
         if self._step == self._num_steps:
             return
         on_gpu = self._encoder.device.type == "cuda"
@@ -197,7 +203,7 @@ class Loop:
                 self._save(*closed, metrics.sync())  # what ends a group of processes ends the workers, too
                 raise Stopped from None
 
-    def _close_step(self, epoch: int, next_batch: int, metrics: MetricsFile) -> None:
+    def _close_step(self, epoch: int, next_batch: int, metrics: Lines) -> None:
         """Report, checkpoint and export, as far as it is time for it; and stop, where somebody asked for it.
 
         Raises:
@@ -221,7 +227,7 @@ class Loop:
             self._export(self._run.path / "epochs" / str(epoch))
         self._stopping.check()
 
-    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
+    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: Lines) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
         for batch in batches:
             self._left_out.add(left_out_of(batch))
@@ -257,7 +263,7 @@ class Loop:
         line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
         return line | ({"penalty": done.penalty} if self._config.pull else {})
 
-    def _report(self, metrics: MetricsFile, epoch: int) -> None:
+    def _report(self, metrics: Lines, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
         held_out = self._begun.held_out
         found = self._evaluate(held_out.offsets) if held_out is not None else None
@@ -269,6 +275,7 @@ class Loop:
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
+            write_curves(self._run.path)
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
