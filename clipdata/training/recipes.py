@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from clipdata.training.config import TrainConfig
-from clipdata.training.recipe_choice import Facts, choose
+from clipdata.training.recipe_choice import AUTO, Facts, choose
 
 PULL = 1.0
 """Pull of `projections` where every row has a picture of its own."""
 
 
 def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
-    """Choose among the recipes by facts of a table and a model: the default of `clipdata fine-tune` and `clipdata train`.
+    """Choose among the recipes by facts of a table and a model: the default of `clipdata fine-tune` and `train`.
 
         the model answers training rows no better than by guessing        `unread_texts`
         fewer than 500 distinct pictures, or no GPU                        `projections`
@@ -40,8 +40,8 @@ def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
 def projections(**overrides: Any) -> TrainConfig:
     """Train the two projections with a pull towards the weights they began with: for few rows, and for any on a CPU.
 
-    The pull fades as rows are added. It is that of ProLIP, which trains the projection of pictures alone. The tables that
-    it was chosen by stand in `caption_contest` and `prompt_classification`.
+    The pull fades as rows are added. It is that of ProLIP, which trains the projection of pictures alone. The tables it
+    was chosen by stand in `caption_contest` and `prompt_classification`.
 
     Args:
         overrides: any field of `TrainConfig`, or of its objective.
