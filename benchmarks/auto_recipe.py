@@ -174,10 +174,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         kept = Kept(given.results or Path(scratch) / "results.jsonl")
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {' '.join(sys.argv)}", flush=True)
-        for bench in benches(given.work or Path(scratch), given.tasks):
-            made = {name: HARD[name](bench) for name in given.hard} or {"": bench}
-            for (hard, some), size, recipe in itertools.product(made.items(), given.sizes, given.recipes):
-                print(_line(kept, some, hard, size, recipe, given.seeds), flush=True)
+        made = [
+            (hard, HARD[hard](bench) if hard else bench)
+            for bench in benches(given.work or Path(scratch), given.tasks)
+            for hard in given.hard or [""]
+        ]
+        for size, recipe, (hard, bench) in itertools.product(given.sizes, given.recipes, made):
+            print(_line(kept, bench, hard, size, recipe, given.seeds), flush=True)
 
 
 def _line(kept: Kept, bench: Bench, hard: str, size: int, recipe: str, num_seeds: int) -> str:

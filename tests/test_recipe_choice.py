@@ -25,8 +25,11 @@ from tests.tiny_models import tiny_dual_encoder, tiny_encoder
         (Facts(LORA_FROM), "projections", "hours on a CPU"),
         (Facts(FLYP_FROM, on_gpu=True, batchnorm=True), "flyp", "all weights"),
         (Facts(FLYP_FROM, on_gpu=True, heads_alone=True), "projections", "features of a column"),
-        (Facts(60, reads=False), "unread_texts", "no better than by guessing"),
-        (Facts(60, reads=False, train="projections"), "projections", "train=projections is asked for"),
+        (Facts(60, reads=False), "projections", "learns to read from 300 pictures on"),
+        (Facts(300, reads=False), "unread_texts", "no better than by guessing"),
+        (Facts(300, reads=False, text_weights=11_000_000), "projections", "11 million weights learns to read on a GPU"),
+        (Facts(300, reads=False, text_weights=11_000_000, on_gpu=True), "unread_texts", "to learn to read"),
+        (Facts(300, reads=False, train="projections"), "projections", "train=projections is asked for"),
         (Facts(60, train="all"), "flyp", "train=all is asked for"),
     ],
 )
@@ -71,12 +74,13 @@ def known_contest(folder, encoder: cd.Encoder, num_rows: int):
 def test_a_model_that_answers_like_one_that_guesses_is_to_learn_to_read(tmp_path) -> None:
     encoder, told = tiny_encoder(), Told()
 
-    unread = cd.choose_recipe(contest_table(tmp_path, 60), encoder, progress=told)
-    known = cd.choose_recipe(known_contest(tmp_path, encoder, 60), encoder)
+    unread = cd.choose_recipe(contest_table(tmp_path, 300, name="unread.lance"), encoder, progress=told)
+    known = cd.choose_recipe(known_contest(tmp_path, encoder, 60), encoder, progress=told)
 
     assert (unread.recipe, unread.train) == ("auto: unread_texts", "text")
     assert (known.recipe, known.train) == ("auto: projections", "projections")
-    assert "auto: unread_texts; 60 rows" in "\n".join(told.said)
+    assert "auto: unread_texts; 300 rows, which the model answers no better than by guessing" in told.said[0]
+    assert "auto: projections; 60 rows: with fewer" in told.said[-2]
 
 
 def test_of_too_few_rows_nobody_can_tell_and_the_safe_recipe_is_taken(tmp_path) -> None:

@@ -17,6 +17,13 @@ FLYP_FROM = 5_000
 few, all weights of a CLIP end below their start (openai/CLIP#150, wise-ft#10)."""
 
 
+READ_FROM = 300
+"""Distinct pictures from which a text tower that cannot read learns more than its projection does; measured in
+`clipdata.recipes.unread_texts`."""
+TEXT_ON_CPU = 5_000_000
+"""Weights of a text trunk of which some hundred steps are a matter of seconds on two cores."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a recipe is chosen by.
@@ -27,6 +34,7 @@ class Facts:
         attention: whether both trunks have queries, keys and values to put adapters beside.
         batchnorm: whether a trunk normalises by statistics of batches, as ResNets do.
         on_gpu: whether the model is on one.
+        text_weights: how many weights the text trunk has.
         reads: False where the model was found to answer the training rows no better than chance.
         heads_alone: features of a column are trained on, so that no trunk of pictures can be.
         train: part of the model that is asked for; None leaves it open.
@@ -37,6 +45,7 @@ class Facts:
     attention: bool = True
     batchnorm: bool = False
     on_gpu: bool = False
+    text_weights: int = 0
     reads: bool = True
     heads_alone: bool = False
     train: str | None = None
@@ -79,11 +88,14 @@ def choose(facts: Facts) -> Chosen:
     if facts.train is not None:
         return Chosen(_BY_PART.get(facts.train, "projections"), f"{facts.amount}, and train={facts.train} is asked for")
     if not facts.reads:
-        return Chosen(
-            "unread_texts",
-            f"{facts.amount}, which the model answers no better than by guessing: its text tower is to learn to read",
-            "--recipe projections trains the projections alone",
-        )
+        found = f"{facts.amount}, which the model answers no better than by guessing"
+        if facts.pictures < READ_FROM:
+            return Chosen("projections", f"{found}; a text tower learns to read from {READ_FROM:,} pictures on")
+        if facts.on_gpu or facts.text_weights <= TEXT_ON_CPU:
+            how = "its text tower is to learn to read"
+            return Chosen("unread_texts", f"{found}: {how}", "--recipe projections leaves it as it is")
+        why = f"a text tower of {facts.text_weights / 1e6:.0f} million weights learns to read on a GPU"
+        return Chosen("projections", f"{found}; {why}", "--recipe unread-texts tries it here")
     larger = "flyp" if facts.pictures >= FLYP_FROM else "lora"
     why_not = _against(larger, facts)
     if why_not is None:

@@ -25,6 +25,7 @@ from clipdata.training.evaluation import evaluate
 from clipdata.training.few_rows import has_batchnorm
 from clipdata.training.figures import Evaluation
 from clipdata.training.objectives import ClassPrompts, Objective, objective_with, own_fields
+from clipdata.training.optimisers import part_of
 from clipdata.training.portion import Portion
 from clipdata.training.recipe_choice import Facts, choose
 from clipdata.training.retrieval import SIZES
@@ -138,14 +139,20 @@ def find_trunk(table: Table, encoder: Encoder, image: str, where: str | None) ->
     return None
 
 
-def towers_of(encoder: Encoder) -> dict[str, bool]:
+def towers_of(encoder: Encoder) -> dict[str, Any]:
     """What of a model decides which recipes it can take."""
     model: Any = encoder.model
     return {
         "attention": _attends(model.visual) and _attends(model, without=model.visual),
         "batchnorm": has_batchnorm(encoder),
         "on_gpu": encoder.device.type == "cuda",
+        "text_weights": sum(one.numel() for name, one in model.named_parameters() if _of_text_trunk(name, encoder)),
     }
+
+
+def _of_text_trunk(name: str, encoder: Encoder) -> bool:
+    """Tables of word vectors left out, of which a step moves a few rows and multiplies nothing."""
+    return part_of(name, encoder.towers) == "text" and "embedding" not in name
 
 
 def _attends(tower: nn.Module, without: nn.Module | None = None) -> bool:
