@@ -3,9 +3,9 @@
     python -m benchmarks.recipe_speed [--work DIR] [--steps 20] [--batch 64] [--repeats 3] [--threads 2] [--device cpu]
                                       [--recipes projections-column projections-pictures lora flyp]
 
-The starter model on questions of the built-in sample; figures are those of the run's own summary, behind its first batch.
-Each recipe trains with batches of the same size, whatever its own is. The starter's image tower has no attention: `lora`
-adapts its text tower alone there, and still goes through both in every step.
+The starter model on questions of the built-in sample; figures are those of the run's own summary, behind its first
+batch. Each recipe trains with batches of the same size, whatever its own is. The starter's image tower has no attention:
+`lora` adapts its text tower alone there, and still goes through both in every step.
 """
 
 from __future__ import annotations
