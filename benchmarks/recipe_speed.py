@@ -4,7 +4,7 @@
                                       [--recipes projections-column projections-pictures lora flyp]
 
 The starter model on questions of the built-in sample; figures are those of the run's own summary, behind its first
-batch. Each recipe trains with batches of the same size, whatever its own is. The starter's image tower has no attention:
+batch. Each trains with batches of the same size, whatever its own is. The image tower of the starter has no attention:
 `lora` adapts its text tower alone there, and still goes through both in every step.
 """
 
