@@ -25,6 +25,7 @@ from clipdata.training.copies import Copies, storage_for
 from clipdata.training.loop import Loop
 from clipdata.training.plan import TrainingPlan, plan_of
 from clipdata.training.portion import Portion
+from clipdata.training.recipe_facts import choose_recipe
 from clipdata.training.restoring import restore
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
@@ -34,7 +35,7 @@ from clipdata.training.run import Run, run_folder
 def train(
     table: AnyTable,
     encoder: Encoder,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     out: str | os.PathLike[str],
     where: str | None = None,
@@ -51,7 +52,7 @@ def train(
 def train(
     table: AnyTable,
     encoder: Encoder,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     out: str | os.PathLike[str],
     where: str | None = None,
@@ -67,7 +68,7 @@ def train(
 def train(
     table: AnyTable,
     encoder: Encoder,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     out: str | os.PathLike[str],
     where: str | None = None,
@@ -83,7 +84,7 @@ def train(
     Args:
         table: read at the version it is pinned to, which is tagged.
         encoder: what to begin with.
-        config: how; see `clipdata.training.recipes`.
+        config: how; see `clipdata.recipes`. By default `choose_recipe` chooses one by the rows and the encoder.
         out: folder of the run. Asked for the same again, an unfinished run goes on, a finished one is returned at once.
         where: SQL condition on the rows to train on.
         resume: False refuses a folder that holds a run already.
@@ -104,14 +105,17 @@ def train(
         ClipdataError: the loss or the gradient is not a number any more.
     """
     check_kind(encoder, Encoder, "train: encoder", 'clipdata.load_encoder("starter")')
-    check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
+    if config is not None:
+        check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
     check_able(progress, "train: progress", ("task", "say"), PROGRESS)
     check_condition(where)
     trackers.require(config.report_to)
     progress = progress or Silent()
-    portion = Portion(limit, sample, config.seed)
     folder = run_folder(out)
     pinned = as_table(table).pinned()
+    if config is None:
+        config = choose_recipe(pinned, encoder, where=where, limit=limit, sample=sample, progress=progress)
+    portion = Portion(limit, sample, config.seed)
     config = replace(config, objective=config.objective.resolved(pinned))
     read = RowsRead(pinned, config, where, portion)
     _refuse_ranks()
