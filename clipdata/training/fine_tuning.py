@@ -109,12 +109,12 @@ def train(
         check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
     check_able(progress, "train: progress", ("task", "say"), PROGRESS)
     check_condition(where)
-    trackers.require(config.report_to)
     progress = progress or Silent()
     folder = run_folder(out)
     pinned = as_table(table).pinned()
     if config is None:
         config = choose_recipe(pinned, encoder, where=where, limit=limit, sample=sample, progress=progress)
+    trackers.require(config.report_to)
     portion = Portion(limit, sample, config.seed)
     config = replace(config, objective=config.objective.resolved(pinned))
     read = RowsRead(pinned, config, where, portion)

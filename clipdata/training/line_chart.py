@@ -15,7 +15,7 @@ from clipdata.printable import printable
 Points = Sequence[tuple[float, float]]
 
 _WIDTH, _PANEL, _TITLE = 760, 270, 34
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 18, 40, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 28, 40, 42
 # Told apart by most people who see colours otherwise, on white and on black. Source: Okabe and Ito, 2008.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLE = """

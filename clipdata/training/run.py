@@ -28,7 +28,6 @@ from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import TrainedRows
-from clipdata.training.checkpoints import complete
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.metrics import chief_figure, read_metrics, told
 from clipdata.training.state_files import read_json
@@ -120,6 +119,7 @@ class Run:
             NotFoundError: the run is not finished.
         """
         from clipdata.encoder import load_encoder
+        from clipdata.training.checkpoints import complete  # which takes torch
 
         if not self.is_finished:
             newest = complete(self.path / "checkpoints")

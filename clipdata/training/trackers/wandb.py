@@ -30,7 +30,6 @@ class WeightsAndBiases:
         import wandb
 
         self.has_past = is_known
-        private = {"x_disable_meta": True, "x_disable_machine_info": True, "x_save_requirements": False}
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "clipdata"),
             id=identity,
@@ -39,7 +38,14 @@ class WeightsAndBiases:
             config=flat(record),
             resume="allow",
             settings=wandb.Settings(
-                console="off", silent=True, disable_git=True, disable_code=True, init_timeout=_PATIENCE_S, **private
+                console="off",
+                silent=True,
+                disable_git=True,
+                disable_code=True,
+                x_disable_meta=True,
+                x_disable_machine_info=True,
+                x_save_requirements=False,
+                init_timeout=_PATIENCE_S,
             ),
         )
         self.place = f"wandb sync {Path(self._run.dir).parent}" if self._run.offline else str(self._run.url)
