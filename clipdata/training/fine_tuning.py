@@ -1,29 +1,33 @@
 """train(): fine-tune an encoder on the rows of a table, going on where a killed run stopped.
 
-It checks what is asked for, claims the run's folder, and leaves the steps to the loop. It knows no command line.
+It checks what is asked for, brings the processes that torchrun started together, claims the run's folder, and leaves
+the steps to the loop. It knows no command line.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Literal, overload
-
-import torch
 
 from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.encoder import Encoder
 from clipdata.errors import UsageError
 from clipdata.folder_lock import alone_in
-from clipdata.lance_io.table import AnyTable, as_table
+from clipdata.lance_io.table import AnyTable, as_table, open_table
 from clipdata.progress import Progress, Silent
 from clipdata.training import resumption
+from clipdata.training.agreement import require_alike
 from clipdata.training.config import TrainConfig
 from clipdata.training.loop import Loop
 from clipdata.training.plan import TrainingPlan, plan_of
 from clipdata.training.portion import Portion
+from clipdata.training.process_group import joined
+from clipdata.training.processes import Processes
+from clipdata.training.randomness import own_numbers
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
 
@@ -78,6 +82,8 @@ def train(
 ) -> Run | TrainingPlan:
     """Fine-tune an encoder. The encoder itself stays as it was; the run holds the tuned one.
 
+    Under torchrun all processes train one model: each calls this with the same arguments, and gets the same run.
+
     Args:
         table: read at the version it is pinned to, which is tagged.
         encoder: what to begin with.
@@ -95,46 +101,69 @@ def train(
     Raises:
         SchemaError: the table lacks a column, or it has another type or nulls.
         LineageMismatchError: the features in `config.image_trunk` are those of another encoder.
-        UsageError: the folder holds another run; no row can be trained on.
+        UsageError: the folder holds another run; no row can be trained on; several processes have not the same model,
+            rows and folder, or not a GPU each.
         TransientError: another process is training in the folder.
         TooManyRejectsError: more pictures than `config.max_bad_share` allows cannot be decoded.
         StorageError: the run's folder cannot be written, or what it holds cannot be read.
         ClipdataError: the loss or the gradient is not a number any more.
+        EndedElsewhereError: another of several processes failed, and tells why.
     """
     check_kind(encoder, Encoder, "train: encoder", 'clipdata.load_encoder("starter")')
     check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
     check_able(progress, "train: progress", ("task", "say"), PROGRESS)
     check_condition(where)
-    progress = progress or Silent()
-    portion = Portion(limit, sample, config.seed)
-    folder = run_folder(out)
+    folder, portion = run_folder(out), Portion(limit, sample, config.seed)
+    with joined(encoder.device) as processes:
+        progress = progress if progress is not None and processes.writes else Silent()
+        read = _to_read(table, config, where, portion, processes)
+        if dry_run:
+            _refuse_dry_run(processes)
+            with own_numbers(encoder.device, config.seed):
+                return plan_of(folder, read, encoder, resume=resume, overwrite=overwrite, progress=progress)
+        with alone_in(folder, "training") if processes.writes else nullcontext():
+            if processes.writes:
+                resumption.clear(folder, resume=resume, overwrite=overwrite)
+            begun = processes.first_then_others(partial(_begin, folder, read, encoder, progress, processes))
+            if isinstance(begun, Run):
+                return begun
+            require_alike(processes, encoder, read.config, begun)
+            with own_numbers(encoder.device, config.seed):
+                run = Loop(begun, encoder, read.config, progress, processes).run()
+            processes.wait()
+            return run
+
+
+def _to_read(
+    table: AnyTable, config: TrainConfig, where: str | None, portion: Portion, processes: Processes
+) -> RowsRead:
+    """What a run reads, in all processes of one version: another writer may have moved the table between them."""
     pinned = as_table(table).pinned()
-    config = replace(config, objective=config.objective.resolved(pinned))
-    read = RowsRead(pinned, config, where, portion)
-    _refuse_ranks()
-    if dry_run:
-        with _own_randomness(encoder, config):
-            return plan_of(folder, read, encoder, resume=resume, overwrite=overwrite, progress=progress)
-    with alone_in(folder, "training"):
-        resumption.clear(folder, resume=resume, overwrite=overwrite)
-        begun = resumption.begin(folder, read, encoder, progress=progress)
-        if isinstance(begun, Run):
-            return begun
-        with _own_randomness(encoder, config):
-            return Loop(begun, encoder, config, progress).run()
+    version = processes.of_first(pinned.version)
+    if version != pinned.version:
+        pinned = open_table(pinned.uri, version=version, storage=pinned.storage)
+    return RowsRead(pinned, replace(config, objective=config.objective.resolved(pinned)), where, portion)
 
 
-@contextmanager
-def _own_randomness(encoder: Encoder, config: TrainConfig) -> Iterator[None]:
-    """Draw from the config's seed, and leave the caller's random state as it was."""
-    with torch.random.fork_rng([encoder.device] if encoder.device.type == "cuda" else []):
-        torch.manual_seed(config.seed)
-        yield
+def _begin(
+    folder: Path, read: RowsRead, encoder: Encoder, progress: Progress, processes: Processes
+) -> resumption.Beginning | Run:
+    """Begin a run or go on with it; what the first process began the others find.
 
-
-def _refuse_ranks() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    Raises:
+        UsageError: they do not.
+    """
+    if not processes.writes and not (folder / "config.json").exists():
         raise UsageError(
-            f"train runs in one process, and WORLD_SIZE is {os.environ['WORLD_SIZE']}",
-            hint="start it without torchrun; a Stream shares a table among the ranks of a loop of your own",
+            f"process 0 began a run in {folder}, and {processes} finds none there",
+            hint="name a folder that all processes share: --out DIR",
+        )
+    return resumption.begin(folder, read, encoder, progress=progress)
+
+
+def _refuse_dry_run(processes: Processes) -> None:
+    if processes.world > 1:
+        raise UsageError(
+            f"a dry run is of one process, and there are {processes.world}",
+            hint="the same command without torchrun; its batches are those of all processes together",
         )

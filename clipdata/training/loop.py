@@ -7,16 +7,15 @@ all go on from the checkpoint. It knows steps, reports and checkpoints; what a r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clipdata import hints
-from clipdata.encoder import Encoder, export
+from clipdata.encoder import Encoder
 from clipdata.errors import ClipdataError, ConfigError
 from clipdata.progress import Counter, Progress
 from clipdata.stream import Stream, load
@@ -25,6 +24,7 @@ from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
+from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner, StepResult
@@ -32,19 +32,30 @@ from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
 from clipdata.training.metrics import MetricsFile
 from clipdata.training.pace import Pace, told_at_the_end
+from clipdata.training.processes import Processes
+from clipdata.training.randomness import draw_from, seed_of_step
 from clipdata.training.reports import Best, report_line, tell_report
 from clipdata.training.run import Run
+from clipdata.training.run_files import RunFiles
 from clipdata.training.schedules import rate_factor
-from clipdata.training.state_files import write_json, writing
 from clipdata.training.tally import Tally
 
 
 class Loop:
-    """One process's part of a run."""
+    """One process's part of a run: its share of every batch, and of what is measured. The first of them writes."""
 
-    def __init__(self, begun: resumption.Beginning, encoder: Encoder, config: TrainConfig, progress: Progress) -> None:
+    def __init__(
+        self,
+        begun: resumption.Beginning,
+        encoder: Encoder,
+        config: TrainConfig,
+        progress: Progress,
+        processes: Processes,
+    ) -> None:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
+        self._processes = processes
         self._run, offsets = begun.run, begun.rows.offsets
+        self._files = RunFiles(self._run, writes=processes.writes)
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
@@ -65,7 +76,7 @@ class Loop:
         )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
         self._least_rows = 2 if self._learner.needs_two_rows else 1
-        self._best = Best(self._run.path / "best", config.best)
+        self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
@@ -104,7 +115,7 @@ class Loop:
     def run(self) -> Run:
         """Train what is left, export the model, and close the run."""
         num_bytes = self._restore()
-        with MetricsFile(self._run.path / "metrics.jsonl", num_bytes) as metrics:
+        with self._files.metrics(num_bytes) as metrics:
             if not num_bytes:
                 if self._cut.num_cut:
                     self._progress.say(str(self._cut))
@@ -112,6 +123,7 @@ class Loop:
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
+        self._processes.wait()  # for the best weights, which are written by now
         exported_step = self._step
         if (weights := self._best.weights(self._encoder.device)) is not None:
             self._learner.put(weights)
@@ -125,7 +137,7 @@ class Loop:
             "not_measured": self._unmeasured.counts,
             "pace": self._pace.whole().to_json(),
         }
-        write_json(self._run.path / "summary.json", summary)
+        self._files.close(summary)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
         self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
@@ -137,9 +149,7 @@ class Loop:
 
     def _export(self, path: Path) -> None:
         self._learner.training(False)
-        with writing(path):
-            # The rows in the encoder's own past are added by export.
-            export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained])
+        self._files.export(path, self._learner.model, self._encoder, [self._begun.trained])
         self._learner.training(True)
 
     def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
@@ -173,10 +183,13 @@ class Loop:
     def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
         for batch in batches:
-            self._left_out.add(left_out_of(batch))
+            self._left_out.add(self._processes.joined(left_out_of(batch)))
         started_s, factor = time.perf_counter(), self._rate(self._step)
-        usable, done = [batch for batch in batches if len(batch["offsets"]) >= self._least_rows], None
+        num_rows = self._processes.totals([len(batch["offsets"]) for batch in batches])
+        usable = [batch for batch, rows in zip(batches, num_rows, strict=True) if rows >= self._least_rows]
+        done = None
         if usable:
+            draw_from(self._encoder.device, seed_of_step(self._config.seed, self._step, self._processes.rank))
             try:
                 done = self._learner.step(usable, factor)
             except ClipdataError as error:
@@ -223,16 +236,19 @@ class Loop:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
         with self._learner.autocast():
-            features_of = partial(self._learner.forward, every_text=True)
-            found = figures_of(self._usable(load(stream)), features_of, self._config.objective)
+            found = figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
         self._learner.training(True)
         return found
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            self._unmeasured.add(left_out_of(batch))
-            if len(batch["offsets"]):
+            self._unmeasured.add(self._processes.joined(left_out_of(batch)))
+            if self._processes.total(len(batch["offsets"])):
                 yield batch
+
+    def _measured(self, batch: Mapping[str, Any]) -> tuple[Features, BatchFacts]:
+        """Features of all texts of a batch's rows, those of other processes among them."""
+        return self._processes.gather(*self._learner.forward(batch, every_text=True))
 
     def _encode_texts_once(self) -> None:
         if self._learner.forward.text_trunk_trains:
@@ -251,6 +267,9 @@ class Loop:
             batch_size=batch_size,
             seed=self._config.seed,
             num_threads=self._config.num_threads,
+            rank=self._processes.rank,
+            world_size=self._processes.world,
+            even=False,
             **self._learner.forward.request(augmented=augmented),
             **options,
         )
@@ -265,15 +284,14 @@ class Loop:
             "best": self._best.state(),
             "metrics_bytes": num_metrics_bytes,
         }
-        folder = self._run.path / "checkpoints"
-        checkpoints.save(folder, self._step, self._learner.tensors(), state)
-        checkpoints.prune(folder, self._config.keep_checkpoints)
+        self._files.save(self._step, self._learner.tensors(), state, keep=self._config.keep_checkpoints)
         self._best.forget_others()
 
     def _restore(self) -> int:
         """Take up the newest checkpoint, and return how many bytes of metrics were written before it."""
         found = checkpoints.complete(self._run.path / "checkpoints")
         if not found:
+            self._processes.make_equal(self._learner.tensors().values())
             return 0
         tensors, state = found[-1].load(self._encoder.device)
         self._learner.restore(tensors, state)
