@@ -106,7 +106,7 @@ JOBS = {
     "soft_target": Job({"objective": SoftTarget("captions"), "train": "projections", "pull": 1.0}),
     "bad_pictures": Job({"objective": Choice(), "shuffle": False, "batch_size": 8, "max_bad_share": 0.5, **MEASURED},
                         table="bad.lance"),
-    "batchnorm": Job({"objective": Contrastive("captions"), "freeze_batchnorm": False, "batch_size": 8,
+    "batchnorm": Job({"objective": Contrastive("captions"), "freeze_batchnorm": False, "batch_size": 8, "lr": 3e-4,
                       "drop_last": True}, encoder=with_batchnorm),
     "dropout": Job({"objective": Contrastive("captions"), "epochs": 4, "checkpoint_every_steps": 2},
                    encoder=lambda: with_batchnorm(0.3)),

@@ -1,8 +1,8 @@
 """Statistics of a batch that several processes hold: BatchNorm layers that make theirs of the rows of all of them.
 
 torch's own SyncBatchNorm runs on GPUs alone. These are exact on any device: mean and variance are those of one process
-with all rows, and so are their gradients, as a process may have any number of rows, or none. It knows layers and
-torch.distributed, and nothing of what a batch is.
+with all rows, and so are their gradients, as a process may have any number of rows. A layer whose `counts` is False
+normalises rows and makes nothing of them. It knows layers and torch.distributed, and nothing of what a batch is.
 
 Shapes: B rows of this process, C channels; C1 is a vector over channels that fits beside [B, C, …].
 """
@@ -56,11 +56,12 @@ def _normalised(layer: Any, rows: torch.Tensor) -> torch.Tensor:
     shape = [1, -1, *[1] * (rows.ndim - 2)]
     # Half precision would lose the mean of many values; a layer of torch sums in single precision, too.
     wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
-    number = wide.new_tensor(wide.numel() // wide.shape[1])
+    counts = layer.__dict__.get("counts", True)
+    number = wide.new_tensor(counts * wide.numel() // wide.shape[1])
     distributed.all_reduce(number)
-    mean_C1 = _Summed.apply(wide.sum(over)).view(shape) / number
+    mean_C1 = _Summed.apply(counts * wide.sum(over)).view(shape) / number
     centred = wide - mean_C1
-    variance_C1 = _Summed.apply(centred.square().sum(over)).view(shape) / number
+    variance_C1 = _Summed.apply(counts * centred.square().sum(over)).view(shape) / number
     if layer.track_running_stats:
         _follow(layer, mean_C1.detach().flatten(), variance_C1.detach().flatten() * number / (number - 1))
     normalised = centred * (variance_C1 + layer.eps).rsqrt()
@@ -81,14 +82,14 @@ class _Summed(torch.autograd.Function):
     """The sum over all processes; each of them has a part of its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, own: torch.Tensor) -> torch.Tensor:
+    def forward(_: Any, own: torch.Tensor) -> torch.Tensor:
         """Add up."""
         summed = own.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(summed)
         return summed
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> torch.Tensor:
+    def backward(_: Any, *gradients: Any) -> torch.Tensor:
         """Every process depends on the sum."""
         summed = gradients[0].clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(summed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -46,10 +47,12 @@ def joined(device: torch.device) -> Iterator[Processes]:
         with _telling(distributed.distributed_c10d._get_default_store()) as processes:
             yield processes
     elif launched().world > 1:
+        before = sys.excepthook  # a group puts the rank in front of a traceback, once more with every group
         _begin_group(device)
         try:
             with _telling(distributed.distributed_c10d._get_default_store()) as processes:
                 yield processes
+            sys.excepthook = before
         finally:
             distributed.destroy_process_group()
     else:

@@ -128,14 +128,16 @@ class Processes:
             **{f"column {name}": one for name, one in columns.items()},
         }
         sizes = self._sizes(own)
-        own["text_index_K"] = own["text_index_K"] + sum(sizes["text_TD"][: self.rank])
+        if not sum(sizes["text_index_K"]):  # texts that are no row's are prompts, which all processes have alike
+            del own["text_TD"], own["text_id_T"]
+        own["text_index_K"] = facts.text_index_K + sum(sizes["text_TD"][: self.rank])
         joined = self._joined(own, sizes)
         return (
-            replace(features, image_BD=joined["image_BD"], text_TD=joined["text_TD"]),
+            replace(features, image_BD=joined["image_BD"], text_TD=joined.get("text_TD", features.text_TD)),
             BatchFacts(
                 text_index_K=joined["text_index_K"],
                 text_counts_B=joined["text_counts_B"],
-                text_id_T=joined["text_id_T"],
+                text_id_T=joined.get("text_id_T", facts.text_id_T),
                 picture_B=joined["picture_B"],
                 columns={name: joined[f"column {name}"] for name in columns},
             ),
