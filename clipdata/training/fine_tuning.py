@@ -7,7 +7,8 @@ the steps to the loop. It knows no command line.
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,14 @@ from clipdata.progress import Progress, Silent
 from clipdata.training import resumption
 from clipdata.training.agreement import require_alike
 from clipdata.training.config import TrainConfig
+from clipdata.training.copies import Copies, storage_for
 from clipdata.training.loop import Loop
 from clipdata.training.plan import TrainingPlan, plan_of
 from clipdata.training.portion import Portion
 from clipdata.training.process_group import joined
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import own_numbers
+from clipdata.training.restoring import restore
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
 
@@ -91,7 +94,7 @@ def train(
         out: folder of the run. Asked for the same again, an unfinished run goes on, a finished one is returned at once.
         where: SQL condition on the rows to train on.
         resume: False refuses a folder that holds a run already.
-        overwrite: discard a run that the folder holds.
+        overwrite: discard a run that the folder holds, and the copies in `config.checkpoint_to`.
         limit: train on the first so many rows only, of those that can be used.
         sample: train on so many of them only, the same ones every time; `config.seed` chooses them by their keys.
         dry_run: check all of it, train a copy on one batch to say how long a step takes, and write nothing; returns
@@ -105,7 +108,7 @@ def train(
             rows and folder, or not a GPU each.
         TransientError: another process is training in the folder.
         TooManyRejectsError: more pictures than `config.max_bad_share` allows cannot be decoded.
-        StorageError: the run's folder cannot be written, or what it holds cannot be read.
+        StorageError: the run's folder, or `config.checkpoint_to`, cannot be written, or what it holds cannot be read.
         ClipdataError: the loss or the gradient is not a number any more.
         EndedElsewhereError: another of several processes failed, and tells why.
     """
@@ -121,15 +124,14 @@ def train(
             _refuse_dry_run(processes)
             with own_numbers(encoder.device, config.seed):
                 return plan_of(folder, read, encoder, resume=resume, overwrite=overwrite, progress=progress)
-        with alone_in(folder, "training") if processes.writes else nullcontext():
-            if processes.writes:
-                resumption.clear(folder, resume=resume, overwrite=overwrite)
+        claimed = _claimed(folder, read, encoder, resume=resume, overwrite=overwrite, progress=progress)
+        with claimed if processes.writes else nullcontext() as copies:
             begun = processes.first_then_others(partial(_begin, folder, read, encoder, progress, processes))
             if isinstance(begun, Run):
                 return begun
             require_alike(processes, encoder, read.config, begun)
             with own_numbers(encoder.device, config.seed):
-                run = Loop(begun, encoder, read.config, progress, processes).run()
+                run = Loop(begun, encoder, read.config, progress, processes, copies).run()
             processes.wait()
             return run
 
@@ -143,6 +145,25 @@ def _to_read(
     if version != pinned.version:
         pinned = open_table(pinned.uri, version=version, storage=pinned.storage)
     return RowsRead(pinned, replace(config, objective=config.objective.resolved(pinned)), where, portion)
+
+
+@contextmanager
+def _claimed(
+    folder: Path, read: RowsRead, encoder: Encoder, *, resume: bool, overwrite: bool, progress: Progress
+) -> Iterator[Copies | None]:
+    """Keep other trainings out of a run's folder, and make it what is there to go on from, if anything.
+
+    Yields:
+        where checkpoints are copied to, reached as the table is; None if nowhere.
+    """
+    place, table = read.config.checkpoint_to, read.table
+    with alone_in(folder, "training"):
+        resumption.clear(folder, resume=resume, overwrite=overwrite)
+        copies = None if place is None else Copies(place, storage_for(place, table.uri, table.storage))
+        if copies is not None:
+            wanted = resumption.wanted_record(read, encoder)
+            restore(folder, copies, wanted, resume=resume, overwrite=overwrite, progress=progress)
+        yield copies
 
 
 def _begin(

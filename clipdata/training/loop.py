@@ -20,13 +20,16 @@ from clipdata.errors import ClipdataError, ConfigError
 from clipdata.progress import Counter, Progress
 from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
+from clipdata.stream.workers import WorkerDied
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
+from clipdata.training.copies import Copies
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
+from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
@@ -51,11 +54,12 @@ class Loop:
         config: TrainConfig,
         progress: Progress,
         processes: Processes,
+        copies: Copies | None = None,
     ) -> None:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
         self._processes = processes
         self._run, offsets = begun.run, begun.rows.offsets
-        self._files = RunFiles(self._run, writes=processes.writes)
+        self._files = RunFiles(self._run, config, progress, copies, writes=processes.writes)
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
@@ -78,8 +82,10 @@ class Loop:
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
+        self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
+        self._stopping = Stopping(progress, processes)
         self._tell_plan()
 
     def _tell_plan(self) -> None:
@@ -113,16 +119,34 @@ class Loop:
         return rate_factor(step, self._num_steps, self._length.per_epoch, self._config)
 
     def run(self) -> Run:
-        """Train what is left, export the model, and close the run."""
+        """Train what is left, export the model, and close the run.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, behind a checkpoint.
+        """
+        with self._stopping, self._files:
+            try:
+                self._train()
+            except Stopped:
+                self._progress.say(f"stopped at step {self._step:,} of {self._num_steps:,}")
+                raise
+            return self._close()
+
+    def _train(self) -> None:
         num_bytes = self._restore()
         with self._files.metrics(num_bytes) as metrics:
-            if not num_bytes:
+            if self._unclosed is not None:
+                self._close_step(*self._unclosed, metrics)
+            elif not num_bytes:
                 if self._cut.num_cut:
                     self._progress.say(str(self._cut))
                 self._report(metrics, 0)
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
+
+    def _close(self) -> Run:
+        """Export the model, and say what the run was."""
         self._processes.wait()  # for the best weights, which are written by now
         exported_step = self._step
         if (weights := self._best.weights(self._encoder.device)) is not None:
@@ -157,28 +181,48 @@ class Loop:
             return
         on_gpu = self._encoder.device.type == "cuda"
         batches = load(self._stream, self._config.num_workers, pin_memory=on_gpu)
+        closed: tuple[int, int] | None = None
         with closing(batches):
-            for together, wait_s in self._pace.groups(batches, self._config.accumulate):
-                self._take_step(together, wait_s, metrics)
-                counter.advance()
-                self._pace.show(counter)
-                epoch, next_batch = together[-1]["cursor"]
-                self._close_step(epoch, next_batch, metrics)
-                if self._step == self._num_steps:
-                    return
+            try:
+                for together, wait_s in self._pace.groups(batches, self._config.accumulate):
+                    self._take_step(together, wait_s, metrics)
+                    counter.advance()
+                    self._pace.show(counter)
+                    epoch, next_batch = together[-1]["cursor"]
+                    self._close_step(epoch, next_batch, metrics)
+                    closed = epoch, next_batch
+                    if self._step == self._num_steps:
+                        return
+            except WorkerDied:
+                if closed is None or not self._stopping.heard:
+                    raise
+                self._save(*closed, metrics.sync())  # what ends a group of processes ends the workers, too
+                raise Stopped from None
 
     def _close_step(self, epoch: int, next_batch: int, metrics: MetricsFile) -> None:
-        """Report, checkpoint and export, as far as it is time for it."""
+        """Report, checkpoint and export, as far as it is time for it; and stop, where somebody asked for it.
+
+        Raises:
+            Stopped: somebody did, and a checkpoint is written: before the report where it came while rows were
+                measured, and else behind all that is to be done.
+        """
+        self._stopping.agree()
         config, is_last, ends = self._config, self._step == self._num_steps, next_batch == 0
         reports = is_last or (ends and epoch % self._epochs_a_report == 0)
         if reports:
-            self._report(metrics, epoch + (next_batch > 0))
+            try:
+                self._report(metrics, epoch + (next_batch > 0))
+            except Stopped:
+                self._save(epoch, next_batch, metrics.sync(), unclosed=(epoch, next_batch))
+                raise
         number = epoch // self._epochs_a_report
         by_epochs = reports and (is_last or number % config.checkpoint_every_epochs == 0)
-        if by_epochs or (config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0):
+        by_steps = config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0
+        if by_epochs or by_steps or self._stopping.asked:
             self._save(epoch, next_batch, metrics.sync())
         if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
             self._export(self._run.path / "epochs" / str(epoch))
+        self._stopping.check()
 
     def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
@@ -221,10 +265,10 @@ class Loop:
 
     def _report(self, metrics: MetricsFile, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
-        tally, self._tally = self._tally, Tally()
-        pace = self._pace.report()
         held_out = self._begun.held_out
         found = self._evaluate(held_out.offsets) if held_out is not None else None
+        tally, self._tally = self._tally, Tally()
+        pace = self._pace.report()
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
         if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
@@ -235,13 +279,16 @@ class Loop:
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
-        with self._learner.autocast():
-            found = figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
-        self._learner.training(True)
-        return found
+        try:
+            with self._learner.autocast():
+                return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
+        finally:
+            self._learner.training(True)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
+            self._stopping.agree()
+            self._stopping.check()
             self._unmeasured.add(self._processes.joined(left_out_of(batch)))
             if self._processes.total(len(batch["offsets"])):
                 yield batch
@@ -274,7 +321,14 @@ class Loop:
             **options,
         )
 
-    def _save(self, epoch: int, batch: int, num_metrics_bytes: int) -> None:
+    def _save(self, epoch: int, batch: int, num_metrics_bytes: int, *, unclosed: tuple[int, int] | None = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            epoch, batch: where the stream stands.
+            num_metrics_bytes: written so far.
+            unclosed: the same where the step's report is still to come.
+        """
         state = {
             **self._learner.state(),
             "cursor": {"epoch": epoch, "batch": batch},
@@ -283,9 +337,11 @@ class Loop:
             "left_out": self._left_out.state(),
             "best": self._best.state(),
             "metrics_bytes": num_metrics_bytes,
+            "unclosed": unclosed,
         }
-        self._files.save(self._step, self._learner.tensors(), state, keep=self._config.keep_checkpoints)
+        self._files.save(self._step, self._learner.tensors(), state)
         self._best.forget_others()
+        self._files.copy(self._step, num_metrics_bytes)
 
     def _restore(self) -> int:
         """Take up the newest checkpoint, and return how many bytes of metrics were written before it."""
@@ -300,6 +356,7 @@ class Loop:
         self._tally.num_steps, self._tally.loss = state["loss_steps"], state["loss_sum"]
         self._left_out.restore(state["left_out"])
         self._best.restore(state["best"])
+        self._unclosed = state.get("unclosed")
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
 
