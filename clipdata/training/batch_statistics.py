@@ -34,7 +34,7 @@ def share_statistics(model: nn.Module) -> None:
                 f"{name} is a {type(layer).__name__}, whose statistics several processes cannot share",
                 hint="hold them as they are: --set freeze_batchnorm=true; or train in one process",
             )
-        layer.forward = types.MethodType(_forward, layer)
+        layer.__dict__["forward"] = types.MethodType(_forward, layer)
 
 
 def _only_adds_activation(layer: nn.Module) -> bool:

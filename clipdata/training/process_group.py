@@ -12,12 +12,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed
 
 from clipdata.errors import ClipdataError, EndedElsewhereError, UsageError
 from clipdata.training.processes import Processes
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 PATIENCE = timedelta(minutes=30)
 """Longest wait for a process that is alive: one alone may write a large model to a slow disk, or measure it. One that
@@ -60,6 +64,9 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def _begin_group(device: torch.device) -> None:
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise UsageError(
@@ -71,22 +78,24 @@ def _begin_group(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    found, rank, world = next(iter(distributed.rendezvous("env://", timeout=PATIENCE)))
+    found, rank, world = next(iter(rendezvous("env://", timeout=PATIENCE)))
     # What an earlier group of these processes left in the store would mislead this one.
     number = found.add(f"clipdata/groups of {rank}", 1)
-    store = distributed.PrefixStore(f"clipdata/group {number}", found)
+    store = PrefixStore(f"clipdata/group {number}", found)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
 
 
 @contextmanager
-def _telling(store: distributed.Store) -> Iterator[Processes]:
+def _telling(store: Store) -> Iterator[Processes]:
     """Leave a note of an error, and tell which of several processes has it where these lose each other."""
+    from torch.distributed.distributed_c10d import PrefixStore
+
     processes = Processes.here()
     if processes.world == 1:
         yield processes
         return
     number = store.add(f"clipdata/blocks of {processes.rank}", 1)
-    notes = _Notes(distributed.PrefixStore(f"clipdata/block {number}", store), processes)
+    notes = _Notes(PrefixStore(f"clipdata/block {number}", store), processes)
     try:
         yield processes
     except distributed.DistError as error:
@@ -106,7 +115,7 @@ def _telling(store: distributed.Store) -> Iterator[Processes]:
 class _Notes:
     """What processes that failed leave for the others."""
 
-    def __init__(self, store: distributed.Store, processes: Processes) -> None:
+    def __init__(self, store: Store, processes: Processes) -> None:
         self._store, self._processes = store, processes
 
     def leave(self, error: Exception) -> None:
