@@ -18,7 +18,7 @@ from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.encoder import Encoder
 from clipdata.errors import UsageError
 from clipdata.folder_lock import alone_in
-from clipdata.lance_io.table import AnyTable, as_table, open_table
+from clipdata.lance_io.table import AnyTable, Table, as_table, open_table
 from clipdata.progress import Progress, Silent
 from clipdata.training import resumption
 from clipdata.training.agreement import require_alike
@@ -30,6 +30,7 @@ from clipdata.training.portion import Portion
 from clipdata.training.process_group import joined
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import own_numbers
+from clipdata.training.recipe_facts import choose_recipe
 from clipdata.training.restoring import restore
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
@@ -39,7 +40,7 @@ from clipdata.training.run import Run, run_folder
 def train(
     table: AnyTable,
     encoder: Encoder,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     out: str | os.PathLike[str],
     where: str | None = None,
@@ -56,7 +57,7 @@ def train(
 def train(
     table: AnyTable,
     encoder: Encoder,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     out: str | os.PathLike[str],
     where: str | None = None,
@@ -72,7 +73,7 @@ def train(
 def train(
     table: AnyTable,
     encoder: Encoder,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     out: str | os.PathLike[str],
     where: str | None = None,
@@ -90,7 +91,7 @@ def train(
     Args:
         table: read at the version it is pinned to, which is tagged.
         encoder: what to begin with.
-        config: how; see `clipdata.training.recipes`.
+        config: how; see `clipdata.recipes`. By default `choose_recipe` chooses one by the rows and the encoder.
         out: folder of the run. Asked for the same again, an unfinished run goes on, a finished one is returned at once.
         where: SQL condition on the rows to train on.
         resume: False refuses a folder that holds a run already.
@@ -113,13 +114,19 @@ def train(
         EndedElsewhereError: another of several processes failed, and tells why.
     """
     check_kind(encoder, Encoder, "train: encoder", 'clipdata.load_encoder("starter")')
-    check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
+    if config is not None:
+        check_kind(config, TrainConfig, "train: config", "clipdata.recipes.caption_contest(epochs=5)")
     check_able(progress, "train: progress", ("task", "say"), PROGRESS)
     check_condition(where)
-    folder, portion = run_folder(out), Portion(limit, sample, config.seed)
+    folder = run_folder(out)
     with joined(encoder.device) as processes:
         progress = progress if progress is not None and processes.writes else Silent()
-        read = _to_read(table, config, where, portion, processes)
+        pinned = _of_one_version(table, processes)
+        if config is None:
+            choice = partial(choose_recipe, pinned, encoder, where=where, limit=limit, sample=sample, progress=progress)
+            config = processes.by_first(choice)
+        config = replace(config, objective=config.objective.resolved(pinned))
+        read = RowsRead(pinned, config, where, Portion(limit, sample, config.seed))
         if dry_run:
             _refuse_dry_run(processes)
             with own_numbers(encoder.device, config.seed):
@@ -129,22 +136,20 @@ def train(
             begun = processes.first_then_others(partial(_begin, folder, read, encoder, progress, processes))
             if isinstance(begun, Run):
                 return begun
-            require_alike(processes, encoder, read.config, begun)
+            require_alike(processes, encoder, config, begun)
             with own_numbers(encoder.device, config.seed):
-                run = Loop(begun, encoder, read.config, progress, processes, copies).run()
+                run = Loop(begun, encoder, config, progress, processes, copies).run()
             processes.wait()
             return run
 
 
-def _to_read(
-    table: AnyTable, config: TrainConfig, where: str | None, portion: Portion, processes: Processes
-) -> RowsRead:
-    """What a run reads, in all processes of one version: another writer may have moved the table between them."""
+def _of_one_version(table: AnyTable, processes: Processes) -> Table:
+    """The table, in all processes at one version: another writer may have moved it between them."""
     pinned = as_table(table).pinned()
     version = processes.of_first(pinned.version)
-    if version != pinned.version:
-        pinned = open_table(pinned.uri, version=version, storage=pinned.storage)
-    return RowsRead(pinned, replace(config, objective=config.objective.resolved(pinned)), where, portion)
+    if version == pinned.version:
+        return pinned
+    return open_table(pinned.uri, version=version, storage=pinned.storage)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from clipdata.training.copies import Copies
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
 from clipdata.training.features import BatchFacts, Features
+from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
 from clipdata.training.interruption import Stopped, Stopping
@@ -99,6 +100,8 @@ class Loop:
             )
         if self._least_rows > 1 and len(self._begun.rows.offsets) % batch_size == 1 and not config.drop_last:
             say("the last batch of every epoch has one row, of which no batch statistics are made: it moves nothing")
+        if (warning := warning_of_few_rows(self._encoder, config, len(self._begun.rows.offsets))) is not None:
+            say(warning)
         if config.warmup_steps > self._num_steps:
             highest = self._rate(self._num_steps - 1)
             say(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed
@@ -83,6 +83,10 @@ class Processes:
         if self.world > 1:
             distributed.broadcast_object_list(found, src=0)
         return found[0]
+
+    def by_first(self, make: Callable[[], Value]) -> Value:
+        """What the first process makes for all."""
+        return self.of_first(make() if self.writes else cast(Value, None))
 
     def joined(self, found: Mapping[Key, Value]) -> dict[Key, Value]:
         """Entries that any process has; where all have none, as mostly, that takes one small exchange."""
