@@ -83,7 +83,7 @@ def test_a_damaged_folder_is_one_line(folder):
 
 
 def test_the_best_comes_first_when_asked(folder):
-    assert [run.path.name for run in cd.runs(folder, sort="figure")][0] == "good"
+    assert cd.runs(folder, sort="figure").runs[0].path.name == "good"
     assert cd.runs(folder, sort="figure").runs[-1].path.name == "part"
 
 

@@ -100,3 +100,25 @@ class Lines:
         self._trackers.pop(name, None)
         said = redact(" ".join(str(why).split())[:300]) or type(why).__name__
         self._progress.say(f"{name} failed and is told nothing more: {said}; metrics.jsonl has all lines")
+
+
+class Unwritten(Lines):
+    """Takes lines and tells nobody: that of a process which does not write."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+
+    def __enter__(self) -> Unwritten:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Tell nothing."""
+
+    def sync(self) -> int:
+        """Say that nothing is written."""
+        return 0
