@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 from clipdata.training.config import TrainConfig
 
 
+def _named(recipe: Callable[..., TrainConfig]) -> Callable[..., TrainConfig]:
+    """The same recipe, whose configs say that they are made by it."""
+
+    @wraps(recipe)
+    def named(*given: Any, **overrides: Any) -> TrainConfig:
+        made = recipe(*given, **overrides)
+        return made if made.recipe is not None else replace(made, recipe=recipe.__name__)
+
+    return named
+
+
+@_named
 def caption_contest(**overrides: Any) -> TrainConfig:
     """Choose the right caption of a picture among several, by training the two projections.
 
@@ -55,6 +70,7 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({"train": "projections", "epochs": 5, "batch_size": 64, **fitting, **overrides})
 
 
+@_named
 def prompt_classification(**overrides: Any) -> TrainConfig:
     """Tell a picture's class by prompts such as "a photo of {class}", by training the two projections.
 
@@ -95,6 +111,7 @@ def prompt_classification(**overrides: Any) -> TrainConfig:
     )
 
 
+@_named
 def dual_encoder(**overrides: Any) -> TrainConfig:
     """Join two towers that never met, by training all of both and a new head on each.
 
@@ -123,6 +140,7 @@ def dual_encoder(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def from_scratch(**overrides: Any) -> TrainConfig:
     """Train a model with random weights on pairs of pictures and captions.
 
@@ -146,6 +164,7 @@ def from_scratch(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def locked_image(**overrides: Any) -> TrainConfig:
     """Train a text tower to read what a locked image tower sees: the text tower, both projections and the scale.
 

@@ -1,0 +1,18 @@
+"""Ranking: recipes trained with several seeds, measured on the same held-out rows, and which of them can be told apart.
+
+    rows_held_out.py    which rows recipes are chosen by
+    recipe_trials.py    train_recipes(): every recipe with every seed, and their ranking
+    run_groups.py       runs in their folders, put together by what was trained, whatever their folders are called
+    run_ranking.py      compare_runs(): runs measured and ranked
+    ranked.py           the ranking as a value, as text and in a notebook
+
+Choosing a recipe is a before and after, too: the interval is over seeds and pictures, and chance is no winner.
+"""
+
+from __future__ import annotations
+
+from clipdata.ranking.ranked import RankedRecipe, Ranking
+from clipdata.ranking.recipe_trials import RecipesPlan, train_recipes
+from clipdata.ranking.run_ranking import compare_runs
+
+__all__ = ["RankedRecipe", "Ranking", "RecipesPlan", "compare_runs", "train_recipes"]
