@@ -130,44 +130,49 @@ class Ranking:
             f"{self.version}, {self.objective}",
             f"  measured on {self.rows:,} held-out rows{pictures} where {self.where}",
         ]
-        blocks = [head, aligned(self._lines())]
-        if len(self.pairs) > 1:
+        blocks = [head, aligned(self._lines()), aligned(self._costs())]
+        if self.pairs:
             blocks.append(aligned([_PAIR_HEAD, *(_pair(one) for one in self.pairs)]))
         blocks.append([f"  {line}" for line in self._explained()])
         blocks.append([f"  note: {note}" for note in self._said()])
         return "\n\n".join("\n".join(map(printable, block)) for block in blocks if block)
 
     def _repr_html_(self) -> str:
-        head, *lines = self._lines()
-        rows = [dict(zip(head, line, strict=True)) for line in lines]
-        pairs = [dict(zip(_PAIR_HEAD, _pair(one), strict=True)) for one in self.pairs]
-        said = html_table([{"note": note} for note in self._said()]) if self._said() else ""
         title = (
             f"{len(self.recipes)} recipes by {_words(self.figure)} on {self.rows:,} held-out rows where {self.where}"
         )
-        return html_table(rows, title=title) + (html_table(pairs, title="pairs") if len(pairs) > 1 else "") + said
+        told = [
+            (self._lines(), title),
+            (self._costs(), "what they took"),
+            ([_PAIR_HEAD, *map(_pair, self.pairs)], "pairs"),
+        ]
+        notes = [{"note": note} for note in [*self._explained(), *self._said()]]
+        return "".join(_html(*one) for one in told if len(one[0]) > 1) + (html_table(notes) if notes else "")
 
     def _lines(self) -> list[list[str]]:
         """A line a recipe, and one of the model before training."""
-        letters = [] if len(self.recipes) == 1 else ["alike"]
-        best = [] if len(self.recipes) == 1 else ["to the best", "95 % interval "]
-        others = [name for name in self.recipes[0].figures if name != self.figure and name in self.start]
-        head = ["", _words(self.figure), "± seeds", "seeds", *letters, "to before", "95 % interval", "", *best]
-        lines = [[*head, *map(_words, others), "steps", "s a run", "steps/s"]]
+        several = len(self.recipes) > 1
+        letters = ["alike"] if several else []
+        lines = [["", _words(self.figure), "± seeds", "seeds", *letters, "to before", "95 % interval", ""]]
         for one in self.recipes:
             found = one.standing
             spread = "" if found.spread is None else f"± {found.spread:.3f}"
-            line = [found.name, f"{found.mean:.3f}", spread, str(len(one.seeds)), *([found.letters] if letters else [])]
-            line += [*_change(found.to_start), "" if found.to_start is None else found.to_start.verdict]
-            line += _change(found.to_best) if best else []
-            line += [f"{one.figures[name]:.3f}" for name in others]
-            lines.append([*line, f"{one.steps:,}", _number(one.seconds), _number(one.steps_s)])
+            line = [found.name, f"{found.mean:.3f}", spread, str(len(one.seeds)), *([found.letters] if several else [])]
+            lines.append([*line, *_change(found.to_start), "" if found.to_start is None else found.to_start.verdict])
         if self.start:
-            blank = [""] * (len(lines[0]) - 2)
-            before = ["before training", f"{self.start[self.figure]:.3f}", *blank]
-            for place, name in enumerate(others, len(lines[0]) - 3 - len(others)):
-                before[place] = f"{self.start[name]:.3f}"
-            lines.append(before)
+            lines.append([_BEFORE, f"{self.start[self.figure]:.3f}", *[""] * (len(lines[0]) - 2)])
+        return lines
+
+    def _costs(self) -> list[list[str]]:
+        """What else was measured of each recipe, and what its runs took."""
+        others = [name for name in self.recipes[0].figures if name != self.figure]
+        lines = [["", *map(_words, others), "rows", "steps", "s a run", "steps/s"]]
+        for one in self.recipes:
+            figures = [f"{one.figures[name]:.3f}" if name in one.figures else "" for name in others]
+            cost = [f"{one.rows:,}", f"{one.steps:,}", _number(one.seconds), _number(one.steps_s)]
+            lines.append([one.name, *figures, *cost])
+        if self.start and others:
+            lines.append([_BEFORE, *(f"{self.start[name]:.3f}" for name in others), *[""] * 4])
         return lines
 
     def _explained(self) -> list[str]:
@@ -197,6 +202,7 @@ class Ranking:
         return [*(_CANNOT_TELL[kind] for kind in over if kind in _CANNOT_TELL), *self.notes, *left_out]
 
 
+_BEFORE = "before training"
 _PAIR_HEAD = ["pairs", "change", "95 % interval", "", "Holm"]
 
 
@@ -210,6 +216,12 @@ def difference_to_dict(one: Difference) -> dict[str, Any]:
 def asdict_of(record: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """Some fields of a record by name."""
     return {name: getattr(record, name) for name in names}
+
+
+def _html(lines: list[list[str]], title: str) -> str:
+    """Lines of which the first names the columns; two columns of one name are one to a notebook."""
+    names = [name or " " * place for place, name in enumerate(lines[0])]
+    return html_table([dict(zip(names, line, strict=True)) for line in lines[1:]], title=title)
 
 
 def _pair(one: Difference) -> list[str]:

@@ -66,8 +66,8 @@ def train(
     recipes: Annotated[
         str | None,
         typer.Option(
-            help="Several recipes to train and rank, with commas between: NAME, NAME:key=value,key=value, or a JSON file "
-            "of fields."
+            help="Several recipes to train and rank, with commas between: NAME, NAME:key=value,key=value, or a JSON "
+            "file of fields."
         ),
     ] = None,
     seeds: Annotated[
