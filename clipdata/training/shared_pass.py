@@ -19,10 +19,8 @@ import torch
 
 from clipdata.encoder import Encoder
 from clipdata.lance_io.table import Table
-from clipdata.origin import changed_inputs
 from clipdata.progress import Progress
 from clipdata.stream import Stream
-from clipdata.stream.columns import is_vector
 from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import evaluate, figures_of, in_words_of_evaluating
 from clipdata.training.figures import Evaluation
@@ -31,6 +29,7 @@ from clipdata.training.image_side import check_images
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.objectives import Objective
 from clipdata.training.overlap import overlap_of
+from clipdata.training.recipe_facts import find_trunk
 from clipdata.training.text_cache import TextFeatures, encode_once
 from clipdata.training.usable_rows import ChosenRows, choose_rows
 
@@ -171,15 +170,13 @@ class SharedPass:
 
     def _column_of(self, encoder: Encoder) -> str | None:
         """The column that holds features of an encoder's image trunk for all of the rows; None where there is none."""
-        others = [one.name for one in self.table.schema if is_vector(one.type)]
-        for name in [self.image_trunk, *others] if self.image_trunk is not None else others:
-            lineage = self.table.lineage(name)
-            if lineage is None or lineage.model != encoder.trunk_identity or changed_inputs(self.table, lineage):
-                continue
-            is_whole = name == self.image_trunk or not self.table.count_rows(f"({self.where}) AND `{name}` IS NULL")
-            if lineage.step == "ImageTrunk" and lineage.inputs == (self.image,) and is_whole:
-                return name
-        return None
+        where, asked = self.where, self.image_trunk
+        if asked is not None:
+            where = f"({where}) AND `{asked}` IS NOT NULL"
+            lineage = self.table.lineage(asked)
+            if lineage is not None and lineage.model == encoder.trunk_identity:
+                return asked
+        return find_trunk(self.table, encoder, self.image, where)
 
     def _stream(self, offsets: np.ndarray, **asked: Any) -> Stream:
         return Stream(self.table, rows=offsets, batch_size=_AT_ONCE, shuffle=False, drop_last=False, **asked)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from clipdata.encoder import Encoder
     from clipdata.lance_io.table import Table
+    from clipdata.progress import Progress
     from clipdata.training.config import TrainConfig
 
 _JSON = ".json"
@@ -36,11 +38,30 @@ class _Listed:
         return plain + (":" if self.settings else "") + ",".join(f"{key}={text}" for key, text in self.settings.items())
 
 
-def recipes_listed(table: Table, text: str | None, settings: Mapping[str, str]) -> dict[str, TrainConfig]:
-    """Recipes by name, as `--recipes` and `--set` say; without any the one that `train` takes.
+@dataclass(frozen=True)
+class Training:
+    """What recipes are to train.
 
     Args:
-        table: says what to train for where nobody does.
+        table: says what to train for, and names the column of the image trunk's features, where nobody does.
+        encoder: what they begin with.
+        where: condition of the rows to train on.
+        limit, sample: as of `clipdata.train`.
+        progress: is told what `auto` chooses, and why.
+    """
+
+    table: Table
+    encoder: Encoder
+    where: str | None
+    limit: int | None
+    sample: int | None
+    progress: Progress
+
+
+def recipes_listed(training: Training, text: str, settings: Mapping[str, str]) -> dict[str, TrainConfig]:
+    """Recipes by name, as `--recipes` and `--set` say.
+
+    Args:
         text: recipes with commas between; each a name or a JSON file, with `:key=value` and further `,key=value`.
         settings: of all of them; a recipe's own come before.
 
@@ -49,18 +70,11 @@ def recipes_listed(table: Table, text: str | None, settings: Mapping[str, str]) 
         NotFoundError: there is no such file.
         ConfigError: lists every setting that is wrong.
     """
-    from pipelines.cli.named_steps import config_named
-
-    if text is None:
-        config = config_named(table, None, settings)
-        return {config.recipe or "recipe": config}
     found: dict[str, TrainConfig] = {}
     for one in _read(text):
         if one.name in found:
             raise UsageError(f"--recipes names {one.name!r} twice; expected each once, or with other settings")
-        both = {**settings, **one.settings}
-        is_file = one.words.endswith(_JSON)
-        found[one.name] = _of_file(table, one.words, both) if is_file else config_named(table, one.words, both)
+        found[one.name] = _made(training, one, settings)
     return found
 
 
@@ -86,29 +100,54 @@ def _read(text: str) -> list[_Listed]:
     return listed
 
 
-def _of_file(table: Table, path: str, settings: Mapping[str, str]) -> TrainConfig:
-    """A config of a file's fields: over the recipe that it names as `recipe`, if it does, and settings over these."""
+def _made(training: Training, one: _Listed, settings: Mapping[str, str]) -> TrainConfig:
+    """The config of a recipe as it was typed: what it says itself comes before what is set for all.
+
+    Raises:
+        UsageError: there is no such recipe.
+        ConfigError: lists every field that is wrong.
+    """
     import clipdata as cd
     from clipdata.training.objectives import objective_with, own_fields
-    from pipelines.cli.named_steps import recipe_named
+    from clipdata.training.recipe_choice import AUTO
+    from clipdata.training.recipe_facts import find_trunk
+    from clipdata.training.recipe_names import recipe_named
 
-    if not Path(path).is_file():
-        raise NotFoundError(f"there is no file {path}; expected a JSON object of the training config's fields")
-    try:
-        fields = json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ConfigError([f"not JSON: {error}"], what=f"recipe {path}") from error
-    if not isinstance(fields, Mapping):
-        raise ConfigError([f"found {type(fields).__name__}; expected a JSON object"], what=f"recipe {path}")
-    given: dict[str, Any] = {**fields, **cd.TrainConfig.parse_settings(settings)}
+    of_file = _fields_of(Path(one.words)) if one.words.endswith(_JSON) else {"recipe": one.words}
+    parse = cd.TrainConfig.parse_settings
+    given = {**parse(settings), **of_file, **parse(one.settings)}
     recipe = given.pop("recipe", None)
     try:
-        if recipe is not None:
-            return recipe_named(str(recipe))(**given)
-        objective = {} if "objective" in given else {"objective": objective_with(table, own_fields(given))}
-        return cd.TrainConfig.from_json({**given, **objective})
+        if recipe == AUTO:
+            part = {"where": training.where, "limit": training.limit, "sample": training.sample}
+            return cd.choose_recipe(training.table, training.encoder, progress=training.progress, **part, **given)
+        make = cd.TrainConfig.from_json if recipe is None else lambda fields: recipe_named(str(recipe))(**fields)
+        made = make(given)
+        if "objective" not in given and type(made.objective) is type(cd.TrainConfig().objective):
+            made = make({**given, "objective": objective_with(training.table, own_fields(given))})
     except ConfigError as error:
-        raise ConfigError(error.problems, what=f"recipe {path}", hint=error.hint) from error
+        raise ConfigError(error.problems, what=f"recipe {one.name}", hint=error.hint) from error
+    if made.image_trunk_trains or "image_trunk" in given:
+        return made
+    return replace(made, image_trunk=find_trunk(training.table, training.encoder, made.image, training.where))
+
+
+def _fields_of(path: Path) -> dict[str, Any]:
+    """Fields of the training config in a JSON file; `recipe` among them names what they stand over.
+
+    Raises:
+        NotFoundError: there is no such file.
+        ConfigError: it holds no JSON object.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}; expected a JSON object of the training config's fields")
+    try:
+        fields = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError([f"not JSON: {error}"], what=f"recipe {path}") from error
+    if not isinstance(fields, dict):
+        raise ConfigError([f"found {type(fields).__name__}; expected a JSON object"], what=f"recipe {path}")
+    return fields
 
 
 def numbers_listed(text: str, option: str) -> tuple[int, ...]:

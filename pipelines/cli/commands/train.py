@@ -8,7 +8,7 @@ import typer
 
 from pipelines.cli.field_help import config_help
 from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, either, maybe, record
-from pipelines.cli.listed_recipes import numbers_listed, recipes_listed
+from pipelines.cli.listed_recipes import Training, numbers_listed, recipes_listed
 from pipelines.cli.next_command import after_training
 from pipelines.cli.options import (
     Device,
@@ -59,7 +59,7 @@ def train(
     out: Annotated[str, typer.Option("--out", help="Folder of the run.")],
     model: Model = "starter",
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe that the config starts from; by default one for the table's columns.")
+        str | None, typer.Option(help="Recipe that the config starts from; by default one is chosen: auto.")
     ] = None,
     settings: Settings = None,
     where: Where = None,
@@ -96,22 +96,29 @@ def train(
     """Fine-tune a model on the rows of a table; goes on where a killed run stopped. Ranks recipes over seeds."""
     import clipdata as cd
     from clipdata.errors import UsageError
+    from clipdata.ranking.rows_held_out import sides_of
     from clipdata.storage import redact
+    from clipdata.training.recipe_choice import AUTO
     from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import config_named
 
     opened = cd.open_table(table, storage=store.storage)
-    typed = parse_pairs(settings)
     if recipes is not None or seeds is not None:
         _refuse_beside(recipes, recipe, write_back)
+        numbers = numbers_listed(seeds or "0,1,2", "--seeds")
+        sides = sides_of(opened, where, held_out)
+        for line in sides.told:
+            terminal.say(line)
+        encoder = cd.load_encoder(model, device=device)
+        training = Training(opened, encoder, sides.where, limit, sample, terminal)
         done = cd.train_recipes(
             opened,
-            cd.load_encoder(model, device=device),
-            recipes_listed(opened, recipes or recipe, typed),
+            encoder,
+            recipes_listed(training, recipes or recipe or AUTO, parse_pairs(settings)),
             out=out,
-            seeds=numbers_listed(seeds or "0,1,2", "--seeds"),
-            where=where,
-            held_out=held_out,
+            seeds=numbers,
+            where=sides.where,
+            held_out=sides.held_out,
             figure=figure,
             limit=limit,
             sample=sample,
@@ -119,21 +126,25 @@ def train(
             dry_run=dry_run,
             progress=terminal,
         )
-        terminal.result(str(done), {"ranking" if isinstance(done, cd.Ranking) else "trials": done.to_dict()})
-        if isinstance(done, cd.Ranking):
-            terminal.hint(
-                after_training(opened, table, done.best.runs[0], cd.open_run(done.best.runs[0]).config.image_trunk)
-            )
+        if not isinstance(done, cd.Ranking):
+            terminal.result(str(done), {"trials": done.to_dict()})
+            return
+        terminal.result(str(done), {"ranking": done.to_dict()})
+        best = cd.open_run(done.best.runs[0])
+        terminal.hint(after_training(opened, table, str(best.path), best.config.image_trunk))
         return
     if idle := [option for option, value in {"--held-out": held_out, "--figure": figure}.items() if value]:
         raise UsageError(f"{', '.join(idle)}: about ranked recipes, and none is asked for", hint="add --recipes A,B")
-    config = config_named(opened, recipe, typed)
+    config = config_named(opened, recipe, parse_pairs(settings))
     if write_back is not None and write_back in opened.schema.names and not _is_finished(out):
         raise UsageError(
             f"{redact(opened.uri)} has a column {write_back!r} already",
             hint="name another one, or train without --write-back and map afterwards: clipdata map … --overwrite",
         )
     encoder = cd.load_encoder(model, device=device)
+    if recipe in (None, AUTO):
+        asked = cd.TrainConfig.parse_settings(parse_pairs(settings))
+        config = cd.choose_recipe(opened, encoder, where=where, limit=limit, sample=sample, progress=terminal, **asked)
     run = cd.train(
         opened,
         encoder,
