@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.encoder import Encoder
 from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table, open_table
-from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
+from clipdata.ranking.measured_by import chosen_figure, measured_objective
 from clipdata.ranking.ranked import Ranking
+from clipdata.ranking.recipes_plan import RecipesPlan
 from clipdata.ranking.rows_held_out import Sides, sides_of
 from clipdata.ranking.run_groups import Grouped, RunGroup
-from clipdata.ranking.run_ranking import GivenStart, chosen_figure, measured_objective, rank_groups
+from clipdata.ranking.run_ranking import rank_groups
+from clipdata.ranking.starting_models import GivenStart
 from clipdata.storage import redact
 from clipdata.training import resumption
 from clipdata.training.config import OPERATIONAL, TrainConfig
@@ -35,54 +37,6 @@ from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, one_spelling, run_folder
 from clipdata.training.shared_pass import shared_pass
 from clipdata.training.trials import Trial, Trials, checked_seeds, measured_rows
-
-
-@dataclass(frozen=True)
-class RecipesPlan:
-    """What training recipes would do.
-
-    Args:
-        path: folder of the runs.
-        plans: recipe → its first training; a run where that is finished.
-        num_runs: of all recipes and seeds.
-        num_finished: of these.
-        where: condition of the rows to train on; None for all.
-        held_out: condition of the rows to choose by.
-    """
-
-    path: str
-    plans: Mapping[str, TrainingPlan | Run]
-    num_runs: int
-    num_finished: int
-    where: str | None
-    held_out: str
-
-    @property
-    def estimate_s(self) -> float | None:
-        """Seconds of the trainings that are left, as long as their recipes' first ones; None where nothing tells."""
-        each = [plan.estimate_s for plan in self.plans.values() if isinstance(plan, TrainingPlan)]
-        told = [one for one in each if one is not None]
-        left = self.num_runs - self.num_finished
-        return sum(told) / len(told) * left if told and len(told) == len(each) else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        plans = {name: plan.to_dict() for name, plan in self.plans.items()}
-        plain = {name: getattr(self, name) for name in ("path", "where", "held_out", "estimate_s")}
-        return {"dry_run": True, **plain, "runs": self.num_runs, "finished": self.num_finished, "plans": plans}
-
-    def __str__(self) -> str:
-        done = f", {self.num_finished} of them finished" if self.num_finished else ""
-        about = "" if self.estimate_s is None else f"; about {self.estimate_s:,.3g} s of steps in all"
-        lines = [
-            f"{self.num_runs} runs of {len(self.plans)} recipes in {self.path}{done}; nothing was written{about}",
-            f"  train on rows where {self.where or 'all'}",
-            f"  choose by rows where {self.held_out}",
-        ]
-        for name, plan in self.plans.items():
-            lines.append(f"  {name}: {str(plan).splitlines()[0]}")
-            lines += [f"  {line}" for line in str(plan).splitlines()[1:]]
-        return "\n".join(map(printable, lines))
 
 
 @overload

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 
 from clipdata.arguments import PROGRESS, check_able, check_condition
 from clipdata.comparison.standings import stand
-from clipdata.encoder import Encoder, load_encoder
-from clipdata.errors import ClipdataError, UsageError
+from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
+from clipdata.ranking.measured_by import chosen_figure, measured_objective
 from clipdata.ranking.ranked import RankedRecipe, Ranking
 from clipdata.ranking.rows_held_out import chosen_by_test, validation_of
 from clipdata.ranking.run_groups import Grouped, RunGroup, group_runs
+from clipdata.ranking.starting_models import GivenStart, LoadedStarts
 from clipdata.storage import redact
 from clipdata.training.config_checks import AUTO
-from clipdata.training.figures import Evaluation, Units
-from clipdata.training.objectives import Objective, objective_for, objective_of
+from clipdata.training.figures import Evaluation
+from clipdata.training.objectives import Objective
 from clipdata.training.run import Run, run_folder
 from clipdata.training.shared_pass import SharedPass, shared_pass
 
@@ -72,50 +72,11 @@ def compare_runs(
         measured,
         where or _rows_of(opened, grouped.groups),
         figure=figure,
-        starts=_Starts(device, told),
+        starts=LoadedStarts(device, told),
         device=device,
         told=told,
         progress=progress or Silent(),
     )
-
-
-@dataclass(frozen=True)
-class _Starts:
-    """The models that runs began with, each loaded once; one that cannot be loaded is told."""
-
-    device: str | None
-    told: list[str]
-    known: dict[str, Encoder | None] = field(default_factory=dict)
-
-    def of(self, group: RunGroup) -> Encoder | None:
-        """The model that a group's runs began with; None where it cannot be loaded, or is another one now."""
-        start = group.start
-        identity = str(start["identity"])
-        if identity not in self.known:
-            self.known[identity] = self._loaded(str(start["name"]), identity, str(start.get("precision", "fp32")))
-        return self.known[identity]
-
-    def _loaded(self, name: str, identity: str, precision: str) -> Encoder | None:
-        try:
-            found = load_encoder(name, device=self.device, precision=precision)
-        except ClipdataError as error:
-            self.told.append(f"the model before training, {name}, cannot be loaded ({error.message})")
-            return None
-        if found.identity != identity:
-            self.told.append(f"{name} is another model now than the runs began with: nothing is compared with it")
-            return None
-        return found
-
-
-@dataclass(frozen=True)
-class GivenStart:
-    """The one model that all runs began with."""
-
-    encoder: Encoder
-
-    def of(self, group: RunGroup) -> Encoder | None:
-        """That model."""
-        return self.encoder
 
 
 def rank_groups(
@@ -125,7 +86,7 @@ def rank_groups(
     where: str,
     *,
     figure: str | None,
-    starts: _Starts | GivenStart,
+    starts: LoadedStarts | GivenStart,
     device: str | None,
     told: Sequence[str],
     progress: Progress,
@@ -161,52 +122,6 @@ def rank_groups(
     chosen = chosen_figure(found[groups[0].name][0].units, figure, objective, "compare")
     _require_same_rows(groups, found)
     return _ranking(table, rows, grouped, found, before, chosen, [*told, *_notes(table, where, rows, groups, seen)])
-
-
-def measured_objective(
-    trained: Mapping[str, Objective], table: Table, asked: Objective | str | None, told: list[str]
-) -> Objective:
-    """What recipes are measured by: what they all trained for, or the one of theirs that the table's columns ask for.
-
-    Args:
-        trained: recipe → what it trained for.
-        asked: by the caller.
-        told: takes what was decided that nobody asked for.
-
-    Raises:
-        UsageError: they trained for different things, and nothing says which is measured.
-    """
-    if asked is not None:
-        return objective_of(asked).resolved(table)
-    resolved = {name: one.resolved(table) for name, one in trained.items()}
-    distinct = list(dict.fromkeys(resolved.values()))
-    if len(distinct) == 1:
-        return distinct[0]
-    by_kind = {name: one.kind for name, one in resolved.items()}
-    try:
-        fitting = objective_for(table).resolved(table)
-    except ClipdataError:
-        fitting = None
-    listed = ", ".join(f"{name} for {kind}" for name, kind in by_kind.items())
-    if fitting in distinct and fitting is not None:
-        told.append(f"recipes trained for different things ({listed}); all are measured by {fitting.kind}")
-        return fitting
-    same = " with other columns" if len(set(by_kind.values())) == 1 else ""
-    raise UsageError(
-        f"compare: recipes trained for different things{same}: {listed}; expected one that all are measured by",
-        hint='--objective NAME, or objective=clipdata.objectives.Choice("caption_choices", label="label_ind")',
-    )
-
-
-def chosen_figure(units: Mapping[str, Units], figure: str | None, objective: Objective, verb: str) -> str:
-    """The figure that is asked for, or the objective's first.
-
-    Raises:
-        UsageError: the objective has no such figure.
-    """
-    if figure is not None and figure not in units:
-        raise UsageError(f"{verb}: objective {objective.kind} has no figure {figure!r}; it has {', '.join(units)}")
-    return figure or next(iter(units))
 
 
 def _listed(runs: Sequence[str | os.PathLike[str] | Run]) -> list[str | os.PathLike[str] | Run]:
