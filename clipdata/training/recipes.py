@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 from clipdata.training.config import TrainConfig
@@ -13,6 +15,17 @@ PULL = 1.0
 LARGE_TEXT = 0.05
 """Part of the rate of 1e-3 that a large text trunk learns at. Source: BERT (arXiv 1810.04805), fine-tuned at 2e-5 to
 5e-5."""
+
+
+def _named(recipe: Callable[..., TrainConfig]) -> Callable[..., TrainConfig]:
+    """The same recipe, whose configs say that they are made by it."""
+
+    @wraps(recipe)
+    def named(*given: Any, **overrides: Any) -> TrainConfig:
+        made = recipe(*given, **overrides)
+        return made if made.recipe is not None else replace(made, recipe=recipe.__name__)
+
+    return named
 
 
 def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
@@ -42,6 +55,7 @@ def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
     return recipe(**{**fitting, "recipe": f"{AUTO}: {chosen.name}", **overrides})
 
 
+@_named
 def projections(**overrides: Any) -> TrainConfig:
     """Train the two projections with a pull towards the weights they began with: for few rows, and for any on a CPU.
 
@@ -60,6 +74,7 @@ def projections(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def unread_texts(**overrides: Any) -> TrainConfig:
     """Train the text tower and both projections, for a model that cannot read the texts: nothing is there to be kept.
 
@@ -77,6 +92,7 @@ def unread_texts(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def caption_contest(**overrides: Any) -> TrainConfig:
     """Choose the right caption of a picture among several, by training the two projections.
 
@@ -125,6 +141,7 @@ def caption_contest(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({"train": "projections", "epochs": 5, "batch_size": 64, **fitting, **overrides})
 
 
+@_named
 def prompt_classification(**overrides: Any) -> TrainConfig:
     """Tell a picture's class by prompts such as "a photo of {class}", by training the two projections.
 
@@ -165,6 +182,7 @@ def prompt_classification(**overrides: Any) -> TrainConfig:
     )
 
 
+@_named
 def dual_encoder(**overrides: Any) -> TrainConfig:
     """Join two towers that never met, by training all of both and a new head on each.
 
@@ -193,6 +211,7 @@ def dual_encoder(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def from_scratch(**overrides: Any) -> TrainConfig:
     """Train a model with random weights on pairs of pictures and captions.
 
@@ -216,6 +235,7 @@ def from_scratch(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def locked_image(**overrides: Any) -> TrainConfig:
     """Train a text tower to read what a locked image tower sees: the text tower, both projections and the scale.
 
@@ -253,6 +273,7 @@ def locked_image(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def lora(**overrides: Any) -> TrainConfig:
     """Train low-rank additions to the attention of both towers, and the heads: for hundreds of rows and more.
 
@@ -280,6 +301,7 @@ def lora(**overrides: Any) -> TrainConfig:
     return TrainConfig.from_json({**own, **overrides})
 
 
+@_named
 def flyp(**overrides: Any) -> TrainConfig:
     """Train all weights as CLIP itself was trained, pictures against captions or prompts: for thousands of rows.
 
