@@ -109,7 +109,7 @@ def _against(larger: str, facts: Facts) -> str | None:
     """Why a recipe that trains trunks does not fit; None where it does."""
     if facts.pictures < LORA_FROM:
         few = f"with fewer than {LORA_FROM:,} pictures more weights are learned by heart"
-        return f"{few}, and a tower with BatchNorm falls below its start" if facts.batchnorm else few
+        return f"{few}, most of all by a tower with BatchNorm" if facts.batchnorm else few
     if facts.heads_alone:
         return "features of a column are read, so the trunk of pictures stays as it is"
     if larger == "lora" and facts.batchnorm:
