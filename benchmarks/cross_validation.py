@@ -32,7 +32,7 @@ from clipdata.training.evaluation import figures_of
 from clipdata.training.learner import Learner
 from clipdata.training.measures import right_answers
 from clipdata.training.recipe_choice import Facts
-from clipdata.training.recipe_facts import LEAST_MEASURED, MEASURED, beats_chance, towers_of
+from clipdata.training.recipe_facts import MEASURED, Answers, towers_of
 from clipdata.training.schedules import rate_factor
 from clipdata.training.text_cache import TextFeatures, encode_once
 
@@ -253,11 +253,10 @@ class Bench:
         learner.forward.texts = self._text_features(learner)
         learner.training(False)
         batch = self.task.batch(np.random.default_rng(seed).permutation(places)[:MEASURED].tolist())
-        reads = len(places) < LEAST_MEASURED or beats_chance(
-            figures_of([batch], partial(learner.forward, every_text=True), objective), objective
-        )
+        found = figures_of([batch], partial(learner.forward, every_text=True), objective)
+        answers = Answers.of(found, objective)
         pictures = len({self.task.picture[place] for place in places})
-        return Facts(len(places), pictures, reads=reads, **towers_of(self.encoder))
+        return Facts(len(places), pictures, reads=answers.reads, skill=answers.skill, **towers_of(self.encoder))
 
     def _text_features(self, learner: Learner) -> TextFeatures:
         if self._texts is None:
