@@ -36,6 +36,9 @@ def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
         from 500 on, with attention in both trunks                         `lora`
         from 5,000 on                                                      `flyp`
 
+    The pull of the projections goes by distinct pictures, and is as many times as strong as there are right answers for
+    a wrong one before training, where the model is right in most cases: it has more to lose than to win.
+
     A tower with BatchNorm takes no adapters: below 5,000 pictures its projections train. What trains from a column of
     features are heads, however many rows there are. `train=…` decides where it is given.
 
@@ -48,8 +51,10 @@ def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
     """
     facts = facts or Facts(num_rows=1, train=overrides.get("train"))
     chosen = choose(facts)
-    fitting = {"projections": {"pull": PULL * facts.num_rows / facts.pictures}}.get(chosen.name, {})
-    if chosen.name == "unread_texts" and facts.text_weights > TEXT_ON_CPU:
+    fitting = {}
+    if chosen.name == "projections":
+        fitting = {"pull": PULL * facts.caution * facts.num_rows / facts.pictures}
+    elif chosen.name == "unread_texts" and facts.text_weights > TEXT_ON_CPU:
         fitting = {"text_lr_multiplier": LARGE_TEXT}
     recipe: Callable[..., TrainConfig] = globals()[chosen.name]
     return recipe(**{**fitting, "recipe": f"{AUTO}: {chosen.name}", **overrides})
