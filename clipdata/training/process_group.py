@@ -141,7 +141,9 @@ class _Notes:
             rank, message, exit_code = json.loads(self._store.get("first"))
             return EndedElsewhereError(f"process {rank} of {self._processes.world}: {message}", exit_code=exit_code)
         why = str(error).splitlines()[0]
-        return EndedElsewhereError(f"another process ended without a word: killed, or out of memory ({why})")
+        return EndedElsewhereError(
+            f"another process ended without a word: killed, or out of memory ({why})", is_told=False
+        )
 
 
 def _exit_code(error: Exception) -> int:
