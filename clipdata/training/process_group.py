@@ -72,7 +72,7 @@ def _begin_group(device: torch.device) -> None:
         raise UsageError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {' and '.join(missing)} not set: nothing tells where the "
             "other processes are",
-            hint="torchrun --nproc-per-node 2 -m pipelines.cli train …; or unset WORLD_SIZE",
+            hint="torchrun --nproc-per-node 2 -m clipdata train …; or unset WORLD_SIZE",
         )
     backend = "gloo"
     if device.type == "cuda":

@@ -60,7 +60,7 @@ def train(
 ) -> None:
     """Fine-tune a model on the rows of a table; goes on where a killed run stopped.
 
-    In several processes: torchrun --nproc-per-node 2 -m pipelines.cli train …
+    In several processes: torchrun --nproc-per-node 2 -m clipdata train …
     """
     import clipdata as cd
     from clipdata.errors import UsageError
