@@ -5,7 +5,6 @@ It knows batches and features; it must not know folders, tables or how long a ru
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from clipdata.encoder import Encoder, lock
+from clipdata.encoder.sharing import own_tensors, sharing_copy
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.batch_statistics import share_statistics
 from clipdata.training.config import TrainConfig
@@ -47,7 +47,7 @@ class StepResult:
 
 
 class Learner:
-    """Trains a copy of an encoder's model; the encoder stays as it was.
+    """Trains a copy of an encoder's model; the encoder stays as it was, and what does not train they have in common.
 
     Args:
         encoder: what to begin with.
@@ -67,12 +67,14 @@ class Learner:
         if config.precision != "fp32" and not torch.amp.is_autocast_available(self.device.type):
             found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
             raise UsageError(found, hint="--set precision=fp32")
-        self.model = copy.deepcopy(encoder.model)
+        self.model = sharing_copy(encoder.model)
         lock(self.model, config.train)
         self._begin_scale(encoder)
         for name in ("logit_scale", "logit_bias"):
             if isinstance(getattr(self.model, name, None), nn.Parameter):
                 self.model.get_parameter(name).requires_grad_(config.learn_logit_scale)
+        self.training(True)
+        own_tensors(self.model, self.tensors())
         self.forward = Forward(self.model, encoder, config, pictures)
         groups = parameter_groups(self.model, self.forward.towers, config)
         self._parameters = [parameter for group in groups for parameter in group["params"]]
@@ -89,7 +91,6 @@ class Learner:
             scale=self._scaler.scale,
             processes=self._processes,
         )
-        self.training(True)
         if self._processes.world > 1:
             share_statistics(self.model)
 

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 import clipdata
-from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.errors import ClipdataError, EndedElsewhereError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.bench import bench
@@ -190,6 +190,10 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         return terminal.fail("terminated", TERMINATED, _GOES_ON)
     except ReaderGoneError:
         raise
+    except EndedElsewhereError as error:
+        if error.is_told and terminal.process is not None:
+            return error.exit_code
+        return terminal.fail(error.name, error.exit_code, error.message)
     except ClipdataError as error:
         return terminal.fail(error.name, error.exit_code, error.message, error.hint)
     except _WRONG_WORDS as error:

@@ -93,7 +93,10 @@ def train(
     device: Device = None,
     store: StorageOptions,
 ) -> None:
-    """Fine-tune a model on the rows of a table; goes on where a killed run stopped. Ranks recipes over seeds."""
+    """Fine-tune a model on the rows of a table; goes on where a killed run stopped. Ranks recipes over seeds.
+
+    In several processes: torchrun --nproc-per-node 2 -m clipdata train …
+    """
     import clipdata as cd
     from clipdata.errors import UsageError
     from clipdata.ranking.rows_held_out import sides_of
@@ -157,7 +160,7 @@ def train(
         dry_run=dry_run,
         progress=terminal,
     )
-    if write_back is not None and isinstance(run, cd.Run):
+    if write_back is not None and isinstance(run, cd.Run) and terminal.process is None:
         # The run's own config names the classes that it found in the table.
         step = scores_of(
             run.encoder(device=device),
