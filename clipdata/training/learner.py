@@ -16,9 +16,10 @@ from torch import nn
 
 from clipdata.encoder import Encoder, lock
 from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.training.cached_gradients import InChunks
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import Forward, PictureIds, require_bias
-from clipdata.training.gradients import Gradients
+from clipdata.training.gradients import Gradients, Passes, WholeBatch
 from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
 from clipdata.training.processes import Processes
 
@@ -56,7 +57,7 @@ class Learner:
 
     Raises:
         UsageError: the encoder's device cannot compute in the config's precision; the objective needs a logit bias that
-            the model has not.
+            the model has not; statistics of a batch would be made of some of its rows.
     """
 
     def __init__(
@@ -82,13 +83,10 @@ class Learner:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self._processes = Processes.here()
         self._gradients = Gradients(
-            self.forward,
-            config.objective,
-            autocast=self.autocast,
-            scale=self._scaler.scale,
-            processes=self._processes,
+            self._passes(), config.objective, scale=self._scaler.scale, processes=self._processes
         )
         self.training(True)
+        self._refuse_statistics_of_chunks()
 
     def training(self, on: bool) -> None:
         """Switch dropout (and batch statistics, unless these are frozen) on for training or off for measuring."""
@@ -107,6 +105,20 @@ class Learner:
         """Compute in the config's precision."""
         dtype = _DTYPES[self._config.precision]
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+    def _passes(self) -> Passes:
+        chunk = self._config.grad_cache_chunk
+        return InChunks(self.forward, self.autocast, chunk) if chunk else WholeBatch(self.forward, self.autocast)
+
+    def _refuse_statistics_of_chunks(self) -> None:
+        chunk = self._config.grad_cache_chunk
+        if chunk and self.needs_two_rows:
+            raise UsageError(
+                f"grad_cache_chunk is {chunk}, and BatchNorm layers would make their statistics of {chunk} rows at a "
+                "time, twice a step, in place of the batch's",
+                hint="--set freeze_batchnorm=true holds them as they are; --set grad_cache_chunk=0 takes the batch at "
+                "once",
+            )
 
     def _begin_scale(self, encoder: Encoder) -> None:
         """Set the logit scale that the config begins with, and see that there is a bias where one is needed."""
