@@ -63,7 +63,7 @@ class Learner:
     def __init__(
         self, encoder: Encoder, config: TrainConfig, num_rows: int, pictures: PictureIds | None = None
     ) -> None:
-        self.device, self._config = encoder.device, config
+        self.device, self.config = encoder.device, config
         if config.precision != "fp32" and not torch.amp.is_autocast_available(self.device.type):
             found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
             raise UsageError(found, hint="--set precision=fp32")
@@ -91,7 +91,7 @@ class Learner:
     def training(self, on: bool) -> None:
         """Switch dropout (and batch statistics, unless these are frozen) on for training or off for measuring."""
         self.model.train(on)
-        if self._config.freeze_batchnorm:
+        if self.config.freeze_batchnorm:
             for module in self.model.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
@@ -103,15 +103,15 @@ class Learner:
 
     def autocast(self) -> torch.autocast:
         """Compute in the config's precision."""
-        dtype = _DTYPES[self._config.precision]
+        dtype = _DTYPES[self.config.precision]
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
     def _passes(self) -> Passes:
-        chunk = self._config.grad_cache_chunk
+        chunk = self.config.grad_cache_chunk
         return InChunks(self.forward, self.autocast, chunk) if chunk else WholeBatch(self.forward, self.autocast)
 
     def _refuse_statistics_of_chunks(self) -> None:
-        chunk = self._config.grad_cache_chunk
+        chunk = self.config.grad_cache_chunk
         if chunk and self.needs_two_rows:
             raise UsageError(
                 f"grad_cache_chunk is {chunk}, and BatchNorm layers would make their statistics of {chunk} rows at a "
@@ -122,10 +122,10 @@ class Learner:
 
     def _begin_scale(self, encoder: Encoder) -> None:
         """Set the logit scale that the config begins with, and see that there is a bias where one is needed."""
-        if self._config.init_logit_scale is not None:
+        if self.config.init_logit_scale is not None:
             with torch.no_grad():
-                self.model.get_parameter("logit_scale").fill_(math.log(self._config.init_logit_scale))
-        require_bias(encoder, self._config.objective)
+                self.model.get_parameter("logit_scale").fill_(math.log(self.config.init_logit_scale))
+        require_bias(encoder, self.config.objective)
 
     def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float) -> StepResult:
         """Move the weights once.
@@ -146,7 +146,7 @@ class Learner:
                 self._scaler.scale(penalty).backward()
             self._processes.mean_gradients(self._parameters)
             self._scaler.unscale_(self._optimizer)
-            grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip or torch.inf))
+            grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip or torch.inf))
             # A scaler leaves out a step that overflows, and goes on with a smaller scale.
             if not self._scaler.is_enabled():
                 _require_finite("gradient", grad_norm)
