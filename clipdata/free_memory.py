@@ -1,4 +1,4 @@
-"""How much memory a process may still take: of the machine, or of the container that it is in. Linux tells; others do not."""
+"""How much memory a process may still take: of the machine, or of the container it is in. Linux alone tells."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
+from clipdata.training.memory_watch import MemoryWatch, out_of_memory_told
 from clipdata.training.metrics import MetricsFile
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.reports import Best, report_line, tell_report
@@ -75,6 +76,8 @@ class Loop:
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
+        measures = begun.held_out is not None
+        self._memory = MemoryWatch(self._learner, encoder.model, evaluates=measures, progress=progress)
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best)
         self._step = 0
@@ -229,7 +232,8 @@ class Loop:
         usable, done = [batch for batch in batches if len(batch["offsets"]) >= self._least_rows], None
         if usable:
             try:
-                done = self._learner.step(usable, factor)
+                with self._memory.step(usable[0]):
+                    done = self._learner.step(usable, factor)
             except ClipdataError as error:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
@@ -274,7 +278,7 @@ class Loop:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
         try:
-            with self._learner.autocast():
+            with self._learner.autocast(), out_of_memory_told("--set evaluation_batch=16"):
                 features_of = partial(self._learner.forward, every_text=True)
                 return figures_of(self._usable(load(stream)), features_of, self._config.objective)
         finally:

@@ -119,11 +119,8 @@ class Measured:
             num_rows: of a batch; those of the one that was measured by default.
         """
         num_rows = self.num_rows if num_rows is None else num_rows
-        num_texts = -(-self.num_texts * num_rows // max(self.num_rows, 1))
-        step = self._in_chunks(chunk) if chunk else self._at_once(num_rows, num_texts)
-        held = self.evaluation_batch, -(-self.evaluation_batch * self.num_texts // max(self.num_rows, 1))
-        measuring = max(self.images_held.of(held[0]).peak(), self.texts_held.of(held[1]).peak())
-        most = max(step, self.gradients + self.moving, measuring if self.evaluation_batch else 0)
+        passes = self.in_passes(chunk, num_rows)
+        most = max(passes, self.gradients + self.moving, self._measuring() if self.evaluation_batch else 0)
         return MemoryNeed(
             self.weights,
             self.copies,
@@ -133,13 +130,22 @@ class Measured:
             min(chunk or num_rows, num_rows),
         )
 
+    def in_passes(self, chunk: int, num_rows: int) -> int:
+        """Most bytes, with gradients, while a batch goes through the model and gradients back."""
+        return self._in_chunks(chunk) if chunk else self._at_once(num_rows, self._texts_of(num_rows))
+
     def heads_alone(self) -> Measured:
         """The same model, of which only the heads train."""
         share = self.heads_gradients / max(self.gradients, 1)
         smaller = {n: int(share * getattr(self, n)) for n in ("copies", "optimizer", "moving")}
-        return replace(
-            self, gradients=self.heads_gradients, images=self.images_held, texts=self.texts_held, **smaller
-        )
+        return replace(self, gradients=self.heads_gradients, images=self.images_held, texts=self.texts_held, **smaller)
+
+    def _texts_of(self, num_rows: int) -> int:
+        return -(-self.num_texts * num_rows // max(self.num_rows, 1))
+
+    def _measuring(self) -> int:
+        images = self.images_held.of(self.evaluation_batch)
+        return max(images.peak(), self.texts_held.of(self._texts_of(self.evaluation_batch)).peak())
 
     def _in_chunks(self, chunk: int) -> int:
         towers = max(side.of(chunk).peak(gradients=False) for side in (self.images, self.texts))

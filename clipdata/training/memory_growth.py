@@ -96,9 +96,11 @@ def _alive_in(compute: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tenso
     with _Counted() as counted:
         hooks = [weight.register_post_accumulate_grad_hook(counted.gradient) for weight in weights]
         result = compute(rows)
+        counted.note()
         num_forward = len(counted.alive_S)
         if result.requires_grad:
             result.backward(torch.zeros_like(result))
+            counted.note()
     for hook, weight in zip(hooks, weights, strict=True):
         hook.remove()
         weight.grad = None
@@ -140,9 +142,13 @@ class _Counted(TorchDispatchMode):
                 self._storages.add(storage._cdata)
                 self._now += storage.nbytes()
                 weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        self.note()
+        return made
+
+    def note(self) -> None:
+        """Take note of what is alive now."""
         self.alive_S.append(self._now)
         self.gradients_S.append(self._gradients)
-        return made
 
     def _freed(self, storage: int, num_bytes: int) -> None:
         self._storages.discard(storage)
