@@ -1,7 +1,9 @@
 """Fine-tuning: from a table and an encoder to a run that holds a tuned one.
 
     config.py        TrainConfig, everything that decides the result      settings.py    fields from text and JSON
-    recipes.py       functions that return one
+    recipes.py       functions that return one                            recipe_names.py   one by its name
+    recipe_choice.py which one fits some facts                            recipe_facts.py   gathers these
+    few_rows.py      what few rows do to a ResNet
     usable_rows.py   the rows that can be trained on                      rows_digest.py whether they are still the same
     rows_read.py     what a run reads, known again                        portion.py     all of the rows, or some
     length.py        steps, batches, epochs                               plan.py        what a dry run says

@@ -17,6 +17,7 @@ from clipdata.errors import ClipdataError
 from clipdata.progress import Progress
 from clipdata.training.learner import Learner
 from clipdata.training.memory_outlook import MemoryOutlook, outlook
+from clipdata.training.processes import Processes
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "os error 12")
 
@@ -47,11 +48,15 @@ class MemoryWatch:
             ClipdataError: there was too little memory.
         """
         with out_of_memory_told(self._what_to_change(len(batch["offsets"]))):
-            if self._outlook is None:
+            if self._outlook is None and self._measures(batch):
                 self._outlook = outlook(self._learner, batch, self._encoder_model, evaluates=self._evaluates)
                 if self._outlook.is_near:
                     self._progress.say(f"memory: {self._outlook.warning}")
             yield
+
+    def _measures(self, batch: Mapping[str, Any]) -> bool:
+        """Whether there is a row to measure with, and no other process whose statistics it would be part of."""
+        return len(batch["offsets"]) > 0 and (Processes.here().world == 1 or not self._learner.needs_two_rows)
 
     def _what_to_change(self, num_rows: int) -> str:
         if self._outlook is not None and self._outlook.change is not None:
