@@ -1,8 +1,8 @@
 """What the memory estimate of a training says, beside the peak that it has: each case in a process of its own.
 
-    python benchmarks/memory_estimate.py                       all cases
-    python benchmarks/memory_estimate.py --only ViT-B-32       those of a model
-    python benchmarks/memory_estimate.py --device cuda         on a GPU: what torch allocated
+    python -m benchmarks.memory_estimate                       all cases
+    python -m benchmarks.memory_estimate --only ViT-B-32       those of a model
+    python -m benchmarks.memory_estimate --device cuda         on a GPU: what torch allocated
 
 A process makes the model with random weights, takes two steps on noise (the second has the optimizer's state from its
 beginning), and says how far its resident memory rose above what it held before (VmHWM). The estimate is made after
@@ -54,7 +54,7 @@ def main() -> None:
         if given.only not in model:
             continue
         case = json.dumps([model, rows, fields])
-        command = [sys.executable, __file__, "--case", case, "--device", given.device]
+        command = [sys.executable, "-m", "benchmarks.memory_estimate", "--case", case, "--device", given.device]
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
         told = ", ".join(f"{name}={value}" for name, value in fields.items())
         if done.returncode:
@@ -68,19 +68,18 @@ def main() -> None:
 
 
 def _estimate_and_peak(model: str, num_rows: int, fields: dict[str, Any], *, device: str) -> tuple[int, int]:
-    import torch
 
     from clipdata.training.config import TrainConfig
     from clipdata.training.learner import Learner
     from clipdata.training.memory import measure
     from clipdata.training.objectives import Contrastive
 
-    encoder = _encoder(model, device)
-    batch = _batch(encoder, num_rows)
+    encoder = random_encoder(model, device)
+    batch = noise_batch(encoder, num_rows)
     config = TrainConfig(objective=Contrastive("caption"), batch_size=num_rows, evaluate_where=None, **fields)
     gc.collect()
-    before = _resident() if device == "cpu" else torch.cuda.memory_allocated()
-    _forget_peak(device)
+    before = resident_bytes(device)
+    forget_peak(device)
     learner = Learner(encoder, config, num_rows)
     if not learner.forward.text_trunk_trains:
         from clipdata.progress import Silent
@@ -88,12 +87,13 @@ def _estimate_and_peak(model: str, num_rows: int, fields: dict[str, Any], *, dev
         learner.forward.encode_once(batch["caption"], Silent())
     for _ in range(2):
         learner.step([batch], 1.0)
-    peak = _peak(device) - before
+    peak = peak_bytes(device) - before
     estimate = measure(learner, batch, encoder.model, evaluates=False).need(config.grad_cache_chunk)
     return estimate.total, peak
 
 
-def _encoder(model: str, device: str) -> Any:
+def random_encoder(model: str, device: str) -> Any:
+    """The starter, or a model of open_clip with random weights."""
     from clipdata.encoder import load_encoder, new_encoder
 
     if model == "starter":
@@ -103,7 +103,7 @@ def _encoder(model: str, device: str) -> Any:
     return new_encoder(open_clip.get_model_config(model), seed=0, name=model, device=device)
 
 
-def _batch(encoder: Any, num_rows: int) -> dict[str, Any]:
+def noise_batch(encoder: Any, num_rows: int) -> dict[str, Any]:
     """A batch as a stream makes it: noise, and captions of half the context's length."""
     import torch
 
@@ -117,8 +117,13 @@ def _batch(encoder: Any, num_rows: int) -> dict[str, Any]:
     }
 
 
-def _resident() -> int:
-    return _status("VmRSS")
+def resident_bytes(device: str) -> int:
+    """What is held now."""
+    if device == "cpu":
+        return _status("VmRSS")
+    import torch
+
+    return int(torch.cuda.memory_allocated())
 
 
 def _status(name: str) -> int:
@@ -127,7 +132,7 @@ def _status(name: str) -> int:
     return 1024 * int(found[1])
 
 
-def _forget_peak(device: str) -> None:
+def forget_peak(device: str) -> None:
     if device == "cpu":
         Path("/proc/self/clear_refs").write_text("5")
         return
@@ -136,7 +141,8 @@ def _forget_peak(device: str) -> None:
     torch.cuda.reset_peak_memory_stats()
 
 
-def _peak(device: str) -> int:
+def peak_bytes(device: str) -> int:
+    """The most that was held since."""
     if device == "cpu":
         return _status("VmHWM")
     import torch

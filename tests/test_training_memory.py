@@ -52,17 +52,17 @@ def config(**changes) -> TrainConfig:
 
 
 def test_what_rows_take_is_counted_tensor_by_tensor():
-    """A layer by hand: 4 KB a row goes in, is kept, and its square is made and freed."""
+    """A layer by hand: rows of 4 KB make a product, which is freed once what follows is made of it."""
     weight = torch.nn.Parameter(torch.ones(1000))
 
     def compute(rows_BN: torch.Tensor) -> torch.Tensor:
-        kept_BN = rows_BN * weight  # keeps rows and weight, makes 4 KB a row
-        return kept_BN.exp().sum(dim=1)  # keeps what exp made, 4 KB a row; 4 bytes a row of sums
+        product_BN = rows_BN * weight  # keeps rows and weight, makes 4 KB a row
+        return product_BN.exp().sum(dim=1)  # keeps what exp made, 4 KB a row; 4 bytes a row of sums
 
     growth = growth_of(compute, torch.zeros(5, 1000), [weight])
 
     assert growth.of(10).kept == 10 * (4000 + 4)  # the product is freed once exp is there
-    assert growth.of(10).forward_S.max() == 10 * (4000 + 4000)
+    assert growth.of(10).forward_S.max() == 10 * (4000 + 4000 + 4)
     assert growth.of(10).gradients_S.max() == 4000
     assert weight.grad is None
 
