@@ -137,8 +137,15 @@ class Measured:
     def heads_alone(self) -> Measured:
         """The same model, of which only the heads train."""
         share = self.heads_gradients / max(self.gradients, 1)
-        smaller = {n: int(share * getattr(self, n)) for n in ("copies", "optimizer", "moving")}
-        return replace(self, gradients=self.heads_gradients, images=self.images_held, texts=self.texts_held, **smaller)
+        return replace(
+            self,
+            gradients=self.heads_gradients,
+            copies=int(share * self.copies),
+            optimizer=int(share * self.optimizer),
+            moving=int(share * self.moving),
+            images=self.images_held,
+            texts=self.texts_held,
+        )
 
     def _texts_of(self, num_rows: int) -> int:
         return -(-self.num_texts * num_rows // max(self.num_rows, 1))
