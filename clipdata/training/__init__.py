@@ -11,6 +11,9 @@
     left_out.py      rows whose picture is unusable
     forward.py       from a batch to features
     objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far
+    gradients.py     of a batch at once                          cached_gradients.py  of one some rows at a time
+    memory_growth.py what rows take and how it grows             memory.py       what a training needs
+    memory_outlook.py whether it suffices, what to change         memory_watch.py too little of it, told in time
     learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     lines.py         what is told as it goes                              trackers/      TensorBoard, W&B, trackio

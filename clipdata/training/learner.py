@@ -17,9 +17,10 @@ from clipdata.encoder import Encoder, lock
 from clipdata.encoder.sharing import own_tensors, sharing_copy
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.batch_statistics import share_statistics
+from clipdata.training.cached_gradients import InChunks
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import Forward, PictureIds, require_bias
-from clipdata.training.gradients import Gradients
+from clipdata.training.gradients import Gradients, Passes, WholeBatch
 from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
 from clipdata.training.processes import Processes
 
@@ -57,13 +58,13 @@ class Learner:
 
     Raises:
         UsageError: the encoder's device cannot compute in the config's precision; the objective needs a logit bias that
-            the model has not.
+            the model has not; statistics of a batch would be made of some of its rows.
     """
 
     def __init__(
         self, encoder: Encoder, config: TrainConfig, num_rows: int, pictures: PictureIds | None = None
     ) -> None:
-        self.device, self._config = encoder.device, config
+        self.device, self.config = encoder.device, config
         if config.precision != "fp32" and not torch.amp.is_autocast_available(self.device.type):
             found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
             raise UsageError(found, hint="--set precision=fp32")
@@ -85,19 +86,16 @@ class Learner:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self._processes = Processes.here()
         self._gradients = Gradients(
-            self.forward,
-            config.objective,
-            autocast=self.autocast,
-            scale=self._scaler.scale,
-            processes=self._processes,
+            self._passes(), config.objective, scale=self._scaler.scale, processes=self._processes
         )
+        self._refuse_statistics_of_chunks()
         if self._processes.world > 1:
             share_statistics(self.model)
 
     def training(self, on: bool) -> None:
         """Switch dropout (and batch statistics, unless these are frozen) on for training or off for measuring."""
         self.model.train(on)
-        if self._config.freeze_batchnorm:
+        if self.config.freeze_batchnorm:
             for module in self.model.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
@@ -109,15 +107,29 @@ class Learner:
 
     def autocast(self) -> torch.autocast:
         """Compute in the config's precision."""
-        dtype = _DTYPES[self._config.precision]
+        dtype = _DTYPES[self.config.precision]
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+    def _passes(self) -> Passes:
+        chunk = self.config.grad_cache_chunk
+        return InChunks(self.forward, self.autocast, chunk) if chunk else WholeBatch(self.forward, self.autocast)
+
+    def _refuse_statistics_of_chunks(self) -> None:
+        chunk = self.config.grad_cache_chunk
+        if chunk and self.needs_two_rows:
+            raise UsageError(
+                f"grad_cache_chunk is {chunk}, and BatchNorm layers would make their statistics of {chunk} rows at a "
+                "time, twice a step, in place of the batch's",
+                hint="--set freeze_batchnorm=true holds them as they are; --set grad_cache_chunk=0 takes the batch at "
+                "once",
+            )
 
     def _begin_scale(self, encoder: Encoder) -> None:
         """Set the logit scale that the config begins with, and see that there is a bias where one is needed."""
-        if self._config.init_logit_scale is not None:
+        if self.config.init_logit_scale is not None:
             with torch.no_grad():
-                self.model.get_parameter("logit_scale").fill_(math.log(self._config.init_logit_scale))
-        require_bias(encoder, self._config.objective)
+                self.model.get_parameter("logit_scale").fill_(math.log(self.config.init_logit_scale))
+        require_bias(encoder, self.config.objective)
 
     def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float) -> StepResult:
         """Move the weights once.
@@ -138,7 +150,7 @@ class Learner:
                 self._scaler.scale(penalty).backward()
             self._processes.mean_gradients(self._parameters)
             self._scaler.unscale_(self._optimizer)
-            grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip or torch.inf))
+            grad_norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip or torch.inf))
             # A scaler leaves out a step that overflows, and goes on with a smaller scale.
             if not self._scaler.is_enabled():
                 _require_finite("gradient", grad_norm)

@@ -35,6 +35,7 @@ from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
 from clipdata.training.lines import Lines
+from clipdata.training.memory_watch import MemoryWatch, out_of_memory_told
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import draw_from, seed_of_step
@@ -80,6 +81,8 @@ class Loop:
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
+        measures = begun.held_out is not None
+        self._memory = MemoryWatch(self._learner, encoder.model, evaluates=measures, progress=progress)
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
@@ -238,7 +241,8 @@ class Loop:
         if usable:
             draw_from(self._encoder.device, seed_of_step(self._config.seed, self._step, self._processes.rank))
             try:
-                done = self._learner.step(usable, factor)
+                with self._memory.step(usable[0]):
+                    done = self._learner.step(usable, factor)
             except ClipdataError as error:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
@@ -284,7 +288,7 @@ class Loop:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
         try:
-            with self._learner.autocast():
+            with self._learner.autocast(), out_of_memory_told("--set evaluation_batch=16"):
                 return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
         finally:
             self._learner.training(True)

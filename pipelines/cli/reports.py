@@ -124,6 +124,19 @@ RUN = record(
         captions=WHOLE,
         batch=maybe(record(read_s=NUMBER, step_s=NUMBER, caption_s=maybe(NUMBER))),
         estimate_s=maybe(NUMBER),
+        memory=maybe(
+            record(
+                weights_bytes=WHOLE,
+                copies_bytes=WHOLE,
+                gradients_bytes=WHOLE,
+                optimizer_bytes=WHOLE,
+                rows_bytes=WHOLE,
+                total_bytes=WHOLE,
+                rows_at_once=WHOLE,
+                free_bytes=maybe(WHOLE),
+                change=maybe(TEXT),
+            )
+        ),
     ),
 )
 EXPORTED = record(
