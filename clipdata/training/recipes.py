@@ -181,3 +181,60 @@ def locked_image(**overrides: Any) -> TrainConfig:
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})
+
+
+def lora(**overrides: Any) -> TrainConfig:
+    """Train low-rank additions to the attention of both towers, and the heads: for hundreds of rows and more.
+
+    Rank 2, alpha 1 and a dropout of .25 beside queries, keys and values, AdamW at 2e-4 over a cosine, and batches of 32
+    are CLIP-LoRA's. Its authors take 500 steps for each example of a class, whatever the number of classes; a table of
+    captions has no such number, so this goes over the rows ten times, and takes 500 steps at least. They
+    train no heads.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: CLIP-LoRA (arXiv 2405.18541).
+    """
+    own = {
+        "train": "lora",
+        "lr": 2e-4,
+        "betas": (0.9, 0.999),
+        "weight_decay": 0.01,
+        "batch_size": 32,
+        "epochs": 10,
+        "min_steps": 500,
+    }
+    return TrainConfig.from_json({**own, **overrides})
+
+
+def flyp(**overrides: Any) -> TrainConfig:
+    """Train all weights as CLIP itself was trained, pictures against captions or prompts: for thousands of rows.
+
+    AdamW at 1e-5 with a weight decay of .1, a warm-up and a cosine over ten epochs are FLYP's, whose batches are 512
+    large: take as many rows as memory holds. Equal captions are each other's positives here. The norms' statistics of a
+    ResNet stay as they were; with few rows such a model ends below its start.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: FLYP (arXiv 2212.00638).
+    """
+    own = {
+        "train": "all",
+        "lr": 1e-5,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+        "batch_size": 64,
+        "epochs": 10,
+        "warmup_ratio": 0.1,
+    }
+    about = {} if "objective" in overrides else {"objective": "multi_positive"}
+    return TrainConfig.from_json({**own, **about, **overrides})
