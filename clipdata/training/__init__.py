@@ -13,6 +13,8 @@
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
     run.py           the folder of a run                                  resumption.py  begin, go on, or nothing
+    copies.py        checkpoints in a bucket                   uploads.py    copied while training goes on
+    restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
     loop.py          a run step by step                        fine_tuning.py  train()
 
 Names are loaded on first use, because torch takes seconds to import.
