@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clipdata.encoder import Encoder, lock
+from clipdata.encoder import Encoder, adapters, lock
 from clipdata.encoder.sharing import own_tensors, sharing_copy
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.batch_statistics import share_statistics
@@ -58,7 +58,10 @@ class Learner:
 
     Raises:
         UsageError: the encoder's device cannot compute in the config's precision; the objective needs a logit bias that
-            the model has not; statistics of a batch would be made of some of its rows.
+            the model has not; statistics of a batch would be made of some of its rows; low-rank additions have no
+            place, or change features that are read from a column.
+
+    `adapted` says where low-rank additions were put, or is None.
     """
 
     def __init__(
@@ -69,7 +72,8 @@ class Learner:
             found = f"precision is {config.precision!r}, which {self.device} cannot compute in"
             raise UsageError(found, hint="--set precision=fp32")
         self.model = sharing_copy(encoder.model)
-        lock(self.model, config.train)
+        self.adapted = self._adapted(encoder) if config.train == "lora" else None
+        lock(self.model, config.train, num_blocks=config.blocks)
         self._begin_scale(encoder)
         for name in ("logit_scale", "logit_bias"):
             if isinstance(getattr(self.model, name, None), nn.Parameter):
@@ -91,6 +95,26 @@ class Learner:
         self._refuse_statistics_of_chunks()
         if self._processes.world > 1:
             share_statistics(self.model)
+
+    def _adapted(self, encoder: Encoder) -> adapters.Adapted:
+        """Put low-rank additions into the model."""
+        config = self.config
+        found = adapters.insert(
+            self.model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
+        )
+        if not found.num_image and not found.num_text:
+            raise UsageError(
+                f"train is 'lora', and neither tower of {encoder.name} has attention; expected queries, keys and "
+                "values to put low-rank additions beside",
+                hint="--set train=projections",
+            )
+        if found.num_image and config.image_trunk is not None:
+            raise UsageError(
+                f"image_trunk is {config.image_trunk!r} and train is 'lora', which changes the image tower of "
+                f"{encoder.name}; features that are computed once can only train what lies behind them",
+                hint="--set image_trunk=none decodes images; --set train=projections reads the column",
+            )
+        return found
 
     def training(self, on: bool) -> None:
         """Switch dropout (and batch statistics, unless these are frozen) on for training or off for measuring."""

@@ -94,6 +94,8 @@ class Loop:
 
     def _tell_plan(self) -> None:
         config, say, batch_size = self._config, self._progress.say, self._length.batch_size
+        if self._learner.adapted is not None:
+            say(str(self._learner.adapted))
         if batch_size < config.batch_size:
             say(f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
         if self._num_epochs != config.epochs:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from clipdata.encoder.adapters import additions
 from clipdata.encoder.towers import TowerSplit
 from clipdata.training.config import TrainConfig
 
@@ -58,6 +59,8 @@ def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) 
 class Pull:
     """A penalty on how far the weights have moved: rate * |W - W0|^2, over all that trains but the logit scale.
 
+    What a low-rank addition moves is the weight that it is merged into, so its W - W0 is alpha / rank * B A.
+
     Made before the first step of a run, also of one that goes on: W0 are the weights that the run began with.
 
     Args:
@@ -68,15 +71,18 @@ class Pull:
     """
 
     def __init__(self, model: nn.Module, rate: float) -> None:
+        self._additions = list(additions(model)) if rate else []
         self._rate = rate
-        trained = [p for name, p in model.named_parameters() if p.requires_grad and name not in _SCALES]
+        left_out = {id(parameter) for added in self._additions for parameter in added.parameters()}
+        left_out |= {id(model.get_parameter(name)) for name in _SCALES if getattr(model, name, None) is not None}
+        trained = [one for one in model.parameters() if one.requires_grad and id(one) not in left_out]
         self._pairs = [(parameter, parameter.detach().clone()) for parameter in trained] if rate else []
 
     def __call__(self) -> torch.Tensor | None:
         """The penalty as a scalar with gradients, or None."""
-        if not self._pairs:
-            return None
-        return self._rate * torch.stack([(now - begun).square().sum() for now, begun in self._pairs]).sum()
+        squares = [(now - begun).square().sum() for now, begun in self._pairs]
+        squares += [added.squared() for added in self._additions]
+        return self._rate * torch.stack(squares).sum() if squares else None
 
 
 def build_optimizer(groups: Iterable[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
