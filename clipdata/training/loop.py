@@ -139,7 +139,7 @@ class Loop:
         self._learner.training(False)
         with writing(path):
             # The rows in the encoder's own past are added by export.
-            export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained])
+            export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained, *self._begun.taught_by])
         self._learner.training(True)
 
     def _steps(self, metrics: MetricsFile, counter: Counter) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import distributed
 
-from clipdata.training.features import BatchFacts, Features
+from clipdata.training.features import BatchFacts, Features, WrongTexts
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,16 @@ class Processes:
                 text_id_T=self._joined(facts.text_id_T),
                 picture_B=self._joined(facts.picture_B),
                 columns={n: self._joined(one) for n, one in facts.columns.items() if isinstance(one, torch.Tensor)},
+                columns_of_texts={name: self._joined(one) for name, one in facts.columns_of_texts.items()},
+                wrong=None if facts.wrong is None else self._joined_wrong(facts.wrong, shift),
             ),
+        )
+
+    def _joined_wrong(self, wrong: WrongTexts, shift: int) -> WrongTexts:
+        return WrongTexts(
+            index_M=self._joined(wrong.index_M + shift),
+            caption_id_J=self._joined(wrong.caption_id_J),
+            caption_counts_B=self._joined(wrong.caption_counts_B),
         )
 
     def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
