@@ -55,6 +55,7 @@ _PUBLIC = {
     "restore": "clipdata.lance_io.restoring:restore",
     "tag": "clipdata.lance_io.tags:tag",
     "bench": "clipdata.rates:bench",
+    "choose_recipe": "clipdata.training.recipe_facts:choose_recipe",
     "clean": "clipdata.lance_io.cleaning:clean",
     "compare": "clipdata.comparison:compare",
     "export": "clipdata.exports:export",

@@ -1,7 +1,9 @@
 """Fine-tuning: from a table and an encoder to a run that holds a tuned one.
 
     config.py        TrainConfig, everything that decides the result      settings.py    fields from text and JSON
-    recipes.py       functions that return one
+    recipes.py       functions that return one                            recipe_names.py   one by its name
+    recipe_choice.py which one fits some facts                            recipe_facts.py   gathers these
+    few_rows.py      what few rows do to a ResNet
     usable_rows.py   the rows that can be trained on                      rows_digest.py whether they are still the same
     rows_read.py     what a run reads, known again                        portion.py     all of the rows, or some
     length.py        steps, batches, epochs                               plan.py        what a dry run says
@@ -13,6 +15,8 @@
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
     run.py           the folder of a run                                  resumption.py  begin, go on, or nothing
+    copies.py        checkpoints in a bucket                   uploads.py    copied while training goes on
+    restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
     loop.py          a run step by step                        fine_tuning.py  train()
 
 Names are loaded on first use, because torch takes seconds to import.

@@ -125,8 +125,9 @@ class TrainConfig:
         checkpoint_every_steps: steps between checkpoints; 0 writes them at the ends of epochs alone.
         checkpoint_every_epochs: epochs between checkpoints.
         keep_checkpoints: newest checkpoints to keep.
-        checkpoint_to: folder in a bucket, or on another disk, that checkpoints are copied to and taken up from where
-            the run's own folder has none.
+        checkpoint_to: folder in a bucket, or on another disk, that checkpoints are copied to, with all that a run needs
+            to go on, and taken up from where the run's own folder has none or older ones. One folder a run. It is
+            reached as the table is (its storage options), in another store as the environment says.
         export_every_epochs: epochs between models written to `epochs/`; 0 writes the tuned one alone.
         tell_every_steps: steps between losses told; 0 tells those of epochs.
         report_to: what metrics go to beside metrics.jsonl: tensorboard, wandb, trackio.

@@ -21,12 +21,16 @@ from clipdata.errors import ClipdataError, ConfigError
 from clipdata.progress import Counter, Progress
 from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
+from clipdata.stream.workers import WorkerDied
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
+from clipdata.training.copies import Copies
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
+from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
+from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
@@ -37,12 +41,20 @@ from clipdata.training.run import Run
 from clipdata.training.schedules import rate_factor
 from clipdata.training.state_files import write_json, writing
 from clipdata.training.tally import Tally
+from clipdata.training.uploads import Uploads
 
 
 class Loop:
     """One process's part of a run."""
 
-    def __init__(self, begun: resumption.Beginning, encoder: Encoder, config: TrainConfig, progress: Progress) -> None:
+    def __init__(
+        self,
+        begun: resumption.Beginning,
+        encoder: Encoder,
+        config: TrainConfig,
+        progress: Progress,
+        copies: Copies | None = None,
+    ) -> None:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
         self._run, offsets = begun.run, begun.rows.offsets
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
@@ -67,8 +79,11 @@ class Loop:
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best)
         self._step = 0
+        self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
+        self._stopping = Stopping(progress)
+        self._uploads = Uploads(copies, self._run.path, config.keep_checkpoints, progress)
         self._tell_plan()
 
     def _tell_plan(self) -> None:
@@ -82,6 +97,8 @@ class Loop:
             )
         if self._least_rows > 1 and len(self._begun.rows.offsets) % batch_size == 1 and not config.drop_last:
             say("the last batch of every epoch has one row, of which no batch statistics are made: it moves nothing")
+        if (warning := warning_of_few_rows(self._encoder, config, len(self._begun.rows.offsets))) is not None:
+            say(warning)
         if config.warmup_steps > self._num_steps:
             highest = self._rate(self._num_steps - 1)
             say(
@@ -102,16 +119,34 @@ class Loop:
         return rate_factor(step, self._num_steps, self._length.per_epoch, self._config)
 
     def run(self) -> Run:
-        """Train what is left, export the model, and close the run."""
+        """Train what is left, export the model, and close the run.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, behind a checkpoint.
+        """
+        with self._stopping, self._uploads:
+            try:
+                self._train()
+            except Stopped:
+                self._progress.say(f"stopped at step {self._step:,} of {self._num_steps:,}")
+                raise
+            return self._close()
+
+    def _train(self) -> None:
         num_bytes = self._restore()
         with MetricsFile(self._run.path / "metrics.jsonl", num_bytes) as metrics:
-            if not num_bytes:
+            if self._unclosed is not None:
+                self._close_step(*self._unclosed, metrics)
+            elif not num_bytes:
                 if self._cut.num_cut:
                     self._progress.say(str(self._cut))
                 self._report(metrics, 0)
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
+
+    def _close(self) -> Run:
+        """Export the model, and say what the run was."""
         exported_step = self._step
         if (weights := self._best.weights(self._encoder.device)) is not None:
             self._learner.put(weights)
@@ -147,28 +182,47 @@ class Loop:
             return
         on_gpu = self._encoder.device.type == "cuda"
         batches = load(self._stream, self._config.num_workers, pin_memory=on_gpu)
+        closed: tuple[int, int] | None = None
         with closing(batches):
-            for together, wait_s in self._pace.groups(batches, self._config.accumulate):
-                self._take_step(together, wait_s, metrics)
-                counter.advance()
-                self._pace.show(counter)
-                epoch, next_batch = together[-1]["cursor"]
-                self._close_step(epoch, next_batch, metrics)
-                if self._step == self._num_steps:
-                    return
+            try:
+                for together, wait_s in self._pace.groups(batches, self._config.accumulate):
+                    self._take_step(together, wait_s, metrics)
+                    counter.advance()
+                    self._pace.show(counter)
+                    epoch, next_batch = together[-1]["cursor"]
+                    self._close_step(epoch, next_batch, metrics)
+                    closed = epoch, next_batch
+                    if self._step == self._num_steps:
+                        return
+            except WorkerDied:
+                if closed is None or not self._stopping.asked:
+                    raise
+                self._save(*closed, metrics.sync())  # what ends a group of processes ends the workers, too
+                raise Stopped from None
 
     def _close_step(self, epoch: int, next_batch: int, metrics: MetricsFile) -> None:
-        """Report, checkpoint and export, as far as it is time for it."""
+        """Report, checkpoint and export, as far as it is time for it; and stop, where somebody asked for it.
+
+        Raises:
+            Stopped: somebody did, and a checkpoint is written: before the report where it came while rows were
+                measured, and else behind all that is to be done.
+        """
         config, is_last, ends = self._config, self._step == self._num_steps, next_batch == 0
         reports = is_last or (ends and epoch % self._epochs_a_report == 0)
         if reports:
-            self._report(metrics, epoch + (next_batch > 0))
+            try:
+                self._report(metrics, epoch + (next_batch > 0))
+            except Stopped:
+                self._save(epoch, next_batch, metrics.sync(), unclosed=(epoch, next_batch))
+                raise
         number = epoch // self._epochs_a_report
         by_epochs = reports and (is_last or number % config.checkpoint_every_epochs == 0)
-        if by_epochs or (config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0):
+        by_steps = config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0
+        if by_epochs or by_steps or self._stopping.asked:
             self._save(epoch, next_batch, metrics.sync())
         if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
             self._export(self._run.path / "epochs" / str(epoch))
+        self._stopping.check()
 
     def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
@@ -208,10 +262,10 @@ class Loop:
 
     def _report(self, metrics: MetricsFile, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
-        tally, self._tally = self._tally, Tally()
-        pace = self._pace.report()
         held_out = self._begun.held_out
         found = self._evaluate(held_out.offsets) if held_out is not None else None
+        tally, self._tally = self._tally, Tally()
+        pace = self._pace.report()
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
         if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
@@ -222,14 +276,16 @@ class Loop:
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
-        with self._learner.autocast():
-            features_of = partial(self._learner.forward, every_text=True)
-            found = figures_of(self._usable(load(stream)), features_of, self._config.objective)
-        self._learner.training(True)
-        return found
+        try:
+            with self._learner.autocast():
+                features_of = partial(self._learner.forward, every_text=True)
+                return figures_of(self._usable(load(stream)), features_of, self._config.objective)
+        finally:
+            self._learner.training(True)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
+            self._stopping.check()
             self._unmeasured.add(left_out_of(batch))
             if len(batch["offsets"]):
                 yield batch
@@ -255,7 +311,14 @@ class Loop:
             **options,
         )
 
-    def _save(self, epoch: int, batch: int, num_metrics_bytes: int) -> None:
+    def _save(self, epoch: int, batch: int, num_metrics_bytes: int, *, unclosed: tuple[int, int] | None = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            epoch, batch: where the stream stands.
+            num_metrics_bytes: written so far.
+            unclosed: the same where the step's report is still to come.
+        """
         state = {
             **self._learner.state(),
             "cursor": {"epoch": epoch, "batch": batch},
@@ -264,11 +327,13 @@ class Loop:
             "left_out": self._left_out.state(),
             "best": self._best.state(),
             "metrics_bytes": num_metrics_bytes,
+            "unclosed": unclosed,
         }
         folder = self._run.path / "checkpoints"
         checkpoints.save(folder, self._step, self._learner.tensors(), state)
         checkpoints.prune(folder, self._config.keep_checkpoints)
         self._best.forget_others()
+        self._uploads.add(self._step, num_metrics_bytes)
 
     def _restore(self) -> int:
         """Take up the newest checkpoint, and return how many bytes of metrics were written before it."""
@@ -282,6 +347,7 @@ class Loop:
         self._tally.num_steps, self._tally.loss = state["loss_steps"], state["loss_sum"]
         self._left_out.restore(state["left_out"])
         self._best.restore(state["best"])
+        self._unclosed = state.get("unclosed")
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
 
