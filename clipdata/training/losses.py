@@ -150,7 +150,7 @@ def multi_positive_loss(
         text_KD: float; any number of texts an image.
         logit_scale: the factor itself, not its logarithm.
         positive_BK: bool, the pairs of `same_pairs`; at least one in each row and column.
-        wrong_BM: float, scores of further texts, among which each image's own are told apart as well; -inf adds nothing.
+        wrong_BM: float, scores of further texts, among which an image's own are told apart as well; -inf adds nothing.
 
     Source: L_out of "Supervised Contrastive Learning" (arXiv 2004.11362, equation 2), here across two modalities and
         with the pair itself among the positives, so in both directions of figure 3 of CLIP (arXiv 2103.00020).
