@@ -54,6 +54,25 @@ class MetricsFile:
             return self._file.tell()
 
 
+class Unwritten(MetricsFile):
+    """Takes lines and writes none: what a process has that another one writes for."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close nothing."""
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Leave it to the other one."""
+
+    def sync(self) -> int:
+        """Nothing was written."""
+        return 0
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read all lines; a last one that is being written is left out.
 

@@ -29,10 +29,11 @@ class Best:
     Args:
         folder: of these weights.
         metric: name of the figure, or None to keep no best.
+        writes: whether this process does, of those that train together.
     """
 
-    def __init__(self, folder: Path, metric: str | None) -> None:
-        self._folder, self._metric = folder, metric
+    def __init__(self, folder: Path, metric: str | None, *, writes: bool = True) -> None:
+        self._folder, self._metric, self._writes = folder, metric, writes
         self._value: float | None = None
         self.step: int | None = None
 
@@ -51,7 +52,8 @@ class Best:
         if not math.isfinite(value) or (self._value is not None and not self._is_better(value, self._value)):
             return False
         self._value, self.step = value, step
-        checkpoints.save(self._folder, step, tensors(), {})
+        if self._writes:
+            checkpoints.save(self._folder, step, tensors(), {})
         return True
 
     def weights(self, device: torch.device) -> Mapping[str, torch.Tensor] | None:
@@ -70,7 +72,7 @@ class Best:
     def forget_others(self) -> None:
         """Remove the weights of all steps but the best, once a checkpoint names it."""
         for one in checkpoints.complete(self._folder):
-            if one.step != self.step:
+            if self._writes and one.step != self.step:
                 shutil.rmtree(one.path)
 
     def _is_better(self, value: float, than: float) -> bool:
