@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Bench": "clipdata.rates:Bench",
     "Augmentation": "clipdata.encoder.augmentation:Augmentation",
+    "ClassHead": "clipdata.steps.class_heads:ClassHead",
     "ClipdataError": "clipdata.errors:ClipdataError",
     "Cache": "clipdata.lance_io.kept_rows:Cache",
     "Comparison": "clipdata.comparison:Comparison",
@@ -72,6 +73,7 @@ _PUBLIC = {
     "compare_seeds": "clipdata.comparison:compare_seeds",
     "evaluate": "clipdata.training.evaluation:evaluate",
     "filters": "clipdata.filters",
+    "fit_head": "clipdata.training.head_fitting:fit_head",
     "Filter": "clipdata.filters:Filter",
     "Funnel": "clipdata.filters:Funnel",
     "funnel": "clipdata.filters:funnel",

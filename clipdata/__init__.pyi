@@ -79,6 +79,7 @@ from clipdata.similarity.table_search import search as search
 from clipdata.split_check import SplitCheck as SplitCheck
 from clipdata.split_check import check_split as check_split
 from clipdata.step_protocol import Step as Step
+from clipdata.steps.class_heads import ClassHead as ClassHead
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
 from clipdata.stream.dataset import Stream as Stream
@@ -92,6 +93,7 @@ from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.fine_tuning import train as train
+from clipdata.training.head_fitting import fit_head as fit_head
 from clipdata.training.listing import runs as runs
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.recipe_facts import choose_recipe as choose_recipe

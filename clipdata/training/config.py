@@ -50,7 +50,7 @@ class TrainConfig:
 
     Args:
         objective: what the run is about, with the columns that it needs: choice, contrastive, multi_positive, siglip,
-            soft_target or class_prompts; a name stands for the one with its defaults.
+            soft_target, distillation or class_prompts; a name stands for the one with its defaults.
         epochs: times every row is seen.
         min_steps: least number of steps; a table so small that its epochs are fewer is seen more often.
         steps: number of steps exactly, whatever the size of the table, `epochs` and `min_steps`; None goes by these.

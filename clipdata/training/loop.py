@@ -181,7 +181,7 @@ class Loop:
 
     def _export(self, path: Path) -> None:
         self._learner.training(False)
-        self._files.export(path, self._learner.model, self._encoder, [self._begun.trained])
+        self._files.export(path, self._learner.model, self._encoder, [self._begun.trained, *self._begun.taught_by])
         self._learner.training(True)
 
     def _steps(self, metrics: Lines, counter: Counter) -> None:

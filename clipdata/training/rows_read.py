@@ -13,12 +13,13 @@ from typing import Any
 from clipdata.errors import NotFoundError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.table import Table, open_table
+from clipdata.origin import kept_trained_rows
 from clipdata.schema import is_of
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.config import TrainConfig
 from clipdata.training.config_checks import AUTO
 from clipdata.training.portion import Portion
-from clipdata.training.usable_rows import ChosenRows, choose_rows
+from clipdata.training.usable_rows import ChosenRows, choose_rows, own_columns
 
 SPLIT = "split"
 VALIDATION = ("val", "validation", "valid", "dev")
@@ -70,6 +71,21 @@ class RowsRead:
     def trained(self) -> TrainedRows:
         """The record of the rows to train on, which the tuned model carries."""
         return self.rows.trained(self.table, self.where)
+
+    @cached_property
+    def taught_by(self) -> tuple[TrainedRows, ...]:
+        """What the models behind columns that the objective reads were trained on; the tuned one carries it, too."""
+        return kept_trained_rows(self.table, own_columns(self.config.objective))
+
+    @property
+    def models(self) -> dict[str, dict[str, str | None]]:
+        """The models that made columns which the objective reads, by column."""
+        made = {name: self.table.lineage(name) for name in own_columns(self.config.objective)}
+        return {
+            name: {"name": one.model_name, "identity": one.model}
+            for name, one in made.items()
+            if one is not None and one.model is not None
+        }
 
     @cached_property
     def files(self) -> str:

@@ -23,13 +23,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.errors import ConfigError, NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.metrics import chief_figure, read_metrics, told
+from clipdata.training.objectives import objective_of
 from clipdata.training.state_files import read_json
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     """
     now, defaults = wanted["config"], TrainConfig().to_json() | dict(BEFORE_IT_EXISTED)
     before = {**now, **defaults, **record["config"]}
+    before["objective"] = _with_later_fields(before["objective"])
     problems = [
         f"{name} was {before[name]!r} and is {value!r} now"
         for name, value in now.items()
@@ -217,6 +219,14 @@ def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
         if old != new:
             problems.append(f"the {word} was {old or 'none'} and is {new or 'none'} now")
     return problems
+
+
+def _with_later_fields(objective: Any) -> Any:
+    """A recorded objective with the fields that it was given since, whose defaults change nothing."""
+    try:
+        return objective_of(objective).to_json()
+    except ConfigError:  # of a later release
+        return objective
 
 
 def one_spelling(uri: str) -> str:

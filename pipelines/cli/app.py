@@ -31,6 +31,7 @@ from pipelines.cli.commands.evaluate import evaluate
 from pipelines.cli.commands.export import export
 from pipelines.cli.commands.export_towers import export_towers
 from pipelines.cli.commands.fine_tune import fine_tune
+from pipelines.cli.commands.fit_head import fit_head
 from pipelines.cli.commands.index import index
 from pipelines.cli.commands.ingest_captions import ingest_captions
 from pipelines.cli.commands.ingest_class_list import ingest_class_list
@@ -87,6 +88,7 @@ VERBS = (
     train,
     fine_tune,
     runs,
+    fit_head,
     bench,
     evaluate,
     check_split,
