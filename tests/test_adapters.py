@@ -134,9 +134,7 @@ def test_additions_are_dropped_in_training_and_the_towers_stay_still(encoder):
 OTHER_TEXT = {
     "distilbert": {"dim": 32, "n_heads": 2, "n_layers": 2, "hidden_dim": 32},
     "mpnet": {},
-    "modernbert": {
-        name: 0 for name in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
-    },
+    "modernbert": dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
     "t5": {"d_model": 32, "d_kv": 16, "num_heads": 2, "num_layers": 2, "d_ff": 32},
 }
 
@@ -364,7 +362,7 @@ def test_a_model_without_attention_is_refused_with_what_to_type():
     encoder.model.visual = new_encoder(ARCHITECTURES["timm linear"], device="cpu").model.visual
     encoder.model.transformer.resblocks = nn.ModuleList()
 
-    with pytest.raises(UsageError, match="neither tower of .*tiny-0 has attention") as caught:
+    with pytest.raises(UsageError, match=r"neither tower of .*tiny-0 has attention") as caught:
         Learner(encoder, quick(), 8)
     assert caught.value.hint == "--set train=projections"
 
