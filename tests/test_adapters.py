@@ -16,8 +16,8 @@ from clipdata.encoder.towers import hugging_face, timm
 from clipdata.encoder.towers.protocol import Tower
 from clipdata.errors import UsageError
 from clipdata.training.config import TrainConfig
+from clipdata.training.feasibility import check_feasible
 from clipdata.training.fine_tuning import train
-from clipdata.training.learner import Learner
 from clipdata.training.optimisers import Pull
 from tests.contests import contest_table
 from tests.telling import Told
@@ -134,9 +134,7 @@ def test_additions_are_dropped_in_training_and_the_towers_stay_still(encoder):
 OTHER_TEXT = {
     "distilbert": {"dim": 32, "n_heads": 2, "n_layers": 2, "hidden_dim": 32},
     "mpnet": {},
-    "modernbert": {
-        name: 0 for name in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
-    },
+    "modernbert": dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
     "t5": {"d_model": 32, "d_kv": 16, "num_heads": 2, "num_layers": 2, "d_ff": 32},
 }
 
@@ -350,13 +348,13 @@ def test_a_tower_without_attention_trains_its_head_alone_and_may_be_read_from_a_
 
     run = train(table, encoder, quick(image_trunk="trunk"), out=tmp_path / "run", progress=told)
 
-    assert any("the image tower has no attention, so its head alone trains" in said for said in told.said)
+    assert any("the image tower has no attention of linear layers, so its head" in said for said in told.said)
     assert run.encoder().trunk_identity == encoder.trunk_identity
 
 
 def test_a_column_of_features_is_refused_where_the_image_tower_changes(tiny):
     with pytest.raises(UsageError, match="image_trunk is 'trunk' and train is 'lora', which changes the image tower"):
-        Learner(tiny, quick(image_trunk="trunk"), 8)
+        check_feasible(tiny, quick(image_trunk="trunk"))
 
 
 def test_a_model_without_attention_is_refused_with_what_to_type():
@@ -364,8 +362,8 @@ def test_a_model_without_attention_is_refused_with_what_to_type():
     encoder.model.visual = new_encoder(ARCHITECTURES["timm linear"], device="cpu").model.visual
     encoder.model.transformer.resblocks = nn.ModuleList()
 
-    with pytest.raises(UsageError, match="neither tower of .*tiny-0 has attention") as caught:
-        Learner(encoder, quick(), 8)
+    with pytest.raises(UsageError, match=r"neither tower of .*tiny-0 has attention") as caught:
+        check_feasible(encoder, quick())
     assert caught.value.hint == "--set train=projections"
 
 

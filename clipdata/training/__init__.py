@@ -9,7 +9,9 @@
     left_out.py      rows whose picture is unusable
     forward.py       from a batch to features
     objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far
-    learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows
+    feasibility.py   whether an encoder can be trained so                 compiling.py   faster code, on request
+    learner.py       a model in training: steps, state                    averaging.py   a moving average of it
+    evaluation.py    measuring held-out rows
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
     run.py           the folder of a run                                  resumption.py  begin, go on, or nothing

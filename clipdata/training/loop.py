@@ -170,11 +170,9 @@ class Loop:
         return hints.bench(self._begun.table.uri, self._encoder.name)
 
     def _export(self, path: Path) -> None:
-        self._learner.training(False)
-        with writing(path):
+        with self._learner.measuring() as model, writing(path):
             # The rows in the encoder's own past are added by export.
-            export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained])
-        self._learner.training(True)
+            export(model, self._encoder, path, trained_on=[self._begun.trained])
 
     def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
         if self._step == self._num_steps:
@@ -267,20 +265,16 @@ class Loop:
         pace = self._pace.report()
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
-        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
+        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.measured_tensors):
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
-        self._learner.training(False)
-        try:
-            with self._learner.autocast():
-                features_of = partial(self._learner.forward, every_text=True)
-                return figures_of(self._usable(load(stream)), features_of, self._config.objective)
-        finally:
-            self._learner.training(True)
+        with self._learner.measuring(), self._learner.autocast():
+            features_of = partial(self._learner.forward, every_text=True)
+            return figures_of(self._usable(load(stream)), features_of, self._config.objective)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
