@@ -19,6 +19,7 @@ from clipdata.encoder import Encoder, adapters, lock
 from clipdata.encoder.checkpointing import checkpoint_blocks
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.training.averaging import Average
+from clipdata.training.batch_statistics import share_statistics
 from clipdata.training.compiling import compiled
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import Forward, PictureIds
@@ -97,6 +98,8 @@ class Learner:
             processes=self._processes,
         )
         self.training(True)
+        if self._processes.world > 1:
+            share_statistics(self.model)
         self._average = Average(self.tensors(), config.ema) if config.ema else None
 
     def _adapted(self) -> adapters.Adapted:
@@ -185,14 +188,11 @@ class Learner:
         return self.tensors() if self._average is None else self._average.tensors
 
     def state(self) -> dict[str, Any]:
-        """What the next step depends on beside the tensors: optimizer, scaler, moving average and random state."""
-        on_gpu = self.device.type == "cuda"
+        """What the next step depends on beside the tensors; what it draws at random depends on its number alone."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "average": None if self._average is None else self._average.state(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self.device) if on_gpu else None,
         }
 
     def put(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -222,9 +222,6 @@ class Learner:
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.restore(state["average"])
-        torch.set_rng_state(state["random"])
-        if state["cuda_random"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_random"], self.device)
 
 
 def _require_finite(what: str, value: float) -> None:
