@@ -16,8 +16,8 @@ from clipdata.encoder.towers import hugging_face, timm
 from clipdata.encoder.towers.protocol import Tower
 from clipdata.errors import UsageError
 from clipdata.training.config import TrainConfig
+from clipdata.training.feasibility import check_feasible
 from clipdata.training.fine_tuning import train
-from clipdata.training.learner import Learner
 from clipdata.training.optimisers import Pull
 from tests.contests import contest_table
 from tests.telling import Told
@@ -348,13 +348,13 @@ def test_a_tower_without_attention_trains_its_head_alone_and_may_be_read_from_a_
 
     run = train(table, encoder, quick(image_trunk="trunk"), out=tmp_path / "run", progress=told)
 
-    assert any("the image tower has no attention, so its head alone trains" in said for said in told.said)
+    assert any("the image tower has no attention of linear layers, so its head" in said for said in told.said)
     assert run.encoder().trunk_identity == encoder.trunk_identity
 
 
 def test_a_column_of_features_is_refused_where_the_image_tower_changes(tiny):
     with pytest.raises(UsageError, match="image_trunk is 'trunk' and train is 'lora', which changes the image tower"):
-        Learner(tiny, quick(image_trunk="trunk"), 8)
+        check_feasible(tiny, quick(image_trunk="trunk"))
 
 
 def test_a_model_without_attention_is_refused_with_what_to_type():
@@ -363,7 +363,7 @@ def test_a_model_without_attention_is_refused_with_what_to_type():
     encoder.model.transformer.resblocks = nn.ModuleList()
 
     with pytest.raises(UsageError, match=r"neither tower of .*tiny-0 has attention") as caught:
-        Learner(encoder, quick(), 8)
+        check_feasible(encoder, quick())
     assert caught.value.hint == "--set train=projections"
 
 

@@ -44,7 +44,11 @@ class Adapted:
     def __str__(self) -> str:
         counts = {"image": self.num_image, "text": self.num_text}
         told = [f"{count} projections of the {side} tower's attention" for side, count in counts.items() if count]
-        bare = [f"the {side} tower has no attention, so its head alone trains" for side, n in counts.items() if not n]
+        bare = [
+            f"the {side} tower has no attention of linear layers, so its head alone trains"
+            for side, count in counts.items()
+            if not count
+        ]
         return "; ".join([f"low-rank additions to {' and '.join(told)}", *bare])
 
 
@@ -82,6 +86,12 @@ class LowRank(nn.Module):
         return self.scale**2 * ((self.b.T @ self.b) * (self.a @ self.a.T)).sum()
 
 
+def places_in(model: nn.Module) -> Adapted:
+    """What `insert` would give a model."""
+    towers = image_tower(model), text_tower(model)
+    return Adapted(*(sum(len(projection.parts) for projection in tower.attention()) for tower in towers))
+
+
 def insert(model: nn.Module, *, rank: int, alpha: float, dropout: float, seed: int = 0) -> Adapted:
     """Put additions beside the queries, keys and values of both towers. The features stay as they were at first.
 
@@ -92,14 +102,11 @@ def insert(model: nn.Module, *, rank: int, alpha: float, dropout: float, seed: i
         dropout: share of an addition's input that is dropped in training.
         seed: of the matrices A.
     """
-    generator = torch.Generator().manual_seed(seed)
-    counts = []
+    places, generator = places_in(model), torch.Generator().manual_seed(seed)
     for tower in (image_tower(model), text_tower(model)):
-        projections = list(tower.attention())
-        for projection in projections:
+        for projection in list(tower.attention()):
             _insert(projection, rank, alpha / rank, dropout, generator)
-        counts.append(sum(len(projection.parts) for projection in projections))
-    return Adapted(*counts)
+    return places
 
 
 def additions(model: nn.Module) -> Iterator[LowRank]:
@@ -109,6 +116,8 @@ def additions(model: nn.Module) -> Iterator[LowRank]:
 
 def _insert(projection: Projection, rank: int, scale: float, dropout: float, generator: torch.Generator) -> None:
     module: Any = projection.module
+    if projection.prepare is not None:
+        projection.prepare()
     assert not hasattr(module, _NAME)
     parts = nn.ModuleDict()
     for part, weight_OI in zip(projection.parts, _weights(module, len(projection.parts)), strict=True):

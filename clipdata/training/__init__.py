@@ -14,7 +14,9 @@
     gradients.py     of a batch at once                          cached_gradients.py  of one some rows at a time
     memory_growth.py what rows take and how it grows             memory.py       what a training needs
     memory_outlook.py whether it suffices, what to change         memory_watch.py too little of it, told in time
-    learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows
+    feasibility.py   whether an encoder can be trained so                 compiling.py   faster code, on request
+    learner.py       a model in training: steps, state                    averaging.py   a moving average of it
+    evaluation.py    measuring held-out rows
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     lines.py         what is told as it goes                              trackers/      TensorBoard, W&B, trackio
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports

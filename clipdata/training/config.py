@@ -17,6 +17,7 @@ OPERATIONAL = frozenset(
     {
         "num_workers",
         "num_threads",
+        "gradient_checkpointing",
         "checkpoint_every_steps",
         "checkpoint_every_epochs",
         "keep_checkpoints",

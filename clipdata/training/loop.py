@@ -180,9 +180,8 @@ class Loop:
         return hints.bench(self._begun.table.uri, self._encoder.name)
 
     def _export(self, path: Path) -> None:
-        self._learner.training(False)
-        self._files.export(path, self._learner.model, self._encoder, [self._begun.trained, *self._begun.taught_by])
-        self._learner.training(True)
+        with self._learner.measuring() as model:
+            self._files.export(path, model, self._encoder, [self._begun.trained, *self._begun.taught_by])
 
     def _steps(self, metrics: Lines, counter: Counter) -> None:
         if self._step == self._num_steps:
@@ -280,7 +279,7 @@ class Loop:
         pace = self._pace.report()
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
-        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
+        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.measured_tensors):
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
@@ -288,12 +287,9 @@ class Loop:
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
-        self._learner.training(False)
-        try:
-            with self._learner.autocast(), out_of_memory_told("--set evaluation_batch=16"):
-                return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
-        finally:
-            self._learner.training(True)
+        memory = out_of_memory_told("--set evaluation_batch=16")
+        with self._learner.measuring(), self._learner.autocast(), memory:
+            return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from clipdata.encoder.adapters import additions
-from clipdata.encoder.towers import TowerSplit
+from clipdata.encoder.towers import TowerSplit, distances
 from clipdata.training.config import TrainConfig
 
 MAX_LOGIT_SCALE = math.log(100)
@@ -31,7 +31,11 @@ def part_of(name: str, towers: TowerSplit) -> str:
 
 
 def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) -> list[dict[str, Any]]:
-    """Group the trained parameters by part and by whether they decay.
+    """Group the trained parameters by part, by whether they decay, and by layer where `config.layer_decay` asks for it.
+
+    A layer's rate is its part's, times `layer_decay` for each layer from there to the head. Source: BEiT
+    (arXiv 2106.08254), with the layers of timm's `param_groups_layer_decay`: the norms behind the last block are its
+    own.
 
     Weights decay, and neither biases, norms nor the logit scale, unless `config.decay_all`: then all of them do, as in
     an optimizer of torch that is given the parameters as one list.
@@ -40,19 +44,20 @@ def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) 
         Groups for a torch optimizer, in a fixed order, each with its peak rate as `peak_lr`.
     """
     multipliers = {"head": 1.0, "image": config.image_lr_multiplier, "text": config.text_lr_multiplier}
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    layer_of = distances(model) if config.layer_decay != 1 else {}
+    groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = config.decay_all or (parameter.ndim >= 2 and name not in _SCALES)
-            groups.setdefault((part_of(name, towers), decays), []).append(parameter)
+            groups.setdefault((part_of(name, towers), layer_of.get(name, 0), decays), []).append(parameter)
     return [
         {
             "params": parameters,
-            "name": f"{part}, {'decayed' if decays else 'not decayed'}",
+            "name": f"{part}, {f'layer -{layer}, ' if layer else ''}{'decayed' if decays else 'not decayed'}",
             "weight_decay": config.weight_decay if decays else 0.0,
-            "peak_lr": config.lr * multipliers[part],
+            "peak_lr": config.lr * multipliers[part] * config.layer_decay**layer,
         }
-        for (part, decays), parameters in sorted(groups.items())
+        for (part, layer, decays), parameters in sorted(groups.items())
     ]
 
 

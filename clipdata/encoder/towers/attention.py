@@ -5,7 +5,7 @@ It knows the names that libraries give these layers, and nothing of what is done
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -29,10 +29,12 @@ class Projection:
     Args:
         module: nn.Linear, or torch's own nn.MultiheadAttention.
         parts: which of "q", "k" and "v" it makes; a linear layer makes them end to end, of equal width.
+        prepare: has the library call the module, where it takes the weight past it; changes the model.
     """
 
     module: nn.Linear | nn.MultiheadAttention
     parts: tuple[str, ...]
+    prepare: Callable[[], None] | None = None
 
 
 def projections_in(trunk: nn.Module) -> Iterator[Projection]:

@@ -41,8 +41,7 @@ class Tower:
         trunk_dim: T.
         head_parameters: what belongs to the head.
         layers: the trunk's parameters from its input to its head.
-        attention: the projections of the trunk's attention layers; from then on they are called as modules, whatever
-            the library does with their weights.
+        attention: the projections of the trunk's attention layers.
         trim: drops what of a batch [B, L] changes no features; a text tower's.
     """
 

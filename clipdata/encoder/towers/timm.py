@@ -6,6 +6,8 @@ Shapes: as in protocol.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -108,8 +110,12 @@ def _modules(trunk: Any, group: Sequence[str]) -> Iterator[nn.Module]:
                 return
 
 
-def _attention(trunk: Any) -> Iterable[Projection]:
-    for module in trunk.modules():
-        if hasattr(module, "qkv_bias_separate"):  # BEiT, EVA, Swin v2: else they take the weight past the layer
-            module.qkv_bias_separate = True
-    return projections_in(trunk)
+def _attention(trunk: Any) -> Iterator[Projection]:
+    # BEiT, EVA and Swin v2 take the weight past the layer unless they are told to.
+    told = {id(one.qkv): one for one in trunk.modules() if hasattr(one, "qkv_bias_separate")}
+    for projection in projections_in(trunk):
+        attention = told.get(id(projection.module))
+        if attention is None:
+            yield projection
+        else:
+            yield replace(projection, prepare=partial(setattr, attention, "qkv_bias_separate", True))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,10 +56,15 @@ def _layers(visual: Any) -> Layers:
 
 def _attention(visual: Any) -> Iterable[Projection]:
     pool = getattr(visual, "attnpool", None)
-    if pool is not None:
-        # A bound method, unlike a closure, follows its module through copy.deepcopy.
-        pool.__dict__["forward"] = types.MethodType(_pooled_by_layers, pool)
-    return projections_in(visual)
+    return (
+        projection if pool is None else replace(projection, prepare=partial(_call_layers, pool))
+        for projection in projections_in(visual)
+    )
+
+
+def _call_layers(pool: Any) -> None:
+    # A bound method, unlike a closure, follows its module through copy.deepcopy.
+    pool.__dict__["forward"] = types.MethodType(_pooled_by_layers, pool)
 
 
 def _pooled_by_layers(pool: Any, features_BTHW: torch.Tensor) -> torch.Tensor:
