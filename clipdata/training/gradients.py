@@ -17,6 +17,7 @@ import torch
 from clipdata.training.forward import Forward
 from clipdata.training.objectives import Objective
 from clipdata.training.processes import Processes
+from clipdata.training.vitals import Vitals, look_at
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Backward:
 
 class Gradients:
     """Computes a step's gradients, and leaves them at the parameters.
+
+    Attributes:
+        looks: look at the features of the steps to come.
+        vitals: what the last look found.
 
     Args:
         forward: of the model.
@@ -54,6 +59,8 @@ class Gradients:
     ) -> None:
         self._forward, self._objective = forward, objective
         self._autocast, self._scale, self._processes = autocast, scale, processes
+        self.vitals: Vitals | None = None
+        self.looks = False
 
     def of(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> Backward:
         """Add up the gradients of a step's batches, each by its share of the rows.
@@ -81,5 +88,7 @@ class Gradients:
         else:
             loss, weight = features.image_BD.sum() * 0.0, 0.0
         self._scale(loss * (weight * share)).backward()
+        if self.looks and facts.num_rows:
+            self.vitals = look_at(features, facts, self._objective)
         value = float(loss.detach())
         return value if self._objective.shares else self._processes.total(value * own_rows, device) / rows

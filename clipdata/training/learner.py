@@ -22,6 +22,7 @@ from clipdata.training.forward import Forward, PictureIds, require_bias
 from clipdata.training.gradients import Gradients
 from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
 from clipdata.training.processes import Processes
+from clipdata.training.vitals import Vitals
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -37,6 +38,7 @@ class StepResult:
         grad_norm: before clipping.
         logit_scale: after the weights moved.
         num_rows: of the step.
+        vitals: what the features told, where they were looked at.
     """
 
     loss: float
@@ -44,6 +46,7 @@ class StepResult:
     grad_norm: float
     logit_scale: float
     num_rows: int
+    vitals: Vitals | None = None
 
 
 class Learner:
@@ -118,17 +121,19 @@ class Learner:
                 self.model.get_parameter("logit_scale").fill_(math.log(self._config.init_logit_scale))
         require_bias(encoder, self._config.objective)
 
-    def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float) -> StepResult:
+    def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float, *, looks: bool = False) -> StepResult:
         """Move the weights once.
 
         Args:
             batches: of a stream made with `forward.request()`; the gradients of several are averaged.
             rate_factor: part of the peak learning rate.
+            looks: look at the features, too.
 
         Raises:
             ClipdataError: the loss or the gradient is not a number any more; the weights did not move.
         """
         set_rate(self._optimizer, rate_factor)
+        self._gradients.looks, self._gradients.vitals = looks, None
         try:
             done = self._gradients.of(batches, self.device)
             _require_finite("loss", done.loss)
@@ -148,7 +153,8 @@ class Learner:
         clamp_logit_scale(self.model)
         logit_scale = float(self.model.get_parameter("logit_scale").detach().exp())
         penalty_value = 0.0 if penalty is None else float(penalty.detach())
-        return StepResult(done.loss, penalty_value, grad_norm, logit_scale, done.num_rows)
+        vitals = self._gradients.vitals
+        return StepResult(done.loss, penalty_value, grad_norm, logit_scale, done.num_rows, vitals)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors that training changes: trained parameters, and statistics of BatchNorm layers that move."""
