@@ -27,6 +27,7 @@ from clipdata.training.forward import Forward, PictureIds
 from clipdata.training.gradients import Gradients, Passes, WholeBatch
 from clipdata.training.optimisers import Pull, build_optimizer, clamp_logit_scale, parameter_groups, set_rate
 from clipdata.training.processes import Processes
+from clipdata.training.vitals import Vitals
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -42,6 +43,7 @@ class StepResult:
         grad_norm: before clipping.
         logit_scale: after the weights moved.
         num_rows: of the step.
+        vitals: what the features told, where they were looked at.
     """
 
     loss: float
@@ -49,6 +51,7 @@ class StepResult:
     grad_norm: float
     logit_scale: float
     num_rows: int
+    vitals: Vitals | None = None
 
 
 class Learner:
@@ -154,17 +157,19 @@ class Learner:
             with torch.no_grad():
                 self.model.get_parameter("logit_scale").fill_(math.log(self.config.init_logit_scale))
 
-    def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float) -> StepResult:
+    def step(self, batches: Sequence[Mapping[str, Any]], rate_factor: float, *, looks: bool = False) -> StepResult:
         """Move the weights once.
 
         Args:
             batches: of a stream made with `forward.request()`; the gradients of several are averaged.
             rate_factor: part of the peak learning rate.
+            looks: look at the features, too.
 
         Raises:
             ClipdataError: the loss or the gradient is not a number any more; the weights did not move.
         """
         set_rate(self._optimizer, rate_factor)
+        self._gradients.looks, self._gradients.vitals = looks, None
         try:
             done = self._gradients.of(batches, self.device)
             _require_finite("loss", done.loss)
@@ -186,7 +191,8 @@ class Learner:
             self._average.update()
         logit_scale = float(self.model.get_parameter("logit_scale").detach().exp())
         penalty_value = 0.0 if penalty is None else float(penalty.detach())
-        return StepResult(done.loss, penalty_value, grad_norm, logit_scale, done.num_rows)
+        vitals = self._gradients.vitals
+        return StepResult(done.loss, penalty_value, grad_norm, logit_scale, done.num_rows, vitals)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors that training changes: trained parameters, and statistics of BatchNorm layers that move."""

@@ -30,6 +30,7 @@ from clipdata.training.features import BatchFacts, Features
 from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import PictureIds
+from clipdata.training.health import Health
 from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
@@ -89,6 +90,7 @@ class Loop:
         self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
+        self._health = Health(self._num_steps, config.lr, config.objective.kind)
         self._stopping = Stopping(progress, processes)
         self._tell_plan()
 
@@ -168,6 +170,7 @@ class Loop:
             "left_out": self._left_out.counts,
             "not_measured": self._unmeasured.counts,
             "pace": self._pace.whole().to_json(),
+            "warnings": [warned.to_json() for warned in self._health.warnings],
         }
         self._files.close(summary)
         if self._left_out.counts:
@@ -194,7 +197,7 @@ class Loop:
                 for together, wait_s in self._pace.groups(batches, self._config.accumulate):
                     self._take_step(together, wait_s, metrics)
                     counter.advance()
-                    self._pace.show(counter)
+                    self._pace.show(counter, self._health.loss)
                     epoch, next_batch = together[-1]["cursor"]
                     self._close_step(epoch, next_batch, metrics)
                     closed = epoch, next_batch
@@ -243,7 +246,7 @@ class Loop:
             draw_from(self._encoder.device, seed_of_step(self._config.seed, self._step, self._processes.rank))
             try:
                 with self._memory.step(usable[0]):
-                    done = self._learner.step(usable, factor)
+                    done = self._learner.step(usable, factor, looks=self._health.is_due(self._step + 1))
             except ClipdataError as error:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
@@ -255,6 +258,10 @@ class Loop:
                 told = f"loss {done.loss:.4g}, {self._pace.since_report()}"
                 self._progress.say(f"step {self._step:,} of {self._num_steps:,}: {told}")
         metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
+        if done is not None:
+            for warned in self._health.see(self._step, done.loss, done.grad_norm, done.vitals):
+                metrics.write({"kind": "warning", **warned.to_json()})
+                self._progress.say(f"step {self._step:,}: {warned.text}")
 
     def _line(self, done: StepResult | None, factor: float, wait_share: float) -> dict[str, Any]:
         line: dict[str, Any] = {
@@ -269,6 +276,8 @@ class Loop:
         if done is None:
             return line
         line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
+        if done.vitals is not None:
+            line |= {"image_cosine": done.vitals.image_cosine, "flat_loss": done.vitals.flat_loss}
         return line | ({"penalty": done.penalty} if self._config.pull else {})
 
     def _report(self, metrics: Lines, epoch: int) -> None:
@@ -342,6 +351,7 @@ class Loop:
             "loss_steps": self._tally.num_steps,
             "left_out": self._left_out.state(),
             "best": self._best.state(),
+            "health": self._health.state(),
             "metrics_bytes": num_metrics_bytes,
             "unclosed": unclosed,
         }
@@ -363,6 +373,8 @@ class Loop:
         self._left_out.restore(state["left_out"])
         self._best.restore(state["best"])
         self._unclosed = state.get("unclosed")
+        if "health" in state:  # not in checkpoints of an earlier release
+            self._health.restore(state["health"])
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
 
