@@ -24,6 +24,7 @@ from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import evaluate
 from clipdata.training.few_rows import has_batchnorm
 from clipdata.training.figures import Evaluation
+from clipdata.training.image_side import check_images
 from clipdata.training.objectives import ClassPrompts, Objective, objective_with, own_fields
 from clipdata.training.optimisers import part_of
 from clipdata.training.portion import Portion
@@ -116,9 +117,12 @@ def facts_of(
         trunk: column of the encoder's trunk, to be asked about instead of these.
         heads_alone, train: as of `Facts`.
     """
-    rows = choose_rows(table, objective, image=image, where=where, portion=portion)
-    found = evaluate(table, encoder, objective, where=where, sample=MEASURED, image=image, image_trunk=trunk)
-    answers = Answers.of(found.evaluation, objective)
+    rows = choose_rows(table, objective, image=image, where=where, portion=portion, features=trunk)
+    check_images(table, encoder, TrainConfig(objective=objective, image=image, image_trunk=trunk))
+    answers = Answers()
+    if train in (None, "projections"):
+        found = evaluate(table, encoder, objective, where=where, sample=MEASURED, image=image, image_trunk=trunk)
+        answers = Answers.of(found.evaluation, objective)
     return Facts(
         num_rows=len(rows.offsets),
         num_pictures=_num_distinct(rows.pictures_N),
