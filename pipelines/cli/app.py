@@ -54,6 +54,7 @@ from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
 from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
+from pipelines.cli.commands.runs import runs
 from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
@@ -85,6 +86,7 @@ VERBS = (
     new,
     train,
     fine_tune,
+    runs,
     bench,
     evaluate,
     check_split,

@@ -93,7 +93,7 @@ RANKING = record(
 )
 """Recipes ranked by their runs."""
 RUN = record(
-    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "dry_run", "plan"),
+    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "dry_run", "plan"),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -106,6 +106,7 @@ RUN = record(
     texts=OBJECT,
     left_out=counts(),
     pace=OBJECT,
+    warnings=listed(OBJECT),
     not_measured=counts(),
     dry_run=FLAG,
     plan=record(
