@@ -96,7 +96,7 @@ def stand(values: Mapping[str, Sequence[ArrayLike]], starts: Mapping[str, ArrayL
     Raises:
         UsageError: arrays differ in length, or no row has a value everywhere.
     """
-    means = {name: float(np.mean([np.nanmean(value_N) for value_N in by_seed])) for name, by_seed in values.items()}
+    means = {name: float(np.mean(_by_seed(one))) for name, one in values.items()}
     order = sorted(values, key=lambda name: -means[name])  # stable: of equal ones the first that was given
     two = list(itertools.combinations(order, 2))
     pairs = _concluded([(low, high, compare_seeds(values[high], values[low], clusters)) for high, low in two])
@@ -120,9 +120,14 @@ def _standing(
     to_best: Mapping[str, Difference],
     to_start: Mapping[str, Difference],
 ) -> Standing:
-    by_seed = tuple(float(np.nanmean(value_N)) for value_N in values)
+    by_seed = _by_seed(values)
     spread = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None
     return Standing(name, float(np.mean(by_seed)), by_seed, spread, letters, to_best.get(name), to_start.get(name))
+
+
+def _by_seed(values: Sequence[ArrayLike]) -> tuple[float, ...]:
+    """The mean of each seed."""
+    return tuple(float(np.nanmean(np.asarray(value_N, np.float64))) for value_N in values)
 
 
 def _concluded(asked: Sequence[tuple[str, str | None, SeedComparison]]) -> list[Difference]:

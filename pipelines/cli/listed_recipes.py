@@ -119,8 +119,15 @@ def _made(training: Training, one: _Listed, settings: Mapping[str, str]) -> Trai
     recipe = given.pop("recipe", None)
     try:
         if recipe == AUTO:
-            part = {"where": training.where, "limit": training.limit, "sample": training.sample}
-            return cd.choose_recipe(training.table, training.encoder, progress=training.progress, **part, **given)
+            return cd.choose_recipe(
+                training.table,
+                training.encoder,
+                where=training.where,
+                limit=training.limit,
+                sample=training.sample,
+                progress=training.progress,
+                **given,
+            )
         make = cd.TrainConfig.from_json if recipe is None else lambda fields: recipe_named(str(recipe))(**fields)
         made = make(given)
         if "objective" not in given and type(made.objective) is type(cd.TrainConfig().objective):
