@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clipdata import hints
-from clipdata.encoder import Encoder, export
+from clipdata.encoder import Encoder
 from clipdata.errors import ClipdataError, ConfigError
 from clipdata.progress import Counter, Progress
 from clipdata.stream import Stream, load
@@ -26,6 +25,7 @@ from clipdata.training.config import TrainConfig
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
 from clipdata.training.figures import Evaluation
+from clipdata.training.finishing import Finishing
 from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
@@ -35,7 +35,7 @@ from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.reports import Best, report_line, tell_report
 from clipdata.training.run import Run
 from clipdata.training.schedules import rate_factor
-from clipdata.training.state_files import write_json, writing
+from clipdata.training.state_files import write_json
 from clipdata.training.tally import Tally
 
 
@@ -46,6 +46,7 @@ class Loop:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
         self._run, offsets = begun.run, begun.rows.offsets
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
+        self._finishing = Finishing(begun, encoder, self._learner, config, progress)
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
@@ -112,13 +113,7 @@ class Loop:
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
-        exported_step = self._step
-        if (weights := self._best.weights(self._encoder.device)) is not None:
-            self._learner.put(weights)
-            exported_step = self._best.step or 0
-            self._progress.say(f"exporting {self._best}")
-        self._export(self._run.export_path)
-        summary = {"steps": self._step, "exported_step": exported_step, "model": str(self._run.export_path)}
+        summary = self._finishing.finish(self._step, self._best)
         summary |= {
             "texts": self._cut.to_json(),
             "left_out": self._left_out.counts,
@@ -134,13 +129,6 @@ class Loop:
 
     def _bench_command(self) -> str:
         return hints.bench(self._begun.table.uri, self._encoder.name)
-
-    def _export(self, path: Path) -> None:
-        self._learner.training(False)
-        with writing(path):
-            # The rows in the encoder's own past are added by export.
-            export(self._learner.model, self._encoder, path, trained_on=[self._begun.trained])
-        self._learner.training(True)
 
     def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
         if self._step == self._num_steps:
@@ -168,7 +156,7 @@ class Loop:
         if by_epochs or (config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0):
             self._save(epoch, next_batch, metrics.sync())
         if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
-            self._export(self._run.path / "epochs" / str(epoch))
+            self._finishing.export(self._run.path / "epochs" / str(epoch))
 
     def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""

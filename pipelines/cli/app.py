@@ -17,6 +17,7 @@ from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.bench import bench
+from pipelines.cli.commands.check_canary import check_canary
 from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compact import compact
@@ -87,6 +88,7 @@ VERBS = (
     fine_tune,
     bench,
     evaluate,
+    check_canary,
     check_split,
     compare,
     search,

@@ -46,8 +46,21 @@ INGESTED = record(
     dry_run=FLAG,
     seconds=NUMBER,
 )
+_MOVED = maybe(OBJECT)
+CANARY = record(
+    verdict=TEXT,
+    num_pictures=WHOLE,
+    num_classes=WHOLE,
+    language=TEXT,
+    accuracy_before=NUMBER,
+    chance=NUMBER,
+    accuracy=_MOVED,
+    probability=_MOVED,
+    margin=_MOVED,
+    lost=listed(TEXT),
+)
 RUN = record(
-    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "dry_run", "plan"),
+    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "canary", "dry_run", "plan"),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -60,6 +73,7 @@ RUN = record(
     texts=OBJECT,
     left_out=counts(),
     pace=OBJECT,
+    canary=CANARY,
     not_measured=counts(),
     dry_run=FLAG,
     plan=record(
