@@ -90,7 +90,9 @@ from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.fine_tuning import train as train
+from clipdata.training.listing import runs as runs
 from clipdata.training.plan import TrainingPlan as TrainingPlan
+from clipdata.training.recipe_facts import choose_recipe as choose_recipe
 from clipdata.training.run import Run as Run
 from clipdata.training.run import open_run as open_run
 

@@ -14,6 +14,7 @@
     ├── LineageMismatchError          1   a column was made by another step, parameters or weights
     ├── StorageError                  1   the table's storage is full, read-only, or inconsistent
     ├── StepError                     1   a map step broke its contract
+    ├── EndedElsewhereError           its own  another of the processes that train together failed, and tells why
     └── ImageRefused                  1   one image cannot be used (jobs count it; it does not stop them)
 
 An error says what was found and what was expected; `hint` says what to type next. Neither gives a terminal an order,
@@ -133,6 +134,21 @@ class StepError(ClipdataError):
     """A map step returned something else than one value a row of the type it declared."""
 
     name = "step"
+
+
+class EndedElsewhereError(ClipdataError):
+    """Another of the processes that train together failed; it tells the error itself, and all of them end.
+
+    Args:
+        message: which one, and what it says.
+        exit_code: of its error.
+    """
+
+    name = "ended_elsewhere"
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class ImageRefused(ClipdataError):  # noqa: N818 - it is a verdict on one image, not a fault of the job

@@ -98,6 +98,7 @@ class CaptionContest(Pipeline[ContestSettings]):
         self.ingest()
         self.split()
         self.take_part([self.settings.choices, self.settings.label, self.answer], usable=f"`{self.answer}` IS NOT NULL")
+        self.settle(encoder, self.table)
         scores, before = self.score(encoder, "", scale=self.config.init_logit_scale or encoder.logit_scale)
         self.tell_baseline(before, scores=scores, answer=self.answer, noun="questions")
         run = self.train(encoder)
@@ -109,8 +110,8 @@ class CaptionContest(Pipeline[ContestSettings]):
 
     def recipe(self, **overrides: Any) -> cd.TrainConfig:
         """The recipe of the same name, on image features that are computed once where no trunk is trained."""
-        config = cd.recipes.caption_contest(**{"choices": self.settings.choices, **overrides})
-        return replace(config, image_trunk=TRUNK) if config.train == "projections" else config
+        config = self.asked.or_else(cd.recipes.caption_contest, **{"choices": self.settings.choices, **overrides})
+        return config if config.image_trunk_trains else replace(config, image_trunk=TRUNK)
 
     def check(self) -> None:
         """Hold the config and the columns of the metadata to what will be needed, before anything is written.

@@ -8,7 +8,7 @@ searched by text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import clipdata as cd
@@ -17,7 +17,7 @@ from clipdata.errors import UsageError
 from clipdata.progress import Progress
 from clipdata.training.objectives import objective_of
 from clipdata.training.run import one_spelling
-from pipelines.pairs import PairsPipeline, PairsSettings
+from pipelines.pairs import TRUNK, PairsPipeline, PairsSettings
 from pipelines.results import PipelineResult
 
 if TYPE_CHECKING:
@@ -129,10 +129,15 @@ class DualEncoder(PairsPipeline[DualEncoderSettings]):
         _ = self.config
         encoder = self.load()
         self.tidy()
+        self.settle(encoder, self.training)
+        self.lock(encoder)
         return self.finish(encoder)
 
     def recipe(self, **overrides: Any) -> cd.TrainConfig:
-        """The recipe of the same name, on the captions as they are cleaned; the settings' own loss and captions win."""
+        """The recipe of the same name, on the captions as they are cleaned; the settings' own loss and captions win.
+
+        A trunk of pictures that does not train is read from a column.
+        """
         given = self.settings
         own: dict[str, Any] = {"text": "captions_clean", "image": self.image_in(self.training)}
         if given.loss is not None and given.loss != objective_of(overrides.get("objective", given.loss)).kind:
@@ -140,7 +145,9 @@ class DualEncoder(PairsPipeline[DualEncoderSettings]):
             overrides = {name: value for name, value in overrides.items() if name not in of_the_other}
         own |= {"objective": given.loss} if given.loss is not None else {}
         own |= {"captions": _PICKS[given.captions]} if given.captions is not None else {}
-        return cd.recipes.dual_encoder(**{**overrides, **own})
+        config = self.asked.or_else(cd.recipes.dual_encoder, **{**overrides, **own})
+        locked = not config.image_trunk_trains and "image_trunk" not in overrides
+        return replace(config, image_trunk=TRUNK) if locked else config
 
     def open(self) -> None:
         """The tables, and their columns of pictures and captions."""

@@ -8,14 +8,15 @@
     a folder of class folders               prompt-classification
     a folder of a Hugging Face data set     what its columns ask for, after `ingest hugging-face`
 
-It knows names of files and columns, and leaves all work to the pipelines.
+How it is trained the recipe `auto` says, which goes by the rows and the model, unless another is asked for. It knows
+names of files and columns, and leaves all work to the pipelines.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from clipdata.schema import is_of
 from clipdata.storage import Storage, absolute, is_remote, join, redact
 from clipdata.training.objectives import Choice, ClassPrompts, objective_for
 from clipdata.training.objectives.pairs import Pairs
+from clipdata.training.recipe_choice import AUTO
 from ingest.metadata.metadata_files import MetadataFiles
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
@@ -43,8 +45,6 @@ _SAVED = ("dataset_dict.json", "state.json")
 _METADATA_OF_PICTURES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _PARQUET_OF_A_SPLIT = re.compile(rf"({'|'.join(sorted(_SPLITS))})(-\d+-of-\d+)?\.parquet$")
 _LOOKED_AT = 10_000
-# What was measured to be good on few rows for projections of a model that has met pictures and texts.
-_FOR_A_MODEL = {"train": "projections", "lr": "1e-3", "min_steps": "200", "pull": "1.0", "weight_decay": "0"}
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,12 @@ class Fitting:
         settings: of it, beside those that every pipeline has.
         reason: what in the data asks for it.
         captions: pictures and a file of captions that are to become a table first.
-        training: settings of the config that are the default for it.
     """
 
     pipeline: str
     settings: Mapping[str, Any]
     reason: str
     captions: tuple[str, str] | None = None
-    training: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.reason}: clipdata run {self.pipeline}"
@@ -104,7 +102,7 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
             raise
         progress.say(str(taken))
         settings["table"] = taken.table.uri
-    given = replace(given, training={**found.training, **given.training})
+    given = replace(given, recipe=given.recipe or AUTO)
     shared = {one.name: getattr(given, one.name) for one in fields(PipelineSettings)}
     settings_class, run = _pipeline(found.pipeline)
     return found, run(settings_class(**{**shared, **settings}), progress)
@@ -179,9 +177,7 @@ def _for_table(table: Table, data: str) -> Fitting:
             f"the table names a class for each picture ({objective.label})",
         )
     assert isinstance(objective, Pairs | Choice)
-    return Fitting(
-        "dual-encoder", {"table": data}, f"the table holds captions ({objective.texts})", training=_FOR_A_MODEL
-    )
+    return Fitting("dual-encoder", {"table": data}, f"the table holds captions ({objective.texts})")
 
 
 def _for_folder(folder: Path) -> Fitting:
@@ -211,7 +207,6 @@ def _for_folder(folder: Path) -> Fitting:
             {},
             f"{metadata[0].name} stands beside pictures",
             captions=(str(folder), str(metadata[0])),
-            training=_FOR_A_MODEL,
         )
     listed = ", ".join(path.name for path in files[:5]) or "no file"
     raise UsageError(

@@ -22,7 +22,7 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from pipelines import configs
 from pipelines.listed_pairs import PairList
-from pipelines.pairs import CLEAN, PICTURE, PairsPipeline, PairsSettings
+from pipelines.pairs import CLEAN, PICTURE, TRUNK, PairsPipeline, PairsSettings
 from pipelines.results import Evaluation, PipelineResult
 from pipelines.stages import TEST, TRAIN
 from pipelines.train_arguments import TrainArguments
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from clipdata.encoder.tower_exports import ExportedTowers
     from clipdata.lance_io.table import Table
 
-TRUNK = "image_trunk"
 RANDOM = "random"
 _SHOWN = 6
 _OF_THE_FILE = {
@@ -144,6 +143,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         self.ingest()
         self.tidy()
         encoder = self.load()
+        self.settle(encoder, self.training, heads_alone=True)
         self.lock(encoder)
         return self.finish(encoder)
 
@@ -179,7 +179,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         said |= overrides
         if said.get("precision") == "fp16" and not given.on_gpu:
             said["precision"] = "fp32"
-        config = cd.recipes.locked_image(**{"text": CLEAN, **said})
+        config = self.asked.or_else(cd.recipes.locked_image, **{"text": CLEAN, **said})
         return config if config.image_trunk_trains or "image_trunk" in said else replace(config, image_trunk=TRUNK)
 
     def ingest(self) -> None:
@@ -266,14 +266,6 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         for batch in self.training.scan([CLEAN], where=f"{TRAIN} AND {CLEAN} IS NOT NULL"):
             for texts in batch.column(0).to_pylist():
                 yield from texts
-
-    def lock(self, encoder: Encoder) -> None:
-        """What the locked tower makes of every picture, once, in a column."""
-        self.trunk = self.config.image_trunk
-        for table in self._tables if self.trunk is not None else ():
-            self.table = table
-            self.map(cd.steps.ImageTrunk(encoder, image=self.image_in(table)), TRUNK)
-        self.table = self.measured
 
     def shown(self, encoder: Encoder) -> Mapping[str, Evaluation]:
         """The tuned model's towers alone, and what it finds alike among some held-out pictures and texts."""

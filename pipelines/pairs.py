@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PICTURE, CLEAN, UNSEEN = "sha256", "captions_clean", "captions_unseen"
 CHOICES, PLACE = "choices", "choice_ind"
+TRUNK = "image_trunk"
 TUNED = "_fine_tune"
 _EXAMPLES = 3
 _HELD_OUT = ("test", "val", "validation", "valid", "dev")
@@ -255,6 +256,14 @@ class PairsPipeline(Pipeline[P]):
     @property
     def _tables(self) -> list[Table]:
         return [self.training] if self.measured is self.training else [self.training, self.measured]
+
+    def lock(self, encoder: Encoder) -> None:
+        """What a trunk that does not train makes of every picture, once, in a column."""
+        self.trunk = self.config.image_trunk
+        for table in self._tables if self.trunk is not None else ():
+            self.table = table
+            self.map(cd.steps.ImageTrunk(encoder, image=self.image_in(table)), TRUNK)
+        self.table = self.measured
 
     def count_cut(self, encoder: Encoder) -> CutCaptions:
         """Count the captions whose ends the model does not read, among those that training may take."""

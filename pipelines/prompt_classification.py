@@ -100,6 +100,7 @@ class PromptClassification(Pipeline[ClassificationSettings]):
         self.name_classes()
         self.split()
         self.take_part([self.settings.label, LABEL_INDEX, PROMPT], usable=self.usable)
+        self.settle(encoder, self.table)
         self.score(encoder, "", scale=self.config.init_logit_scale or encoder.logit_scale)
         self.tell_baseline(PROBABILITY, scores=SCORES, answer=LABEL_INDEX, noun="pictures")
         run = self.train(encoder)
@@ -122,7 +123,7 @@ class PromptClassification(Pipeline[ClassificationSettings]):
             "class_prompts": {"label": LABEL_INDEX, "classes": self.given_classes or (), "templates": self.templates},
         }
         fields = mine.get(kind, {}) if isinstance(kind, str) else {}
-        config = cd.recipes.prompt_classification(**{**fields, **overrides, "objective": kind})
+        config = self.asked.or_else(cd.recipes.prompt_classification, **{**fields, **overrides, "objective": kind})
         return config if config.image_trunk_trains else replace(config, image_trunk=TRUNK)
 
     def load(self) -> Encoder:

@@ -21,6 +21,7 @@ class PipelineSettings:
         out: folder or URL for the tables.
         runs: local folder for the training runs; `<out>/runs` by default.
         config: JSON file with fields of the training config, or "document" for the document's own.
+        recipe: that is trained by instead of the pipeline's own, such as "auto".
         training: fields of the training config as `key=value` text; they win over the file's.
         limit: train on the first so many rows only.
         sample: train on so many rows only, the same ones every time.
@@ -38,6 +39,7 @@ class PipelineSettings:
     out: str = "work"
     runs: str | None = None
     config: str | None = None
+    recipe: str | None = None
     training: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     sample: int | None = None

@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -33,7 +34,9 @@ from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_binary
 from clipdata.storage import join, redact
+from clipdata.training.portion import Portion
 from pipelines import configs, parts
+from pipelines.recipe import AskedRecipe
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
 
@@ -105,9 +108,40 @@ class Pipeline(ABC, Generic[S]):
 
         Raises:
             ConfigError: lists every setting that is wrong.
+            UsageError: there is no such recipe.
         """
+        return self.recipe(**self._said)
+
+    @property
+    def _said(self) -> dict[str, Any]:
         typed = cd.TrainConfig.parse_settings(self.settings.training)
-        return self.recipe(**{**configs.read(self.settings.config, self.name), **typed})
+        return {**configs.read(self.settings.config, self.name), **typed}
+
+    @cached_property
+    def asked(self) -> AskedRecipe:
+        """The recipe that is asked for; it makes a config, or else the pipeline's own does."""
+        return AskedRecipe(self.settings.recipe)
+
+    def settle(self, encoder: Encoder, table: Table, *, heads_alone: bool = False) -> None:
+        """Choose the recipe by the rows and the model, where it is to be chosen; before anything is computed for it.
+
+        Args:
+            table: to train on.
+            heads_alone: the trunk of pictures stays as it is, whatever is chosen.
+        """
+        part = Portion(self.settings.limit, self.settings.sample, self.config.seed)
+        self.asked.settle(
+            table,
+            encoder,
+            self.config,
+            where=self.train_rows,
+            portion=part,
+            train=self._said.get("train"),
+            heads_alone=heads_alone,
+            progress=self.progress,
+        )
+        if self.asked.facts is not None:
+            self.config = replace(self.recipe(**self._said), objective=self.config.objective)
 
     def at(self, name: str) -> str:
         """Location of something that the pipeline makes."""

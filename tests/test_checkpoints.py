@@ -1,6 +1,11 @@
 """Checkpoints that exist whole or not at all."""
 
+import multiprocessing
+import os
+import resource
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,8 +79,73 @@ def test_a_damaged_checkpoint_says_so_and_what_to_do(tmp_path):
     saved = save(tmp_path, 1)
     (saved.path / "weights.safetensors").write_bytes(b"\0" * 20)
 
-    with pytest.raises(StorageError, match=r"cannot be read[^$]*rm -r"):
+    with pytest.raises(StorageError, match=r"is damaged[^$]*rm -r"):
         saved.load()
+
+
+def test_a_checkpoint_that_lacks_a_file_names_it(tmp_path):
+    saved = save(tmp_path, 1)
+    (saved.path / "state.pt").unlink()
+
+    with pytest.raises(StorageError, match=r"is not whole: state.pt is missing[^$]*rm -r"):
+        saved.load()
+
+
+def with_little_memory(megabytes: int) -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20), -1))
+
+
+def as_nobody(_: int) -> None:
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+def told_by_reading(saved, limit, megabytes=0) -> str:
+    """What a child of this process says when it loads a checkpoint."""
+
+    def child() -> None:
+        limit(megabytes)
+        try:
+            saved.load()
+            said.send("it is read")
+        except Exception as error:
+            said.send(f"{type(error).__name__} {error}")
+
+    heard, said = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    said.close()
+    found = heard.recv()
+    process.join()
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its memory as Linux does")
+@pytest.mark.parametrize("megabytes", [40, 150])
+def test_a_checkpoint_that_the_memory_does_not_hold_is_not_called_damaged(tmp_path, megabytes):
+    """The smaller limit is too small for the weights, the other for mapping them into memory."""
+    saved = checkpoints.save(tmp_path, 1, {"head.weight": torch.zeros(30_000_000)}, state_of(1))
+
+    said = told_by_reading(saved, with_little_memory, megabytes)
+
+    assert said.startswith("StorageError the checkpoint")
+    assert "is whole, and the memory of this machine does not hold it" in said
+    assert "rm -r" not in said
+    assert saved.load()[0]["head.weight"].shape == (30_000_000,)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become nobody")
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(tmp_path):
+    saved = save(tmp_path, 1)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (saved.path / "weights.safetensors").chmod(0o600)
+
+    said = told_by_reading(saved, as_nobody)
+
+    assert "may not be read by this user" in said
+    assert "chmod" in said
 
 
 def test_there_are_no_checkpoints_where_there_is_no_folder(tmp_path):

@@ -510,10 +510,3 @@ def test_an_unfinished_run_has_no_encoder_yet(tmp_path, table, encoder):
 def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
     with pytest.raises(NotFoundError, match="is no training run"):
         open_run(tmp_path)
-
-
-def test_torchrun_is_refused_for_now(tmp_path, table, encoder, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-
-    with pytest.raises(UsageError, match="one process, and WORLD_SIZE is 2"):
-        train(table, encoder, quick(), out=tmp_path / "run")

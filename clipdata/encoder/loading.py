@@ -51,7 +51,8 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
         name: "starter"; an open_clip architecture and weights such as "ViT-B-32/openai" or
             "ViT-B-32//path/to/weights.safetensors"; "hf-hub:org/name"; "local-dir:path"; or the path of an exported
             model, of a training run, or of a whole CLIP as transformers saves it.
-        device: "cpu", "cuda", "cuda:1" …; by default the first GPU if there is one.
+        device: "cpu", "cuda", "cuda:1" …; by default the first GPU if there is one, and under torchrun each process's
+            own.
         precision: "fp32", or "bf16" or "fp16" to compute in under autocast; weights stay float32. By default what an
             exported model was made with, so that it scores as its run did; "fp32" for every other model.
 
@@ -158,14 +159,16 @@ def _checked_device(device: str | None) -> torch.device:
     import torch
 
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"there is no kind of device {device!r}", hint="use 'cpu' or 'cuda'") from error
+    if found.type == "cuda" and found.index is None and "LOCAL_RANK" in os.environ:
+        found = torch.device("cuda", int(os.environ["LOCAL_RANK"]))  # each process that torchrun started has its own
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"there is no device {device!r}: this machine has {torch.cuda.device_count()} CUDA device(s)",
+            f"there is no device {str(found)!r}: this machine has {torch.cuda.device_count()} CUDA device(s)",
             hint="use 'cpu', or leave the device out",
         )
     return found

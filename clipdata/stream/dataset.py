@@ -87,6 +87,8 @@ class Stream(Resumable):
         epoch: the first epoch to iterate.
         until_epoch: iterate up to this epoch, this one left out, without a pause between epochs; one epoch by default.
         rank, world_size: of this process; torchrun's RANK and WORLD_SIZE by default.
+        even: refuse a batch size that the ranks cannot share evenly. False lets their shares differ by a row, for a
+            loop that weighs its gradients by rows.
         drop_last: leave out the rows that do not fill a batch: `num_dropped` of them an epoch, others in each.
         prepare: what makes a model's uint8 [3, H, W] of decoded pixels; needed for image columns. Workers get a
             pickled copy.
@@ -128,6 +130,7 @@ class Stream(Resumable):
         until_epoch: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        even: bool = True,
         drop_last: bool = True,
         prepare: Prepare | None = None,
         prepared: bool | str = True,
@@ -157,7 +160,7 @@ class Stream(Resumable):
             check_kind(cache, Cache, "stream: cache", 'Cache("/scratch/kept", max_bytes=50 * 10**9)')
         self._of_samples = batch_size is None
         turn_rows = world_size if batch_size is None else batch_size  # single rows: one for each rank in a turn
-        check_ranks(turn_rows, rank, world_size)
+        check_ranks(turn_rows, rank, world_size, even=even)
         request = Request.of(columns, texts, tokenize, on_bad_image)
         # Another handle, because the caller's moves to a newer version when a column is mapped through it.
         self._table = table = as_table(table).pinned()

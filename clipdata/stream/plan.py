@@ -105,7 +105,7 @@ class Plan:
     def share(self, batch: int, rank: int, world_size: int) -> tuple[int, int]:
         """Places of a global batch that one rank takes: a contiguous slice, as long as every other rank's.
 
-        Only in a short last batch (`drop_last=False`) do the slices differ, by at most one row.
+        Where that cannot be (in a short last batch, or one that is not to be `even`) they differ by at most one row.
         """
         start, stop = self.bounds(batch)
         size = stop - start
@@ -220,8 +220,8 @@ def worker_batches(first: int, stop: int, worker: int, num_workers: int) -> rang
     return range(first + worker, stop, num_workers)
 
 
-def check_ranks(batch_size: int, rank: int, world_size: int) -> None:
-    """Check that ranks can share a global batch evenly.
+def check_ranks(batch_size: int, rank: int, world_size: int, *, even: bool = True) -> None:
+    """Check that ranks can share a global batch, evenly unless whoever asks weighs rows.
 
     Raises:
         ConfigError: the world size does not divide the batch size, or the rank lies outside the world.
@@ -229,7 +229,7 @@ def check_ranks(batch_size: int, rank: int, world_size: int) -> None:
     problems = []
     if world_size < 1 or not 0 <= rank < world_size:
         problems.append(f"rank is {rank} of world size {world_size}; expected 0 <= rank < world size")
-    elif batch_size % world_size:
+    elif even and batch_size % world_size:
         low = batch_size // world_size * world_size
         nearest = " or ".join(str(size) for size in (low, low + world_size) if size)
         problems.append(

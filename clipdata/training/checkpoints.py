@@ -8,6 +8,8 @@ One is written aside, synced to disk and renamed. This module knows files and te
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,6 +26,8 @@ from clipdata.training.state_files import sync, writing
 _NAME = re.compile(r"step-(\d+)")
 _ASIDE = ".aside-"
 _WEIGHTS, _STATE = "weights.safetensors", "state.pt"
+_DISK_FAILED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "os error 12")
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,48 @@ class Checkpoint:
         """Read the weights (onto a device) and the state.
 
         Raises:
-            StorageError: a file is missing or damaged.
+            StorageError: a file is missing, damaged, or may not be read; the memory does not suffice.
         """
         try:
             weights = load_file(self.path / _WEIGHTS, device=str(device))
             state = torch.load(self.path / _STATE, weights_only=True, map_location="cpu")
         except Exception as error:
-            raise StorageError(
-                f"the checkpoint {self.path} cannot be read: {error}",
-                hint=f"remove it to go on from the one before: rm -r {self.path}",
-            ) from error
+            raise self._unread(error, device) from error
         return weights, state
+
+    def _unread(self, error: Exception, device: torch.device | str) -> StorageError:
+        """Why it could not be read: only what is damaged or incomplete is to be removed."""
+        what, again = f"the checkpoint {self.path}", "then the same command goes on from it"
+        if _is_out_of_memory(error):
+            where = "the GPU" if torch.device(device).type == "cuda" else "this machine"
+            return StorageError(
+                f"{what} is whole, and the memory of {where} does not hold it: {_first_line(error)}",
+                hint=f"free memory on {where}, or go on where there is more; {again}",
+            )
+        missing = [name for name in (_WEIGHTS, _STATE) if not (self.path / name).exists()]
+        # Asked of the system: safetensors says of a file that may not be read that there is none.
+        if not missing and not all(os.access(self.path / name, os.R_OK) for name in (_WEIGHTS, _STATE)):
+            return StorageError(f"{what} may not be read by this user", hint=f"chmod -R u+rX {self.path}; {again}")
+        if missing:
+            why = f"is not whole: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        elif isinstance(error, OSError) and error.errno in _DISK_FAILED:
+            return StorageError(f"{what} cannot be read: {error}", hint=f"see to the disk; {again}")
+        else:
+            why = f"is damaged: {_first_line(error)}"
+        return StorageError(f"{what} {why}", hint=f"remove it to go on from the one before: rm -r {self.path}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    said = str(error).lower()
+    return any(word in said for word in _NO_MEMORY)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def save(folder: Path, step: int, weights: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> Checkpoint:

@@ -31,6 +31,7 @@ from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.objectives import Objective, objective_for, objective_of
 from clipdata.training.overlap import Overlap, overlap_of
 from clipdata.training.portion import Portion
+from clipdata.training.processes import ALONE, Processes
 from clipdata.training.usable_rows import choose_rows
 
 
@@ -161,7 +162,14 @@ def _evaluated(
     left_out = LeftOut("rows to measure", len(rows.offsets), config.max_bad_share)
     forward = Forward(encoder.model, encoder, config, PictureIds(rows.offsets, rows.pictures_N))
     stream = Stream(
-        pinned, rows=rows.offsets, batch_size=batch_size, shuffle=False, drop_last=False, **forward.request()
+        pinned,
+        rows=rows.offsets,
+        batch_size=batch_size,
+        shuffle=False,
+        drop_last=False,
+        rank=0,
+        world_size=1,
+        **forward.request(),
     )
     with progress.task("evaluate", len(rows.offsets), "rows") as counter, encoder.autocast():
         batches = _counted(stream, left_out, counter.advance)
@@ -188,24 +196,28 @@ def figures_of(
     batches: Iterable[Mapping[str, Any]],
     features_of: Callable[[Mapping[str, Any]], tuple[Features, BatchFacts]],
     objective: Objective,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Measure batches of rows: the loss, in batches as they come, and what else the objective measures.
 
     Args:
         batches: each of one row at least.
-        features_of: a `Forward` that gives all texts of a row.
+        features_of: a `Forward` that gives all texts of a row; of several processes each gets the rows of all.
         objective: gives loss and measure.
+        processes: that measure together; the first does the sums, and all have what it finds.
     """
     measure = objective.measure()
     num_rows, loss = 0, 0.0
     with torch.no_grad():
         for batch in batches:
             features, facts = features_of(batch)
+            if not processes.writes:
+                continue
             measure.add(features, facts)
             seen = facts if objective.picks == "all" else facts.one_text_each()
             loss += float(objective.loss(features, seen)) * facts.num_rows
             num_rows += facts.num_rows
     found = measure.result()
-    if not num_rows:
-        return found
-    return replace(found, metrics={**found.metrics, "held_out_loss": loss / num_rows})
+    if num_rows:
+        found = replace(found, metrics={**found.metrics, "held_out_loss": loss / num_rows})
+    return processes.of_first(found)

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipdata.encoder import Encoder, export
+from clipdata.encoder import Encoder
 from clipdata.progress import Progress
 from clipdata.training.canary import check_canary
 from clipdata.training.config import TrainConfig
 from clipdata.training.learner import Learner
+from clipdata.training.processes import Processes
 from clipdata.training.reports import Best
 from clipdata.training.resumption import Beginning
-from clipdata.training.state_files import writing
+from clipdata.training.run_files import RunFiles
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Finishing:
         encoder: what it began with.
         learner: holds what was trained.
         config: says what to do.
+        files: takes the model.
+        processes: of which one writes and measures.
         progress: is told.
     """
 
@@ -38,6 +41,8 @@ class Finishing:
     encoder: Encoder
     learner: Learner
     config: TrainConfig
+    files: RunFiles
+    processes: Processes
     progress: Progress
 
     def finish(self, step: int, best: Best) -> dict[str, Any]:
@@ -58,16 +63,20 @@ class Finishing:
     def export(self, path: Path) -> None:
         """Write the model as it stands."""
         self.learner.training(False)
-        with writing(path):
-            # The rows in the encoder's own past are added by export.
-            export(self.learner.model, self.encoder, path, trained_on=[self.begun.trained])
+        self.files.export(path, self.learner.model, self.encoder, [self.begun.trained])
         self.learner.training(True)
 
     def _canary(self) -> dict[str, Any]:
         """Whether the tuned model still knows what nobody trained on."""
         if not self.config.canary:
             return {}
-        tuned = Encoder(
+        found = self.processes.by_first(lambda: check_canary(self.encoder, self._tuned()))
+        self.progress.say(str(found))
+        return {"canary": found.to_dict()}
+
+    def _tuned(self) -> Encoder:
+        """The model as it stands, as an encoder; it trains no more."""
+        return Encoder(
             self.learner.model,
             name=str(self.begun.run.path),
             model_cfg=self.encoder.model_cfg,
@@ -76,6 +85,3 @@ class Finishing:
             device=self.encoder.device,
             precision=self.encoder.precision,
         )
-        found = check_canary(self.encoder, tuned)
-        self.progress.say(str(found))
-        return {"canary": found.to_dict()}

@@ -23,6 +23,7 @@ from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.image_side import pixels_asked
+from clipdata.training.no_rows import taking_none
 from clipdata.training.objectives import Objective
 from clipdata.training.optimisers import part_of
 from clipdata.training.text_cache import TextFeatures, encode_once
@@ -79,7 +80,7 @@ class Forward:
     ) -> None:
         self._model, self._encoder, self._config = model, encoder, config
         self._objective, self._pictures = config.objective, pictures
-        self.towers = split(model)
+        self.towers = taking_none(split(model), model, encoder)
         trained = {part_of(name, self.towers) for name, p in model.named_parameters() if p.requires_grad}
         self._image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
         self.texts: TextFeatures | None = None

@@ -16,6 +16,7 @@ from torch import nn
 
 from clipdata.encoder import Encoder, lock
 from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.training.batch_statistics import share_statistics
 from clipdata.training.config import TrainConfig
 from clipdata.training.forward import Forward, PictureIds, require_bias
 from clipdata.training.gradients import Gradients
@@ -89,6 +90,8 @@ class Learner:
             processes=self._processes,
         )
         self.training(True)
+        if self._processes.world > 1:
+            share_statistics(self.model)
 
     def training(self, on: bool) -> None:
         """Switch dropout (and batch statistics, unless these are frozen) on for training or off for measuring."""
@@ -156,14 +159,8 @@ class Learner:
         return found
 
     def state(self) -> dict[str, Any]:
-        """What the next step depends on beside the tensors: optimizer, scaler and random state."""
-        on_gpu = self.device.type == "cuda"
-        return {
-            "optimizer": self._optimizer.state_dict(),
-            "scaler": self._scaler.state_dict(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self.device) if on_gpu else None,
-        }
+        """What the next step depends on beside the tensors; what it draws at random depends on its number alone."""
+        return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Give the tensors that train other values.
@@ -188,9 +185,6 @@ class Learner:
         self.put(tensors)
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["random"])
-        if state["cuda_random"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_random"], self.device)
 
 
 def _require_finite(what: str, value: float) -> None:

@@ -7,9 +7,8 @@ all go on from the checkpoint. It knows steps, reports and checkpoints; what a r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,33 +19,50 @@ from clipdata.errors import ClipdataError, ConfigError
 from clipdata.progress import Counter, Progress
 from clipdata.stream import Stream, load
 from clipdata.stream.assembly import Batch
+from clipdata.stream.workers import WorkerDied
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
+from clipdata.training.copies import Copies
 from clipdata.training.cut_texts import count_cut
 from clipdata.training.evaluation import figures_of
+from clipdata.training.features import BatchFacts, Features
+from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.figures import Evaluation
 from clipdata.training.finishing import Finishing
 from clipdata.training.forward import PictureIds
+from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
-from clipdata.training.metrics import MetricsFile
+from clipdata.training.lines import Lines
 from clipdata.training.pace import Pace, told_at_the_end
+from clipdata.training.processes import Processes
+from clipdata.training.randomness import draw_from, seed_of_step
 from clipdata.training.reports import Best, report_line, tell_report
 from clipdata.training.run import Run
+from clipdata.training.run_files import RunFiles
 from clipdata.training.schedules import rate_factor
-from clipdata.training.state_files import write_json
 from clipdata.training.tally import Tally
 
 
 class Loop:
-    """One process's part of a run."""
+    """One process's part of a run: its share of every batch, and of what is measured. The first of them writes."""
 
-    def __init__(self, begun: resumption.Beginning, encoder: Encoder, config: TrainConfig, progress: Progress) -> None:
+    def __init__(
+        self,
+        begun: resumption.Beginning,
+        encoder: Encoder,
+        config: TrainConfig,
+        progress: Progress,
+        processes: Processes,
+        copies: Copies | None = None,
+    ) -> None:
         self._begun, self._encoder, self._config, self._progress = begun, encoder, config, progress
+        self._processes = processes
         self._run, offsets = begun.run, begun.rows.offsets
+        self._files = RunFiles(self._run, config, progress, copies, writes=processes.writes)
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
-        self._finishing = Finishing(begun, encoder, self._learner, config, progress)
+        self._finishing = Finishing(begun, encoder, self._learner, config, self._files, processes, progress)
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
@@ -66,10 +82,12 @@ class Loop:
         )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
         self._least_rows = 2 if self._learner.needs_two_rows else 1
-        self._best = Best(self._run.path / "best", config.best)
+        self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
+        self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
+        self._stopping = Stopping(progress, processes)
         self._tell_plan()
 
     def _tell_plan(self) -> None:
@@ -83,6 +101,8 @@ class Loop:
             )
         if self._least_rows > 1 and len(self._begun.rows.offsets) % batch_size == 1 and not config.drop_last:
             say("the last batch of every epoch has one row, of which no batch statistics are made: it moves nothing")
+        if (warning := warning_of_few_rows(self._encoder, config, len(self._begun.rows.offsets))) is not None:
+            say(warning)
         if config.warmup_steps > self._num_steps:
             highest = self._rate(self._num_steps - 1)
             say(
@@ -103,16 +123,35 @@ class Loop:
         return rate_factor(step, self._num_steps, self._length.per_epoch, self._config)
 
     def run(self) -> Run:
-        """Train what is left, export the model, and close the run."""
+        """Train what is left, export the model, and close the run.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, behind a checkpoint.
+        """
+        with self._stopping, self._files:
+            try:
+                self._train()
+            except Stopped:
+                self._progress.say(f"stopped at step {self._step:,} of {self._num_steps:,}")
+                raise
+            return self._close()
+
+    def _train(self) -> None:
         num_bytes = self._restore()
-        with MetricsFile(self._run.path / "metrics.jsonl", num_bytes) as metrics:
-            if not num_bytes:
+        with self._files.lines(num_bytes) as metrics:
+            if self._unclosed is not None:
+                self._close_step(*self._unclosed, metrics)
+            elif not num_bytes:
                 if self._cut.num_cut:
                     self._progress.say(str(self._cut))
                 self._report(metrics, 0)
             with self._progress.task("train", self._num_steps, "steps") as counter:
                 counter.advance(self._step)
                 self._steps(metrics, counter)
+
+    def _close(self) -> Run:
+        """Export the model, and say what the run was."""
+        self._processes.wait()  # for the best weights, which are written by now
         summary = self._finishing.finish(self._step, self._best)
         summary |= {
             "texts": self._cut.to_json(),
@@ -120,7 +159,7 @@ class Loop:
             "not_measured": self._unmeasured.counts,
             "pace": self._pace.whole().to_json(),
         }
-        write_json(self._run.path / "summary.json", summary)
+        self._files.close(summary)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
         self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
@@ -130,41 +169,64 @@ class Loop:
     def _bench_command(self) -> str:
         return hints.bench(self._begun.table.uri, self._encoder.name)
 
-    def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
+    def _steps(self, metrics: Lines, counter: Counter) -> None:
         if self._step == self._num_steps:
             return
         on_gpu = self._encoder.device.type == "cuda"
         batches = load(self._stream, self._config.num_workers, pin_memory=on_gpu)
+        closed: tuple[int, int] | None = None
         with closing(batches):
-            for together, wait_s in self._pace.groups(batches, self._config.accumulate):
-                self._take_step(together, wait_s, metrics)
-                counter.advance()
-                self._pace.show(counter)
-                epoch, next_batch = together[-1]["cursor"]
-                self._close_step(epoch, next_batch, metrics)
-                if self._step == self._num_steps:
-                    return
+            try:
+                for together, wait_s in self._pace.groups(batches, self._config.accumulate):
+                    self._take_step(together, wait_s, metrics)
+                    counter.advance()
+                    self._pace.show(counter)
+                    epoch, next_batch = together[-1]["cursor"]
+                    self._close_step(epoch, next_batch, metrics)
+                    closed = epoch, next_batch
+                    if self._step == self._num_steps:
+                        return
+            except WorkerDied:
+                if closed is None or not self._stopping.heard:
+                    raise
+                self._save(*closed, metrics.sync())  # what ends a group of processes ends the workers, too
+                raise Stopped from None
 
-    def _close_step(self, epoch: int, next_batch: int, metrics: MetricsFile) -> None:
-        """Report, checkpoint and export, as far as it is time for it."""
+    def _close_step(self, epoch: int, next_batch: int, metrics: Lines) -> None:
+        """Report, checkpoint and export, as far as it is time for it; and stop, where somebody asked for it.
+
+        Raises:
+            Stopped: somebody did, and a checkpoint is written: before the report where it came while rows were
+                measured, and else behind all that is to be done.
+        """
+        self._stopping.agree()
         config, is_last, ends = self._config, self._step == self._num_steps, next_batch == 0
         reports = is_last or (ends and epoch % self._epochs_a_report == 0)
         if reports:
-            self._report(metrics, epoch + (next_batch > 0))
+            try:
+                self._report(metrics, epoch + (next_batch > 0))
+            except Stopped:
+                self._save(epoch, next_batch, metrics.sync(), unclosed=(epoch, next_batch))
+                raise
         number = epoch // self._epochs_a_report
         by_epochs = reports and (is_last or number % config.checkpoint_every_epochs == 0)
-        if by_epochs or (config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0):
+        by_steps = config.checkpoint_every_steps and self._step % config.checkpoint_every_steps == 0
+        if by_epochs or by_steps or self._stopping.asked:
             self._save(epoch, next_batch, metrics.sync())
         if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
             self._finishing.export(self._run.path / "epochs" / str(epoch))
+        self._stopping.check()
 
-    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
+    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: Lines) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
         for batch in batches:
-            self._left_out.add(left_out_of(batch))
+            self._left_out.add(self._processes.joined(left_out_of(batch)))
         started_s, factor = time.perf_counter(), self._rate(self._step)
-        usable, done = [batch for batch in batches if len(batch["offsets"]) >= self._least_rows], None
+        num_rows = self._processes.totals([len(batch["offsets"]) for batch in batches])
+        usable = [batch for batch, rows in zip(batches, num_rows, strict=True) if rows >= self._least_rows]
+        done = None
         if usable:
+            draw_from(self._encoder.device, seed_of_step(self._config.seed, self._step, self._processes.rank))
             try:
                 done = self._learner.step(usable, factor)
             except ClipdataError as error:
@@ -194,33 +256,40 @@ class Loop:
         line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
         return line | ({"penalty": done.penalty} if self._config.pull else {})
 
-    def _report(self, metrics: MetricsFile, epoch: int) -> None:
+    def _report(self, metrics: Lines, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
-        tally, self._tally = self._tally, Tally()
-        pace = self._pace.report()
         held_out = self._begun.held_out
         found = self._evaluate(held_out.offsets) if held_out is not None else None
+        tally, self._tally = self._tally, Tally()
+        pace = self._pace.report()
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
         if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
+            self._files.draw()
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
         self._learner.training(False)
-        with self._learner.autocast():
-            features_of = partial(self._learner.forward, every_text=True)
-            found = figures_of(self._usable(load(stream)), features_of, self._config.objective)
-        self._learner.training(True)
-        return found
+        try:
+            with self._learner.autocast():
+                return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
+        finally:
+            self._learner.training(True)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            self._unmeasured.add(left_out_of(batch))
-            if len(batch["offsets"]):
+            self._stopping.agree()
+            self._stopping.check()
+            self._unmeasured.add(self._processes.joined(left_out_of(batch)))
+            if self._processes.total(len(batch["offsets"])):
                 yield batch
+
+    def _measured(self, batch: Mapping[str, Any]) -> tuple[Features, BatchFacts]:
+        """Features of all texts of a batch's rows, those of other processes among them."""
+        return self._processes.gather(*self._learner.forward(batch, every_text=True))
 
     def _encode_texts_once(self) -> None:
         if self._learner.forward.text_trunk_trains:
@@ -239,11 +308,21 @@ class Loop:
             batch_size=batch_size,
             seed=self._config.seed,
             num_threads=self._config.num_threads,
+            rank=self._processes.rank,
+            world_size=self._processes.world,
+            even=False,
             **self._learner.forward.request(augmented=augmented),
             **options,
         )
 
-    def _save(self, epoch: int, batch: int, num_metrics_bytes: int) -> None:
+    def _save(self, epoch: int, batch: int, num_metrics_bytes: int, *, unclosed: tuple[int, int] | None = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            epoch, batch: where the stream stands.
+            num_metrics_bytes: written so far.
+            unclosed: the same where the step's report is still to come.
+        """
         state = {
             **self._learner.state(),
             "cursor": {"epoch": epoch, "batch": batch},
@@ -252,16 +331,17 @@ class Loop:
             "left_out": self._left_out.state(),
             "best": self._best.state(),
             "metrics_bytes": num_metrics_bytes,
+            "unclosed": unclosed,
         }
-        folder = self._run.path / "checkpoints"
-        checkpoints.save(folder, self._step, self._learner.tensors(), state)
-        checkpoints.prune(folder, self._config.keep_checkpoints)
+        self._files.save(self._step, self._learner.tensors(), state)
         self._best.forget_others()
+        self._files.copy(self._step, num_metrics_bytes)
 
     def _restore(self) -> int:
         """Take up the newest checkpoint, and return how many bytes of metrics were written before it."""
         found = checkpoints.complete(self._run.path / "checkpoints")
         if not found:
+            self._processes.make_equal(self._learner.tensors().values())
             return 0
         tensors, state = found[-1].load(self._encoder.device)
         self._learner.restore(tensors, state)
@@ -270,6 +350,7 @@ class Loop:
         self._tally.num_steps, self._tally.loss = state["loss_steps"], state["loss_sum"]
         self._left_out.restore(state["left_out"])
         self._best.restore(state["best"])
+        self._unclosed = state.get("unclosed")
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
 

@@ -180,6 +180,8 @@ def try_batch(read: RowsRead, learner: Learner, length: Length, *, encodes_once:
         shuffle=False,
         seed=config.seed,
         num_threads=config.num_threads,
+        rank=0,
+        world_size=1,
         **learner.forward.request(augmented=True),
     )
     started_s = time.perf_counter()

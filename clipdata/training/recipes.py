@@ -2,9 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from clipdata.training.config import TrainConfig
+from clipdata.training.recipe_choice import AUTO, TEXT_ON_CPU, Facts, choose
+
+PULL = 1.0
+"""Pull of `projections` where every row has a picture of its own."""
+LARGE_TEXT = 0.05
+"""Part of the rate of 1e-3 that a large text trunk learns at. Source: BERT (arXiv 1810.04805), fine-tuned at 2e-5 to
+5e-5."""
+
+
+def auto(facts: Facts | None = None, **overrides: Any) -> TrainConfig:
+    """Choose among the recipes by facts of a table and a model: the default of `clipdata fine-tune` and `train`.
+
+        the model answers training rows no better than by guessing        `unread_texts`
+        fewer than 500 distinct pictures, or no GPU                        `projections`
+        from 500 on, with attention in both trunks                         `lora`
+        from 5,000 on                                                      `flyp`
+
+    A tower with BatchNorm takes no adapters: below 5,000 pictures its projections train. What trains from a column of
+    features are heads, however many rows there are. `train=…` decides where it is given.
+
+    Args:
+        facts: of a table and a model, as `clipdata.choose_recipe` gathers them; by default those of a single row.
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+    """
+    facts = facts or Facts(num_rows=1, train=overrides.get("train"))
+    chosen = choose(facts)
+    fitting = {"projections": {"pull": PULL * facts.num_rows / facts.pictures}}.get(chosen.name, {})
+    if chosen.name == "unread_texts" and facts.text_weights > TEXT_ON_CPU:
+        fitting = {"text_lr_multiplier": LARGE_TEXT}
+    recipe: Callable[..., TrainConfig] = globals()[chosen.name]
+    return recipe(**{**fitting, "recipe": f"{AUTO}: {chosen.name}", **overrides})
+
+
+def projections(**overrides: Any) -> TrainConfig:
+    """Train the two projections with a pull towards the weights they began with: for few rows, and for any on a CPU.
+
+    The pull fades as rows are added. It is that of ProLIP, which trains the projection of pictures alone. The tables it
+    was chosen by stand in `caption_contest` and `prompt_classification`.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: ProLIP (arXiv 2410.05270).
+    """
+    own = {"train": "projections", "lr": 1e-3, "epochs": 5, "min_steps": 200, "pull": PULL, "weight_decay": 0.0}
+    return TrainConfig.from_json({**own, **overrides})
+
+
+def unread_texts(**overrides: Any) -> TrainConfig:
+    """Train the text tower and both projections, for a model that cannot read the texts: nothing is there to be kept.
+
+    It is `locked_image` for any objective, with batches of 64.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: LiT (arXiv 2111.07991).
+    """
+    own = {"train": "text", "lr": 1e-3, "epochs": 20, "min_steps": 200, "weight_decay": 0.01, "warmup_ratio": 0.1}
+    return TrainConfig.from_json({**own, **overrides})
 
 
 def caption_contest(**overrides: Any) -> TrainConfig:
@@ -181,3 +251,59 @@ def locked_image(**overrides: Any) -> TrainConfig:
         "warmup_ratio": 0.1,
     }
     return TrainConfig.from_json({**own, **overrides})
+
+
+def lora(**overrides: Any) -> TrainConfig:
+    """Train low-rank additions to the attention of both towers, and the heads: for hundreds of rows and more.
+
+    Rank 2, alpha 1 and a dropout of .25 beside queries, keys and values, AdamW at 2e-4 over a cosine, and batches of 32
+    are CLIP-LoRA's. Its authors take 500 steps for each example of a class, however many classes there are; a table of
+    captions has no such number, so this goes over the rows ten times, and takes 500 steps at least. They train no head.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: CLIP-LoRA (arXiv 2405.18541).
+    """
+    own = {
+        "train": "lora",
+        "lr": 2e-4,
+        "betas": (0.9, 0.999),
+        "weight_decay": 0.01,
+        "batch_size": 32,
+        "epochs": 10,
+        "min_steps": 500,
+    }
+    return TrainConfig.from_json({**own, **overrides})
+
+
+def flyp(**overrides: Any) -> TrainConfig:
+    """Train all weights as CLIP itself was trained, pictures against captions or prompts: for thousands of rows.
+
+    AdamW at 1e-5 with a weight decay of .1, a warm-up and a cosine over ten epochs are FLYP's, whose batches are 512
+    large: take as many rows as memory holds. Equal captions are each other's positives here. The norms' statistics of a
+    ResNet stay as they were; with few rows such a model ends below its start.
+
+    Args:
+        overrides: any field of `TrainConfig`, or of its objective.
+
+    Raises:
+        ConfigError: lists every override that is wrong.
+
+    Source: FLYP (arXiv 2212.00638).
+    """
+    own = {
+        "train": "all",
+        "lr": 1e-5,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+        "batch_size": 64,
+        "epochs": 10,
+        "warmup_ratio": 0.1,
+    }
+    about = {} if "objective" in overrides else {"objective": "multi_positive"}
+    return TrainConfig.from_json({**own, **about, **overrides})

@@ -18,7 +18,8 @@ from clipdata.progress import Progress
 from clipdata.training import checkpoints
 from clipdata.training.figures import Evaluation
 from clipdata.training.left_out import LeftOut
-from clipdata.training.metrics import MetricsFile, told
+from clipdata.training.lines import Lines
+from clipdata.training.metrics import is_lower_better, told
 from clipdata.training.pace import Measured
 from clipdata.training.tally import Tally
 
@@ -29,10 +30,11 @@ class Best:
     Args:
         folder: of these weights.
         metric: name of the figure, or None to keep no best.
+        writes: whether this process does, of those that train together.
     """
 
-    def __init__(self, folder: Path, metric: str | None) -> None:
-        self._folder, self._metric = folder, metric
+    def __init__(self, folder: Path, metric: str | None, *, writes: bool = True) -> None:
+        self._folder, self._metric, self._writes = folder, metric, writes
         self._value: float | None = None
         self.step: int | None = None
 
@@ -51,7 +53,8 @@ class Best:
         if not math.isfinite(value) or (self._value is not None and not self._is_better(value, self._value)):
             return False
         self._value, self.step = value, step
-        checkpoints.save(self._folder, step, tensors(), {})
+        if self._writes:
+            checkpoints.save(self._folder, step, tensors(), {})
         return True
 
     def weights(self, device: torch.device) -> Mapping[str, torch.Tensor] | None:
@@ -70,12 +73,11 @@ class Best:
     def forget_others(self) -> None:
         """Remove the weights of all steps but the best, once a checkpoint names it."""
         for one in checkpoints.complete(self._folder):
-            if one.step != self.step:
+            if self._writes and one.step != self.step:
                 shutil.rmtree(one.path)
 
     def _is_better(self, value: float, than: float) -> bool:
-        lower_is_better = any(word in str(self._metric) for word in ("loss", "rank"))
-        return value < than if lower_is_better else value > than
+        return value < than if is_lower_better(str(self._metric)) else value > than
 
     def __str__(self) -> str:
         return f"the best {told(str(self._metric), self._value)}, of step {self.step:,}"
@@ -108,9 +110,7 @@ def report_line(
     return line, parts
 
 
-def tell_report(
-    line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: MetricsFile, progress: Progress
-) -> None:
+def tell_report(line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: Lines, progress: Progress) -> None:
     """Write a report, and tell it."""
     metrics.write(dict(line))
     progress.say(f"epoch {line['epoch']} of {num_epochs}: {', '.join(parts)}")

@@ -104,7 +104,7 @@ def foresee(
         SchemaError: the table is not what the config needs.
     """
     run, config, table = Run(folder), read.config, read.table
-    wanted = _record(read, encoder)
+    wanted = wanted_record(read, encoder)
     is_new = anew or not (folder / "config.json").exists()
     if not is_new:
         _require_same(run, wanted, read)
@@ -177,7 +177,8 @@ def is_discarded(folder: Path, *, resume: bool, overwrite: bool) -> bool:
     return holds_run and overwrite
 
 
-def _record(read: RowsRead, encoder: Encoder) -> dict[str, Any]:
+def wanted_record(read: RowsRead, encoder: Encoder) -> dict[str, Any]:
+    """What config.json of a run that begins now holds."""
     table = read.table
     return {
         "config": read.config.to_json(),

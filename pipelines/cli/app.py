@@ -1,7 +1,7 @@
 """The command line: `clipdata VERB …`. Each verb does what the function of the same name does.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 transient (try again), 6 too many rows refused or
-none usable, 7 a comparison gate failed or a column is stale, 130 interrupted.
+none usable, 7 a comparison gate failed or a column is stale, 130 interrupted, 143 a training was terminated.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
 from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
+from pipelines.cli.commands.runs import runs
 from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
@@ -86,6 +87,7 @@ VERBS = (
     new,
     train,
     fine_tune,
+    runs,
     bench,
     evaluate,
     check_canary,
@@ -115,7 +117,8 @@ VERBS = (
 )
 """Every verb there is, in the order of the help."""
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+_GOES_ON = "the same command goes on where it stopped"
 # Of typer's own errors only some have public names; their common class is among the parents of one that has.
 _WRONG_WORDS: type[Exception] = next(
     parent for parent in typer.BadParameter.__mro__ if parent.__name__ == "ClickException"
@@ -129,7 +132,7 @@ app = typer.Typer(
     name="clipdata",
     help="Curate image-text data and fine-tune CLIP models on one versioned Lance table.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused "
-    "or none usable, 7 gate failed, 130 interrupted.",
+    "or none usable, 7 gate failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -182,7 +185,11 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     try:
         return _call(arguments, terminal)
     except (KeyboardInterrupt, typer.Abort):
-        return terminal.fail("interrupted", INTERRUPTED, "the same command goes on where it stopped")
+        return terminal.fail("interrupted", INTERRUPTED, _GOES_ON)
+    except SystemExit as ended:
+        if ended.code != TERMINATED:
+            raise
+        return terminal.fail("terminated", TERMINATED, _GOES_ON)
     except ReaderGoneError:
         raise
     except ClipdataError as error:

@@ -115,24 +115,10 @@ def build_step(
     return built
 
 
-def recipe_named(name: str) -> Callable[[], TrainConfig]:
-    """A recipe function by its name.
-
-    Raises:
-        UsageError: there is no such recipe.
-    """
-    from clipdata.training import recipes
-
-    known = {n: f for n, f in inspect.getmembers(recipes, inspect.isfunction) if f.__module__ == recipes.__name__}
-    found = known.get(name.replace("-", "_"))
-    if found is None or name.startswith("_"):
-        listed = ", ".join(sorted(n for n in known if not n.startswith("_")))
-        raise UsageError(f"there is no recipe {name!r}; recipes: {listed}")
-    return found
-
-
 def config_named(table: Table, recipe: str | None, settings: Mapping[str, str]) -> TrainConfig:
     """How to train: a recipe with settings over it, about what the table's columns ask for where neither says.
+
+    Without a recipe it is what `auto` makes where nothing is known of the rows; `choose_recipe` knows them.
 
     Raises:
         UsageError: there is no such recipe, or no column tells what to train for.
@@ -140,11 +126,13 @@ def config_named(table: Table, recipe: str | None, settings: Mapping[str, str]) 
     """
     import clipdata as cd
     from clipdata.training.objectives import objective_with, own_fields
+    from clipdata.training.recipe_choice import AUTO
+    from clipdata.training.recipe_names import recipe_named
 
     given = cd.TrainConfig.parse_settings(settings)
-    named = recipe is not None or "objective" in given
+    named = recipe not in (None, AUTO) or "objective" in given
     objective = {} if named else {"objective": objective_with(table, own_fields(given))}
-    return recipe_named(recipe or "caption_contest")(**{**given, **objective})
+    return recipe_named(recipe or AUTO)(**{**given, **objective})
 
 
 def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str, Any]:

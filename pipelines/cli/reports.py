@@ -60,7 +60,10 @@ CANARY = record(
     lost=listed(TEXT),
 )
 RUN = record(
-    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "canary", "dry_run", "plan"),
+    (
+        *("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "canary"),
+        *("dry_run", "plan"),
+    ),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -74,6 +77,7 @@ RUN = record(
     left_out=counts(),
     pace=OBJECT,
     canary=CANARY,
+    warnings=listed(OBJECT),
     not_measured=counts(),
     dry_run=FLAG,
     plan=record(

@@ -92,7 +92,7 @@ class Terminal:
         """Tell what ended the command; returns its exit code."""
         self._has_news()
         self._found["error"] = {"name": name, "code": code, "message": message, "hint": hint}
-        what = name if name == "interrupted" else "error"
+        what = name if name in ("interrupted", "terminated") else "error"
         _write(sys.stderr, f"{what}: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
         return code
 

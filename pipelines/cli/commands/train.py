@@ -44,7 +44,7 @@ def train(
     out: Annotated[str, typer.Option("--out", help="Folder of the run.")],
     model: Model = "starter",
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe that the config starts from; by default one for the table's columns.")
+        str | None, typer.Option(help="Recipe that the config starts from; by default one is chosen: auto.")
     ] = None,
     settings: Settings = None,
     where: Where = None,
@@ -62,6 +62,7 @@ def train(
     import clipdata as cd
     from clipdata.errors import UsageError
     from clipdata.storage import redact
+    from clipdata.training.recipe_choice import AUTO
     from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import config_named
 
@@ -73,6 +74,9 @@ def train(
             hint="name another one, or train without --write-back and map afterwards: clipdata map … --overwrite",
         )
     encoder = cd.load_encoder(model, device=device)
+    if recipe in (None, AUTO):
+        asked = cd.TrainConfig.parse_settings(parse_pairs(settings))
+        config = cd.choose_recipe(opened, encoder, where=where, limit=limit, sample=sample, progress=terminal, **asked)
     run = cd.train(
         opened,
         encoder,

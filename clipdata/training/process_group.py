@@ -1,0 +1,153 @@
+"""joined(): the processes that torchrun started come together, and none waits for one that has failed.
+
+A process that ends with an error leaves a note of it where the others look when they lose it. So each of them ends, and
+the error is told once. It knows torch.distributed and errors, and nothing of training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed
+
+from clipdata.errors import ClipdataError, EndedElsewhereError, UsageError
+from clipdata.training.processes import Processes
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
+PATIENCE = timedelta(minutes=30)
+"""Longest wait for a process that is alive: one alone may write a large model to a slow disk, or measure it. One that
+has ended is noticed at once."""
+_LOOK = timedelta(seconds=5)
+
+
+def launched() -> Processes:
+    """This process among those that torchrun started, by what it says in the environment."""
+    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Come together with the processes that torchrun started, for a block that all of them go through.
+
+    A group that is there already is used and left as it is.
+
+    Args:
+        device: where this process computes.
+
+    Raises:
+        UsageError: the environment says that there are others, and not where.
+        EndedElsewhereError: another process failed, and has told why.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        with _telling(distributed.distributed_c10d._get_default_store()) as processes:
+            yield processes
+    elif launched().world > 1:
+        before = sys.excepthook  # a group puts the rank in front of a traceback, once more with every group
+        _begin_group(device)
+        try:
+            with _telling(distributed.distributed_c10d._get_default_store()) as processes:
+                yield processes
+            sys.excepthook = before
+        finally:
+            distributed.destroy_process_group()
+    else:
+        yield Processes()
+
+
+def _begin_group(device: torch.device) -> None:
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {' and '.join(missing)} not set: nothing tells where the "
+            "other processes are",
+            hint="torchrun --nproc-per-node 2 -m pipelines.cli train …; or unset WORLD_SIZE",
+        )
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
+    found, rank, world = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    # What an earlier group of these processes left in the store would mislead this one.
+    number = found.add(f"clipdata/groups of {rank}", 1)
+    store = PrefixStore(f"clipdata/group {number}", found)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+
+
+@contextmanager
+def _telling(store: Store) -> Iterator[Processes]:
+    """Leave a note of an error, and tell which of several processes has it where these lose each other."""
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    processes = Processes.here()
+    if processes.world == 1:
+        yield processes
+        return
+    number = store.add(f"clipdata/blocks of {processes.rank}", 1)
+    notes = _Notes(PrefixStore(f"clipdata/block {number}", store), processes)
+    try:
+        yield processes
+    except distributed.DistError as error:
+        raise notes.of_another(error) from error
+    except RuntimeError as error:
+        if isinstance(error, ClipdataError) or not _is_of_the_exchange(error):
+            notes.leave(error)
+            raise
+        raise notes.of_another(error) from error
+    except Exception as error:
+        notes.leave(error)
+        if notes.is_told_by_first(error):
+            raise EndedElsewhereError(str(error), exit_code=_exit_code(error)) from error
+        raise
+
+
+class _Notes:
+    """What processes that failed leave for the others."""
+
+    def __init__(self, store: Store, processes: Processes) -> None:
+        self._store, self._processes = store, processes
+
+    def leave(self, error: Exception) -> None:
+        """Tell the others, as far as they can be reached."""
+        note = json.dumps([self._processes.rank, str(error), _exit_code(error)])
+        with suppress(distributed.DistError, RuntimeError):
+            self._store.set(str(self._processes.rank), note)
+            self._store.compare_set("first", "", note)
+
+    def is_told_by_first(self, error: Exception) -> bool:
+        """Whether the first process ends with the same error, and tells it."""
+        if self._processes.writes:
+            return False
+        with suppress(distributed.DistError, RuntimeError):
+            self._store.wait(["0"], _LOOK)
+            return json.loads(self._store.get("0"))[1] == str(error)
+        return False
+
+    def of_another(self, error: Exception) -> EndedElsewhereError:
+        """Why a process was lost."""
+        with suppress(distributed.DistError, RuntimeError):
+            self._store.wait(["first"], _LOOK)
+            rank, message, exit_code = json.loads(self._store.get("first"))
+            return EndedElsewhereError(f"process {rank} of {self._processes.world}: {message}", exit_code=exit_code)
+        why = str(error).splitlines()[0]
+        return EndedElsewhereError(f"another process ended without a word: killed, or out of memory ({why})")
+
+
+def _exit_code(error: Exception) -> int:
+    return error.exit_code if isinstance(error, ClipdataError) else 1
+
+
+def _is_of_the_exchange(error: RuntimeError) -> bool:
+    """Whether a plain RuntimeError is Gloo's, which has no class of its own."""
+    return "gloo" in str(error).lower() or "Connection closed by peer" in str(error)

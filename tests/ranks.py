@@ -1,0 +1,138 @@
+"""Trainings for tests/test_processes.py, made by torchrun in each of its processes, and in one to compare with.
+
+    python -m torch.distributed.run --standalone --nproc-per-node 2 -m tests.ranks FOLDER NAME …
+
+Each name is one of `JOBS`. A job trains into `FOLDER/runs-WORLD/NAME`; what a process is told, or what ended it, goes
+into `FOLDER/told-WORLD.RANK.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clipdata.encoder import Encoder
+from clipdata.errors import ClipdataError
+from clipdata.lance_io.table import open_table
+from clipdata.training.config import TrainConfig
+from clipdata.training.fine_tuning import train
+from clipdata.training.objectives import Choice, ClassPrompts, Contrastive, SigLip, SoftTarget
+from tests.contracts.objectives import NAMES, biased_encoder
+from tests.telling import Told
+from tests.tiny_models import tiny_dual_encoder
+
+
+@cache
+def plain() -> Encoder:
+    return biased_encoder()
+
+
+@cache
+def with_batchnorm(dropout: float = 0.0) -> Encoder:
+    """A ResNet and a BERT; dropout of several processes is another than that of one."""
+    folder = Path(os.environ["TMPDIR"]) / f"dual-{os.getpid()}-{dropout}"
+    made = tiny_dual_encoder(folder)
+    shutil.rmtree(folder)
+    for module in made.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    return made
+
+
+class Stopped(Exception):
+    """Stands for a fault of one process."""
+
+
+class StopsAt(Told):
+    """A progress whose process fails at a step."""
+
+    def __init__(self, step: int | None) -> None:
+        super().__init__()
+        self._step = step
+
+    @contextmanager
+    def task(self, label, total, unit="rows"):
+        yield self if unit == "steps" else Told()
+
+    def advance(self, num=1):
+        super().advance(num)
+        if self.steps == self._step:
+            raise Stopped(f"stopped at step {self.steps}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training.
+
+    Args:
+        table: name of the table in the folder.
+        stops_at: step at which the first process fails.
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    table: str = "t.lance"
+    encoder: Callable[[], Encoder] = plain
+    stops_at: int | None = None
+
+    def run(self, folder: Path, out: Path) -> Told:
+        """Train; returns what was told."""
+        told = StopsAt(self.stops_at)
+        config = TrainConfig(**{
+            "epochs": 3, "batch_size": 7, "drop_last": False, "lr": 1e-3, "train": "all", "evaluate_where": None,
+            "canary": False, **self.changes,
+        })  # fmt: skip
+        train(open_table(folder / self.table), self.encoder(), config, out=out, progress=told)
+        return told
+
+
+MEASURED = {"evaluate_where": "split = 'test'", "evaluation_batch": 5}
+CUT = {"objective": Choice(), "epochs": 4, "checkpoint_every_steps": 2, **MEASURED}
+# The batches of 7 of 22 to 24 rows are shared unevenly, and the last one leaves a process without a row.
+JOBS = {
+    "choice": Job({"objective": Choice(), "accumulate": 2, **MEASURED}),
+    "contrastive": Job({"objective": Contrastive("captions"), "batch_size": 11, **MEASURED}),
+    "siglip": Job({"objective": SigLip("captions", captions="all"), "grad_clip": 0.1}),
+    "class_prompts": Job({"objective": ClassPrompts(classes=tuple(NAMES)), **MEASURED}),
+    "soft_target": Job({"objective": SoftTarget("captions"), "train": "projections", "pull": 1.0}),
+    "bad_pictures": Job({"objective": Choice(), "shuffle": False, "batch_size": 8, "max_bad_share": 0.5, **MEASURED},
+                        table="bad.lance"),
+    "batchnorm": Job({"objective": Contrastive("captions"), "freeze_batchnorm": False, "batch_size": 8, "lr": 3e-4,
+                      "drop_last": True}, encoder=with_batchnorm),
+    "dropout": Job({"objective": Contrastive("captions"), "epochs": 4, "checkpoint_every_steps": 2},
+                   encoder=lambda: with_batchnorm(0.3)),
+    "dropout_cut": Job({"objective": Contrastive("captions"), "epochs": 4, "checkpoint_every_steps": 2},
+                       encoder=lambda: with_batchnorm(0.3), stops_at=5),
+    "whole": Job(CUT),
+    "cut": Job(CUT, stops_at=5),
+    "too_bad": Job({"objective": Choice(), "shuffle": False, "batch_size": 8, "max_bad_share": 0.1}, "bad.lance"),
+    "too_few": Job({"objective": Contrastive("captions")}, table="one.lance"),
+}  # fmt: skip
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Do jobs, "NAME" or "NAME:RUN" for a run of another name, one after the other; a failed one ends only itself."""
+    torch.set_num_threads(1)
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    told = {}
+    for name in names:
+        job, _, out = name.partition(":")
+        try:
+            found = JOBS[job].run(folder, folder / f"runs-{world}" / (out or job))
+            told[name] = {"said": found.said, "steps": found.steps}
+        except (ClipdataError, Stopped) as error:
+            told[name] = {"error": type(error).__name__, "message": str(error)}
+    (folder / f"told-{world}.{rank}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,196 @@
+"""Several processes train one model: as one process would, whatever is left out, and whoever of them fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clipdata.encoder import export
+from clipdata.folder_lock import FILE as LOCK
+from clipdata.lance_io.table import open_table
+from clipdata.training.run import Run
+from tests import ranks
+from tests.contracts.objectives import objective_table
+
+ALIKE = 1e-5
+EQUAL = ["choice", "contrastive", "siglip", "class_prompts", "soft_target", "bad_pictures", "batchnorm"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Tables, and the runs of one process."""
+    found = tmp_path_factory.mktemp("ranks")
+    table = objective_table(found)
+    rows = table.to_table()
+    # In the table's order the first of two processes takes the first four of every eight rows.
+    images = [b"no image" if 8 <= n < 12 or n == 17 else one for n, one in enumerate(rows["image"].to_pylist())]
+    bad = rows.drop_columns(["image"]).append_column("image", pa.array(images, pa.large_binary()))
+    lance.write_dataset(bad, found / "bad.lance")
+    lance.write_dataset(rows.slice(2, 1), found / "one.lance")
+    threads = torch.get_num_threads()
+    os.environ["TMPDIR"] = str(found)
+    ranks.main(found, [*EQUAL, "whole", "cut"])
+    torch.set_num_threads(threads)
+    return found
+
+
+def torchrun(num: int, *arguments: str | Path, timeout_s: float = 240) -> subprocess.CompletedProcess:
+    process = start(num, *arguments)
+    out, err = process.communicate(timeout=timeout_s)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def start(num: int, *arguments: str | Path) -> subprocess.Popen:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num)]
+    return subprocess.Popen(
+        [*launch, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+    )
+
+
+def in_ranks(num: int, folder: Path, *jobs: str) -> list[dict]:
+    """Do jobs in several processes; what each of these was told."""
+    done = torchrun(num, "-m", "tests.ranks", folder, *jobs)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [json.loads((folder / f"told-{num}.{rank}.json").read_text()) for rank in range(num)]
+
+
+def assert_alike(run: Path, expected: Path) -> None:
+    """The same weights, losses and figures."""
+    one, other = (load_file(path / "export" / "open_clip_model.safetensors") for path in (run, expected))
+    assert one.keys() == other.keys()
+    assert {name: (one[name] - other[name]).abs().max().item() for name in one} == pytest.approx(
+        dict.fromkeys(one, 0.0), abs=ALIKE
+    ), run
+    for lines in ("metrics", "epochs"):
+        found, wanted = (list(map(figures, getattr(Run(path), lines))) for path in (run, expected))
+        assert found == [pytest.approx(line, rel=ALIKE, abs=ALIKE) for line in wanted], run
+    left_out = [json.loads((path / "summary.json").read_text())["left_out"] for path in (run, expected)]
+    assert left_out[0] == left_out[1]
+
+
+def figures(line: dict) -> dict:
+    """What does not depend on the clock."""
+    return {name: value for name, value in line.items() if not isinstance(value, (dict, str)) and name != "wait"}
+
+
+@pytest.fixture(scope="module")
+def two(folder) -> list[dict]:
+    """What each of two processes was told of its jobs."""
+    (folder / "runs-2").mkdir()
+    (folder / "runs-1" / "cut").rename(folder / "runs-2" / "cut-by-1")
+    failing = ["cut", "too_bad", "too_few", "dropout_cut"]
+    return in_ranks(2, folder, *EQUAL, *failing, "whole:cut-by-1", "dropout", "dropout:dropout_cut", "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EQUAL)
+def test_two_processes_train_the_model_of_one(folder, two, name):
+    assert_alike(folder / "runs-2" / name, folder / "runs-1" / name)
+
+
+@pytest.mark.slow
+def test_the_first_process_tells_and_the_others_are_silent(two):
+    assert any("the tuned model is in" in text for text in two[0]["choice"]["said"])
+    assert two[0]["choice"]["steps"] > 0
+    assert all(not found.get("said") and not found.get("steps") for found in two[1].values())
+
+
+@pytest.mark.slow
+def test_a_fault_of_one_process_ends_all_and_is_told_once(two):
+    assert two[0]["cut"] == {"error": "Stopped", "message": "stopped at step 5"}
+    assert two[1]["cut"]["error"] == "EndedElsewhereError"
+    assert "process 0 of 2: stopped at step 5" in two[1]["cut"]["message"]
+
+
+@pytest.mark.slow
+def test_too_many_bad_pictures_of_one_process_end_all_with_one_message(two):
+    assert two[0]["too_bad"]["error"] == "TooManyRejectsError"
+    assert "max_bad_share allows 10%" in two[0]["too_bad"]["message"]
+    assert two[1]["too_bad"]["error"] == "EndedElsewhereError"
+
+
+@pytest.mark.slow
+def test_what_all_processes_refuse_is_told_by_the_first(two):
+    assert two[0]["too_few"]["error"] == "UsageError"
+    assert two[1]["too_few"]["error"] == "EndedElsewhereError"
+
+
+@pytest.mark.slow
+def test_a_run_of_one_process_goes_on_in_two(folder, two):
+    assert any("going on after step 4 of" in text for text in two[0]["whole:cut-by-1"]["said"])
+    assert_alike(folder / "runs-2" / "cut-by-1", folder / "runs-1" / "whole")
+
+
+@pytest.mark.slow
+def test_processes_with_dropout_go_on_bit_for_bit(folder, two):
+    one, other = (
+        load_file(folder / "runs-2" / name / "export" / "open_clip_model.safetensors")
+        for name in ("dropout", "dropout_cut")
+    )
+
+    assert any("going on after step 4 of" in text for text in two[0]["dropout:dropout_cut"]["said"])
+    assert all(torch.equal(one[name], tensor) for name, tensor in other.items())
+
+
+@pytest.mark.slow
+def test_four_processes_train_the_model_of_one_and_go_on_with_what_two_began(folder, two):
+    (folder / "runs-4").mkdir()
+    (folder / "runs-2" / "cut").rename(folder / "runs-4" / "cut")
+
+    told = in_ranks(4, folder, "contrastive", "class_prompts", "batchnorm", "whole:cut")
+
+    for name in ("contrastive", "class_prompts", "batchnorm"):
+        assert_alike(folder / "runs-4" / name, folder / "runs-1" / name)
+    assert any("going on after step 4 of" in text for text in told[0]["whole:cut"]["said"])
+    assert_alike(folder / "runs-4" / "cut", folder / "runs-1" / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_command_and_one_process_goes_on(folder):
+    model = export(ranks.plain().model, ranks.plain(), folder / "model")
+    settings = [f"{name}={value}" for name, value in {
+        "epochs": 40, "batch_size": 7, "drop_last": "false", "lr": 1e-3, "train": "all",
+        "checkpoint_every_steps": 3, "canary": "false", "evaluate_where": "split = 'test'",
+    }.items()]  # fmt: skip
+    command = ["-m", "pipelines.cli", "train", folder / "t.lance", "--model", model, "--recipe", "caption-contest",
+               *[word for one in settings for word in ("--set", one)]]  # fmt: skip
+    out = folder / "killed"
+
+    began = start(2, *command, "--out", out)
+    lines = out / "metrics.jsonl"
+    while began.poll() is None and (not lines.exists() or lines.read_text().count('"step"') < 12):
+        time.sleep(0.02)
+    os.kill(json.loads((out / LOCK).read_text())["pid"], signal.SIGKILL)
+    _, err = began.communicate(timeout=120)
+
+    assert began.returncode != 0
+    assert "error: process 1 of 2: " in err
+    assert not Run(out).is_finished
+    for place, where in (([], out), ([], folder / "unbroken")):
+        done = subprocess.run([sys.executable, *map(str, command), *place, "--out", where], capture_output=True,
+                              text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert_alike(out, folder / "unbroken")
+
+
+def test_an_environment_that_names_no_meeting_place_is_refused(folder, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+
+    with pytest.raises(ranks.ClipdataError, match=r"MASTER_ADDR(.|\n)*torchrun"):
+        ranks.JOBS["choice"].run(folder, folder / "nowhere")
+    assert open_table(folder / "t.lance").num_rows
