@@ -89,6 +89,8 @@ from clipdata.summary import TableStats as TableStats
 from clipdata.summary import stats as stats
 from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
+from clipdata.training.canary import Canary as Canary
+from clipdata.training.canary import check_canary as check_canary
 from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate

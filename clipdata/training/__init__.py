@@ -25,6 +25,8 @@
     curves.py        curves.svg, by line_chart.py              model_card.py what a tuned model was made of
     listing.py       runs()
     restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
+    canary.py        what a training cost elsewhere              canary_features.py  its features, kept
+    canary_set/      photographs and names that it shows         finishing.py    from the last step to the summary
     loop.py          a run step by step                        fine_tuning.py  train()
 
 Names are loaded on first use, because torch takes seconds to import.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from clipdata.training.evaluation import figures_of
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.figures import Evaluation
+from clipdata.training.finishing import Finishing
 from clipdata.training.forward import PictureIds
 from clipdata.training.health import Health
 from clipdata.training.interruption import Stopped, Stopping
@@ -64,6 +64,7 @@ class Loop:
         self._run, offsets = begun.run, begun.rows.offsets
         self._files = RunFiles(self._run, config, progress, copies, writes=processes.writes)
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
+        self._finishing = Finishing(begun, encoder, self._learner, config, self._files, processes, progress)
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
@@ -158,13 +159,7 @@ class Loop:
     def _close(self) -> Run:
         """Export the model, and say what the run was."""
         self._processes.wait()  # for the best weights, which are written by now
-        exported_step = self._step
-        if (weights := self._best.weights(self._encoder.device)) is not None:
-            self._learner.put(weights)
-            exported_step = self._best.step or 0
-            self._progress.say(f"exporting {self._best}")
-        self._export(self._run.export_path)
-        summary = {"steps": self._step, "exported_step": exported_step, "model": str(self._run.export_path)}
+        summary = self._finishing.finish(self._step, self._best)
         summary |= {
             "texts": self._cut.to_json(),
             "left_out": self._left_out.counts,
@@ -181,10 +176,6 @@ class Loop:
 
     def _bench_command(self) -> str:
         return hints.bench(self._begun.table.uri, self._encoder.name)
-
-    def _export(self, path: Path) -> None:
-        with self._learner.measuring() as model:
-            self._files.export(path, model, self._encoder, [self._begun.trained, *self._begun.taught_by])
 
     def _steps(self, metrics: Lines, counter: Counter) -> None:
         if self._step == self._num_steps:
@@ -231,7 +222,7 @@ class Loop:
         if by_epochs or by_steps or self._stopping.asked:
             self._save(epoch, next_batch, metrics.sync())
         if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
-            self._export(self._run.path / "epochs" / str(epoch))
+            self._finishing.export(self._run.path / "epochs" / str(epoch))
         self._stopping.check()
 
     def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: Lines) -> None:

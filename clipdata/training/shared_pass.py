@@ -179,7 +179,7 @@ class SharedPass:
         return find_trunk(self.table, encoder, self.image, where)
 
     def _stream(self, offsets: np.ndarray, **asked: Any) -> Stream:
-        fixed = {"shuffle": False, "drop_last": False, "rank": 0, "world_size": 1}
+        fixed: dict[str, Any] = {"shuffle": False, "drop_last": False, "rank": 0, "world_size": 1}
         return Stream(self.table, rows=offsets, batch_size=_AT_ONCE, **fixed, **asked)
 
     def _batches(self, pictures: _Pictures) -> Iterator[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from clipdata.errors import ClipdataError, EndedElsewhereError, StorageError, Us
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.bench import bench
+from pipelines.cli.commands.check_canary import check_canary
 from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
 from pipelines.cli.commands.compact import compact
@@ -91,6 +92,7 @@ VERBS = (
     fit_head,
     bench,
     evaluate,
+    check_canary,
     check_split,
     compare,
     search,

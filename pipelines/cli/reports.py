@@ -92,8 +92,24 @@ RANKING = record(
     )
 )
 """Recipes ranked by their runs."""
+_MOVED = maybe(OBJECT)
+CANARY = record(
+    verdict=TEXT,
+    num_pictures=WHOLE,
+    num_classes=WHOLE,
+    language=TEXT,
+    accuracy_before=NUMBER,
+    chance=NUMBER,
+    accuracy=_MOVED,
+    probability=_MOVED,
+    margin=_MOVED,
+    lost=listed(TEXT),
+)
 RUN = record(
-    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "dry_run", "plan"),
+    (
+        *("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "canary"),
+        *("dry_run", "plan"),
+    ),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -106,6 +122,7 @@ RUN = record(
     texts=OBJECT,
     left_out=counts(),
     pace=OBJECT,
+    canary=CANARY,
     warnings=listed(OBJECT),
     not_measured=counts(),
     dry_run=FLAG,
