@@ -21,7 +21,7 @@ from clipdata.progress import Progress
 from clipdata.stream.columns import distinct_texts
 from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
-from clipdata.training.features import BatchFacts, Features
+from clipdata.training.features import BatchFacts, Features, WrongTexts
 from clipdata.training.image_side import pixels_asked
 from clipdata.training.no_rows import taking_none
 from clipdata.training.objectives import Objective
@@ -70,12 +70,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class _Texts:
-    """The texts of a batch: what the tower takes [T, ...], ids [T], places [K] among these, numbers [B] of each row."""
+    """The texts of a batch: what the tower takes [T, ...], ids [T], places [K] among these, numbers [B] of each row.
+
+    `picked_K` are their places among all texts of the batch laid end to end, of which a step may take some alone.
+    """
 
     taken: torch.Tensor
     id_T: torch.Tensor
     index_K: torch.Tensor
     counts_B: torch.Tensor
+    picked_K: torch.Tensor
+    wrong: WrongTexts | None = None
 
 
 class Forward:
@@ -113,9 +118,12 @@ class Forward:
             request["on_bad_image"] = "leave_out"
         column = self._objective.texts
         columns = [self._config.image_trunk or self._config.image, *self._objective.columns]
+        columns += self._objective.columns_of_texts
         reads_texts = column is not None and (self.texts is not None or self._objective.picks == "longest")
         if reads_texts and column is not None:
             columns.append(column)
+        if self._objective.wrong_texts is not None:
+            columns.append(self._objective.wrong_texts)
         if column is not None and self.texts is None:
             request |= {"texts": column, "tokenize": self._encoder.tokenize}
         return {**request, "columns": list(dict.fromkeys(columns))}
@@ -143,6 +151,11 @@ class Forward:
             text_id_T=self._sent(texts.id_T),
             picture_B=self._sent(self._picture_ids(batch)),
             columns={n: self._sent(self._objective.tensor_of(n, batch[n])) for n in self._objective.columns},
+            columns_of_texts={
+                n: self._sent(self._objective.tensor_of(n, batch[n]).index_select(0, texts.picked_K))
+                for n in self._objective.columns_of_texts
+            },
+            wrong=None if texts.wrong is None else texts.wrong.to(self._encoder.device),
         )
         return Inputs(batch[self._config.image_trunk or self._config.image], texts.taken, facts)
 
@@ -190,28 +203,47 @@ class Forward:
 
     def _texts(self, batch: Mapping[str, Any], every_text: bool) -> _Texts:
         """The texts that a step takes of a batch, each distinct one once."""
-        column = self._objective.texts
-        assert column is not None
+        assert self._objective.texts is not None
+        wrong = None if self._objective.wrong_texts is None else _end_to_end(batch[self._objective.wrong_texts])
         if self.texts is not None:
-            rows = [[one] if isinstance(one, str) else one for one in batch[column]]
-            counts_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-            places_K, counts_B = self._picked(batch, counts_B, rows, every_text)
-            flat = [text for row in rows for text in row]
-            texts, index_K, _ = distinct_texts([[flat[at] for at in places_K.tolist()]])
-            trunk_TW, places_T = self.texts.of(texts)
-            return _Texts(trunk_TW, places_T.cpu() + 1, index_K, counts_B)  # an id of 0 is unknown
+            return self._known_texts(self.texts, batch, wrong, every_text)
+        return self._tokenised_texts(batch, wrong, every_text)
+
+    def _known_texts(
+        self, known: TextFeatures, batch: Mapping[str, Any], wrong: Sequence[str] | None, every_text: bool
+    ) -> _Texts:
+        """Texts whose features were computed before the first step."""
+        rows = [[one] if isinstance(one, str) else one for one in batch[str(self._objective.texts)]]
+        captions = _end_to_end(rows)
+        counts_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        places_K, taken_B = self._picked(batch, counts_B, rows, every_text)
+        texts, index_N, _ = distinct_texts([[captions[at] for at in places_K.tolist()], wrong or []])
+        trunk_TW, places_T = known.of(texts)
+        index_K, index_M = index_N.tensor_split([len(places_K)])
+        facts = None if wrong is None else WrongTexts(index_M, known.places(captions) + 1, counts_B)
+        return _Texts(trunk_TW, places_T + 1, index_K, taken_B, places_K, facts)  # an id of 0 is unknown
+
+    def _tokenised_texts(self, batch: Mapping[str, Any], wrong: Sequence[str] | None, every_text: bool) -> _Texts:
+        """Texts that are encoded in this step."""
         tokens = batch["tokens"]
-        index_K = batch.get("text_index", torch.arange(len(tokens)))
+        index_J = batch.get("text_index", torch.arange(len(tokens)))
         counts_B = batch.get("text_counts", torch.ones(len(tokens), dtype=torch.int64))
-        lists: Sequence[Sequence[str]] | None = batch.get(column) if "text_index" in batch else None
-        places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
-        index_K = index_K.index_select(0, places_K)
+        lists = batch.get(str(self._objective.texts)) if "text_index" in batch else None
+        places_K, taken_B = self._picked(batch, counts_B, lists, every_text)
+        index_N = index_J.index_select(0, places_K)
+        if wrong:
+            distinct, index_M, _ = distinct_texts([wrong])
+            index_N = torch.cat([index_N, index_M + len(tokens)])
+            tokens = torch.cat([tokens, self._encoder.tokenize(distinct)])
         # Texts whose ids are the same are one text to the model, also those that differ behind the cut.
-        id_K = token_digests(tokens).index_select(0, index_K)
-        id_T, inverse_K = torch.unique(id_K, return_inverse=True)
+        digests = token_digests(tokens)
+        id_N = digests.index_select(0, index_N)
+        id_T, inverse_N = torch.unique(id_N, return_inverse=True)
         # Backwards, so that of several places of a text the first is the one that stays.
-        first_T = torch.empty(len(id_T), dtype=torch.int64).scatter_(0, inverse_K.flip(0), index_K.flip(0))
-        return _Texts(tokens.index_select(0, first_T), id_T, inverse_K, counts_B)
+        first_T = torch.empty(len(id_T), dtype=torch.int64).scatter_(0, inverse_N.flip(0), index_N.flip(0))
+        index_K, index_M = inverse_N.tensor_split([len(places_K)])
+        facts = None if wrong is None else WrongTexts(index_M, digests.index_select(0, index_J), counts_B)
+        return _Texts(tokens.index_select(0, first_T), id_T, index_K, taken_B, places_K, facts)
 
     def _picked(
         self, batch: Mapping[str, Any], counts_B: torch.Tensor, lists: Sequence[Sequence[str]] | None, every_text: bool
@@ -240,8 +272,12 @@ class Forward:
             if self._prompt_tokens_PL is None:
                 self._prompt_tokens_PL = self._encoder.tokenize(prompts)
             taken, id_T = self._prompt_tokens_PL, torch.arange(len(prompts))
-        none_B = torch.zeros(self.num_rows(batch), dtype=torch.int64)
-        return _Texts(taken, id_T, torch.zeros(0, dtype=torch.int64), none_B)
+        none_B, none_K = torch.zeros(self.num_rows(batch), dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+        return _Texts(taken, id_T, none_K, none_B, none_K)
+
+
+def _end_to_end(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [text for row in rows for text in row]
 
 
 def token_digests(tokens_TL: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from clipdata.training.features import BatchFacts, Features
 from clipdata.training.forward import Forward
 from clipdata.training.objectives import Objective
 from clipdata.training.processes import Processes
+from clipdata.training.vitals import Vitals, look_at
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 """What a forward computes in."""
@@ -81,6 +82,10 @@ class Backward:
 class Gradients:
     """Computes a step's gradients, and leaves them at the parameters.
 
+    Attributes:
+        looks: look at the features of the steps to come.
+        vitals: what the last look found.
+
     Args:
         passes: of batches through the towers.
         objective: gives the loss.
@@ -98,6 +103,8 @@ class Gradients:
     ) -> None:
         self._passes, self._objective = passes, objective
         self._scale, self._processes = scale, processes
+        self.vitals: Vitals | None = None
+        self.looks = False
 
     def of(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> Backward:
         """Add up the gradients of a step's batches, each by its share of the rows.
@@ -127,5 +134,7 @@ class Gradients:
         self._scale(loss * (weight * share)).backward()
         for carry_on in passed.behind:
             carry_on()
+        if self.looks and facts.num_rows:
+            self.vitals = look_at(features, facts, self._objective)
         value = float(loss.detach())
         return value if self._objective.shares else self._processes.total(value * own_rows, device) / rows

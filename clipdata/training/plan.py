@@ -213,9 +213,10 @@ def try_batch(
 def _texts_of(read: RowsRead, offsets: np.ndarray) -> list[str]:
     """Distinct texts that the objective reads of some rows."""
     objective, texts = read.config.objective, set(read.config.objective.prompts)
-    if objective.texts is not None:
-        for row in read.table.take(offsets, [objective.texts]).column(0).to_pylist():
-            texts.update([row] if isinstance(row, str) else row)
+    if objective.text_columns:
+        for column in read.table.take(offsets, list(objective.text_columns)).columns:
+            for row in column.to_pylist():
+                texts.update([row] if isinstance(row, str) else row)
     return sorted(texts)
 
 
