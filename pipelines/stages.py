@@ -306,7 +306,7 @@ class Pipeline(ABC, Generic[S]):
     def _origins(self) -> list[str]:
         """What made the columns that the objective reads: other prompts, say, are another run."""
         objective = self.config.objective
-        read = [*([objective.texts] if objective.texts is not None else []), *objective.columns]
+        read = [*objective.text_columns, *objective.columns, *objective.columns_of_texts]
         made = [self.table.lineage(name) for name in read if name in self.table.schema.names]
         return [one.fingerprint for one in made if one is not None]
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed
 
-from clipdata.training.features import BatchFacts, Features
+from clipdata.training.features import BatchFacts, Features, WrongTexts
 
 Value = TypeVar("Value")
 Key = TypeVar("Key")
@@ -125,6 +125,7 @@ class Processes:
         if self.world == 1:
             return features, facts
         columns = {name: one for name, one in facts.columns.items() if isinstance(one, torch.Tensor)}
+        wrong = facts.wrong
         own = {
             "image_BD": features.image_BD,
             "text_TD": features.text_TD,
@@ -133,11 +134,15 @@ class Processes:
             "text_id_T": facts.text_id_T,
             "picture_B": facts.picture_B,
             **{f"column {name}": one for name, one in columns.items()},
+            **{f"of texts {name}": one for name, one in facts.columns_of_texts.items()},
+            **(vars(wrong) if wrong is not None else {}),
         }
         sizes = self._sizes(own)
         if not sum(sizes["text_index_K"]):  # texts that are no row's are prompts, which all processes have alike
             del own["text_TD"], own["text_id_T"]
-        own["text_index_K"] = facts.text_index_K + sum(sizes["text_TD"][: self.rank])
+        for name in ("text_index_K", "index_M"):
+            if name in own:
+                own[name] = own[name] + sum(sizes["text_TD"][: self.rank])
         joined = self._joined(own, sizes)
         return (
             replace(features, image_BD=joined["image_BD"], text_TD=joined.get("text_TD", features.text_TD)),
@@ -147,6 +152,8 @@ class Processes:
                 text_id_T=joined.get("text_id_T", facts.text_id_T),
                 picture_B=joined["picture_B"],
                 columns={name: joined[f"column {name}"] for name in columns},
+                columns_of_texts={name: joined[f"of texts {name}"] for name in facts.columns_of_texts},
+                wrong=None if wrong is None else WrongTexts(**{name: joined[name] for name in vars(wrong)}),
             ),
         )
 
