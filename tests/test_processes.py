@@ -165,7 +165,7 @@ def test_a_killed_process_ends_the_command_and_one_process_goes_on(folder):
     _, err = began.communicate(timeout=120)
 
     assert began.returncode != 0
-    assert "error: process 1 of 2: " in err
+    assert "Signal 9 (SIGKILL)" in err  # torchrun says so; it may end the others before they can
     assert not Run(out).is_finished
     for place in (out, folder / "unbroken"):
         assert app.main([*map(str, command[2:]), "--out", str(place)]) == 0
