@@ -54,6 +54,10 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.ranking import Ranking as Ranking
+from clipdata.ranking import RecipesPlan as RecipesPlan
+from clipdata.ranking import compare_runs as compare_runs
+from clipdata.ranking import train_recipes as train_recipes
 from clipdata.rates import Bench as Bench
 from clipdata.rates import bench as bench
 from clipdata.recomputing import Why as Why
@@ -75,6 +79,7 @@ from clipdata.similarity.table_search import search as search
 from clipdata.split_check import SplitCheck as SplitCheck
 from clipdata.split_check import check_split as check_split
 from clipdata.step_protocol import Step as Step
+from clipdata.steps.class_heads import ClassHead as ClassHead
 from clipdata.steps.functions import step as step
 from clipdata.storage import Storage as Storage
 from clipdata.stream.dataset import Stream as Stream
@@ -84,10 +89,13 @@ from clipdata.summary import TableStats as TableStats
 from clipdata.summary import stats as stats
 from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
+from clipdata.training.canary import Canary as Canary
+from clipdata.training.canary import check_canary as check_canary
 from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.fine_tuning import train as train
+from clipdata.training.head_fitting import fit_head as fit_head
 from clipdata.training.listing import runs as runs
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.recipe_facts import choose_recipe as choose_recipe

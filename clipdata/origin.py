@@ -75,6 +75,16 @@ def _all_trained_on(step: Step, origins: Iterable[Lineage]) -> tuple[Mapping[str
     return tuple(records[digest] for digest in sorted(records))
 
 
+def kept_trained_rows(table: Table, columns: Iterable[str]) -> tuple[TrainedRows, ...]:
+    """Which rows the models behind some columns were trained on, as far as it is kept beside the table."""
+    told = (lineage.trained_on or () for name in columns if (lineage := table.lineage(name)) is not None)
+    folder, found = StateFolder(table, FOLDER), []
+    for digest in dict.fromkeys(str(record["digest"]) for records in told for record in records):
+        if (data := folder.read_bytes(f"{digest}.arrow")) is not None:
+            found.append(TrainedRows.from_bytes(data))
+    return tuple(found)
+
+
 def keep_trained_rows(table: Table, step: Step) -> None:
     """Store beside the table which rows the step's model was trained on, for whoever compares."""
     if rows := _trained_on(step):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from clipdata.stream.columns import distinct_texts
-from clipdata.training import losses
+from clipdata.training import belonging, losses
 from tests.tiny_models import tiny_encoder
 
 RAGGED = [["a red cat", "a dog"], ["a dog", "two chairs", "a red cat", "a table"], ["a lamp", "a dog", "the cat"]]
@@ -72,10 +72,10 @@ def plainly_same(picture: list[int], text: list[int], owner: list[int]) -> list[
 )
 def test_a_text_belongs_to_its_own_row_to_rows_of_that_picture_and_where_an_equal_text_stands(rows) -> None:
     counts = torch.tensor([len(texts) for _, texts in rows])
-    owner = losses.owners(counts, int(counts.sum()))
+    owner = belonging.owners(counts, int(counts.sum()))
     picture, text = [picture for picture, _ in rows], [text for _, texts in rows for text in texts]
 
-    same = losses.same_pairs(torch.tensor(picture), torch.tensor(text), owner)
+    same = belonging.same_pairs(torch.tensor(picture), torch.tensor(text), owner)
 
     assert same.tolist() == plainly_same(picture, text, owner.tolist())
 
@@ -84,7 +84,7 @@ def test_ids_are_whole_numbers_of_any_size_and_nobody_shares_an_unknown_one() ->
     picture = torch.tensor([0, 0, -(2**63), -(2**63)])
     text = torch.tensor([2**63 - 1, 0, 0, 2**63 - 1])
 
-    same = losses.same_pairs(picture, text, torch.arange(4))
+    same = belonging.same_pairs(picture, text, torch.arange(4))
 
     assert same.int().tolist() == [[1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 1], [1, 0, 1, 1]]
 
@@ -206,7 +206,7 @@ def test_contrastive_is_the_documents_symmetric_cross_entropy_and_open_clips() -
 
 def test_contrastive_leaves_what_is_the_same_out_of_the_denominators() -> None:
     image, text = unit(5), unit(5, seed=1)
-    same = losses.same_pairs(torch.tensor([1, 2, 1, 3, 4]), torch.tensor([7, 8, 9, 8, 0]), torch.arange(5))
+    same = belonging.same_pairs(torch.tensor([1, 2, 1, 3, 4]), torch.tensor([7, 8, 9, 8, 0]), torch.arange(5))
 
     assert_equal(
         lambda i, t: losses.contrastive_loss(i, t, SCALE, same_BB=same),
@@ -232,8 +232,8 @@ def test_a_batch_in_which_all_is_the_same_teaches_nothing() -> None:
 
 def test_multi_positive_is_the_mean_over_each_rows_positives_in_both_directions() -> None:
     counts = torch.tensor([2, 1, 3])
-    owner = losses.owners(counts, 6)
-    positive = losses.same_pairs(torch.tensor([1, 2, 1]), torch.tensor([5, 6, 7, 6, 8, 9]), owner)
+    owner = belonging.owners(counts, 6)
+    positive = belonging.same_pairs(torch.tensor([1, 2, 1]), torch.tensor([5, 6, 7, 6, 8, 9]), owner)
 
     def plainly(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         total = torch.zeros((), dtype=image.dtype)
@@ -256,7 +256,7 @@ def test_where_equal_texts_have_equal_features_it_is_open_clips_loss_and_only_th
     from open_clip.loss import ClipLoss
 
     text_of = torch.tensor([0, 1, 0, 2, 1, 0])
-    positive = losses.same_pairs(torch.zeros(6, dtype=torch.int64), text_of + 1, torch.arange(6))
+    positive = belonging.same_pairs(torch.zeros(6, dtype=torch.int64), text_of + 1, torch.arange(6))
 
     def found(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         return losses.multi_positive_loss(image, text.index_select(0, text_of), SCALE, positive_BK=positive)
@@ -297,7 +297,7 @@ def test_siglip_with_each_row_apart_is_open_clips() -> None:
 
 
 def test_siglip_tells_pairs_that_are_the_same_together_and_passes_over_the_ignored() -> None:
-    positive = losses.same_pairs(torch.tensor([1, 2, 1]), torch.tensor([5, 6, 7, 6]), torch.tensor([0, 1, 1, 2]))
+    positive = belonging.same_pairs(torch.tensor([1, 2, 1]), torch.tensor([5, 6, 7, 6]), torch.tensor([0, 1, 1, 2]))
     ignored = torch.zeros(3, 4, dtype=torch.bool)
     ignored[0, 2] = ignored[1, 0] = True
 
@@ -322,7 +322,7 @@ def test_siglips_floor_is_gone_where_equal_pairs_are_positives() -> None:
     """Two classes of two rows each, told apart perfectly: as written the loss stays high, by id it falls to nothing."""
     text_of = torch.tensor([0, 0, 1, 1])
     image = torch.eye(2)[text_of]
-    positive = losses.same_pairs(torch.zeros(4, dtype=torch.int64), text_of + 1, torch.arange(4))
+    positive = belonging.same_pairs(torch.zeros(4, dtype=torch.int64), text_of + 1, torch.arange(4))
     scale, bias = torch.tensor(40.0), torch.tensor(-20.0)
 
     by_id = losses.siglip_loss(image, image, scale, bias, positive_BK=positive)
@@ -365,6 +365,51 @@ def test_soft_targets_stand_still_where_all_features_are_equal() -> None:
     assert all(gradient.norm() < 1e-6 for gradient in gradients)
 
 
+# Distillation
+
+
+def taught(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    teacher = {"teacher_image_BE": unit(4, 3, seed=2), "teacher_text_KE": unit(4, 3, seed=3)}
+    return losses.distillation_loss(i, t, SCALE, **teacher, teacher_scale=20.0)
+
+
+def test_distillation_has_open_clips_gradient_and_is_a_divergence_in_both_directions() -> None:
+    from open_clip.loss import DistillClipLoss
+
+    image, text, teacher = unit(4), unit(4, seed=1), (unit(4, 3, seed=2), unit(4, 3, seed=3))
+
+    def published(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return DistillClipLoss()(i, t, SCALE, *teacher, 20.0)[1]
+
+    def plain(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), dtype=i.dtype)
+        for one, other, (ours, theirs) in ((i, t, teacher), (t, i, teacher[::-1])):
+            for row in range(4):
+                student = [10 * one[row] @ each for each in other]
+                wanted = [20 * ours[row] @ each for each in theirs]
+                for place in range(4):
+                    share = log_share(wanted, place)
+                    total = total + share.exp() * (share - log_share(student, place)) / 8
+        return total
+
+    assert_equal(taught, plain, image, text)
+    for mine, theirs in zip(valued(taught, image, text)[1:], valued(published, image, text)[1:], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
+
+
+def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn() -> None:
+    image, text = unit(4), unit(4, seed=1)
+
+    def agreed(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        held = {"teacher_image_BE": image, "teacher_text_KE": text}
+        return losses.distillation_loss(i, t, SCALE, **held, teacher_scale=10.0)
+
+    loss, *gradients = valued(agreed, image, text)
+
+    assert abs(float(loss)) < 1e-7
+    assert all(float(one.norm()) < 1e-6 for one in gradients)
+
+
 # Class prompts
 
 
@@ -393,6 +438,99 @@ def test_class_prompts_are_a_softmax_over_every_class_also_those_absent_from_the
     assert_equal(lambda i, c: losses.class_prompt_loss(i, c, SCALE, label), plainly, unit(3), unit(4, seed=1))
 
 
+# Texts that belong to none of the pictures
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(-2, 2), st.lists(st.integers(-2, 2), min_size=1, max_size=3)), min_size=1, max_size=5
+    ),
+    st.lists(st.integers(-3, 3), max_size=6),
+)
+def test_a_further_text_belongs_to_every_picture_of_which_a_caption_is_equal(rows, further) -> None:
+    owner = [row for row, (_, texts) in enumerate(rows) for _ in texts]
+    picture, captions = [picture for picture, _ in rows], [text for _, texts in rows for text in texts]
+    given_ids = (torch.tensor(ids, dtype=torch.int64) for ids in (picture, captions, owner, further))
+
+    found = belonging.belonging_texts(*given_ids)
+
+    def belongs(row: int, text: int) -> bool:
+        shows = [r for r in range(len(rows)) if r == row or picture[r] == picture[row] != 0]
+        return text != 0 and any(text in rows[r][1] for r in shows)
+
+    assert found.tolist() == [[belongs(row, text) for text in further] for row in range(len(rows))]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-2, 2), max_size=5), st.lists(st.integers(-2, 2), max_size=6))
+def test_of_equal_texts_the_first_is_told_and_none_that_stands_among_the_others(others, texts) -> None:
+    found = belonging.first_of_each(*(torch.tensor(ids, dtype=torch.int64) for ids in (others, texts)))
+
+    assert found.tolist() == [text == 0 or text not in others + texts[:n] for n, text in enumerate(texts)]
+
+
+def published_negclip(image: torch.Tensor, text: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
+    """As NegCLIP is described: pictures among all texts, texts among the pictures, wrong ones have no row of theirs."""
+    logits = 10 * image @ torch.cat([text, wrong]).T
+    right = torch.arange(len(image))
+    pictures = functional.cross_entropy(logits, right)
+    return (pictures + functional.cross_entropy(logits.T[: len(image)], right)) / 2
+
+
+def wrong_logits(image: torch.Tensor, wrong: torch.Tensor, negative: torch.Tensor | None = None) -> torch.Tensor:
+    told = torch.ones(len(image), len(wrong), dtype=torch.bool) if negative is None else negative
+    return losses.pair_logits(image, wrong, SCALE).masked_fill(~told, -torch.inf)
+
+
+def test_wrong_texts_enter_the_pictures_side_as_negclip_has_it() -> None:
+    image, text, wrong = unit(5), unit(5, seed=1), unit(7, seed=2)
+    own = torch.eye(5, dtype=torch.bool)
+
+    def contrastive(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return losses.contrastive_loss(i, t, SCALE, wrong_BM=wrong_logits(i, wrong))
+
+    def multi_positive(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return losses.multi_positive_loss(i, t, SCALE, positive_BK=own, wrong_BM=wrong_logits(i, wrong))
+
+    for found in (contrastive, multi_positive):
+        assert_equal(found, lambda i, t: published_negclip(i, t, wrong), image, text)
+
+
+def test_a_text_that_is_no_negative_of_a_picture_leaves_its_denominator_alone() -> None:
+    image, text, wrong = unit(3), unit(3, seed=1), unit(2, seed=2)
+    negative = torch.tensor([[True, False], [False, False], [True, True]])
+
+    def expected(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), dtype=i.dtype)
+        for row in range(3):
+            among = [10 * i[row] @ one for one in t] + [10 * i[row] @ wrong[m] for m in range(2) if negative[row, m]]
+            total = total - log_share(among, row) / 3 - log_share([10 * t[row] @ one for one in i], row) / 3
+        return total / 2
+
+    def found(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return losses.contrastive_loss(i, t, SCALE, wrong_BM=wrong_logits(i, wrong, negative))
+
+    assert_equal(found, expected, image, text)
+
+
+def test_siglip_tells_wrong_texts_apart_pair_by_pair() -> None:
+    image, text, wrong = unit(3), unit(3, seed=1), unit(2, seed=2)
+    own, bias = torch.eye(3, dtype=torch.bool), torch.tensor(-2.0)
+    negative = torch.tensor([[True, False], [False, False], [True, True]])
+
+    def found(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        told = losses.pair_logits(i, wrong, SCALE, bias).masked_fill(~negative, -torch.inf)
+        return losses.siglip_loss(i, t, SCALE, bias, positive_BK=own, wrong_BM=told)
+
+    def expected(i: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        pairs = [(row, m) for row in range(3) for m in range(2) if negative[row, m]]
+        told = sum((1 + (10 * i[row] @ wrong[m] + bias).exp()).log() for row, m in pairs)
+        return losses.siglip_loss(i, t, SCALE, bias, positive_BK=own) + told / 3
+
+    assert_equal(found, expected, image, text)
+
+
 # What every loss must bear
 
 EVERY: dict[str, Loss] = {
@@ -412,6 +550,22 @@ EVERY: dict[str, Loss] = {
     ),
     "siglip": lambda i, t: losses.siglip_loss(
         i, t, torch.tensor(100.0), torch.tensor(-10.0), positive_BK=torch.eye(len(i), dtype=torch.bool)
+    ),
+    "contrastive with negatives": lambda i, t: losses.contrastive_loss(
+        i,
+        t,
+        torch.tensor(100.0),
+        wrong_BM=losses.pair_logits(i, t, torch.tensor(100.0)).masked_fill(
+            torch.ones(len(i), len(i), dtype=torch.bool).triu(), -torch.inf
+        ),
+    ),
+    "distillation": lambda i, t: losses.distillation_loss(
+        i,
+        t,
+        torch.tensor(100.0),
+        teacher_image_BE=unit(len(i), 3, seed=2, dtype=torch.float32),
+        teacher_text_KE=unit(len(i), 3, seed=3, dtype=torch.float32),
+        teacher_scale=100.0,
     ),
     "soft target": losses.soft_target_loss,
     "class prompts": lambda i, t: losses.class_prompt_loss(

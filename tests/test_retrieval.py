@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipdata.training import retrieval as module
-from clipdata.training.losses import owners
+from clipdata.training.belonging import owners
 from clipdata.training.retrieval import Recall, retrieval
 
 SMALL = st.tuples(st.integers(-1, 1), st.integers(-1, 1))

@@ -10,6 +10,7 @@ from clipdata.steps.drawn_choices import DrawnChoices, DrawnPlace
 from clipdata.steps.duplicates import EmbeddingDuplicates, NearDuplicates
 from clipdata.steps.embeddings import ImageEmbedding, ImageTrunk, TextEmbedding
 from clipdata.steps.functions import FunctionStep, step
+from clipdata.steps.head_scores import HeadScores
 from clipdata.steps.heads import Head
 from clipdata.steps.label_noise import ChoiceNoise, LabelNoise
 from clipdata.steps.labels import LabelIndex, Pick
@@ -39,6 +40,7 @@ __all__ = [
     "FunctionStep",
     "GroupSplit",
     "Head",
+    "HeadScores",
     "ImageEmbedding",
     "ImageQuality",
     "ImageTrunk",

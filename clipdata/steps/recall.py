@@ -42,6 +42,8 @@ def finite_or_reason(rows_BD: np.ndarray, reasons: Sequence[str | None]) -> list
         rows_BD: float [B, D] or [B].
         reasons: why a row has no value [B]; those stay.
     """
+    if not len(rows_BD):
+        return []
     finite_B = np.isfinite(rows_BD.reshape(len(rows_BD), -1)).all(axis=1)
     return [reason or (None if finite else NOT_FINITE) for reason, finite in zip(reasons, finite_B, strict=True)]
 

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from clipdata.schema import is_of
+
+
+class VectorLists(list[torch.Tensor]):
+    """Vectors of B rows, any number each: tensors [of the row, size].
+
+    Args:
+        rows: the tensors.
+        size: of each vector, which is known where there is no row, too.
+    """
+
+    def __init__(self, rows: Iterable[torch.Tensor], size: int) -> None:
+        super().__init__(rows)
+        self.size = size
+
+    def end_to_end(self) -> torch.Tensor:
+        """All vectors in one tensor [of all rows, size]."""
+        return torch.cat([torch.zeros(0, self.size), *self])
 
 
 def is_image(kind: pa.DataType) -> bool:
@@ -31,24 +49,32 @@ def is_vector(kind: pa.DataType) -> bool:
     return pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type)
 
 
+def is_vectors(kind: pa.DataType) -> bool:
+    """Tell whether a column holds a list of such vectors a row."""
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_vector(kind.value_type)
+
+
 def describe(kind: pa.DataType) -> str:
     """Say what `to_batch` makes of a column of a type; of images, what a stream makes."""
     for family, what in ((is_image, "images"), (is_text, "texts"), (is_texts, "lists of texts")):
         if family(kind):
             return what
+    if is_vectors(kind):
+        return f"lists of {describe(kind.value_type)}"
     if is_vector(kind):
         return f"vectors of {kind.list_size} {kind.value_type}"
     return f"numbers of {kind}" if _is_number(kind) else f"values of {kind}"
 
 
-def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
+def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list[Any]:
     """Turn the rows of one column into a batch.
 
     Args:
         column: without nulls; of any number of rows, none included.
 
     Returns:
-        Numbers and booleans: tensor [B]. Vectors: tensor [B, T]. Anything else (texts, lists of texts): a list of B.
+        Numbers and booleans: tensor [B]. Vectors: tensor [B, T]. Lists of vectors: `VectorLists`.
+        Anything else (texts, lists of texts): a list of B.
         Tensors have the column's own number type and may be written to. Those of vectors share memory that may be
         written to, and are copies of any other; all others are copies.
     """
@@ -63,6 +89,11 @@ def to_batch(column: pa.ChunkedArray) -> torch.Tensor | list:
             return torch.from_numpy(values.reshape(-1, kind.list_size).copy())
         values = np.frombuffer(data, values.dtype, len(flat), flat.offset * values.itemsize)
         return torch.from_numpy(values.reshape(-1, kind.list_size))
+    if is_vectors(kind):
+        rows = _one(column)
+        of_all = to_batch(pa.chunked_array([rows.flatten()]))
+        assert isinstance(of_all, torch.Tensor)
+        return VectorLists(of_all.split(rows.value_lengths().to_pylist()), kind.value_type.list_size)
     return column.to_pylist()
 
 

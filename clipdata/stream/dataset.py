@@ -6,6 +6,7 @@ A batch is a dict:
 
     <image column>    uint8 [B, 3, H, W]                <number column>          tensor [B]
     <vector column>   tensor [B, T]                     <text or texts column>   list of B
+    <list of vectors> list of B tensors [n, T]
     tokens            int64 [B, L] for one text a row; for a list of texts a row int64 [distinct texts of the batch, L]
     text_index        int64 [all texts of the batch]: the place of each in `tokens`  (lists of texts only)
     text_counts       int64 [B]: texts of each row                                   (lists of texts only)

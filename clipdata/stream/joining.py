@@ -13,6 +13,7 @@ import torch
 
 from clipdata.errors import UsageError
 from clipdata.stream.assembly import Assembled, Batch
+from clipdata.stream.columns import VectorLists
 from clipdata.stream.shares import Work
 
 _TEXT_ENTRIES = ("tokens", "text_index", "text_counts")
@@ -59,7 +60,7 @@ def _rows(name: str, values: Sequence[Any], places: Sequence[np.ndarray]) -> tor
         for of_part, rows in zip(values, places, strict=True):
             for place, value in zip(rows.tolist(), of_part, strict=True):
                 joined[place] = value
-        return joined
+        return VectorLists(joined, values[0].size) if isinstance(values[0], VectorLists) else joined
     filled = [tensor for tensor in values if len(tensor)] or values[:1]  # of no row, a picture's size is a guess
     if len({(tuple(tensor.shape[1:]), tensor.dtype) for tensor in filled}) > 1:
         found = " and ".join(f"{tensor.dtype} {list(tensor.shape[1:])}" for tensor in filled)

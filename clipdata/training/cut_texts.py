@@ -51,8 +51,9 @@ def count_cut(table: Table, offsets: np.ndarray, objective: Objective, tokenize:
     """
     texts = list(objective.prompts)
     is_sample = len(offsets) > ROWS_LOOKED_AT
-    if objective.texts is not None:
+    if objective.text_columns:
         places = np.linspace(0, len(offsets) - 1, min(len(offsets), ROWS_LOOKED_AT)).astype(np.int64)
-        for row in table.take(offsets[np.unique(places)], [objective.texts]).column(0).to_pylist():
-            texts += [row] if isinstance(row, str) else row
+        for column in table.take(offsets[np.unique(places)], list(objective.text_columns)).columns:
+            for row in column.to_pylist():
+                texts += [row] if isinstance(row, str) else row
     return CutTexts(len(texts), tokenize.count_truncated(texts), tokenize.context_length, is_sample)

@@ -37,6 +37,28 @@ class Features:
 
 
 @dataclass(frozen=True)
+class WrongTexts:
+    """Texts of a batch that belong to none of their row's pictures, and what tells when one is a caption all the same.
+
+    Shapes: M wrong texts of all rows laid end to end, J captions of all rows, whichever of them a step takes.
+
+    Args:
+        index_M: int64, the place of each among the distinct texts.
+        caption_id_J: int64, of every caption.
+        caption_counts_B: int64, number of captions of each row.
+    """
+
+    index_M: torch.Tensor
+    caption_id_J: torch.Tensor
+    caption_counts_B: torch.Tensor
+
+    def to(self, device: torch.device) -> WrongTexts:
+        """The same on another device."""
+        sent = (one.to(device, non_blocking=True) for one in (self.index_M, self.caption_id_J, self.caption_counts_B))
+        return WrongTexts(*sent)
+
+
+@dataclass(frozen=True)
 class BatchFacts:
     """What a batch says of its rows, on the device of the features.
 
@@ -45,7 +67,9 @@ class BatchFacts:
         text_counts_B: int64, number of texts of each row.
         text_id_T: int64, equal for equal texts, in every batch and process.
         picture_B: int64, equal for rows of one picture; 0 where nothing tells, which is no other row's picture.
-        columns: further columns that the objective asked for: tensors [B] of numbers, lists of B otherwise.
+        columns: further columns that the objective asked for: tensors [B, …] of numbers, lists of B otherwise.
+        columns_of_texts: those with a value for each text: tensors [K, …].
+        wrong: texts of the objective's column of wrong ones; None where it has none.
     """
 
     text_index_K: torch.Tensor
@@ -53,6 +77,8 @@ class BatchFacts:
     text_id_T: torch.Tensor
     picture_B: torch.Tensor
     columns: Mapping[str, Any] = field(default_factory=dict)
+    columns_of_texts: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    wrong: WrongTexts | None = None
 
     @property
     def num_rows(self) -> int:
@@ -71,4 +97,16 @@ class BatchFacts:
             self,
             text_index_K=self.text_index_K.index_select(0, first_B),
             text_counts_B=torch.ones_like(self.text_counts_B),
+            columns_of_texts={name: one.index_select(0, first_B) for name, one in self.columns_of_texts.items()},
+        )
+
+    def first(self, num_rows: int) -> BatchFacts:
+        """The same of the first so many rows."""
+        counts_B = self.text_counts_B[:num_rows]
+        return BatchFacts(
+            text_index_K=self.text_index_K[: int(counts_B.sum())],
+            text_counts_B=counts_B,
+            text_id_T=self.text_id_T,
+            picture_B=self.picture_B[:num_rows],
+            columns={name: one[:num_rows] for name, one in self.columns.items()},
         )

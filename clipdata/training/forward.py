@@ -21,7 +21,7 @@ from clipdata.progress import Progress
 from clipdata.stream.columns import distinct_texts
 from clipdata.training.captions import places_of
 from clipdata.training.config import TrainConfig
-from clipdata.training.features import BatchFacts, Features
+from clipdata.training.features import BatchFacts, Features, WrongTexts
 from clipdata.training.image_side import pixels_asked
 from clipdata.training.no_rows import taking_none
 from clipdata.training.objectives import Objective
@@ -54,17 +54,37 @@ class PictureIds:
 
 
 @dataclass(frozen=True)
-class _Texts:
-    """The texts of a batch: features of the trunk [T, W], ids [T], places [K] among these, numbers [B] of each row."""
+class Inputs:
+    """What the two towers take of a batch, and what it says of its rows; nothing is computed yet.
 
-    trunk_TW: torch.Tensor
+    Args:
+        images: uint8 [B, 3, H, W] wherever the batch lies, or features of the trunk [B, W].
+        texts: ids [T, L] of each distinct text once, or features of the trunk [T, W].
+        facts: of the rows, on the device.
+    """
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    facts: BatchFacts
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The texts of a batch: what the tower takes [T, ...], ids [T], places [K] among these, numbers [B] of each row.
+
+    `picked_K` are their places among all texts of the batch laid end to end, of which a step may take some alone.
+    """
+
+    taken: torch.Tensor
     id_T: torch.Tensor
     index_K: torch.Tensor
     counts_B: torch.Tensor
+    picked_K: torch.Tensor
+    wrong: WrongTexts | None = None
 
 
 class Forward:
-    """The two towers of a model in training, applied to batches.
+    """The two towers of a model in training, applied to batches: trunks to inputs, heads to what the trunks gave.
 
     Args:
         model: a copy of the encoder's, with what trains already chosen (`clipdata.encoder.lock`).
@@ -82,7 +102,7 @@ class Forward:
         self._objective, self._pictures = config.objective, pictures
         self.towers = taking_none(split(model), model, encoder)
         trained = {part_of(name, self.towers) for name, p in model.named_parameters() if p.requires_grad}
-        self._image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
+        self.image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
         self.texts: TextFeatures | None = None
         self._prompt_tokens_PL: torch.Tensor | None = None
 
@@ -98,9 +118,12 @@ class Forward:
             request["on_bad_image"] = "leave_out"
         column = self._objective.texts
         columns = [self._config.image_trunk or self._config.image, *self._objective.columns]
+        columns += self._objective.columns_of_texts
         reads_texts = column is not None and (self.texts is not None or self._objective.picks == "longest")
         if reads_texts and column is not None:
             columns.append(column)
+        if self._objective.wrong_texts is not None:
+            columns.append(self._objective.wrong_texts)
         if column is not None and self.texts is None:
             request |= {"texts": column, "tokenize": self._encoder.tokenize}
         return {**request, "columns": list(dict.fromkeys(columns))}
@@ -116,21 +139,55 @@ class Forward:
         Args:
             every_text: take all captions of a row, whichever of them the objective trains on.
         """
+        inputs = self.inputs(batch, every_text=every_text)
+        return self.features(self.image_trunk(inputs.images), self.text_trunk(inputs.texts)), inputs.facts
+
+    def inputs(self, batch: Mapping[str, Any], *, every_text: bool = False) -> Inputs:
+        """What the towers take of a batch; the arguments are those of `__call__`."""
         texts = self._prompts(batch) if self._objective.texts is None else self._texts(batch, every_text)
-        features = Features(
-            image_BD=self.towers.image_head(self._images(batch)).float(),
-            text_TD=self.towers.text_head(texts.trunk_TW).float(),
-            logit_scale=self._model.get_parameter("logit_scale").exp(),
-            logit_bias=getattr(self._model, "logit_bias", None),
-        )
         facts = BatchFacts(
             text_index_K=self._sent(texts.index_K),
             text_counts_B=self._sent(texts.counts_B),
             text_id_T=self._sent(texts.id_T),
             picture_B=self._sent(self._picture_ids(batch)),
             columns={n: self._sent(self._objective.tensor_of(n, batch[n])) for n in self._objective.columns},
+            columns_of_texts={
+                n: self._sent(self._objective.tensor_of(n, batch[n]).index_select(0, texts.picked_K))
+                for n in self._objective.columns_of_texts
+            },
+            wrong=None if texts.wrong is None else texts.wrong.to(self._encoder.device),
         )
-        return (features.normalised() if self._objective.normalises else features), facts
+        return Inputs(batch[self._config.image_trunk or self._config.image], texts.taken, facts)
+
+    def image_trunk(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of the image trunk [B, W] of `Inputs.images`, or of some of them."""
+        if self._config.image_trunk is not None:
+            return self._sent(images)
+        image_BCHW = self._encoder.normalise(images)
+        with torch.set_grad_enabled(self.image_trunk_trains and torch.is_grad_enabled()):
+            return self.towers.image_trunk(image_BCHW)
+
+    def text_trunk(self, texts: torch.Tensor) -> torch.Tensor:
+        """Features of the text trunk [T, W] of `Inputs.texts`, or of some of them."""
+        if self.texts is not None:
+            return texts
+        with torch.set_grad_enabled(self.text_trunk_trains and torch.is_grad_enabled()):
+            return self.towers.text_trunk(self._sent(self.towers.trim_tokens(texts)))
+
+    def features(self, image_trunk_BW: torch.Tensor, text_trunk_TW: torch.Tensor) -> Features:
+        """What the heads make of the trunks' features."""
+        features = Features(
+            image_BD=self.towers.image_head(image_trunk_BW).float(),
+            text_TD=self.towers.text_head(text_trunk_TW).float(),
+            logit_scale=self._model.get_parameter("logit_scale").exp(),
+            logit_bias=getattr(self._model, "logit_bias", None),
+        )
+        return features.normalised() if self._objective.normalises else features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._encoder.device
 
     def num_rows(self, batch: Mapping[str, Any]) -> int:
         """B of a batch."""
@@ -144,37 +201,49 @@ class Forward:
             return torch.zeros(self.num_rows(batch), dtype=torch.int64)
         return self._pictures.of(batch["offsets"])
 
-    def _images(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        if self._config.image_trunk is not None:
-            return self._sent(batch[self._config.image_trunk])
-        image_BCHW = self._encoder.normalise(batch[self._config.image])
-        with torch.set_grad_enabled(self._image_trunk_trains and torch.is_grad_enabled()):
-            return self.towers.image_trunk(image_BCHW)
-
     def _texts(self, batch: Mapping[str, Any], every_text: bool) -> _Texts:
         """The texts that a step takes of a batch, each distinct one once."""
-        column = self._objective.texts
-        assert column is not None
+        assert self._objective.texts is not None
+        wrong = None if self._objective.wrong_texts is None else _end_to_end(batch[self._objective.wrong_texts])
         if self.texts is not None:
-            rows = [[one] if isinstance(one, str) else one for one in batch[column]]
-            counts_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-            places_K, counts_B = self._picked(batch, counts_B, rows, every_text)
-            flat = [text for row in rows for text in row]
-            texts, index_K, _ = distinct_texts([[flat[at] for at in places_K.tolist()]])
-            trunk_TW, places_T = self.texts.of(texts)
-            return _Texts(trunk_TW, places_T.cpu() + 1, index_K, counts_B)  # an id of 0 is unknown
+            return self._known_texts(self.texts, batch, wrong, every_text)
+        return self._tokenised_texts(batch, wrong, every_text)
+
+    def _known_texts(
+        self, known: TextFeatures, batch: Mapping[str, Any], wrong: Sequence[str] | None, every_text: bool
+    ) -> _Texts:
+        """Texts whose features were computed before the first step."""
+        rows = [[one] if isinstance(one, str) else one for one in batch[str(self._objective.texts)]]
+        captions = _end_to_end(rows)
+        counts_B = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        places_K, taken_B = self._picked(batch, counts_B, rows, every_text)
+        texts, index_N, _ = distinct_texts([[captions[at] for at in places_K.tolist()], wrong or []])
+        trunk_TW, places_T = known.of(texts)
+        index_K, index_M = index_N.tensor_split([len(places_K)])
+        facts = None if wrong is None else WrongTexts(index_M, known.places(captions) + 1, counts_B)
+        return _Texts(trunk_TW, places_T + 1, index_K, taken_B, places_K, facts)  # an id of 0 is unknown
+
+    def _tokenised_texts(self, batch: Mapping[str, Any], wrong: Sequence[str] | None, every_text: bool) -> _Texts:
+        """Texts that are encoded in this step."""
         tokens = batch["tokens"]
-        index_K = batch.get("text_index", torch.arange(len(tokens)))
+        index_J = batch.get("text_index", torch.arange(len(tokens)))
         counts_B = batch.get("text_counts", torch.ones(len(tokens), dtype=torch.int64))
-        lists: Sequence[Sequence[str]] | None = batch.get(column) if "text_index" in batch else None
-        places_K, counts_B = self._picked(batch, counts_B, lists, every_text)
-        index_K = index_K.index_select(0, places_K)
+        lists = batch.get(str(self._objective.texts)) if "text_index" in batch else None
+        places_K, taken_B = self._picked(batch, counts_B, lists, every_text)
+        index_N = index_J.index_select(0, places_K)
+        if wrong:
+            distinct, index_M, _ = distinct_texts([wrong])
+            index_N = torch.cat([index_N, index_M + len(tokens)])
+            tokens = torch.cat([tokens, self._encoder.tokenize(distinct)])
         # Texts whose ids are the same are one text to the model, also those that differ behind the cut.
-        id_K = token_digests(tokens).index_select(0, index_K)
-        id_T, inverse_K = torch.unique(id_K, return_inverse=True)
+        digests = token_digests(tokens)
+        id_N = digests.index_select(0, index_N)
+        id_T, inverse_N = torch.unique(id_N, return_inverse=True)
         # Backwards, so that of several places of a text the first is the one that stays.
-        first_T = torch.empty(len(id_T), dtype=torch.int64).scatter_(0, inverse_K.flip(0), index_K.flip(0))
-        return _Texts(self._trunk(tokens.index_select(0, first_T)), id_T, inverse_K, counts_B)
+        first_T = torch.empty(len(id_T), dtype=torch.int64).scatter_(0, inverse_N.flip(0), index_N.flip(0))
+        index_K, index_M = inverse_N.tensor_split([len(places_K)])
+        facts = None if wrong is None else WrongTexts(index_M, digests.index_select(0, index_J), counts_B)
+        return _Texts(tokens.index_select(0, first_T), id_T, index_K, taken_B, places_K, facts)
 
     def _picked(
         self, batch: Mapping[str, Any], counts_B: torch.Tensor, lists: Sequence[Sequence[str]] | None, every_text: bool
@@ -198,18 +267,17 @@ class Forward:
         """The objective's own prompts, in their order; no row has texts."""
         prompts = self._objective.prompts
         if self.texts is not None:
-            trunk_TW, id_T = self.texts.of(prompts)
+            taken, id_T = self.texts.of(prompts)
         else:
             if self._prompt_tokens_PL is None:
                 self._prompt_tokens_PL = self._encoder.tokenize(prompts)
-            id_T = torch.arange(len(prompts))
-            trunk_TW = self._trunk(self._prompt_tokens_PL)
-        none_B = torch.zeros(self.num_rows(batch), dtype=torch.int64)
-        return _Texts(trunk_TW, id_T, torch.zeros(0, dtype=torch.int64), none_B)
+            taken, id_T = self._prompt_tokens_PL, torch.arange(len(prompts))
+        none_B, none_K = torch.zeros(self.num_rows(batch), dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+        return _Texts(taken, id_T, none_K, none_B, none_K)
 
-    def _trunk(self, tokens_TL: torch.Tensor) -> torch.Tensor:
-        with torch.set_grad_enabled(self.text_trunk_trains and torch.is_grad_enabled()):
-            return self.towers.text_trunk(self._sent(self.towers.trim_tokens(tokens_TL)))
+
+def _end_to_end(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [text for row in rows for text in row]
 
 
 def token_digests(tokens_TL: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,9 @@
 They know neither models, towers nor tables, nor which ranks the rows came from. Features of any precision are compared
 in single precision at least, also under autocast.
 
-Shapes: B images; K texts of all rows laid end to end, T distinct texts among these, N most texts of one row; C classes,
-P prompts of all classes; D shared space.
+Shapes: B images; K texts of all rows laid end to end, T distinct texts among these, N most texts of one row; M further
+texts that are only there to be told from a row's own; C classes, P prompts of all classes; D shared space, E that of a
+teacher.
 """
 
 from __future__ import annotations
@@ -12,46 +13,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-
-def owners(text_counts_B: torch.Tensor, num_texts: int) -> torch.Tensor:
-    """Tell which row each text is of.
-
-    Args:
-        text_counts_B: int64, number of texts of each row.
-        num_texts: their sum, K.
-
-    Returns:
-        int64 [K].
-    """
-    rows_B = torch.arange(len(text_counts_B), device=text_counts_B.device)
-    return torch.repeat_interleave(rows_B, text_counts_B, output_size=num_texts)
-
-
-def same_pairs(picture_B: torch.Tensor, text_K: torch.Tensor, owner_K: torch.Tensor) -> torch.Tensor:
-    """Tell which texts belong to which images, so that none of these pairs is taken for a negative.
-
-    A text belongs to an image when its row is of that picture, or when an equal text is.
-
-    Args:
-        picture_B: int64, an id that rows of one picture share; 0 is unknown, and nobody else's.
-        text_K: int64, an id that equal texts share; 0 is unknown, and nobody else's.
-        owner_K: int64, the row of each text.
-
-    Returns:
-        bool [B, K].
-    """
-    group_B, distinct_K = _groups(picture_B), _groups(text_K)
-    shape = (len(group_B), len(distinct_K))
-    belongs_GT = torch.zeros(shape, dtype=torch.bool, device=text_K.device)
-    belongs_GT[group_B[owner_K], distinct_K] = True
-    return belongs_GT[group_B][:, distinct_K]
-
-
-def _groups(id_N: torch.Tensor) -> torch.Tensor:
-    """Number the distinct ids from 0, each 0 among them apart: int64 [N], all below N."""
-    place_N = torch.arange(len(id_N), device=id_N.device)
-    group_N = torch.unique(id_N, return_inverse=True)[1]
-    return torch.unique(torch.where(id_N == 0, len(id_N) + place_N, group_N), return_inverse=True)[1]
+from clipdata.training.belonging import owners
 
 
 def pair_logits(
@@ -145,6 +107,7 @@ def contrastive_loss(
     *,
     logit_bias: torch.Tensor | None = None,
     same_BB: torch.Tensor | None = None,
+    wrong_BM: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Symmetric cross-entropy of each image's own text among the batch's, and of each text's own image.
 
@@ -155,18 +118,26 @@ def contrastive_loss(
         logit_bias: is added to every score.
         same_BB: bool, the pairs of `same_pairs`; these leave the denominators, but for each row's own pair. Without
             it every other row is a negative, as the loss is written.
+        wrong_BM: float, scores of further texts, among which each image's own is told apart as well; -inf adds nothing.
 
-    Source: figure 3 of CLIP (arXiv 2103.00020); open_clip's `ClipLoss` is the same without `same_BB`.
+    Source: figure 3 of CLIP (arXiv 2103.00020); open_clip's `ClipLoss` is the same without `same_BB` and `wrong_BM`.
+        Further texts: NegCLIP (arXiv 2210.01936, section 4), where they enter the images' side alone, too.
     """
     logits_BB = pair_logits(image_BD, text_BD, logit_scale, logit_bias)
     own_B = torch.arange(len(logits_BB), device=logits_BB.device)
     if same_BB is not None:
         logits_BB = logits_BB.masked_fill(same_BB & (own_B != own_B[:, None]), -torch.inf)
-    return (functional.cross_entropy(logits_BB, own_B) + functional.cross_entropy(logits_BB.T, own_B)) / 2
+    texts_BN = logits_BB if wrong_BM is None else torch.cat([logits_BB, wrong_BM], dim=1)
+    return (functional.cross_entropy(texts_BN, own_B) + functional.cross_entropy(logits_BB.T, own_B)) / 2
 
 
 def multi_positive_loss(
-    image_BD: torch.Tensor, text_KD: torch.Tensor, logit_scale: torch.Tensor, *, positive_BK: torch.Tensor
+    image_BD: torch.Tensor,
+    text_KD: torch.Tensor,
+    logit_scale: torch.Tensor,
+    *,
+    positive_BK: torch.Tensor,
+    wrong_BM: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy against targets spread evenly over each image's texts, and over each text's images.
 
@@ -179,13 +150,15 @@ def multi_positive_loss(
         text_KD: float; any number of texts an image.
         logit_scale: the factor itself, not its logarithm.
         positive_BK: bool, the pairs of `same_pairs`; at least one in each row and column.
+        wrong_BM: float, scores of further texts, among which an image's own are told apart as well; -inf adds nothing.
 
     Source: L_out of "Supervised Contrastive Learning" (arXiv 2004.11362, equation 2), here across two modalities and
         with the pair itself among the positives, so in both directions of figure 3 of CLIP (arXiv 2103.00020).
     """
     logits_BK = pair_logits(image_BD, text_KD, logit_scale)
     target_BK = positive_BK.to(logits_BK.dtype)
-    texts_B = -(target_BK * logits_BK.log_softmax(1)).sum(1) / target_BK.sum(1)
+    texts_BN = logits_BK if wrong_BM is None else torch.cat([logits_BK, wrong_BM], dim=1)
+    texts_B = -(target_BK * texts_BN.log_softmax(1)[:, : len(text_KD)]).sum(1) / target_BK.sum(1)
     images_K = -(target_BK * logits_BK.log_softmax(0)).sum(0) / target_BK.sum(0)
     return (texts_B.mean() + images_K.mean()) / 2
 
@@ -198,6 +171,7 @@ def siglip_loss(
     *,
     positive_BK: torch.Tensor,
     ignored_BK: torch.Tensor | None = None,
+    wrong_BM: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Tell of every pair by itself whether it belongs together: the sum over pairs, divided by the images.
 
@@ -211,6 +185,7 @@ def siglip_loss(
         logit_bias: is added to every score.
         positive_BK: bool, the pairs that belong together; an identity is the loss as it is written.
         ignored_BK: bool, pairs of which nothing is learned.
+        wrong_BM: float, scores of more pairs that do not belong together; -inf adds nothing.
 
     Source: algorithm 1 of "Sigmoid Loss for Language Image Pre-Training" (arXiv 2303.15343); open_clip's `SigLipLoss`.
     """
@@ -218,7 +193,46 @@ def siglip_loss(
     loss_BK = -functional.logsigmoid(torch.where(positive_BK, logits_BK, -logits_BK))
     if ignored_BK is not None:
         loss_BK = loss_BK.masked_fill(ignored_BK, 0.0)
-    return loss_BK.sum() / len(image_BD)
+    loss = loss_BK.sum()
+    if wrong_BM is not None:
+        loss = loss - functional.logsigmoid(-wrong_BM).sum()
+    return loss / len(image_BD)
+
+
+def distillation_loss(
+    image_BD: torch.Tensor,
+    text_KD: torch.Tensor,
+    logit_scale: torch.Tensor,
+    *,
+    teacher_image_BE: torch.Tensor,
+    teacher_text_KE: torch.Tensor,
+    teacher_scale: float,
+) -> torch.Tensor:
+    """How far a student's likeness of images and texts is from a teacher's: the mean of both directions.
+
+    Each image has a distribution over the batch's texts, each text one over its images; the loss is the divergence
+    KL(teacher | student) of these, in the mean over images and over texts. Where both agree it is 0.
+
+    Args:
+        image_BD: float.
+        text_KD: float; any number of texts an image.
+        logit_scale: the student's factor itself, not its logarithm.
+        teacher_image_BE: float, L2-normalised, of the same images; E is the teacher's own size.
+        teacher_text_KE: float, L2-normalised, of the same texts.
+        teacher_scale: the teacher's factor.
+
+    Source: the distillation term of MobileCLIP (arXiv 2311.17049, section 3.3); open_clip's `DistillClipLoss` has the
+        cross-entropy in place of the divergence, of which the gradient is the same.
+    """
+    student_BK = pair_logits(image_BD, text_KD, logit_scale)
+    teacher_BK = teacher_scale * _products(teacher_image_BE, teacher_text_KE)
+    return (_divergence(teacher_BK, student_BK, 1) + _divergence(teacher_BK, student_BK, 0)) / 2
+
+
+def _divergence(teacher_BK: torch.Tensor, student_BK: torch.Tensor, dim: int) -> torch.Tensor:
+    """Mean KL(teacher | student) of the distributions along a dimension."""
+    student_log, teacher_log = student_BK.log_softmax(dim), teacher_BK.log_softmax(dim)
+    return functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim).mean()
 
 
 def soft_target_loss(image_BD: torch.Tensor, text_BD: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

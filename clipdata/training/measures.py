@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from clipdata.training.belonging import owners
 from clipdata.training.classification import classification, confusion_table
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation, Units
-from clipdata.training.losses import choice_logits, owners
+from clipdata.training.losses import choice_logits
 from clipdata.training.retrieval import Recall, retrieval
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ Shapes: B rows of this process, K texts of these laid end to end, T distinct one
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -16,13 +17,15 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed
 
-from clipdata.training.features import BatchFacts, Features
+from clipdata.training.features import BatchFacts, Features, WrongTexts
 
 Value = TypeVar("Value")
 Key = TypeVar("Key")
 
 _BUCKET_BYTES = 32 << 20
 """Gradients that cross at once: many small exchanges are slow, and one of all gradients doubles their memory."""
+
+_BUCKETS_ON_THEIR_WAY = 2
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Processes:
         if self.world == 1:
             return features, facts
         columns = {name: one for name, one in facts.columns.items() if isinstance(one, torch.Tensor)}
+        wrong = facts.wrong
         own = {
             "image_BD": features.image_BD,
             "text_TD": features.text_TD,
@@ -130,11 +134,15 @@ class Processes:
             "text_id_T": facts.text_id_T,
             "picture_B": facts.picture_B,
             **{f"column {name}": one for name, one in columns.items()},
+            **{f"of texts {name}": one for name, one in facts.columns_of_texts.items()},
+            **(vars(wrong) if wrong is not None else {}),
         }
         sizes = self._sizes(own)
         if not sum(sizes["text_index_K"]):  # texts that are no row's are prompts, which all processes have alike
             del own["text_TD"], own["text_id_T"]
-        own["text_index_K"] = facts.text_index_K + sum(sizes["text_TD"][: self.rank])
+        for name in ("text_index_K", "index_M"):
+            if name in own:
+                own[name] = own[name] + sum(sizes["text_TD"][: self.rank])
         joined = self._joined(own, sizes)
         return (
             replace(features, image_BD=joined["image_BD"], text_TD=joined.get("text_TD", features.text_TD)),
@@ -144,6 +152,8 @@ class Processes:
                 text_id_T=joined.get("text_id_T", facts.text_id_T),
                 picture_B=joined["picture_B"],
                 columns={name: joined[f"column {name}"] for name in columns},
+                columns_of_texts={name: joined[f"of texts {name}"] for name in facts.columns_of_texts},
+                wrong=None if wrong is None else WrongTexts(**{name: joined[name] for name in vars(wrong)}),
             ),
         )
 
@@ -151,12 +161,20 @@ class Processes:
         """Replace every gradient by its mean over all processes; a parameter that one of them left out counts as 0."""
         if self.world == 1:
             return
+        sent: deque[tuple[distributed.Work, torch.Tensor, list[torch.Tensor]]] = deque()
         for bucket in _buckets([_gradient(parameter) for parameter in parameters]):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
-            distributed.all_reduce(flat)
-            flat /= self.world
-            for gradient, mean in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
-                gradient.copy_(mean.view_as(gradient))
+            sent.append((distributed.all_reduce(flat, async_op=True), flat, bucket))
+            if len(sent) > _BUCKETS_ON_THEIR_WAY:
+                self._take_mean(*sent.popleft())
+        while sent:
+            self._take_mean(*sent.popleft())
+
+    def _take_mean(self, work: distributed.Work, flat: torch.Tensor, bucket: list[torch.Tensor]) -> None:
+        work.wait()
+        flat /= self.world
+        for gradient, mean in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def _sizes(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
         """How many rows of each tensor every process has."""

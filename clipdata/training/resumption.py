@@ -20,6 +20,7 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.prepared import PixelSource
 from clipdata.trained_rows import TrainedRows
+from clipdata.training.feasibility import check_feasible
 from clipdata.training.image_side import check_images, pixels_read
 from clipdata.training.likeness import overlap_in
 from clipdata.training.overlap import Overlap
@@ -39,6 +40,7 @@ class Beginning:
         rows: to train on.
         trained: the record of these rows, which the tuned model carries.
         held_out: rows to measure, if asked for.
+        taught_by: records of the rows behind columns that models made, which the tuned model carries, too.
     """
 
     run: Run
@@ -46,6 +48,7 @@ class Beginning:
     rows: ChosenRows
     trained: TrainedRows
     held_out: ChosenRows | None
+    taught_by: tuple[TrainedRows, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,13 @@ def begin(folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress)
     read, record = found.read, found.record
     if found.is_new:
         record["table"] |= read.to_record()
+        record["table"] |= {"models": read.models} if read.models else {}
         if found.overlap is not None:
             record["held_out"] = found.overlap.to_json()
         _tag(read.table, folder, progress)
         write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
         write_json(folder / "config.json", record)
-    return Beginning(found.run, read.table, read.rows, read.trained, read.held_out)
+    return Beginning(found.run, read.table, read.rows, read.trained, read.held_out, read.taught_by)
 
 
 def foresee(
@@ -114,11 +118,12 @@ def foresee(
         read = _version_it_reads(run, read, progress)
         progress.say(f"going on with {folder}, which reads version {read.table.version} of {redact(table.uri)}")
     check_images(read.table, encoder, config)
+    check_feasible(encoder, config)
     pixels = pixels_read(read.table, encoder, config, read.rows.offsets)
     _require_same_pixels(run, pixels, is_new=is_new)
     progress.say(f"training on {read.rows.describe()}")
-    if pixels is not None:
-        progress.say(str(pixels))
+    for line in ([str(pixels)] if pixels is not None else []) + [*config.objective.tells(read.table)]:
+        progress.say(line)
     if read.num_called_held_out:
         progress.say(
             f"{read.num_called_held_out:,} of these rows are of the split test or validation, and trained on, too; "
@@ -229,7 +234,7 @@ def _version_it_reads(run: Run, read: RowsRead, progress: Progress) -> RowsRead:
 
 
 def _overlap(read: RowsRead, encoder: Encoder, progress: Progress) -> Overlap | None:
-    overlap = overlap_in(read, encoder.trained_on)
+    overlap = overlap_in(read, (*encoder.trained_on, *read.taught_by))
     if overlap is not None and overlap.any:
         progress.say(str(overlap))
     return overlap

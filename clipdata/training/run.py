@@ -23,17 +23,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.errors import ConfigError, NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.metrics import chief_figure, read_metrics, told
+from clipdata.training.objectives import objective_of
 from clipdata.training.state_files import read_json
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
+    from clipdata.training.canary import Canary
 
 TRAINED_ROWS = "trained_rows.arrow"
 _SOFTWARE = ("clipdata", "torch", "open_clip_torch", "timm", "transformers", "pylance", "numpy")
@@ -108,6 +110,24 @@ class Run:
         """One entry an epoch, from 1: mean loss, and what was measured on held-out rows; entry 0 is before training."""
         return [line for line in read_metrics(self.path / "metrics.jsonl") if line["kind"] == "epoch"]
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; nothing before the run is finished.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        path = self.path / "summary.json"
+        return read_json(path, hint="remove it, and the same training writes it anew") if path.exists() else {}
+
+    @property
+    def canary(self) -> Canary | None:
+        """Whether the tuned model still knows what nobody trained on; None where it was not asked, or not yet."""
+        from clipdata.training.canary import Canary
+
+        found = self.summary.get("canary")
+        return Canary.from_dict(found) if found else None
+
     def encoder(self, *, device: str | None = None, precision: str | None = None) -> Encoder:
         """Load the tuned model.
 
@@ -130,14 +150,11 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """What a program wants to know of it."""
-        summary: dict[str, Any] = {}
-        if (self.path / "summary.json").exists():
-            summary = read_json(self.path / "summary.json", hint="remove it, and the same training writes it anew")
         return {
             "path": str(self.path),
             "finished": self.is_finished,
             **{key: self.record[key] for key in ("config", "encoder", "table")},
-            **summary,
+            **self.summary,
             "epochs": self.epochs,
         }
 
@@ -161,6 +178,7 @@ class Run:
         for epoch in self.epochs:
             loss = f"mean loss {epoch['loss']:.4g}" if epoch["loss"] is not None else "before training"
             lines.append(f"  epoch {epoch['epoch']}: {loss}{_measured(epoch)}")
+        lines += [f"  {found}"] if (found := self.canary) is not None else []
         return "\n".join(map(printable, lines))
 
 
@@ -198,6 +216,7 @@ def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     """
     now, defaults = wanted["config"], TrainConfig().to_json() | dict(BEFORE_IT_EXISTED)
     before = {**now, **defaults, **record["config"]}
+    before["objective"] = _with_later_fields(before["objective"])
     problems = [
         f"{name} was {before[name]!r} and is {value!r} now"
         for name, value in now.items()
@@ -217,6 +236,14 @@ def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
         if old != new:
             problems.append(f"the {word} was {old or 'none'} and is {new or 'none'} now")
     return problems
+
+
+def _with_later_fields(objective: Any) -> Any:
+    """A recorded objective with the fields that it was given since, whose defaults change nothing."""
+    try:
+        return objective_of(objective).to_json()
+    except ConfigError:  # of a later release
+        return objective
 
 
 def one_spelling(uri: str) -> str:

@@ -30,9 +30,13 @@ class TextFeatures:
     trunk_TW: torch.Tensor
 
     def of(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features [T, W] of texts, and their places among all, int64 [T]."""
-        places_T = torch.tensor([self.place_of[text] for text in texts], dtype=torch.int64, device=self.trunk_TW.device)
-        return self.trunk_TW.index_select(0, places_T), places_T
+        """Features [T, W] of texts, and their places among all, int64 [T] on the CPU."""
+        places_T = self.places(texts)
+        return self.trunk_TW.index_select(0, places_T.to(self.trunk_TW.device)), places_T
+
+    def places(self, texts: Sequence[str]) -> torch.Tensor:
+        """Places of texts among all: int64 [T], on the CPU."""
+        return torch.tensor([self.place_of[text] for text in texts], dtype=torch.int64)
 
 
 def encode_once(texts: Sequence[str], encoder: Encoder, towers: TowerSplit, progress: Progress) -> TextFeatures:

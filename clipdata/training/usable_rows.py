@@ -125,7 +125,7 @@ def choose_rows(
 
 def own_columns(objective: Objective) -> list[str]:
     """The columns that an objective reads, beside the pictures."""
-    return [*([objective.texts] if objective.texts is not None else []), *objective.columns]
+    return [*objective.text_columns, *objective.columns, *objective.columns_of_texts]
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class _Found:
     def __init__(
         self, table: Table, objective: Objective, image_side: _ImageSide, images: frozenset[str], max_texts: int
     ) -> None:
-        self._own, self._read_texts = own_columns(objective), objective.texts
+        self._own, self._read_texts = own_columns(objective), objective.text_columns
         self._version, self._key, self._image_side = table.version, table.key, image_side
         self._pictures = picture_columns(table.schema, images)
         self._images, self._kinds = tuple(sorted(images)), set[str]()
@@ -210,8 +210,8 @@ class _Found:
         pictures = {name: kept.column(name) for name in self._pictures}
         self._digest.add([*map(kept.column, self._own), self._image_side.of(kept, pictures)])
         self._offsets.append(kept.column("_rowoffset").to_numpy().astype(np.int64))
-        if self._read_texts is not None:
-            self._texts.add(kept.column(self._read_texts))
+        for name in self._read_texts:
+            self._texts.add(kept.column(name))
         if self._key:
             self._keys.append(digests_or_0(kept.column(self._key), kept.num_rows))
         self._kinds |= kinds_used(pictures)

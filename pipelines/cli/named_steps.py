@@ -31,6 +31,7 @@ STEPS = {
     "caption-count": ("CaptionCount", False),
     "concept-balance": ("ConceptBalance", False),
     "head": ("Head", False),
+    "head-scores": ("HeadScores", False),
     "label-noise": ("LabelNoise", False),
     "choice-noise": ("ChoiceNoise", False),
     "label-index": ("LabelIndex", False),

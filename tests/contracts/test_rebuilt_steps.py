@@ -49,7 +49,10 @@ STEPS: dict[str, list[Made]] = {
         lambda _, e: cd.steps.PreparedPixels(e),
         lambda _, e: cd.steps.PreparedPixels(e.prepare, "jpeg", 40, 80),
     ],
-    "TextEmbedding": [lambda _, e: cd.steps.TextEmbedding(e, "label")],
+    "TextEmbedding": [
+        lambda _, e: cd.steps.TextEmbedding(e, "label"),
+        lambda _, e: cd.steps.TextEmbedding(e, "captions", lists=True),
+    ],
     "LabelIndex": [
         lambda *_: cd.steps.LabelIndex(),
         lambda *_: cd.steps.LabelIndex("caption", choices="captions"),
@@ -99,6 +102,10 @@ STEPS: dict[str, list[Made]] = {
         lambda t, _: cd.steps.LabelNoise(t, "label", embedding="trunk", picture="path", folds=3, seed=2),
     ],
     "Head": [lambda *_: cd.steps.Head("head.npz", "trunk", normalise=False)],
+    "HeadScores": [
+        lambda *_: cd.steps.HeadScores("head"),
+        lambda *_: cd.steps.HeadScores("head", "embedding", output="label"),
+    ],
     "DrawnPlace": [lambda *_: cd.steps.DrawnPlace("captions")],
     "GroupSplit": [lambda t, _: cd.steps.GroupSplit(t, picture="group", column="made", test_share=0.3, seed=5)],
     "PairSplit": [lambda t, _: cd.steps.PairSplit(t, "caption", picture="group", column="made")],
@@ -138,6 +145,8 @@ def table(tmp_path_factory: pytest.TempPathFactory, encoder: cd.Encoder) -> cd.T
         rows.upsert(made, pa.table(values))
     opened = cd.open_table(folder / "contest.lance")
     cd.map_column(opened, cd.steps.ImageTrunk(encoder), "trunk")
+    cd.map_column(opened, cd.steps.ImageEmbedding(encoder), "embedding")
+    cd.fit_head(opened, encoder, label="label").save(folder / "head")
     cd.map_column(opened, cd.steps.PerceptualHash(), "hash")
     np.savez(folder / "head.npz", coef_=np.ones(encoder.trunk_dim), intercept_=np.array(0.5))
     return opened

@@ -6,6 +6,7 @@
     multi_positive.py   the same, where several captions and pictures belong together
     siglip.py           each pair of the batch by itself
     soft_target.py      targets made of the batch's own similarities
+    distillation.py     as alike as a teacher finds them, who is known by columns alone
     class_prompts.py    the right one among the prompts of all classes
     pairs.py            what the objectives over pictures and captions share
     fitting.py          the one that a table's columns ask for
@@ -24,6 +25,7 @@ from clipdata.training import settings
 from clipdata.training.objectives.choice import Choice
 from clipdata.training.objectives.class_prompts import ClassPrompts
 from clipdata.training.objectives.contrastive import Contrastive
+from clipdata.training.objectives.distillation import Distillation
 from clipdata.training.objectives.fitting import objective_for
 from clipdata.training.objectives.multi_positive import MultiPositive
 from clipdata.training.objectives.protocol import Objective
@@ -38,6 +40,7 @@ __all__ = [
     "Choice",
     "ClassPrompts",
     "Contrastive",
+    "Distillation",
     "MultiPositive",
     "Objective",
     "SigLip",
@@ -49,7 +52,7 @@ __all__ = [
 ]
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
-    one.kind: one for one in (Choice, MultiPositive, Contrastive, SigLip, SoftTarget, ClassPrompts)
+    one.kind: one for one in (Choice, MultiPositive, Contrastive, SigLip, SoftTarget, Distillation, ClassPrompts)
 }
 
 

@@ -23,6 +23,9 @@ class Contrastive(Pairs):
         same: what pairs are that share a picture, a text or a group without being the row's own: "left_out" of what is
             compared, or "negatives", as the loss was published.
         group: column of which equal values belong together, too; none by default.
+        negatives: column of lists of captions that do not belong to the picture, any number a row: every picture's own
+            is told from those of all rows as well. One that is a caption of the row all the same, or of a row that
+            belongs to it, is none: choices with the right one among them will do. None by default.
         normalise: L2-normalise features; False takes plain dot products.
     """
 
@@ -32,6 +35,7 @@ class Contrastive(Pairs):
     captions: Literal["first", "longest", "random"] = "random"
     same: Literal["left_out", "negatives"] = "left_out"
     group: str | None = None
+    negatives: str | None = None
     normalise: bool = True
 
     def loss(self, features: Features, facts: BatchFacts) -> torch.Tensor:
@@ -43,4 +47,5 @@ class Contrastive(Pairs):
             features.text_TD.index_select(0, facts.text_index_K),
             features.logit_scale,
             same_BB=self.same_pairs(facts) if self.same == "left_out" else None,
+            wrong_BM=self.wrong_logits(features, facts),
         )

@@ -21,6 +21,9 @@ class MultiPositive(Pairs):
         text: column of captions, one or a list a row.
         captions: which of a list: "all" of them, "random" draws one anew every epoch, "longest", "first".
         group: column of which equal values belong together, too; none by default.
+        negatives: column of lists of captions that do not belong to the picture, any number a row: every picture's own
+            is told from those of all rows as well. One that is a caption of the row all the same, or of a row that
+            belongs to it, is none: choices with the right one among them will do. None by default.
         normalise: L2-normalise features; False takes plain dot products.
     """
 
@@ -29,6 +32,7 @@ class MultiPositive(Pairs):
     text: str = "caption"
     captions: Literal["all", "first", "longest", "random"] = "random"
     group: str | None = None
+    negatives: str | None = None
     normalise: bool = True
 
     def loss(self, features: Features, facts: BatchFacts) -> torch.Tensor:
@@ -40,4 +44,5 @@ class MultiPositive(Pairs):
             features.text_TD.index_select(0, facts.text_index_K),
             features.logit_scale,
             positive_BK=self.same_pairs(facts),
+            wrong_BM=self.wrong_logits(features, facts),
         )

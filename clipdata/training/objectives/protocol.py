@@ -64,8 +64,23 @@ class Objective(ABC):
         return None
 
     @property
+    def wrong_texts(self) -> str | None:
+        """The column of lists of texts that belong to none of their row's pictures, and are encoded as well, if any."""
+        return None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """All columns of texts that the text tower reads."""
+        return tuple(name for name in (self.texts, self.wrong_texts) if name is not None)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Further columns that a batch carries."""
+        return ()
+
+    @property
+    def columns_of_texts(self) -> tuple[str, ...]:
+        """Further columns, with a value for each of a row's texts; a step takes those of the texts that it takes."""
         return ()
 
     @property
@@ -105,10 +120,10 @@ class Objective(ABC):
         """Why each row cannot be used: string [B], null for those that can."""
 
     def tensor_of(self, name: str, values: Any) -> torch.Tensor:
-        """The values of one of `columns` as numbers: a tensor [B].
+        """The values of one of `columns` as numbers, a tensor [B, …]; of `columns_of_texts` a tensor [J, …].
 
         Args:
-            values: a tensor [B], or a list of B texts.
+            values: a tensor [B, …], or a list of B texts; of `columns_of_texts` also a list of B tensors.
         """
         import torch
 
@@ -123,6 +138,10 @@ class Objective(ABC):
             features: L2-normalised where `normalises`.
             facts: of the same rows.
         """
+
+    def tells(self, table: Table) -> tuple[str, ...]:
+        """What a person should know of a table's columns before a run, a line each."""
+        return ()
 
     @abstractmethod
     def measure(self) -> Measure:

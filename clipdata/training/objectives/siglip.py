@@ -23,6 +23,9 @@ class SigLip(Pairs):
         same: what pairs are that share a picture, a text or a group without being the row's own: "positives" as well,
             "left_out", or "negatives", as the loss was published.
         group: column of which equal values belong together, too; none by default.
+        negatives: column of lists of captions that do not belong to the picture, any number a row: every picture's own
+            is told from those of all rows as well. One that is a caption of the row all the same, or of a row that
+            belongs to it, is none: choices with the right one among them will do. None by default.
         normalise: L2-normalise features; False takes plain dot products.
     """
 
@@ -32,6 +35,7 @@ class SigLip(Pairs):
     captions: Literal["all", "first", "longest", "random"] = "random"
     same: Literal["positives", "left_out", "negatives"] = "positives"
     group: str | None = None
+    negatives: str | None = None
     normalise: bool = True
 
     @property
@@ -43,7 +47,8 @@ class SigLip(Pairs):
         """See `losses.siglip_loss`."""
         import torch
 
-        from clipdata.training.losses import owners, siglip_loss
+        from clipdata.training.belonging import owners
+        from clipdata.training.losses import siglip_loss
 
         assert features.logit_bias is not None
         owner_K = owners(facts.text_counts_B, len(facts.text_index_K))
@@ -56,4 +61,5 @@ class SigLip(Pairs):
             features.logit_bias,
             positive_BK=same_BK if self.same == "positives" else own_BK,
             ignored_BK=same_BK & ~own_BK if self.same == "left_out" else None,
+            wrong_BM=self.wrong_logits(features, facts),
         )

@@ -32,6 +32,7 @@ class SoftTarget(Pairs):
     text: str = "caption"
     captions: Literal["first", "longest", "random"] = "longest"
     group: None = None
+    negatives: None = None
     normalise: bool = False
     temperature: float = 1.0
 
