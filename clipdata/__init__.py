@@ -84,6 +84,7 @@ _PUBLIC = {
     "new_encoder": "clipdata.encoder.loading:new_encoder",
     "objectives": "clipdata.training.objectives",
     "open_run": "clipdata.training.run:open_run",
+    "runs": "clipdata.training.listing:runs",
     "open_table": "clipdata.lance_io.table:open_table",
     "push": "clipdata.exports:push",
     "Pushed": "clipdata.exports:Pushed",

@@ -50,6 +50,25 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
         os.close(descriptor)  # lets go of the lock
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether a process on this machine is at work in a folder."""
+    try:
+        descriptor = os.open(folder / FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if os.name != "posix":
+            return False
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _opened(path: Path) -> int:
     """The lock file, held by this process."""
     while True:

@@ -13,6 +13,7 @@ _SWITCHES = {
     "DATACHAIN_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
 }
 _HUB = "huggingface_hub.constants"
 

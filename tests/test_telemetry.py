@@ -13,7 +13,7 @@ import pytest
 
 from tests.contests import contest_rows
 
-SWITCHES = ("DATACHAIN_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED")
+SWITCHES = ("DATACHAIN_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED", "WANDB_ERROR_REPORTING")
 
 # Every verb of the library, on a few rows, in a process that says what it tried to reach and what it started.
 VERBS = """

@@ -13,9 +13,12 @@
     objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far
     learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
+    lines.py         what is told as it goes                              trackers/      TensorBoard, W&B, trackio
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
     run.py           the folder of a run                                  resumption.py  begin, go on, or nothing
     copies.py        checkpoints in a bucket                   uploads.py    copied while training goes on
+    curves.py        curves.svg, by line_chart.py              model_card.py what a tuned model was made of
+    listing.py       runs()
     restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
     loop.py          a run step by step                        fine_tuning.py  train()
 

@@ -130,7 +130,8 @@ class TrainConfig:
             reached as the table is (its storage options), in another store as the environment says.
         export_every_epochs: epochs between models written to `epochs/`; 0 writes the tuned one alone.
         tell_every_steps: steps between losses told; 0 tells those of epochs.
-        report_to: what metrics go to beside metrics.jsonl: tensorboard, wandb, trackio.
+        report_to: what metrics go to beside metrics.jsonl, some of tensorboard, wandb and trackio (extras of the same
+            names): nothing but them and config.json.
         recipe: name of what the config was made by; told, and changes nothing.
         num_workers: processes that read and decode; 0 uses threads.
         num_threads: images decoded at the same time by each; None uses all cores.
@@ -198,7 +199,7 @@ class TrainConfig:
     checkpoint_to: str | None = None
     export_every_epochs: int = 0
     tell_every_steps: int = 0
-    report_to: tuple[str, ...] = ()
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     recipe: str | None = None
     num_workers: int = 0
     num_threads: int | None = None

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clipdata.training.config import TrainConfig
 
-TRACKERS = ("tensorboard", "wandb", "trackio")
-"""What `report_to` may name."""
 AUTO = "auto"
 """`evaluate_where` that goes by the table's split; `prepared` that takes what fits."""
 
@@ -61,9 +59,6 @@ def out_of_range(config: TrainConfig) -> list[str]:
         problems.append(f"layer_decay is {config.layer_decay}; expected a number above 0 up to 1")
     if isinstance(config.wise_ft, (int, float)) and not 0 <= config.wise_ft <= 1:
         problems.append(f"wise_ft is {config.wise_ft}; expected a number from 0 to 1, auto, or none")
-    unknown = [one for one in config.report_to if one not in TRACKERS]
-    if unknown:
-        problems.append(f"report_to names {', '.join(unknown)}; expected some of {', '.join(TRACKERS)}")
     if config.init_logit_scale is not None and not 0 < config.init_logit_scale <= 100:
         problems.append(f"init_logit_scale is {config.init_logit_scale}; expected a number above 0 up to 100, or none")
     if config.image_trunk is not None and config.image_trunk_trains:

@@ -20,7 +20,7 @@ from clipdata.errors import UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.lance_io.table import AnyTable, Table, as_table, open_table
 from clipdata.progress import Progress, Silent
-from clipdata.training import resumption
+from clipdata.training import resumption, trackers
 from clipdata.training.agreement import require_alike
 from clipdata.training.config import TrainConfig
 from clipdata.training.copies import Copies, storage_for
@@ -125,6 +125,7 @@ def train(
         if config is None:
             choice = partial(choose_recipe, pinned, encoder, where=where, limit=limit, sample=sample, progress=progress)
             config = processes.by_first(choice)
+        trackers.require(config.report_to)
         config = replace(config, objective=config.objective.resolved(pinned))
         read = RowsRead(pinned, config, where, Portion(limit, sample, config.seed))
         if dry_run:

@@ -34,7 +34,7 @@ from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
-from clipdata.training.metrics import MetricsFile
+from clipdata.training.lines import Lines
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import draw_from, seed_of_step
@@ -137,7 +137,7 @@ class Loop:
 
     def _train(self) -> None:
         num_bytes = self._restore()
-        with self._files.metrics(num_bytes) as metrics:
+        with self._files.lines(num_bytes) as metrics:
             if self._unclosed is not None:
                 self._close_step(*self._unclosed, metrics)
             elif not num_bytes:
@@ -179,7 +179,7 @@ class Loop:
         self._files.export(path, self._learner.model, self._encoder, [self._begun.trained, *self._begun.taught_by])
         self._learner.training(True)
 
-    def _steps(self, metrics: MetricsFile, counter: Counter) -> None:
+    def _steps(self, metrics: Lines, counter: Counter) -> None:
         if self._step == self._num_steps:
             return
         on_gpu = self._encoder.device.type == "cuda"
@@ -202,7 +202,7 @@ class Loop:
                 self._save(*closed, metrics.sync())  # what ends a group of processes ends the workers, too
                 raise Stopped from None
 
-    def _close_step(self, epoch: int, next_batch: int, metrics: MetricsFile) -> None:
+    def _close_step(self, epoch: int, next_batch: int, metrics: Lines) -> None:
         """Report, checkpoint and export, as far as it is time for it; and stop, where somebody asked for it.
 
         Raises:
@@ -227,7 +227,7 @@ class Loop:
             self._export(self._run.path / "epochs" / str(epoch))
         self._stopping.check()
 
-    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: MetricsFile) -> None:
+    def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: Lines) -> None:
         """Move the weights by a step's batches; where nothing of them can be used, it counts and moves nothing."""
         for batch in batches:
             self._left_out.add(self._processes.joined(left_out_of(batch)))
@@ -266,7 +266,7 @@ class Loop:
         line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
         return line | ({"penalty": done.penalty} if self._config.pull else {})
 
-    def _report(self, metrics: MetricsFile, epoch: int) -> None:
+    def _report(self, metrics: Lines, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
         held_out = self._begun.held_out
         found = self._evaluate(held_out.offsets) if held_out is not None else None
@@ -278,6 +278,7 @@ class Loop:
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
+            self._files.draw()
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)

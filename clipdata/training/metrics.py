@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from clipdata.errors import StorageError
@@ -31,15 +31,11 @@ class MetricsFile:
             os.truncate(path, num_bytes)
             self._file = path.open("ab", buffering=0)  # or a full disk would be met again when the file is closed
 
-    def __enter__(self) -> MetricsFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         """Append a line; numbers that JSON has no word for become null."""
         plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
         left = memoryview(json.dumps(plain).encode() + b"\n")
@@ -52,25 +48,6 @@ class MetricsFile:
         with writing(self._path):
             os.fsync(self._file.fileno())
             return self._file.tell()
-
-
-class Unwritten(MetricsFile):
-    """Takes lines and writes none: what a process has that another one writes for."""
-
-    def __init__(self) -> None:
-        """Open nothing."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close nothing."""
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Leave it to the other one."""
-
-    def sync(self) -> int:
-        """Nothing was written."""
-        return 0
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -90,10 +67,26 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
+def chief_figure(report: Mapping[str, Any]) -> str | None:
+    """Name of a report's chief figure, the first one behind the number of rows; None where nothing was measured."""
+    names = list(report)
+    place = names.index("num_rows") + 1 if "num_rows" in names else len(names)
+    return names[place] if place < len(names) else None
+
+
+def is_share(name: str) -> bool:
+    """Whether a figure is a part of a whole, from 0 to 1, by its name."""
+    return any(word in name for word in ("accuracy", "top_", "recall"))
+
+
+def is_lower_better(name: str) -> bool:
+    """Whether a figure is the better the lower it is, by its name."""
+    return any(word in name for word in ("loss", "rank"))
+
+
 def told(name: str, value: float | None) -> str:
     """A figure for people: its name in words, and shares as percent."""
     words = name.replace("_", " ")
     if value is None:
         return f"{words} unknown"
-    is_share = any(word in name for word in ("accuracy", "top_", "recall"))
-    return f"{words} {value:.1%}" if is_share else f"{words} {value:.3f}"
+    return f"{words} {value:.1%}" if is_share(name) else f"{words} {value:.3f}"

@@ -18,7 +18,8 @@ from clipdata.progress import Progress
 from clipdata.training import checkpoints
 from clipdata.training.figures import Evaluation
 from clipdata.training.left_out import LeftOut
-from clipdata.training.metrics import MetricsFile, told
+from clipdata.training.lines import Lines
+from clipdata.training.metrics import is_lower_better, told
 from clipdata.training.pace import Measured
 from clipdata.training.tally import Tally
 
@@ -76,8 +77,7 @@ class Best:
                 shutil.rmtree(one.path)
 
     def _is_better(self, value: float, than: float) -> bool:
-        lower_is_better = any(word in str(self._metric) for word in ("loss", "rank"))
-        return value < than if lower_is_better else value > than
+        return value < than if is_lower_better(str(self._metric)) else value > than
 
     def __str__(self) -> str:
         return f"the best {told(str(self._metric), self._value)}, of step {self.step:,}"
@@ -110,9 +110,7 @@ def report_line(
     return line, parts
 
 
-def tell_report(
-    line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: MetricsFile, progress: Progress
-) -> None:
+def tell_report(line: Mapping[str, Any], parts: list[str], num_epochs: int, metrics: Lines, progress: Progress) -> None:
     """Write a report, and tell it."""
     metrics.write(dict(line))
     progress.say(f"epoch {line['epoch']} of {num_epochs}: {', '.join(parts)}")

@@ -3,6 +3,7 @@
     config.json         config, encoder it began with, version and rows of the table it reads, versions of libraries
     trained_rows.arrow  digests of the keys and pictures of these rows; it goes with the tuned model as well
     metrics.jsonl       one line a step and one an epoch
+    curves.svg          losses and figures, drawn
     checkpoints/        the newest few
     export/             the tuned model, which open_clip loads by itself
     summary.json        written last: a run that has it is finished
@@ -27,9 +28,8 @@ from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import TrainedRows
-from clipdata.training.checkpoints import complete
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
-from clipdata.training.metrics import read_metrics, told
+from clipdata.training.metrics import chief_figure, read_metrics, told
 from clipdata.training.objectives import objective_of
 from clipdata.training.state_files import read_json
 
@@ -120,6 +120,7 @@ class Run:
             NotFoundError: the run is not finished.
         """
         from clipdata.encoder import load_encoder
+        from clipdata.training.checkpoints import complete  # which takes torch
 
         if not self.is_finished:
             newest = complete(self.path / "checkpoints")
@@ -165,12 +166,8 @@ class Run:
 
 
 def _measured(epoch: Mapping[str, Any]) -> str:
-    """The chief figure of a report, which is the first one behind the number of rows."""
-    names = list(epoch)
-    if "num_rows" not in names or names.index("num_rows") + 1 == len(names):
-        return ""
-    name = names[names.index("num_rows") + 1]
-    return f", held-out {told(name, epoch[name])}"
+    name = chief_figure(epoch)
+    return "" if name is None else f", held-out {told(name, epoch[name])}"
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -256,9 +253,9 @@ def discard(path: Path) -> None:
         StorageError: something cannot be removed.
     """
     try:
-        for name in ("summary.json", "metrics.jsonl", TRAINED_ROWS):
+        for name in ("summary.json", "metrics.jsonl", "curves.svg", "trackers.json", TRAINED_ROWS):
             (path / name).unlink(missing_ok=True)
-        for name in ("checkpoints", "best", "epochs", "export"):
+        for name in ("checkpoints", "best", "epochs", "export", "tensorboard", "wandb"):
             if (path / name).exists():
                 shutil.rmtree(path / name)
         (path / "config.json").unlink(missing_ok=True)

@@ -21,7 +21,9 @@ from clipdata.trained_rows import TrainedRows
 from clipdata.training import checkpoints
 from clipdata.training.config import TrainConfig
 from clipdata.training.copies import Copies
-from clipdata.training.metrics import MetricsFile, Unwritten
+from clipdata.training.curves import write_curves
+from clipdata.training.lines import Lines, Unwritten
+from clipdata.training.model_card import write_card
 from clipdata.training.run import Run
 from clipdata.training.state_files import write_json, writing
 from clipdata.training.uploads import Uploads
@@ -32,8 +34,8 @@ class RunFiles:
 
     Args:
         run: its folder.
-        config: says which checkpoints to keep.
-        progress: is told what could not be copied.
+        config: says which checkpoints to keep, and what else shows metrics.
+        progress: is told what failed.
         copies: where checkpoints are copied to, if anywhere.
         writes: whether this process does all of it.
     """
@@ -42,6 +44,7 @@ class RunFiles:
         self, run: Run, config: TrainConfig, progress: Progress, copies: Copies | None = None, *, writes: bool = True
     ) -> None:
         self._run, self._keep, self._writes = run, config.keep_checkpoints, writes
+        self._report_to, self._progress = config.report_to, progress
         self._uploads = Uploads(copies, run.path, self._keep, progress)
         self._open = ExitStack()
 
@@ -55,9 +58,16 @@ class RunFiles:
     ) -> None:
         self._open.__exit__(kind, error, trace)
 
-    def metrics(self, num_bytes: int) -> MetricsFile:
-        """The lines of metrics; see `MetricsFile`."""
-        return MetricsFile(self._run.path / "metrics.jsonl", num_bytes) if self._writes else Unwritten()
+    def lines(self, num_bytes: int) -> Lines:
+        """What takes the lines of metrics; see `Lines`."""
+        if not self._writes:
+            return Unwritten()
+        return Lines(self._run.path, self._run.record, num_bytes, self._report_to, self._progress)
+
+    def draw(self) -> None:
+        """Draw the curves so far."""
+        if self._writes:
+            write_curves(self._run.path)
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint, and keep the newest few."""
@@ -78,6 +88,7 @@ class RunFiles:
                 export(model, encoder, path, trained_on=trained_on)
 
     def close(self, summary: Mapping[str, Any]) -> None:
-        """Say what the run was: from here on it is finished."""
+        """Say what the run was, also in its model's card: from here on it is finished."""
         if self._writes:
+            write_card(self._run, summary)
             write_json(self._run.path / "summary.json", summary)

@@ -74,6 +74,8 @@ def fits(value: Any, kind: Any) -> bool:
         return value in get_args(kind)
     if is_texts(kind):
         return isinstance(value, (tuple, list)) and all(isinstance(one, str) for one in value)
+    if (each := each_of(kind)) is not None:
+        return isinstance(value, (tuple, list)) and all(fits(one, each) for one in value)
     if origin is tuple:
         parts = get_args(kind)
         return (
@@ -101,6 +103,8 @@ def describe(kind: Any) -> str:
         return "a list such as a,b"
     if is_texts(kind):
         return """a text, or several as ["one", "two"]"""
+    if (each := each_of(kind)) is not None:
+        return f"some of {', '.join(map(str, get_args(each)))}, with commas between"
     if origin is tuple:
         return f"{len(get_args(kind))} numbers such as 0.9,0.98"
     if dataclasses.is_dataclass(kind):
@@ -128,6 +132,8 @@ def from_text(text: str, kind: Any) -> Any:
         return [part.strip() for part in text.split(",")]
     if is_texts(kind):
         return _texts(text)
+    if (each := each_of(kind)) is not None:
+        return () if text.lower() in _NONE else tuple(from_text(one.strip(), each) for one in text.split(","))
     if origin is tuple:
         values = tuple(float(part) for part in text.strip("()[] ").split(","))
         if len(values) != len(get_args(kind)):
@@ -152,6 +158,13 @@ def from_text(text: str, kind: Any) -> Any:
 def is_texts(kind: Any) -> bool:
     """Tell whether a declared type is that of any number of texts."""
     return get_origin(kind) is tuple and get_args(kind) == (str, ...)
+
+
+def each_of(kind: Any) -> Any:
+    """Of a declared type of any number of chosen words, the type of one; None for others."""
+    args = get_args(kind)
+    is_many = get_origin(kind) is tuple and len(args) == 2 and args[1] is Ellipsis
+    return args[0] if is_many and get_origin(args[0]) is Literal else None
 
 
 def _texts(text: str) -> tuple[str, ...]:

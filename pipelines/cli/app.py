@@ -55,6 +55,7 @@ from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
 from pipelines.cli.commands.run_from_scratch import run_from_scratch
 from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
+from pipelines.cli.commands.runs import runs
 from pipelines.cli.commands.search import search
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
@@ -87,6 +88,7 @@ VERBS = (
     train,
     fine_tune,
     fit_head,
+    runs,
     bench,
     evaluate,
     check_split,

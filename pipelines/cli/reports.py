@@ -47,7 +47,7 @@ INGESTED = record(
     seconds=NUMBER,
 )
 RUN = record(
-    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "dry_run", "plan"),
+    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "dry_run", "plan"),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -60,6 +60,7 @@ RUN = record(
     texts=OBJECT,
     left_out=counts(),
     pace=OBJECT,
+    warnings=listed(OBJECT),
     not_measured=counts(),
     dry_run=FLAG,
     plan=record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_checkpoint_that_found_no_room_leaves_its_room_to_others(target):
 
 def test_metrics_and_records_that_find_no_room_are_named(target):
     mount(target, "size=1m")
-    with MetricsFile(target / "metrics.jsonl", 0) as metrics:
+    with closing(MetricsFile(target / "metrics.jsonl", 0)) as metrics:
         fill(target, leave_bytes=0)
         with pytest.raises(StorageError, match=r"metrics.jsonl: No space left"):
             metrics.write({"loss": "x" * 10_000})
