@@ -54,6 +54,10 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.ranking import Ranking as Ranking
+from clipdata.ranking import RecipesPlan as RecipesPlan
+from clipdata.ranking import compare_runs as compare_runs
+from clipdata.ranking import train_recipes as train_recipes
 from clipdata.rates import Bench as Bench
 from clipdata.rates import bench as bench
 from clipdata.recomputing import Why as Why
@@ -85,6 +89,8 @@ from clipdata.summary import TableStats as TableStats
 from clipdata.summary import stats as stats
 from clipdata.training import objectives as objectives
 from clipdata.training import recipes as recipes
+from clipdata.training.canary import Canary as Canary
+from clipdata.training.canary import check_canary as check_canary
 from clipdata.training.config import TrainConfig as TrainConfig
 from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate

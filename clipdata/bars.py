@@ -212,9 +212,11 @@ def parts_of_line(task: Any, width: int) -> tuple[str, int, int, str, str]:
     from rich.cells import cell_len, set_cell_size
 
     figures, refused = _figures(task), f"  {task.fields['refused']}" if task.fields["refused"] else ""
-    noted = f", {task.fields['note']}" if task.fields.get("note") else ""
-    if cell_len(figures + noted + refused) + _LEAST_NAME + 2 <= width:
-        figures += noted
+    for noted in (task.fields.get("note") or "").split(", "):  # as many of them as fit
+        if noted and cell_len(f"{figures}, {noted}{refused}") + _LEAST_NAME + 2 <= width:
+            figures += f", {noted}"
+        else:
+            break
     free = max(0, width - 2 - cell_len(figures + refused))
     name = task.description
     if cell_len(name) > max(_LEAST_NAME, free - _BAR):

@@ -137,18 +137,19 @@ class StepError(ClipdataError):
 
 
 class EndedElsewhereError(ClipdataError):
-    """Another of the processes that train together failed; it tells the error itself, and all of them end.
+    """Another of the processes that train together failed, and all of them end.
 
     Args:
         message: which one, and what it says.
         exit_code: of its error.
+        is_told: that one tells it, too; else nobody does.
     """
 
     name = "ended_elsewhere"
 
-    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+    def __init__(self, message: str, *, exit_code: int = 1, is_told: bool = True) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code, self.is_told = exit_code, is_told
 
 
 class ImageRefused(ClipdataError):  # noqa: N818 - it is a verdict on one image, not a fault of the job

@@ -58,7 +58,9 @@ class PipelineResult:
 
     def __str__(self) -> str:
         beside = [self._side_by_side(self.trained)] if self.trained is not None else []
-        return "\n\n".join([str(self.comparison), *(f"{found}" for found in self.evaluations.values()), *beside])
+        canary = [str(self.run.canary)] if self.run.canary is not None else []
+        found = (f"{one}" for one in self.evaluations.values())
+        return "\n\n".join([str(self.comparison), *canary, *found, *beside])
 
     def _side_by_side(self, trained: Comparison) -> str:
         """What was learned by heart, beside what it is worth."""

@@ -16,6 +16,7 @@ runs, and no particular pipeline.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -89,8 +90,10 @@ class Pipeline(ABC, Generic[S]):
         """Do all of it, or as much as is still to be done.
 
         Raises:
+            UsageError: torchrun started several processes.
             TransientError: another run is at work in the same folder, or wrote to the same tables meanwhile.
         """
+        _refuse_several_processes()
         with alone_in(self.settings.home, f"clipdata run {self.name}"):
             return self.stages()
 
@@ -357,3 +360,12 @@ def first_value(table: Table, column: str) -> Any:
     """The value in the first row, as an example; None where there is no row."""
     found = next(table.scan([column], limit=1), None)
     return found.column(0)[0].as_py() if found is not None and found.num_rows else None
+
+
+def _refuse_several_processes() -> None:
+    num = os.environ.get("WORLD_SIZE", "1")
+    if num != "1":
+        raise UsageError(
+            f"a pipeline runs in one process, and WORLD_SIZE is {num}",
+            hint="run it without torchrun; `clipdata train` trains in several processes",
+        )

@@ -1,4 +1,4 @@
-"""`clipdata compare`: what is asked for is said and stands in the JSON; gates, several columns, runs, wrong inputs."""
+"""`clipdata compare`: what is asked for stands in text and JSON; gates, several columns, models, wrong inputs."""
 
 from __future__ import annotations
 
@@ -129,11 +129,14 @@ def test_ranks_and_losses_are_better_when_they_fall(table, capsys):
 
 
 WRONG = {
-    "one column": (["p"], 2, "1 column(s) and 0 run(s)"),
-    "no column": ([], 2, "expected two columns or more, or two runs"),
-    "columns beside runs": (["p", "q", "--runs", "a,b"], 2, "2 column(s) and 2 run(s)"),
-    "one run": (["--runs", "a"], 2, "1 run(s)"),
+    "one column": (["p"], 2, "1 column(s) and 0 model(s)"),
+    "no column": ([], 2, "expected two columns or more, or runs"),
+    "columns beside runs": (["p", "q", "--runs", "a,b"], 2, "2 column(s) stand beside runs"),
+    "columns beside models": (["p", "q", "--made-by", "a,b"], 2, "2 column(s) and 2 model(s)"),
+    "one model": (["--made-by", "a"], 2, "1 model(s)"),
+    "models that are not there": (["--made-by", "nowhere/a,nowhere/b"], 3, "nowhere/a"),
     "runs that are not there": (["--runs", "nowhere/a,nowhere/b"], 3, "nowhere/a"),
+    "models beside runs": (["--made-by", "a,b", "--runs", "a,b"], 2, "--made-by stands beside --runs"),
     "a column twice": (["p", "q", "q"], 2, "each of them once"),
     "an unknown version": (["p@9", "p"], 3, "no version 9"),
     "an unknown tag": (["p@blunt", "p"], 3, "no tag 'blunt'"),
@@ -162,7 +165,7 @@ def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(table, capsys, cas
     assert "Traceback" not in err
 
 
-def test_runs_are_compared_by_the_columns_that_their_models_made(tmp_path, capsys):
+def test_models_are_compared_by_the_columns_that_they_made(tmp_path, capsys):
     from tests.tiny_models import tiny_encoder
 
     encoders = [tiny_encoder(tmp_path, seed=seed) for seed in (1, 2)]
@@ -176,7 +179,7 @@ def test_runs_are_compared_by_the_columns_that_their_models_made(tmp_path, capsy
     uri = str(tmp_path / "scored.lance")
     lance.write_dataset(pa.table([[0.1, 0.2, 0.3], [0.2, 0.4, 0.5]], schema=pa.schema(fields)), uri)
 
-    code, record, err = found(capsys, uri, "--runs", f"{runs[1]},{runs[0]}")
+    code, record, err = found(capsys, uri, "--made-by", f"{runs[1]},{runs[0]}")
 
     assert code == 0, err
     assert (record["before"]["column"], record["after"]["column"]) == ("scores1", "scores0")

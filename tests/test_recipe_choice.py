@@ -53,6 +53,12 @@ def test_the_pull_goes_by_distinct_pictures() -> None:
     assert alone.recipe == "auto: projections"
 
 
+def test_a_model_that_is_mostly_right_is_pulled_by_the_odds_of_it() -> None:
+    pulls = [cd.recipes.auto(Facts(60, skill=skill)).pull for skill in (0.0, 0.5, 0.75, 0.9, 1.0)]
+
+    assert pulls == pytest.approx([1, 1, 3, 9, 49])
+
+
 def test_what_is_given_wins_over_what_is_chosen() -> None:
     config = cd.recipes.auto(Facts(60), lr=3e-5, pull=0.5, label="place")
 
@@ -79,6 +85,7 @@ def test_a_model_that_answers_like_one_that_guesses_is_to_learn_to_read(tmp_path
 
     assert (unread.recipe, unread.train) == ("auto: unread_texts", "text")
     assert (known.recipe, known.train) == ("auto: projections", "projections")
+    assert known.pull > 40
     assert "auto: unread_texts; 300 rows, which the model answers no better than by guessing" in told.said[0]
     assert "auto: projections; 60 rows: with fewer" in told.said[-2]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clipdata.errors import UsageError
-from clipdata.statistics import AnyFloatArray, FloatArray, IntArray, dense_codes
+from clipdata.statistics import AnyFloatArray, FloatArray, IntArray, dense_codes, two_sided_p
 
 Over = Literal["seeds and pictures", "pictures only", "seeds only", "nothing"]
 
@@ -42,6 +42,7 @@ class SeedComparison:
         error_of_seeds: what the choice of seeds alone adds; None where a side has one seed.
         over: what the interval is over; a side with one seed says nothing of other seeds.
         verdict: "better" or "worse" when zero lies outside the interval.
+        p_value: of no difference; None without an interval.
     """
 
     before_by_seed: tuple[float, ...]
@@ -59,6 +60,7 @@ class SeedComparison:
     error_of_seeds: float | None = None
     over: Over = "nothing"
     verdict: Literal["better", "worse", "unclear", "too few to say"] = "too few to say"
+    p_value: float | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -82,7 +84,11 @@ class SeedComparison:
 
 
 def compare_seeds(
-    before: Sequence[ArrayLike], after: Sequence[ArrayLike], clusters: ArrayLike | None = None
+    before: Sequence[ArrayLike],
+    after: Sequence[ArrayLike],
+    clusters: ArrayLike | None = None,
+    *,
+    before_is_fixed: bool = False,
 ) -> SeedComparison:
     """The difference of two recipes' means, with an interval over seeds and pictures (crossed random effects).
 
@@ -91,9 +97,9 @@ def compare_seeds(
     seed's mean over pictures), less what both count twice: the scatter of single cells about both. The sides' seeds
     count as drawn apart. The quantile is Student's, with the degrees of freedom of Satterthwaite.
 
-    Simulated coverage of the 95 % interval: 94 to 99 % at 2, 3 and 5 seeds a side with 30 and 200 pictures
-    (`benchmarks/coverage.py`). No percentile bootstrap: three seeds drawn with replacement show two thirds of their
-    variance.
+    Simulated coverage of the 95 % interval: 94 to 97 % at 3 and 5 seeds a side with 100 to 1,000 pictures, 94 to 99 %
+    at 2 (`benchmarks/coverage.py --only seeds`). No percentile bootstrap: three seeds drawn with replacement show two
+    thirds of their variance.
 
     Source: A. B. Owen, The pigeonhole bootstrap (2007), A. B. Owen and D. Eckles, Bootstrapping data arrays of
         arbitrary order (2012), on the variance of means of crossed random effects; A. C. Cameron, J. B. Gelbach and
@@ -105,12 +111,15 @@ def compare_seeds(
         after: the same, of the same rows in the same order; the number of seeds may differ.
         clusters: [N] of any kind: rows with equal values hang together (one picture's); of None, each row alone, as
             by default.
+        before_is_fixed: `before` is one array of a model that no seed had a part in, such as the one before training.
 
     Raises:
         UsageError: a side has no seed, or holds no numbers; arrays differ in length, or no row has a value under every
             seed; or a cluster is no single value.
     """
     before_SN, after_SN = _stacked("before", before), _stacked("after", after)
+    if before_is_fixed and len(before_SN) > 1:
+        raise UsageError(f"compare_seeds: before holds {len(before_SN)} seeds; expected one array where none is drawn")
     num_rows = before_SN.shape[1]
     cluster_N = np.arange(num_rows) if clusters is None else _coded(clusters)
     if after_SN.shape[1] != num_rows or cluster_N.shape != (num_rows,):
@@ -120,7 +129,9 @@ def compare_seeds(
     if not known_N.any():
         raise UsageError(f"compare_seeds: of {num_rows:,} rows none has a value under every seed of both sides")
     code_N = dense_codes(np.unique(cluster_N[known_N], return_inverse=True)[1].astype(np.int64))
-    return _compared(before_SN[:, known_N], after_SN[:, known_N], code_N, int((~known_N).sum()))
+    sides = [_Side(side[:, known_N], code_N) for side in (before_SN, after_SN)]
+    drawn = sides[1:] if before_is_fixed else sides
+    return _compared(sides[0], sides[1], drawn, int((~known_N).sum()))
 
 
 def _stacked(name: str, arrays: Sequence[ArrayLike]) -> FloatArray:
@@ -148,13 +159,13 @@ def _coded(clusters: ArrayLike) -> np.ndarray:
         raise UsageError(f"compare_seeds: clusters: {error}; expected a text, number or date for each row") from error
 
 
-def _compared(before_SN: FloatArray, after_SN: FloatArray, code_N: IntArray, num_left_out: int) -> SeedComparison:
-    weight_C = np.bincount(code_N).astype(np.float64)
-    before, after = (_Side(values_SN, code_N, weight_C) for values_SN in (before_SN, after_SN))
+def _compared(before: _Side, after: _Side, drawn: Sequence[_Side], num_left_out: int) -> SeedComparison:
+    """The difference, with what pictures add to its variance, and the seeds of the sides that were drawn by seeds."""
+    weight_C = before.weight_C
     plain = SeedComparison(
         before_by_seed=tuple(before.mean_S.tolist()),
         after_by_seed=tuple(after.mean_S.tolist()),
-        num_rows=len(code_N),
+        num_rows=int(weight_C.sum()),
         num_left_out=num_left_out,
         num_clusters=len(weight_C),
         before=before.mean,
@@ -168,27 +179,31 @@ def _compared(before_SN: FloatArray, after_SN: FloatArray, code_N: IntArray, num
         moved_C = after.residual_SC.mean(axis=0) - before.residual_SC.mean(axis=0)
         of_pictures = num_clusters / (num_clusters - 1) * float((moved_C**2).sum()) / total**2
         parts.append((of_pictures, num_clusters - 1))
-    if min(len(before.mean_S), len(after.mean_S)) > 1:
-        of_each = [
-            (float(side.mean_S.var(ddof=1)) / len(side.mean_S), len(side.mean_S) - 1) for side in (before, after)
-        ]
-        parts += of_each
-        twice = sum(side.cell_variance(total) for side in (before, after)) if num_clusters > 1 else 0.0
-        of_seeds = max(0.0, sum(variance for variance, _ in of_each) - twice)
+    if min(len(side.mean_S) for side in drawn) > 1:
+        of_each = [(float(side.mean_S.var(ddof=1)) / len(side.mean_S), len(side.mean_S) - 1) for side in drawn]
+        raw = sum(variance for variance, _ in of_each)
+        twice = sum(side.cell_variance(total) for side in drawn) if num_clusters > 1 else 0.0
+        of_seeds = max(0.0, raw - twice)
+        faded = _faded(of_seeds / raw if raw > 0.0 else 0.0, min(freedom for _, freedom in of_each))
+        parts += [(variance * faded, freedom) for variance, freedom in of_each]
     if not parts:
         return plain
+    from scipy.special import stdtrit
+
     variance = (of_pictures or 0.0) + (of_seeds or 0.0)
-    half = _student(variance, parts) * math.sqrt(variance)
+    freedom, error = _freedom(variance, parts), math.sqrt(variance)
+    half = float(-stdtrit(freedom, 0.025)) * error
     low, high = plain.difference - half, plain.difference + half
     return dataclasses.replace(
         plain,
         low=low,
         high=high,
-        standard_error=math.sqrt(variance),
+        standard_error=error,
         error_of_pictures=None if of_pictures is None else math.sqrt(of_pictures),
         error_of_seeds=None if of_seeds is None else math.sqrt(of_seeds),
         over="pictures only" if of_seeds is None else "seeds only" if of_pictures is None else "seeds and pictures",
         verdict="better" if low > 0.0 else "worse" if high < 0.0 else "unclear",
+        p_value=two_sided_p(plain.difference, error, freedom + 1.0),
     )
 
 
@@ -196,29 +211,36 @@ def _listed(means: Sequence[float]) -> str:
     return ", ".join(f"{mean:.4f}" for mean in means)
 
 
-def _student(variance: float, parts: Sequence[tuple[float, int]]) -> float:
-    """The quantile of Student's t at Satterthwaite's degrees of freedom; of the fewest where nothing scatters."""
-    from scipy.special import stdtrit
+def _faded(share: float, least_freedom: int) -> float:
+    """How much of the seeds' scatter counts against the degrees of freedom, where a share of it is theirs alone.
 
+    The rest is the scatter of single cells, which as many pictures tell. All of it counts with two seeds a side, of
+    which nothing more can be known; of more seeds the less, the more they are. Chosen by the coverage it gives.
+    """
+    return share ** ((least_freedom - 1) / least_freedom / 2.0)
+
+
+def _freedom(variance: float, parts: Sequence[tuple[float, int]]) -> float:
+    """Satterthwaite's degrees of freedom of a sum of variances; the fewest of its parts where nothing scatters."""
     blurred = sum(part**2 / freedom for part, freedom in parts)
-    freedom = max(1.0, variance**2 / blurred) if blurred > 0.0 else min(freedom for _, freedom in parts)
-    return float(-stdtrit(freedom, 0.025))
+    return max(1.0, variance**2 / blurred) if blurred > 0.0 else min(freedom for _, freedom in parts)
 
 
 class _Side:
     """One recipe: the mean of each seed, and for each seed and cluster how far its rows' sum lies from the mean's."""
 
-    def __init__(self, values_SN: AnyFloatArray, code_N: IntArray, weight_C: FloatArray) -> None:
+    def __init__(self, values_SN: AnyFloatArray, code_N: IntArray) -> None:
+        weight_C = np.bincount(code_N).astype(np.float64)
         sums_SC = np.stack([np.bincount(code_N, weights=values_N) for values_N in values_SN])
         self.mean_S: FloatArray = sums_SC.sum(axis=1) / weight_C.sum()
         self.mean = float(self.mean_S.mean())
         self.residual_SC: FloatArray = sums_SC - weight_C * self.mean
-        self._weight_C = weight_C
+        self.weight_C: FloatArray = weight_C
 
     def cell_variance(self, total: float) -> float:
         """What single cells of seed and cluster add to the variance of the mean, beyond their row and column."""
         num_seeds, num_clusters = self.residual_SC.shape
-        seed_SC = self._weight_C * (self.mean_S - self.mean)[:, None]
+        seed_SC = self.weight_C * (self.mean_S - self.mean)[:, None]
         cell_SC = self.residual_SC - self.residual_SC.mean(axis=0) - seed_SC
         scatter = float((cell_SC**2).sum()) / (num_seeds * (num_seeds - 1)) / total**2
         return scatter * num_clusters / (num_clusters - 1)

@@ -56,3 +56,17 @@ def decimals_for(error: float | None) -> int:
 def chance(value: float | None) -> str:
     """A p-value; nothing where there is none."""
     return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def aligned(cells: list[list[str]]) -> list[str]:
+    """Lines of cells: the first column to the left, figures to the right, what is said of them to the left."""
+    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
+    is_word = [not any(character.isdigit() for line in cells[1:] for character in line[n]) for n in range(len(widths))]
+    lined = [
+        "  ".join(
+            cell.ljust(width) if place == 0 or is_word[place] else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    return [f"  {line.rstrip()}" for line in lined]

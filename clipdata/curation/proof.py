@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipdata.comparison.seeds import SeedComparison
+from clipdata.comparison.wording import aligned
 from clipdata.curation.arms import ALL, KEPT, RANDOM
 from clipdata.printable import printable
 
@@ -102,26 +103,12 @@ class Proof:
         changes = [["", "change", "95 % interval", ""]]
         for other, found in ((ALL, self.against_all), (RANDOM, self.against_random)):
             changes += [[f"{_words(name)}, kept - {other}", *_change(one)] for name, one in found.items()]
-        return [*_aligned(means), "", *_aligned(changes)]
+        return [*aligned(means), "", *aligned(changes)]
 
 
 def _change(found: SeedComparison) -> list[str]:
     said = f"{found.low:+.3f} … {found.high:+.3f}" if found.low is not None and found.high is not None else "none"
     return [f"{found.difference:+.3f}", said, found.verdict]
-
-
-def _aligned(cells: list[list[str]]) -> list[str]:
-    """Lines of cells: the first column to the left, figures to the right, what is said of them to the left."""
-    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
-    is_word = [not any(character.isdigit() for line in cells[1:] for character in line[n]) for n in range(len(widths))]
-    lined = [
-        "  ".join(
-            cell.ljust(width) if place == 0 or is_word[place] else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in cells
-    ]
-    return [f"  {line.rstrip()}" for line in lined]
 
 
 _ONE_OF = {

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from clipdata.arguments import PROGRESS, check_able, check_condition, check_count, check_kind
+from clipdata.arguments import PROGRESS, check_able, check_condition, check_kind
 from clipdata.comparison.seeds import SeedComparison, compare_seeds
 from clipdata.curation.arms import ALL, KEPT, RANDOM, Arm, arms_of
 from clipdata.curation.proof import Proof, TrainedArm
@@ -20,16 +18,15 @@ from clipdata.curation.selection import Curated
 from clipdata.encoder import Encoder
 from clipdata.errors import UsageError
 from clipdata.progress import Progress, Silent
-from clipdata.statistics import IntArray
 from clipdata.storage import redact
 from clipdata.training.config import TrainConfig
-from clipdata.training.evaluation import Evaluated, evaluate
 from clipdata.training.figures import Evaluation
-from clipdata.training.fine_tuning import train
 from clipdata.training.likeness import overlap_in
 from clipdata.training.portion import Portion
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run, run_folder
+from clipdata.training.shared_pass import shared_pass
+from clipdata.training.trials import Trial, Trials, checked_seeds
 
 
 def prove(
@@ -70,7 +67,8 @@ def prove(
     check_kind(config, TrainConfig, "prove: config", "clipdata.recipes.caption_contest()")
     check_able(progress, "prove: progress", ("task", "say"), PROGRESS)
     check_condition(held_out)
-    return _Proving(curated, encoder, config, held_out, _seeds(seeds), run_folder(out), progress or Silent()).done(
+    chosen = checked_seeds(seeds, "prove")
+    return _Proving(curated, encoder, config, held_out, chosen, run_folder(out), progress or Silent()).done(
         arms_of(curated, control=control), figure
     )
 
@@ -90,17 +88,22 @@ class _Proving:
     def done(self, arms: Sequence[Arm], figure: str | None) -> Proof:
         """Train and measure all sides."""
         self._refuse_overlap()
-        before = self._measured(self.encoder)
-        units = before.evaluation.units
+        rows = shared_pass(
+            self.curated.table.pinned(), self.config.objective, self.held_out, [self.config], self.progress
+        )
+        before = rows.measure(self.encoder)
+        units = before.units
         chosen = _figure(units, figure, self.config)
         overlap = self._overlap()
         trained: dict[str, TrainedArm] = {}
         found: dict[str, list[Evaluation]] = {arm.name: [] for arm in arms}
-        for seed in self.seeds:  # so that an interrupted proof has a whole answer of fewer seeds
-            for arm in arms:
-                run = self._trained(arm if arm.sample is None else _as_large(arm, trained[KEPT]), seed)
-                found[arm.name].append(self._measured(run.encoder(device=str(self.encoder.device))).evaluation)
-                trained[arm.name] = _told(arm.name, run, trained.get(arm.name))
+        trials = Trials(self.curated.table, self.encoder, self.folder, self.progress)
+        with trials.telling([self._trial(arm, seed).folder_name for seed in self.seeds for arm in arms]):
+            for seed in self.seeds:  # so that an interrupted proof has a whole answer of fewer seeds
+                for arm in arms:
+                    run = self._trained(trials, arm if arm.sample is None else _as_large(arm, trained[KEPT]), seed)
+                    found[arm.name].append(rows.measure(run.encoder(device=str(self.encoder.device))))
+                    trained[arm.name] = _told(arm.name, run, trained.get(arm.name))
         return Proof(
             table=redact(self.curated.table.uri),
             version=self.curated.table.version,
@@ -111,7 +114,7 @@ class _Proving:
             seeds=self.seeds,
             arms=tuple(trained.values()),
             figure=chosen,
-            start={name: before.evaluation.metrics[name] for name in units},
+            start={name: before.metrics[name] for name in units},
             against_all=_compared(found[ALL], found[KEPT]),
             against_random=_compared(found[RANDOM], found[KEPT]) if RANDOM in found else {},
             overlap=overlap,
@@ -142,49 +145,18 @@ class _Proving:
         self.progress.say(str(found))
         return str(found)
 
-    def _trained(self, arm: Arm, seed: int) -> Run:
+    def _trained(self, trials: Trials, arm: Arm, seed: int) -> Run:
         self.progress.say(f"seed {seed}: {arm}")
-        measured = self.config.evaluate_where if self.config.best is not None else None
-        return train(
-            self.curated.table,
-            self.encoder,
-            replace(self.config, seed=seed, evaluate_where=measured),
-            out=self.folder / f"{arm.name}-seed{seed}",
-            where=arm.where,
-            sample=arm.sample,
-            progress=self.progress,
-        )
+        return trials.run(self._trial(arm, seed))
 
-    def _measured(self, encoder: Encoder) -> Evaluated:
-        trunk = self.config.image_trunk
-        return evaluate(
-            self.curated.table,
-            encoder,
-            self.config.objective,
-            where=self.held_out,
-            image=self.config.image,
-            image_trunk=trunk,
-            progress=self.progress,
-        )
+    def _trial(self, arm: Arm, seed: int) -> Trial:
+        measured = self.config.evaluate_where if self.config.best is not None else None
+        return Trial(arm.name, replace(self.config, seed=seed, evaluate_where=measured), arm.where, sample=arm.sample)
 
 
 def _as_large(arm: Arm, kept: TrainedArm) -> Arm:
     """An arm of rows at random, as many as those kept are that can be trained on."""
     return replace(arm, sample=kept.rows, num_rows=kept.rows)
-
-
-def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """Seeds, each once.
-
-    Raises:
-        UsageError: there is none, or one is no whole number.
-    """
-    given = tuple(seeds)
-    for seed in given:
-        check_count(seed, "prove: seeds")
-    if not given or len(set(given)) < len(given):
-        raise UsageError(f"prove: seeds are {list(given)}; expected one or more, each once", hint="seeds=(0, 1, 2)")
-    return given
 
 
 def _figure(units: Mapping[str, object], figure: str | None, config: TrainConfig) -> str:
@@ -211,14 +183,7 @@ def _compared(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> dict
         name: compare_seeds(
             [found.units[name].value_N for found in before],
             [found.units[name].value_N for found in after],
-            _clusters(units.picture_N),
+            units.cluster_N,
         )
         for name, units in after[0].units.items()
     }
-
-
-def _clusters(picture_N: IntArray) -> IntArray:
-    """Ids of pictures with an id of its own for each that nobody knows."""
-    own_N = np.where(picture_N == 0, -1 - np.arange(len(picture_N)), 0)
-    _, known_N = np.unique(picture_N, return_inverse=True)
-    return np.where(picture_N == 0, own_N, known_N)

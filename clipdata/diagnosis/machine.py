@@ -18,6 +18,7 @@ from pathlib import Path
 import clipdata
 from clipdata.cores import num_cores
 from clipdata.diagnosis.records import Finding
+from clipdata.free_memory import processor_memory
 from clipdata.shown_values import shown_bytes
 
 _PACKAGES = (
@@ -106,16 +107,11 @@ def _quota() -> float | None:
 
 
 def _memory() -> Iterator[Finding]:
-    found = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read("/proc/meminfo"), re.MULTILINE))
-    if "MemTotal" not in found:
+    found = processor_memory()
+    if found is None:
         return
-    total, free = (1024 * int(found.get(name, 0)) for name in ("MemTotal", "MemAvailable"))
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
-    if limit.isdecimal() and int(limit) < total:
-        total = int(limit)
-        free = min(free, total)
-    text = f"{shown_bytes(free)} free of {shown_bytes(total)}"
-    if free < _LITTLE_MEMORY:
+    text = f"{shown_bytes(found.free)} free of {shown_bytes(found.total)}"
+    if found.free < _LITTLE_MEMORY:
         yield Finding("machine", "memory", text, "note", "a model and its batches take about 1.5 GB")
     else:
         yield Finding("machine", "memory", text)

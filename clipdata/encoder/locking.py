@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
+from clipdata.encoder.adapters import additions
 from clipdata.encoder.towers import image_tower, text_tower
 from clipdata.errors import UsageError
 
@@ -25,8 +26,8 @@ def lock(model: nn.Module, train: TrainedPart = "projections", *, num_blocks: in
     Args:
         model: open_clip's CLIP, CustomTextCLIP or CoCa, or an AssembledModel.
         train: "projections" trains both heads and the logit scale and bias, "last_blocks" also the last blocks of
-            both trunks with the norms behind them, "text" also the whole text tower and nothing of the image trunk
-            (locked-image tuning), "all" everything.
+            both trunks with the norms behind them, "lora" also the additions that `adapters.insert` made, "text" also
+            the whole text tower and nothing of the image trunk (locked-image tuning), "all" everything.
         num_blocks: how many blocks of a tower "last_blocks" trains.
 
     Returns:
@@ -62,20 +63,27 @@ def _trained_parameters(model: nn.Module, train: TrainedPart, num_blocks: int) -
             yield model.get_parameter(name)
     if train == "last_blocks":
         for tower in towers:
-            yield from tower.last_blocks(num_blocks)
+            yield from tower.layers().last(num_blocks)
+    if train == "lora":
+        for added in additions(model):
+            yield from added.parameters()
 
 
-def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: ARG001 - the signature of train
-    """Take the place of `train` on a module that is held still."""
-    return nn.Module.train(module, False)
+def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
+    """Take the place of `train` on a module that is held still; low-rank additions in it are no part of it."""
+    nn.Module.train(module, False)
+    for added in additions(module):
+        added.train(mode and any(parameter.requires_grad for parameter in added.parameters()))
+    return module
 
 
 def _hold_still(module: nn.Module, before_locked: bool = False) -> None:
-    """Hold a module still if nothing in it trains, else what in it is locked.
+    """Hold a module still if nothing in it trains but additions, else what in it is locked.
 
     A module without parameters, such as dropout, belongs to the locked part if something locked comes after it.
     """
-    trains = [parameter.requires_grad for parameter in module.parameters()]
+    added = {id(parameter) for one in additions(module) for parameter in one.parameters()}
+    trains = [parameter.requires_grad for parameter in module.parameters() if id(parameter) not in added]
     if not any(trains) and (trains or before_locked):
         # A bound method, unlike a closure, follows its module through copy.deepcopy.
         module.__dict__["train"] = types.MethodType(_stay_in_eval, module)

@@ -119,6 +119,14 @@ class Encoder:
         heads = set(self.towers.image_head_names)
         return self._digest("trunk", lambda name: name.startswith("visual.") and name not in heads, None)
 
+    @property
+    def text_trunk_identity(self) -> str:
+        """Hex digest of what decides the text trunk's features; training only heads leaves it as it was."""
+        not_of_it = {*self.towers.text_head_names, "logit_scale", "logit_bias"}
+        return self._digest(
+            "text trunk", lambda name: not name.startswith("visual.") and name not in not_of_it, self.tokenize.identity
+        )
+
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Count the texts whose end the model does not see, because they are longer than its context."""
         return self.tokenize.count_truncated(texts)

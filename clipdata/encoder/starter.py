@@ -10,16 +10,15 @@ It must know nothing of tables or training. The model is built once and kept in 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
 import torch
 from torch import nn
 
+from clipdata.cache_folder import cache_folder
 from clipdata.encoder.exporting import begin_folder, write_model
 from clipdata.encoder.identity import digest_of
 from clipdata.encoder.model_config import ModelConfig
@@ -59,9 +58,8 @@ def starter_folder() -> Path:
         ClipdataError: the weights are not those the recipe was made for.
         StorageError: the cache cannot be written.
     """
-    cache = Path(os.environ.get("CLIPDATA_CACHE") or platformdirs.user_cache_dir("clipdata"))
     made_of = digest_of([_RECIPE, _IMAGE_SHA256, _TEXT_SHA256, _RIDGE, _PROMPT, _CONTEXT_LENGTH])
-    folder = cache.expanduser().absolute() / f"starter-{made_of[:12]}"
+    folder = cache_folder() / f"starter-{made_of[:12]}"
     if not folder.is_dir():
         try:
             _build(folder)

@@ -11,7 +11,12 @@
     left_out.py      rows whose picture is unusable
     forward.py       from a batch to features
     objectives.py    from features to a loss                              optimisers.py  what moves, how fast, how far
-    learner.py       a model in training: steps, state                    evaluation.py  measuring held-out rows
+    gradients.py     of a batch at once                          cached_gradients.py  of one some rows at a time
+    memory_growth.py what rows take and how it grows             memory.py       what a training needs
+    memory_outlook.py whether it suffices, what to change         memory_watch.py too little of it, told in time
+    feasibility.py   whether an encoder can be trained so                 compiling.py   faster code, on request
+    learner.py       a model in training: steps, state                    averaging.py   a moving average of it
+    evaluation.py    measuring held-out rows
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     lines.py         what is told as it goes                              trackers/      TensorBoard, W&B, trackio
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
@@ -20,6 +25,8 @@
     curves.py        curves.svg, by line_chart.py              model_card.py what a tuned model was made of
     listing.py       runs()
     restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
+    canary.py        what a training cost elsewhere              canary_features.py  its features, kept
+    canary_set/      photographs and names that it shows         finishing.py    from the last step to the summary
     loop.py          a run step by step                        fine_tuning.py  train()
 
 Names are loaded on first use, because torch takes seconds to import.

@@ -21,13 +21,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipdata.errors import StorageError
+from clipdata.training.memory_watch import is_out_of_memory
 from clipdata.training.state_files import sync, writing
 
 _NAME = re.compile(r"step-(\d+)")
 _ASIDE = ".aside-"
 _WEIGHTS, _STATE = "weights.safetensors", "state.pt"
 _DISK_FAILED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.EMFILE, errno.ENFILE}
-_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "os error 12")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Checkpoint:
     def _unread(self, error: Exception, device: torch.device | str) -> StorageError:
         """Why it could not be read: only what is damaged or incomplete is to be removed."""
         what, again = f"the checkpoint {self.path}", "then the same command goes on from it"
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             where = "the GPU" if torch.device(device).type == "cuda" else "this machine"
             return StorageError(
                 f"{what} is whole, and the memory of {where} does not hold it: {_first_line(error)}",
@@ -70,15 +70,6 @@ class Checkpoint:
         else:
             why = f"is damaged: {_first_line(error)}"
         return StorageError(f"{what} {why}", hint=f"remove it to go on from the one before: rm -r {self.path}")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    said = str(error).lower()
-    return any(word in said for word in _NO_MEMORY)
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ OPERATIONAL = frozenset(
     {
         "num_workers",
         "num_threads",
+        "gradient_checkpointing",
         "checkpoint_every_steps",
         "checkpoint_every_epochs",
         "keep_checkpoints",
@@ -99,7 +100,8 @@ class TrainConfig:
         seed: of the order of rows and of dropout.
         image: column of images.
         image_trunk: column that holds the image trunk's features, computed by `map` with the same encoder: no image is
-            decoded then. Only for train="projections". None decodes `image`.
+            decoded then. Only where the image trunk stays as it is: train="projections" or "text", or "lora" where that
+            tower has no attention. None decodes `image`.
         fidelity: "fast" resizes pictures within about a level of open_clip's own transform, "exact" as that does;
             "scaled" is fast, and decodes JPEGs much larger than the model's input to a fraction of their size, off by
             half a level on average.

@@ -61,7 +61,7 @@ def out_of_range(config: TrainConfig) -> list[str]:
         problems.append(f"wise_ft is {config.wise_ft}; expected a number from 0 to 1, auto, or none")
     if config.init_logit_scale is not None and not 0 < config.init_logit_scale <= 100:
         problems.append(f"init_logit_scale is {config.init_logit_scale}; expected a number above 0 up to 100, or none")
-    if config.image_trunk is not None and config.image_trunk_trains:
+    if config.image_trunk is not None and config.train in ("last_blocks", "all"):
         problems.append(
             f"image_trunk is {config.image_trunk!r} and train is {config.train!r}; features that are computed once can "
             'only train what lies behind them: train="projections" or train="text", or image_trunk=none to decode '

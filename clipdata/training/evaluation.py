@@ -119,12 +119,12 @@ def evaluate(
     check_count(batch_size, "evaluate: batch_size", least=1)
     progress = progress or Silent()
     pinned = as_table(table).pinned()
-    with _in_words_of_evaluating():
+    with in_words_of_evaluating():
         return _evaluated(pinned, encoder, objective, where, sample, image, image_trunk, batch_size, seed, progress)
 
 
 @contextmanager
-def _in_words_of_evaluating() -> Iterator[None]:
+def in_words_of_evaluating() -> Iterator[None]:
     """Rows are chosen and columns are checked as for a training, and what is wrong with them is said in its words."""
     try:
         yield

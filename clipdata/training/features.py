@@ -99,3 +99,14 @@ class BatchFacts:
             text_counts_B=torch.ones_like(self.text_counts_B),
             columns_of_texts={name: one.index_select(0, first_B) for name, one in self.columns_of_texts.items()},
         )
+
+    def first(self, num_rows: int) -> BatchFacts:
+        """The same of the first so many rows."""
+        counts_B = self.text_counts_B[:num_rows]
+        return BatchFacts(
+            text_index_K=self.text_index_K[: int(counts_B.sum())],
+            text_counts_B=counts_B,
+            text_id_T=self.text_id_T,
+            picture_B=self.picture_B[:num_rows],
+            columns={name: one[:num_rows] for name, one in self.columns.items()},
+        )

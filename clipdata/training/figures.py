@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from clipdata.statistics import FloatArray, IntArray
 from clipdata.training.metrics import told
 
@@ -26,6 +28,13 @@ class Units:
 
     value_N: FloatArray = field(repr=False)
     picture_N: IntArray = field(repr=False)
+
+    @property
+    def cluster_N(self) -> IntArray:
+        """Ids of pictures, with an id of its own for each that nobody knows."""
+        own_N = np.where(self.picture_N == 0, -1 - np.arange(len(self.picture_N)), 0)
+        _, known_N = np.unique(self.picture_N, return_inverse=True)
+        return np.where(self.picture_N == 0, own_N, known_N)
 
 
 @dataclass(frozen=True)

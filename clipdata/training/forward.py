@@ -54,13 +54,28 @@ class PictureIds:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What the two towers take of a batch, and what it says of its rows; nothing is computed yet.
+
+    Args:
+        images: uint8 [B, 3, H, W] wherever the batch lies, or features of the trunk [B, W].
+        texts: ids [T, L] of each distinct text once, or features of the trunk [T, W].
+        facts: of the rows, on the device.
+    """
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    facts: BatchFacts
+
+
+@dataclass(frozen=True)
 class _Texts:
-    """The texts of a batch: features of the trunk [T, W], ids [T], places [K] among these, numbers [B] of each row.
+    """The texts of a batch: what the tower takes [T, ...], ids [T], places [K] among these, numbers [B] of each row.
 
     `picked_K` are their places among all texts of the batch laid end to end, of which a step may take some alone.
     """
 
-    trunk_TW: torch.Tensor
+    taken: torch.Tensor
     id_T: torch.Tensor
     index_K: torch.Tensor
     counts_B: torch.Tensor
@@ -69,7 +84,7 @@ class _Texts:
 
 
 class Forward:
-    """The two towers of a model in training, applied to batches.
+    """The two towers of a model in training, applied to batches: trunks to inputs, heads to what the trunks gave.
 
     Args:
         model: a copy of the encoder's, with what trains already chosen (`clipdata.encoder.lock`).
@@ -87,7 +102,7 @@ class Forward:
         self._objective, self._pictures = config.objective, pictures
         self.towers = taking_none(split(model), model, encoder)
         trained = {part_of(name, self.towers) for name, p in model.named_parameters() if p.requires_grad}
-        self._image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
+        self.image_trunk_trains, self.text_trunk_trains = "image" in trained, "text" in trained
         self.texts: TextFeatures | None = None
         self._prompt_tokens_PL: torch.Tensor | None = None
 
@@ -124,13 +139,12 @@ class Forward:
         Args:
             every_text: take all captions of a row, whichever of them the objective trains on.
         """
+        inputs = self.inputs(batch, every_text=every_text)
+        return self.features(self.image_trunk(inputs.images), self.text_trunk(inputs.texts)), inputs.facts
+
+    def inputs(self, batch: Mapping[str, Any], *, every_text: bool = False) -> Inputs:
+        """What the towers take of a batch; the arguments are those of `__call__`."""
         texts = self._prompts(batch) if self._objective.texts is None else self._texts(batch, every_text)
-        features = Features(
-            image_BD=self.towers.image_head(self._images(batch)).float(),
-            text_TD=self.towers.text_head(texts.trunk_TW).float(),
-            logit_scale=self._model.get_parameter("logit_scale").exp(),
-            logit_bias=getattr(self._model, "logit_bias", None),
-        )
         facts = BatchFacts(
             text_index_K=self._sent(texts.index_K),
             text_counts_B=self._sent(texts.counts_B),
@@ -143,7 +157,37 @@ class Forward:
             },
             wrong=None if texts.wrong is None else texts.wrong.to(self._encoder.device),
         )
-        return (features.normalised() if self._objective.normalises else features), facts
+        return Inputs(batch[self._config.image_trunk or self._config.image], texts.taken, facts)
+
+    def image_trunk(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of the image trunk [B, W] of `Inputs.images`, or of some of them."""
+        if self._config.image_trunk is not None:
+            return self._sent(images)
+        image_BCHW = self._encoder.normalise(images)
+        with torch.set_grad_enabled(self.image_trunk_trains and torch.is_grad_enabled()):
+            return self.towers.image_trunk(image_BCHW)
+
+    def text_trunk(self, texts: torch.Tensor) -> torch.Tensor:
+        """Features of the text trunk [T, W] of `Inputs.texts`, or of some of them."""
+        if self.texts is not None:
+            return texts
+        with torch.set_grad_enabled(self.text_trunk_trains and torch.is_grad_enabled()):
+            return self.towers.text_trunk(self._sent(self.towers.trim_tokens(texts)))
+
+    def features(self, image_trunk_BW: torch.Tensor, text_trunk_TW: torch.Tensor) -> Features:
+        """What the heads make of the trunks' features."""
+        features = Features(
+            image_BD=self.towers.image_head(image_trunk_BW).float(),
+            text_TD=self.towers.text_head(text_trunk_TW).float(),
+            logit_scale=self._model.get_parameter("logit_scale").exp(),
+            logit_bias=getattr(self._model, "logit_bias", None),
+        )
+        return features.normalised() if self._objective.normalises else features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._encoder.device
 
     def num_rows(self, batch: Mapping[str, Any]) -> int:
         """B of a batch."""
@@ -156,13 +200,6 @@ class Forward:
         if self._pictures is None or "offsets" not in batch:
             return torch.zeros(self.num_rows(batch), dtype=torch.int64)
         return self._pictures.of(batch["offsets"])
-
-    def _images(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        if self._config.image_trunk is not None:
-            return self._sent(batch[self._config.image_trunk])
-        image_BCHW = self._encoder.normalise(batch[self._config.image])
-        with torch.set_grad_enabled(self._image_trunk_trains and torch.is_grad_enabled()):
-            return self.towers.image_trunk(image_BCHW)
 
     def _texts(self, batch: Mapping[str, Any], every_text: bool) -> _Texts:
         """The texts that a step takes of a batch, each distinct one once."""
@@ -206,7 +243,7 @@ class Forward:
         first_T = torch.empty(len(id_T), dtype=torch.int64).scatter_(0, inverse_N.flip(0), index_N.flip(0))
         index_K, index_M = inverse_N.tensor_split([len(places_K)])
         facts = None if wrong is None else WrongTexts(index_M, digests.index_select(0, index_J), counts_B)
-        return _Texts(self._trunk(tokens.index_select(0, first_T)), id_T, index_K, taken_B, places_K, facts)
+        return _Texts(tokens.index_select(0, first_T), id_T, index_K, taken_B, places_K, facts)
 
     def _picked(
         self, batch: Mapping[str, Any], counts_B: torch.Tensor, lists: Sequence[Sequence[str]] | None, every_text: bool
@@ -230,18 +267,13 @@ class Forward:
         """The objective's own prompts, in their order; no row has texts."""
         prompts = self._objective.prompts
         if self.texts is not None:
-            trunk_TW, id_T = self.texts.of(prompts)
+            taken, id_T = self.texts.of(prompts)
         else:
             if self._prompt_tokens_PL is None:
                 self._prompt_tokens_PL = self._encoder.tokenize(prompts)
-            id_T = torch.arange(len(prompts))
-            trunk_TW = self._trunk(self._prompt_tokens_PL)
+            taken, id_T = self._prompt_tokens_PL, torch.arange(len(prompts))
         none_B, none_K = torch.zeros(self.num_rows(batch), dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-        return _Texts(trunk_TW, id_T, none_K, none_B, none_K)
-
-    def _trunk(self, tokens_TL: torch.Tensor) -> torch.Tensor:
-        with torch.set_grad_enabled(self.text_trunk_trains and torch.is_grad_enabled()):
-            return self.towers.text_trunk(self._sent(self.towers.trim_tokens(tokens_TL)))
+        return _Texts(taken, id_T, none_K, none_B, none_K)
 
 
 def _end_to_end(rows: Sequence[Sequence[str]]) -> list[str]:

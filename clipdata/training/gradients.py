@@ -1,12 +1,14 @@
 """Gradients of a step: features, loss and backward, one batch after the other, in all processes together.
 
 Several batches a step are plain accumulation: their gradients are averaged, and no row is compared with one of another
-batch, so that it saves memory and adds no negatives. It knows forwards, objectives and processes; it must not know
+batch, so that it saves memory and adds no negatives. How a batch goes through the towers is a `Passes`: all of its rows
+at once here, or some at a time in cached_gradients.py. It knows forwards, objectives and processes; it must not know
 optimizers.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,9 +16,54 @@ from typing import Any
 
 import torch
 
+from clipdata.training.features import BatchFacts, Features
 from clipdata.training.forward import Forward
 from clipdata.training.objectives import Objective
 from clipdata.training.processes import Processes
+from clipdata.training.vitals import Vitals, look_at
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+"""What a forward computes in."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A batch that went through the towers.
+
+    Args:
+        features: of its rows, with gradients as far as they reach.
+        facts: of its rows.
+        behind: what takes the gradients on from where those of the features end, after the loss's backward pass.
+    """
+
+    features: Features
+    facts: BatchFacts
+    behind: tuple[Callable[[], None], ...] = ()
+
+
+class Passes(ABC):
+    """How a batch goes through the towers, and gradients back.
+
+    Args:
+        forward: of the model.
+        autocast: what it computes in.
+    """
+
+    def __init__(self, forward: Forward, autocast: Autocast) -> None:
+        self.forward, self._autocast = forward, autocast
+
+    @abstractmethod
+    def __call__(self, batch: Mapping[str, Any]) -> Passed:
+        """Compute the features of a batch of a stream made with `forward.request()`."""
+
+
+class WholeBatch(Passes):
+    """All rows of a batch at once."""
+
+    def __call__(self, batch: Mapping[str, Any]) -> Passed:
+        """The loss's gradients reach every weight by themselves."""
+        with self._autocast():
+            return Passed(*self.forward(batch))
 
 
 @dataclass(frozen=True)
@@ -35,25 +82,29 @@ class Backward:
 class Gradients:
     """Computes a step's gradients, and leaves them at the parameters.
 
+    Attributes:
+        looks: look at the features of the steps to come.
+        vitals: what the last look found.
+
     Args:
-        forward: of the model.
+        passes: of batches through the towers.
         objective: gives the loss.
-        autocast: what the forward computes in.
         scale: from a loss to what is differentiated, as a GradScaler scales it.
         processes: that train together.
     """
 
     def __init__(
         self,
-        forward: Forward,
+        passes: Passes,
         objective: Objective,
         *,
-        autocast: Callable[[], AbstractContextManager[Any]],
         scale: Callable[[torch.Tensor], torch.Tensor],
         processes: Processes,
     ) -> None:
-        self._forward, self._objective = forward, objective
-        self._autocast, self._scale, self._processes = autocast, scale, processes
+        self._passes, self._objective = passes, objective
+        self._scale, self._processes = scale, processes
+        self.vitals: Vitals | None = None
+        self.looks = False
 
     def of(self, batches: Sequence[Mapping[str, Any]], device: torch.device) -> Backward:
         """Add up the gradients of a step's batches, each by its share of the rows.
@@ -61,7 +112,7 @@ class Gradients:
         Args:
             batches: of a stream made with `forward.request()`, each of at least one row in some process.
         """
-        num_rows = [self._processes.total(self._forward.num_rows(batch), device) for batch in batches]
+        num_rows = [self._processes.total(self._passes.forward.num_rows(batch), device) for batch in batches]
         loss = 0.0
         for batch, rows in zip(batches, num_rows, strict=True):
             share = rows / sum(num_rows)
@@ -69,8 +120,8 @@ class Gradients:
         return Backward(loss, int(sum(num_rows)))
 
     def _of_one(self, batch: Mapping[str, Any], rows: float, share: float, device: torch.device) -> float:
-        with self._autocast():
-            features, facts = self._forward(batch)
+        passed = self._passes(batch)
+        features, facts = passed.features, passed.facts
         own_rows = facts.num_rows
         if self._objective.shares:  # every process has the loss of all rows, whose gradients average to that of one
             features, facts = self._processes.gather(features, facts)
@@ -81,5 +132,9 @@ class Gradients:
         else:
             loss, weight = features.image_BD.sum() * 0.0, 0.0
         self._scale(loss * (weight * share)).backward()
+        for carry_on in passed.behind:
+            carry_on()
+        if self.looks and facts.num_rows:
+            self.vitals = look_at(features, facts, self._objective)
         value = float(loss.detach())
         return value if self._objective.shares else self._processes.total(value * own_rows, device) / rows

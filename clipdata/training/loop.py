@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +28,15 @@ from clipdata.training.evaluation import figures_of
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.figures import Evaluation
+from clipdata.training.finishing import Finishing
 from clipdata.training.forward import PictureIds
+from clipdata.training.health import Health
 from clipdata.training.interruption import Stopped, Stopping
 from clipdata.training.learner import Learner, StepResult
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
 from clipdata.training.lines import Lines
+from clipdata.training.memory_watch import MemoryWatch, out_of_memory_told
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import draw_from, seed_of_step
@@ -62,6 +64,7 @@ class Loop:
         self._run, offsets = begun.run, begun.rows.offsets
         self._files = RunFiles(self._run, config, progress, copies, writes=processes.writes)
         self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
+        self._finishing = Finishing(begun, encoder, self._learner, config, self._files, processes, progress)
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
@@ -80,17 +83,22 @@ class Loop:
             "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
         )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
+        measures = begun.held_out is not None
+        self._memory = MemoryWatch(self._learner, encoder.model, evaluates=measures, progress=progress)
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
         self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
+        self._health = Health(self._num_steps, config.lr, config.objective.kind)
         self._stopping = Stopping(progress, processes)
         self._tell_plan()
 
     def _tell_plan(self) -> None:
         config, say, batch_size = self._config, self._progress.say, self._length.batch_size
+        if self._learner.adapted is not None:
+            say(str(self._learner.adapted))
         if batch_size < config.batch_size:
             say(f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
         if self._num_epochs != config.epochs:
@@ -151,18 +159,13 @@ class Loop:
     def _close(self) -> Run:
         """Export the model, and say what the run was."""
         self._processes.wait()  # for the best weights, which are written by now
-        exported_step = self._step
-        if (weights := self._best.weights(self._encoder.device)) is not None:
-            self._learner.put(weights)
-            exported_step = self._best.step or 0
-            self._progress.say(f"exporting {self._best}")
-        self._export(self._run.export_path)
-        summary = {"steps": self._step, "exported_step": exported_step, "model": str(self._run.export_path)}
+        summary = self._finishing.finish(self._step, self._best)
         summary |= {
             "texts": self._cut.to_json(),
             "left_out": self._left_out.counts,
             "not_measured": self._unmeasured.counts,
             "pace": self._pace.whole().to_json(),
+            "warnings": [warned.to_json() for warned in self._health.warnings],
         }
         self._files.close(summary)
         if self._left_out.counts:
@@ -173,11 +176,6 @@ class Loop:
 
     def _bench_command(self) -> str:
         return hints.bench(self._begun.table.uri, self._encoder.name)
-
-    def _export(self, path: Path) -> None:
-        self._learner.training(False)
-        self._files.export(path, self._learner.model, self._encoder, [self._begun.trained, *self._begun.taught_by])
-        self._learner.training(True)
 
     def _steps(self, metrics: Lines, counter: Counter) -> None:
         if self._step == self._num_steps:
@@ -190,7 +188,7 @@ class Loop:
                 for together, wait_s in self._pace.groups(batches, self._config.accumulate):
                     self._take_step(together, wait_s, metrics)
                     counter.advance()
-                    self._pace.show(counter)
+                    self._pace.show(counter, self._health.loss)
                     epoch, next_batch = together[-1]["cursor"]
                     self._close_step(epoch, next_batch, metrics)
                     closed = epoch, next_batch
@@ -224,7 +222,7 @@ class Loop:
         if by_epochs or by_steps or self._stopping.asked:
             self._save(epoch, next_batch, metrics.sync())
         if ends and config.export_every_epochs and epoch % config.export_every_epochs == 0:
-            self._export(self._run.path / "epochs" / str(epoch))
+            self._finishing.export(self._run.path / "epochs" / str(epoch))
         self._stopping.check()
 
     def _take_step(self, batches: Sequence[Batch], wait_s: float, metrics: Lines) -> None:
@@ -238,7 +236,8 @@ class Loop:
         if usable:
             draw_from(self._encoder.device, seed_of_step(self._config.seed, self._step, self._processes.rank))
             try:
-                done = self._learner.step(usable, factor)
+                with self._memory.step(usable[0]):
+                    done = self._learner.step(usable, factor, looks=self._health.is_due(self._step + 1))
             except ClipdataError as error:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
         self._step += 1
@@ -250,6 +249,10 @@ class Loop:
                 told = f"loss {done.loss:.4g}, {self._pace.since_report()}"
                 self._progress.say(f"step {self._step:,} of {self._num_steps:,}: {told}")
         metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
+        if done is not None:
+            for warned in self._health.see(self._step, done.loss, done.grad_norm, done.vitals):
+                metrics.write({"kind": "warning", **warned.to_json()})
+                self._progress.say(f"step {self._step:,}: {warned.text}")
 
     def _line(self, done: StepResult | None, factor: float, wait_share: float) -> dict[str, Any]:
         line: dict[str, Any] = {
@@ -264,6 +267,8 @@ class Loop:
         if done is None:
             return line
         line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
+        if done.vitals is not None:
+            line |= {"image_cosine": done.vitals.image_cosine, "flat_loss": done.vitals.flat_loss}
         return line | ({"penalty": done.penalty} if self._config.pull else {})
 
     def _report(self, metrics: Lines, epoch: int) -> None:
@@ -274,7 +279,7 @@ class Loop:
         pace = self._pace.report()
         counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
-        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.tensors):
+        if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.measured_tensors):
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
@@ -282,12 +287,9 @@ class Loop:
 
     def _evaluate(self, offsets: np.ndarray) -> Evaluation:
         stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
-        self._learner.training(False)
-        try:
-            with self._learner.autocast():
-                return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
-        finally:
-            self._learner.training(True)
+        memory = out_of_memory_told("--set evaluation_batch=16")
+        with self._learner.measuring(), self._learner.autocast(), memory:
+            return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -340,6 +342,7 @@ class Loop:
             "loss_steps": self._tally.num_steps,
             "left_out": self._left_out.state(),
             "best": self._best.state(),
+            "health": self._health.state(),
             "metrics_bytes": num_metrics_bytes,
             "unclosed": unclosed,
         }
@@ -361,6 +364,8 @@ class Loop:
         self._left_out.restore(state["left_out"])
         self._best.restore(state["best"])
         self._unclosed = state.get("unclosed")
+        if "health" in state:  # not in checkpoints of an earlier release
+            self._health.restore(state["health"])
         self._progress.say(f"going on after step {self._step} of {self._num_steps}")
         return int(state["metrics_bytes"])
 

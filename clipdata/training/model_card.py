@@ -14,6 +14,7 @@ from typing import Any
 from clipdata.encoder.layout import CLIPDATA_CONFIG
 from clipdata.printable import printable
 from clipdata.trained_rows import FOLDER, TrainedRows
+from clipdata.training.canary import Canary
 from clipdata.training.config import OPERATIONAL, TrainConfig
 from clipdata.training.metrics import chief_figure, told
 from clipdata.training.run import Run
@@ -196,11 +197,7 @@ def _value(name: str, value: float | None) -> str:
 def _canary(summary: Mapping[str, Any]) -> list[str]:
     """What the built-in zero-shot set says of what the model could do before."""
     found = summary.get("canary")
-    if not isinstance(found, Mapping):
-        return []
-    said = [str(found[name]) for name in ("text", "verdict") if isinstance(found.get(name), str)]
-    facts = [(name.replace("_", " "), one) for name, one in found.items() if isinstance(one, (int, float, str))]
-    return ["## What else it can still do", "\n\n".join(map(printable, said[:1])) or _rows_of_table(facts)]
+    return ["## What else it can still do", printable(str(Canary.from_dict(found)))] if found else []
 
 
 def _warnings(summary: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from clipdata.encoder.towers import TowerSplit
+from clipdata.encoder.adapters import additions
+from clipdata.encoder.towers import TowerSplit, distances
 from clipdata.training.config import TrainConfig
 
 MAX_LOGIT_SCALE = math.log(100)
@@ -30,7 +31,11 @@ def part_of(name: str, towers: TowerSplit) -> str:
 
 
 def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) -> list[dict[str, Any]]:
-    """Group the trained parameters by part and by whether they decay.
+    """Group the trained parameters by part, by whether they decay, and by layer where `config.layer_decay` asks for it.
+
+    A layer's rate is its part's, times `layer_decay` for each layer from there to the head. Source: BEiT
+    (arXiv 2106.08254), with the layers of timm's `param_groups_layer_decay`: the norms behind the last block are its
+    own.
 
     Weights decay, and neither biases, norms nor the logit scale, unless `config.decay_all`: then all of them do, as in
     an optimizer of torch that is given the parameters as one list.
@@ -39,24 +44,27 @@ def parameter_groups(model: nn.Module, towers: TowerSplit, config: TrainConfig) 
         Groups for a torch optimizer, in a fixed order, each with its peak rate as `peak_lr`.
     """
     multipliers = {"head": 1.0, "image": config.image_lr_multiplier, "text": config.text_lr_multiplier}
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    layer_of = distances(model) if config.layer_decay != 1 else {}
+    groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = config.decay_all or (parameter.ndim >= 2 and name not in _SCALES)
-            groups.setdefault((part_of(name, towers), decays), []).append(parameter)
+            groups.setdefault((part_of(name, towers), layer_of.get(name, 0), decays), []).append(parameter)
     return [
         {
             "params": parameters,
-            "name": f"{part}, {'decayed' if decays else 'not decayed'}",
+            "name": f"{part}, {f'layer -{layer}, ' if layer else ''}{'decayed' if decays else 'not decayed'}",
             "weight_decay": config.weight_decay if decays else 0.0,
-            "peak_lr": config.lr * multipliers[part],
+            "peak_lr": config.lr * multipliers[part] * config.layer_decay**layer,
         }
-        for (part, decays), parameters in sorted(groups.items())
+        for (part, layer, decays), parameters in sorted(groups.items())
     ]
 
 
 class Pull:
     """A penalty on how far the weights have moved: rate * |W - W0|^2, over all that trains but the logit scale.
+
+    What a low-rank addition moves is the weight that it is merged into, so its W - W0 is alpha / rank * B A.
 
     Made before the first step of a run, also of one that goes on: W0 are the weights that the run began with.
 
@@ -68,15 +76,18 @@ class Pull:
     """
 
     def __init__(self, model: nn.Module, rate: float) -> None:
+        self._additions = list(additions(model)) if rate else []
         self._rate = rate
-        trained = [p for name, p in model.named_parameters() if p.requires_grad and name not in _SCALES]
+        left_out = {id(parameter) for added in self._additions for parameter in added.parameters()}
+        left_out |= {id(model.get_parameter(name)) for name in _SCALES if getattr(model, name, None) is not None}
+        trained = [one for one in model.parameters() if one.requires_grad and id(one) not in left_out]
         self._pairs = [(parameter, parameter.detach().clone()) for parameter in trained] if rate else []
 
     def __call__(self) -> torch.Tensor | None:
         """The penalty as a scalar with gradients, or None."""
-        if not self._pairs:
-            return None
-        return self._rate * torch.stack([(now - begun).square().sum() for now, begun in self._pairs]).sum()
+        squares = [(now - begun).square().sum() for now, begun in self._pairs]
+        squares += [added.squared() for added in self._additions]
+        return self._rate * torch.stack(squares).sum() if squares else None
 
 
 def build_optimizer(groups: Iterable[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:

@@ -130,12 +130,18 @@ class Pace:
         self._reported = self.whole()
         return found
 
-    def show(self, counter: Counter) -> None:
-        """Say in the line of progress how fast it goes, now and then."""
+    def show(self, counter: Counter, loss: float | None) -> None:
+        """Say in the line of progress how it goes, now and then, what is asked for most first.
+
+        Args:
+            loss: of the newest steps.
+        """
         now_s = time.monotonic()
         if now_s - self._noted_s > _NOTE_EVERY_S:
             self._noted_s = now_s
-            note(counter, str(self.since_report()))
+            found = self.since_report()
+            told_loss = "" if loss is None else f"loss {loss:.4g}, "
+            note(counter, f"{told_loss}waited {found.wait:.0%}, {found.rows_s:,.0f} rows/s")
 
 
 def told_at_the_end(found: Measured, command: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from torch import nn
 
 from clipdata.encoder import Encoder
 from clipdata.printable import printable
@@ -22,6 +23,7 @@ from clipdata.training.checkpoints import complete
 from clipdata.training.forward import PictureIds
 from clipdata.training.learner import Learner
 from clipdata.training.length import Length
+from clipdata.training.memory_outlook import MemoryOutlook, outlook
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import Run
 
@@ -57,7 +59,8 @@ class TrainingPlan:
         length: of the run.
         steps_done: by a run that is gone on with.
         num_captions: distinct captions that are encoded once, before the first step.
-        times: of one batch; None where its pictures cannot be used.
+        times: of one batch; None where its pictures cannot be used, or the memory does not suffice.
+        memory: what a step needs, and what is free; None where no picture of the batch can be used.
     """
 
     path: str
@@ -72,6 +75,7 @@ class TrainingPlan:
     steps_done: int = 0
     num_captions: int = 0
     times: BatchTimes | None = None
+    memory: MemoryOutlook | None = None
 
     @property
     def estimate_s(self) -> float | None:
@@ -95,6 +99,7 @@ class TrainingPlan:
             "captions": self.num_captions,
             "batch": asdict(self.times) if self.times is not None else None,
             "estimate_s": self.estimate_s,
+            "memory": self.memory.to_json() if self.memory is not None else None,
         }
         told = {name: self.record[name] for name in ("config", "encoder", "table")}
         return {"path": self.path, "finished": False, **told, "epochs": [], "dry_run": True, "plan": plan}
@@ -113,6 +118,8 @@ class TrainingPlan:
         if self.times is not None:
             batch = f"a batch took {self.times.read_s:.3g} s to read and {self.times.step_s:.3g} s to train on"
             lines.append(f"  {batch}: about {self.estimate_s:,.3g} s in all, measuring and waiting for data aside")
+        if self.memory is not None:
+            lines += [f"  {self.memory}", *([f"  {self.memory.warning}"] if self.memory.is_near else [])]
         return "\n".join(map(printable, lines))
 
     def _part(self) -> str:
@@ -137,6 +144,7 @@ def plan_of(
     newest = [] if found.is_new else complete(folder / "checkpoints")
     learner = Learner(encoder, config, len(read.rows.offsets), PictureIds(read.rows.offsets, read.rows.pictures_N))
     num_captions = _num_captions(read, learner)
+    times, memory = try_batch(read, learner, length, encoder.model, encodes_once=bool(num_captions))
     return TrainingPlan(
         path=str(folder),
         state="discards a run" if anew else "begins" if found.is_new else "goes on",
@@ -149,19 +157,23 @@ def plan_of(
         length=length,
         steps_done=newest[-1].step if newest else 0,
         num_captions=num_captions,
-        times=try_batch(read, learner, length, encodes_once=bool(num_captions)),
+        times=times,
+        memory=memory,
     )
 
 
-def try_batch(read: RowsRead, learner: Learner, length: Length, *, encodes_once: bool) -> BatchTimes | None:
-    """Train a copy of a model on one batch, twice, and say what the second time took.
+def try_batch(
+    read: RowsRead, learner: Learner, length: Length, encoder_model: nn.Module, *, encodes_once: bool
+) -> tuple[BatchTimes | None, MemoryOutlook | None]:
+    """Train a copy of a model on one batch, twice, and say what the second time took, and what memory it needs.
 
     Args:
         learner: holds the copy, and is of no use afterwards.
+        encoder_model: what it is a copy of.
         encodes_once: captions are encoded before the first step.
 
     Returns:
-        None where no picture of the batch can be used.
+        Neither where no picture of the batch can be used, and no times where the memory does not suffice.
 
     Raises:
         ClipdataError: the loss or the gradient is not a number.
@@ -188,11 +200,14 @@ def try_batch(read: RowsRead, learner: Learner, length: Length, *, encodes_once:
     batch = next(iter(stream))
     read_s = time.perf_counter() - started_s
     if not len(batch["offsets"]):
-        return None
+        return None, None
+    memory = outlook(learner, batch, encoder_model, evaluates=read.held_out is not None)
+    if memory.is_over:
+        return None, memory
     for _ in range(2):
         started_s = time.perf_counter()
         learner.step([batch] * config.accumulate, 1.0)
-    return BatchTimes(read_s, time.perf_counter() - started_s, caption_s)
+    return BatchTimes(read_s, time.perf_counter() - started_s, caption_s), memory
 
 
 def _texts_of(read: RowsRead, offsets: np.ndarray) -> list[str]:

@@ -72,7 +72,7 @@ def _begin_group(device: torch.device) -> None:
         raise UsageError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {' and '.join(missing)} not set: nothing tells where the "
             "other processes are",
-            hint="torchrun --nproc-per-node 2 -m pipelines.cli train …; or unset WORLD_SIZE",
+            hint="torchrun --nproc-per-node 2 -m clipdata train …; or unset WORLD_SIZE",
         )
     backend = "gloo"
     if device.type == "cuda":
@@ -141,7 +141,9 @@ class _Notes:
             rank, message, exit_code = json.loads(self._store.get("first"))
             return EndedElsewhereError(f"process {rank} of {self._processes.world}: {message}", exit_code=exit_code)
         why = str(error).splitlines()[0]
-        return EndedElsewhereError(f"another process ended without a word: killed, or out of memory ({why})")
+        return EndedElsewhereError(
+            f"another process ended without a word: killed, or out of memory ({why})", is_told=False
+        )
 
 
 def _exit_code(error: Exception) -> int:

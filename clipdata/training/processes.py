@@ -9,6 +9,7 @@ Shapes: B rows of this process, K texts of these laid end to end, T distinct one
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -23,6 +24,8 @@ Key = TypeVar("Key")
 
 _BUCKET_BYTES = 32 << 20
 """Gradients that cross at once: many small exchanges are slow, and one of all gradients doubles their memory."""
+
+_BUCKETS_ON_THEIR_WAY = 2
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,20 @@ class Processes:
         """Replace every gradient by its mean over all processes; a parameter that one of them left out counts as 0."""
         if self.world == 1:
             return
+        sent: deque[tuple[distributed.Work, torch.Tensor, list[torch.Tensor]]] = deque()
         for bucket in _buckets([_gradient(parameter) for parameter in parameters]):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
-            distributed.all_reduce(flat)
-            flat /= self.world
-            for gradient, mean in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
-                gradient.copy_(mean.view_as(gradient))
+            sent.append((distributed.all_reduce(flat, async_op=True), flat, bucket))
+            if len(sent) > _BUCKETS_ON_THEIR_WAY:
+                self._take_mean(*sent.popleft())
+        while sent:
+            self._take_mean(*sent.popleft())
+
+    def _take_mean(self, work: distributed.Work, flat: torch.Tensor, bucket: list[torch.Tensor]) -> None:
+        work.wait()
+        flat /= self.world
+        for gradient, mean in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def _sizes(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
         """How many rows of each tensor every process has."""

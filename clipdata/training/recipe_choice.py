@@ -24,6 +24,10 @@ TEXT_ON_CPU = 5_000_000
 """Weights of a text trunk of which some hundred steps are a matter of seconds on two cores."""
 
 
+MOST_SKILL = 0.98
+"""Skill beyond which a few hundred rows cannot tell."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a recipe is chosen by.
@@ -36,6 +40,7 @@ class Facts:
         on_gpu: whether the model is on one.
         text_weights: how many weights the text trunk has.
         reads: False where the model was found to answer the training rows no better than chance.
+        skill: what it got right of them beyond what guessing gives, as a part of all that there is beyond: from 0 to 1.
         heads_alone: features of a column are trained on, so that no trunk of pictures can be.
         train: part of the model that is asked for; None leaves it open.
     """
@@ -47,6 +52,7 @@ class Facts:
     on_gpu: bool = False
     text_weights: int = 0
     reads: bool = True
+    skill: float = 0.0
     heads_alone: bool = False
     train: str | None = None
 
@@ -54,6 +60,15 @@ class Facts:
     def pictures(self) -> int:
         """Distinct pictures, one at least."""
         return max(1, min(self.num_rows, self.num_rows if self.num_pictures is None else self.num_pictures))
+
+    @property
+    def caution(self) -> float:
+        """How many times as strong a pull a model wants that is right in most cases: there is more to lose than to win.
+
+        The odds of its skill, and 1 below even odds.
+        """
+        skill = min(max(self.skill, 0.0), MOST_SKILL)
+        return max(1.0, skill / (1 - skill))
 
     @property
     def amount(self) -> str:
@@ -109,7 +124,7 @@ def _against(larger: str, facts: Facts) -> str | None:
     """Why a recipe that trains trunks does not fit; None where it does."""
     if facts.pictures < LORA_FROM:
         few = f"with fewer than {LORA_FROM:,} pictures more weights are learned by heart"
-        return f"{few}, and a tower with BatchNorm falls below its start" if facts.batchnorm else few
+        return f"{few}, most of all by a tower with BatchNorm" if facts.batchnorm else few
     if facts.heads_alone:
         return "features of a column are read, so the trunk of pictures stays as it is"
     if larger == "lora" and facts.batchnorm:

@@ -6,7 +6,7 @@ It knows tables, encoders and recipes, and neither runs nor pipelines.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from clipdata.training.config import TrainConfig
 from clipdata.training.evaluation import evaluate
 from clipdata.training.few_rows import has_batchnorm
 from clipdata.training.figures import Evaluation
+from clipdata.training.image_side import check_images
 from clipdata.training.objectives import ClassPrompts, Objective, objective_with, own_fields
 from clipdata.training.optimisers import part_of
 from clipdata.training.portion import Portion
@@ -107,7 +108,7 @@ def facts_of(
     heads_alone: bool = False,
     train: str | None = None,
 ) -> Facts:
-    """Count rows and pictures, look at the towers, and ask the model about some rows, unless `train` is given.
+    """Count rows and pictures, look at the towers, and ask the model about some of the rows.
 
     Args:
         objective: what the training is about.
@@ -116,12 +117,18 @@ def facts_of(
         trunk: column of the encoder's trunk, to be asked about instead of these.
         heads_alone, train: as of `Facts`.
     """
-    rows = choose_rows(table, objective, image=image, where=where, portion=portion)
+    rows = choose_rows(table, objective, image=image, where=where, portion=portion, features=trunk)
+    check_images(table, encoder, TrainConfig(objective=objective, image=image, image_trunk=trunk))
+    answers = Answers()
+    if train in (None, "projections"):
+        found = evaluate(table, encoder, objective, where=where, sample=MEASURED, image=image, image_trunk=trunk)
+        answers = Answers.of(found.evaluation, objective)
     return Facts(
         num_rows=len(rows.offsets),
         num_pictures=_num_distinct(rows.pictures_N),
         **towers_of(encoder),
-        reads=train is not None or _reads(table, encoder, objective, len(rows.offsets), where, image, trunk),
+        reads=answers.reads,
+        skill=answers.skill,
         heads_alone=heads_alone,
         train=train,
     )
@@ -161,40 +168,47 @@ def _attends(tower: nn.Module, without: nn.Module | None = None) -> bool:
     return any("attention" in type(one).__name__.lower() for one in tower.modules() if one not in others)
 
 
-def _reads(
-    table: Table,
-    encoder: Encoder,
-    objective: Objective,
-    num_rows: int,
-    where: str | None,
-    image: str,
-    trunk: str | None,
-) -> bool:
-    """Whether a model is better than chance on its training rows, before training; where too few can tell, it is."""
-    if num_rows < LEAST_MEASURED:
-        return True
-    found = evaluate(table, encoder, objective, where=where, sample=MEASURED, image=image, image_trunk=trunk)
-    return beats_chance(found.evaluation, objective)
+@dataclass(frozen=True)
+class Answers:
+    """How well a model answers rows before it is trained on them.
 
-
-def beats_chance(found: Evaluation, objective: Objective) -> bool:
-    """Whether a model's answers are better than guesses, as far as so many pictures can tell; where none can, they are.
-
-    Of recall at several sizes it is enough that one is.
+    Args:
+        reads: better than chance, as far as so many rows can tell; where none can, it is. Of recall at several sizes it
+            is enough that one is.
+        skill: as of `Facts`.
     """
+
+    reads: bool = True
+    skill: float = 0.0
+
+    @classmethod
+    def of(cls, found: Evaluation, objective: Objective) -> Answers:
+        """Judge by the figures of what the objective is about."""
+        chances = {
+            name: chance
+            for name, chance in _chances(found, objective).items()
+            if name in found.units and 0 < chance < 1 and len(found.units[name].picture_N)
+        }
+        if not chances:
+            return cls()
+        first, chance = next(iter(chances.items()))
+        skill = (found.metrics[first] - chance) / (1 - chance)
+        surely = found.num_rows < LEAST_MEASURED or any(
+            found.metrics[name] - chance > SURE * math.sqrt(chance * (1 - chance) / num)
+            for name, chance in chances.items()
+            if (num := _num_distinct(found.units[name].picture_N))
+        )
+        return cls(surely, min(max(skill, 0.0), 1.0))
+
+
+def _chances(found: Evaluation, objective: Objective) -> dict[str, float]:
+    """What guessing gives of the figures that tell right from wrong."""
     if isinstance(objective, ClassPrompts):
-        chances = {"top1_accuracy": 1 / max(len(objective.classes), 1)}
-    elif "chance" in found.more:
-        chances = {"accuracy": float(found.more["chance"])}
-    else:
-        side = "image_to_text"
-        chances = {f"{side}_recall@{k}": float(found.more.get(f"{side}_chance@{k}", 1.0)) for k in SIZES}
-    known = {name: chance for name, chance in chances.items() if name in found.units and 0 < chance < 1}
-    return not known or any(
-        found.metrics[name] - chance
-        > SURE * math.sqrt(chance * (1 - chance) / _num_distinct(found.units[name].picture_N))
-        for name, chance in known.items()
-    )
+        return {"top1_accuracy": 1 / max(len(objective.classes), 1)}
+    if "chance" in found.more:
+        return {"accuracy": float(found.more["chance"])}
+    side = "image_to_text"
+    return {f"{side}_recall@{k}": float(found.more.get(f"{side}_chance@{k}", 1.0)) for k in SIZES}
 
 
 def _num_distinct(pictures_N: np.ndarray) -> int:

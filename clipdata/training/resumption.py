@@ -20,6 +20,7 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.prepared import PixelSource
 from clipdata.trained_rows import TrainedRows
+from clipdata.training.feasibility import check_feasible
 from clipdata.training.image_side import check_images, pixels_read
 from clipdata.training.likeness import overlap_in
 from clipdata.training.overlap import Overlap
@@ -117,6 +118,7 @@ def foresee(
         read = _version_it_reads(run, read, progress)
         progress.say(f"going on with {folder}, which reads version {read.table.version} of {redact(table.uri)}")
     check_images(read.table, encoder, config)
+    check_feasible(encoder, config)
     pixels = pixels_read(read.table, encoder, config, read.rows.offsets)
     _require_same_pixels(run, pixels, is_new=is_new)
     progress.say(f"training on {read.rows.describe()}")

@@ -5,7 +5,7 @@ It knows tables and configs, and nothing of folders.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,8 +22,9 @@ from clipdata.training.portion import Portion
 from clipdata.training.usable_rows import ChosenRows, choose_rows, own_columns
 
 SPLIT = "split"
-_VALIDATION = ("val", "validation", "valid", "dev")
-_TEST = ("test", "held_out")
+VALIDATION = ("val", "validation", "valid", "dev")
+TEST = ("test", "held_out")
+"""What a column `split` calls rows to choose by, and rows to judge the choice by."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class RowsRead:
     @property
     def num_called_held_out(self) -> int:
         """Rows to train on that the table's own split holds out; looked for where no filter was given."""
-        if self.where is not None or not _has_split(self.table):
+        if self.where is not None or not has_split(self.table):
             return 0
-        return self.table.count_rows(f"{SPLIT} IN ({', '.join(map(repr, (*_VALIDATION, *_TEST)))})")
+        return self.table.count_rows(called((*VALIDATION, *TEST)))
 
     @cached_property
     def trained(self) -> TrainedRows:
@@ -144,16 +145,22 @@ class RowsRead:
         )
 
 
-def _has_split(table: Table) -> bool:
+def has_split(table: Table) -> bool:
+    """Whether a table has a column that names the sides of a split."""
     return SPLIT in table.schema.names and is_of("text", table.schema.field(SPLIT).type)
+
+
+def called(words: Sequence[str]) -> str:
+    """SQL condition of the rows whose `split` is one of some words."""
+    return f"{SPLIT} IN ({', '.join(map(repr, words))})"
 
 
 def _held_out_by_split(table: Table, where: str | None) -> str | None:
     """Rows that a filter leaves out and whose `split` says validation, or else test; None where there are none."""
-    if where is None or not _has_split(table):
+    if where is None or not has_split(table):
         return None
-    for words in (_VALIDATION, _TEST):
-        named = f"{SPLIT} IN ({', '.join(repr(word) for word in words)}) AND NOT ({where})"
+    for words in (VALIDATION, TEST):
+        named = f"{called(words)} AND NOT ({where})"
         if table.count_rows(named):
             return named
     return None

@@ -35,6 +35,7 @@ from clipdata.training.state_files import read_json
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
+    from clipdata.training.canary import Canary
 
 TRAINED_ROWS = "trained_rows.arrow"
 _SOFTWARE = ("clipdata", "torch", "open_clip_torch", "timm", "transformers", "pylance", "numpy")
@@ -109,6 +110,24 @@ class Run:
         """One entry an epoch, from 1: mean loss, and what was measured on held-out rows; entry 0 is before training."""
         return [line for line in read_metrics(self.path / "metrics.jsonl") if line["kind"] == "epoch"]
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; nothing before the run is finished.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        path = self.path / "summary.json"
+        return read_json(path, hint="remove it, and the same training writes it anew") if path.exists() else {}
+
+    @property
+    def canary(self) -> Canary | None:
+        """Whether the tuned model still knows what nobody trained on; None where it was not asked, or not yet."""
+        from clipdata.training.canary import Canary
+
+        found = self.summary.get("canary")
+        return Canary.from_dict(found) if found else None
+
     def encoder(self, *, device: str | None = None, precision: str | None = None) -> Encoder:
         """Load the tuned model.
 
@@ -131,14 +150,11 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """What a program wants to know of it."""
-        summary: dict[str, Any] = {}
-        if (self.path / "summary.json").exists():
-            summary = read_json(self.path / "summary.json", hint="remove it, and the same training writes it anew")
         return {
             "path": str(self.path),
             "finished": self.is_finished,
             **{key: self.record[key] for key in ("config", "encoder", "table")},
-            **summary,
+            **self.summary,
             "epochs": self.epochs,
         }
 
@@ -162,6 +178,7 @@ class Run:
         for epoch in self.epochs:
             loss = f"mean loss {epoch['loss']:.4g}" if epoch["loss"] is not None else "before training"
             lines.append(f"  epoch {epoch['epoch']}: {loss}{_measured(epoch)}")
+        lines += [f"  {found}"] if (found := self.canary) is not None else []
         return "\n".join(map(printable, lines))
 
 

@@ -64,6 +64,12 @@ def record(optional: Iterable[str] = (), /, **properties: Schema) -> Schema:
     }
 
 
+def either(*records: Schema) -> Schema:
+    """One record of several; what stands in more than one is the same in each."""
+    properties = {name: schema for one in records for name, schema in one["properties"].items()}
+    return {"type": "object", "properties": properties, "anyOf": [{"required": one["required"]} for one in records]}
+
+
 def listed(items: Schema) -> Schema:
     """A list."""
     return {"type": "array", "items": items}
@@ -99,7 +105,10 @@ def schema_of(words: str, found: Schema | Callable[[], Schema]) -> dict[str, Any
         "properties": {"schema_version": {"const": SCHEMA_VERSION}, **own, "next": maybe(TEXT), "error": ERROR},
         "required": ["schema_version"],
         "anyOf": [
-            {"required": [*(name for name in result["required"] if name != "schema_version"), "next"]},
+            *(
+                {"required": [*(name for name in one["required"] if name != "schema_version"), "next"]}
+                for one in result.get("anyOf", [result])
+            ),
             {"required": ["error"]},
         ],
     }

@@ -46,8 +46,70 @@ INGESTED = record(
     dry_run=FLAG,
     seconds=NUMBER,
 )
+_DIFFERENCE = record(
+    of=TEXT,
+    than=maybe(TEXT),
+    difference=NUMBER,
+    low=maybe(NUMBER),
+    high=maybe(NUMBER),
+    standard_error=maybe(NUMBER),
+    over=TEXT,
+    p_value=maybe(NUMBER),
+    verdict=TEXT,
+)
+_FIGURES: Schema = {"type": "object", "additionalProperties": NUMBER}
+RANKING = record(
+    ranking=record(
+        table=TEXT,
+        version=WHOLE,
+        where=TEXT,
+        objective=TEXT,
+        figure=TEXT,
+        rows=WHOLE,
+        pictures=WHOLE,
+        start=_FIGURES,
+        recipes=listed(
+            record(
+                name=TEXT,
+                mean=NUMBER,
+                spread=maybe(NUMBER),
+                by_seed=listed(NUMBER),
+                letters=TEXT,
+                to_best=maybe(_DIFFERENCE),
+                to_start=maybe(_DIFFERENCE),
+                figures=_FIGURES,
+                seeds=listed(WHOLE),
+                runs=listed(TEXT),
+                rows=WHOLE,
+                steps=WHOLE,
+                seconds=maybe(NUMBER),
+                steps_s=maybe(NUMBER),
+            )
+        ),
+        pairs=listed(_DIFFERENCE),
+        left_out={"type": "object", "additionalProperties": TEXT},
+        notes=listed(TEXT),
+    )
+)
+"""Recipes ranked by their runs."""
+_MOVED = maybe(OBJECT)
+CANARY = record(
+    verdict=TEXT,
+    num_pictures=WHOLE,
+    num_classes=WHOLE,
+    language=TEXT,
+    accuracy_before=NUMBER,
+    chance=NUMBER,
+    accuracy=_MOVED,
+    probability=_MOVED,
+    margin=_MOVED,
+    lost=listed(TEXT),
+)
 RUN = record(
-    ("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "dry_run", "plan"),
+    (
+        *("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "canary"),
+        *("dry_run", "plan"),
+    ),
     path=TEXT,
     finished={"type": "boolean"},
     config=OBJECT,
@@ -60,6 +122,7 @@ RUN = record(
     texts=OBJECT,
     left_out=counts(),
     pace=OBJECT,
+    canary=CANARY,
     warnings=listed(OBJECT),
     not_measured=counts(),
     dry_run=FLAG,
@@ -78,6 +141,19 @@ RUN = record(
         captions=WHOLE,
         batch=maybe(record(read_s=NUMBER, step_s=NUMBER, caption_s=maybe(NUMBER))),
         estimate_s=maybe(NUMBER),
+        memory=maybe(
+            record(
+                weights_bytes=WHOLE,
+                copies_bytes=WHOLE,
+                gradients_bytes=WHOLE,
+                optimizer_bytes=WHOLE,
+                rows_bytes=WHOLE,
+                total_bytes=WHOLE,
+                rows_at_once=WHOLE,
+                free_bytes=maybe(WHOLE),
+                change=maybe(TEXT),
+            )
+        ),
     ),
 )
 EXPORTED = record(

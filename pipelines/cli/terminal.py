@@ -32,9 +32,14 @@ class Terminal:
     Args:
         as_json: print one JSON object at the end, with the result or the error or both.
         quiet: no progress, no hints.
+
+    Attributes:
+        process: which of the processes that torchrun started this is, "process 1 of 2"; None for the first, or the only
+            one. The others tell nothing but errors.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.process = _process()
         self._bars = ProgressBar()
         self._stdout = sys.stdout
         self._found: dict[str, Any] = {}
@@ -43,7 +48,7 @@ class Terminal:
 
     def configure(self, *, as_json: bool, quiet: bool) -> None:
         """Take what the person asked for, once it is read."""
-        self.as_json, self.quiet = as_json, quiet
+        self.as_json, self.quiet = as_json, quiet or self.process is not None
 
     @contextmanager
     def only_results(self) -> Iterator[None]:
@@ -67,6 +72,8 @@ class Terminal:
     def result(self, text: str, data: Mapping[str, Any]) -> None:
         """Tell what the command found or did."""
         self._has_news()
+        if self.process is not None:
+            return
         self._found |= {**data, "next": None}
         if not self.as_json:
             _write(self._stdout, f"{text}\n")
@@ -93,13 +100,14 @@ class Terminal:
         self._has_news()
         self._found["error"] = {"name": name, "code": code, "message": message, "hint": hint}
         what = name if name in ("interrupted", "terminated") else "error"
-        _write(sys.stderr, f"{what}: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+        whose = f"{self.process}: " if self.process is not None else ""
+        _write(sys.stderr, f"{what}: {whose}{message}\n" + (f"  hint: {hint}\n" if hint else ""))
         return code
 
     def close(self) -> None:
         """Print what is printed last: the JSON object, when one was asked for."""
         self._has_news()
-        if self.as_json and self._found:
+        if self.as_json and self._found and self.process is None:
             ascii_only = "utf" not in (self._stdout.encoding or "utf").lower()
             text = encode({"schema_version": SCHEMA_VERSION, **self._found}, ascii_only=ascii_only)
             _write(self._stdout, f"{text}\n")
@@ -116,6 +124,11 @@ class Terminal:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def _process() -> str | None:
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return None if rank == "0" or world == "1" else f"process {rank} of {world}"
 
 
 def _width() -> int:

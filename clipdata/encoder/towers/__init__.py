@@ -25,7 +25,7 @@ from clipdata.encoder.towers.native_text import native_text_tower
 from clipdata.encoder.towers.protocol import TensorMap, Tower, TowerSplit
 from clipdata.encoder.towers.timm import bare_tower, timm_tower
 
-__all__ = ["TensorMap", "Tower", "TowerSplit", "image_tower", "split", "text_tower"]
+__all__ = ["TensorMap", "Tower", "TowerSplit", "distances", "image_tower", "split", "text_tower"]
 
 
 def image_tower(model: Any) -> Tower:
@@ -89,6 +89,16 @@ def split(model: nn.Module) -> TowerSplit:
         image_head_names=_names_of(model, image.head_parameters),
         text_head_names=_names_of(model, text.head_parameters),
     )
+
+
+def distances(model: nn.Module) -> dict[str, int]:
+    """How many layers lie from each parameter of a model to the head of its tower, by its name.
+
+    Heads and scales have 0, the last blocks and what lies behind them 1, embeddings and first convolutions the most.
+    """
+    towers = image_tower(model), text_tower(model)
+    found = {id(parameter): distance for tower in towers for parameter, distance in tower.layers().distances()}
+    return {name: found.get(id(parameter), 0) for name, parameter in model.named_parameters()}
 
 
 def _names_of(model: nn.Module, parameters: Sequence[nn.Parameter]) -> tuple[str, ...]:

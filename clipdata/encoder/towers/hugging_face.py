@@ -7,12 +7,13 @@ Shapes: as in protocol.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
+from clipdata.encoder.towers.attention import projections_in
+from clipdata.encoder.towers.layering import Layers, layers_in_order
 from clipdata.encoder.towers.protocol import Tower, pass_through, pooled
 
 
@@ -61,7 +62,8 @@ def own_tower(text: HuggingFaceText) -> Tower:
         head=pass_through,
         trunk_dim=int(text.config.hidden_size),
         head_parameters=(),
-        last_blocks=lambda num_blocks: _last_blocks(text, num_blocks),
+        layers=lambda: _layers(text.transformer),
+        attention=lambda: projections_in(text.transformer),
         trim=lambda tokens_BL: _without_padding(tokens_BL, text.pad_id),
     )
 
@@ -80,7 +82,8 @@ def hugging_face_tower(text: Any) -> Tower:
         head=text.proj,
         trunk_dim=text.output_dim if linear is None else linear.in_features,
         head_parameters=tuple(text.proj.parameters()),
-        last_blocks=lambda num_blocks: _last_blocks(text, num_blocks),
+        layers=lambda: _layers(text.transformer),
+        attention=lambda: projections_in(text.transformer),
         trim=lambda tokens_BL: _without_padding(tokens_BL, pad_id),
     )
 
@@ -92,7 +95,8 @@ def uncut(text: Any) -> Tower:
         head=pass_through,
         trunk_dim=int(text.output_dim),
         head_parameters=(),
-        last_blocks=lambda num_blocks: _last_blocks(text, num_blocks),
+        layers=lambda: _layers(text.transformer),
+        attention=lambda: projections_in(text.transformer),
     )
 
 
@@ -102,13 +106,7 @@ def _without_padding(tokens_BL: torch.Tensor, pad_id: int) -> torch.Tensor:
     return tokens_BL[:, : int(used[-1]) + 1] if len(used) else tokens_BL
 
 
-def _last_blocks(text: Any, num_blocks: int) -> Iterator[nn.Parameter]:
-    """Parameters of the encoder's longest list of layers from its end, and what was declared behind it."""
-    lists = [module for module in text.transformer.modules() if isinstance(module, nn.ModuleList)]
-    blocks = max(lists, key=len)
-    last = {id(parameter) for parameter in blocks[-num_blocks:].parameters()}
-    reached = False
-    for parameter in text.transformer.parameters():
-        reached = reached or id(parameter) in last
-        if reached:
-            yield parameter
+def _layers(transformer: nn.Module) -> Layers:
+    """Cut an encoder by its longest list of layers."""
+    lists = [module for module in transformer.modules() if isinstance(module, nn.ModuleList)]
+    return layers_in_order(transformer.parameters(), list(max(lists, key=len)))

@@ -5,13 +5,14 @@ Shapes: as in protocol.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 
+from clipdata.encoder.towers.attention import projections_in
+from clipdata.encoder.towers.layering import Layers, layers_in_order
 from clipdata.encoder.towers.protocol import Tower, pass_through
 
 
@@ -56,7 +57,8 @@ def native_text_tower(text: Any) -> Tower:
         head=head,
         trunk_dim=text.ln_final.normalized_shape[0],
         head_parameters=_parameters_of(text.text_projection),
-        last_blocks=lambda num_blocks: _last_blocks(text, num_blocks),
+        layers=lambda: _layers(text),
+        attention=lambda: projections_in(text.transformer),
         trim=trim if causal else pass_through,
     )
 
@@ -67,6 +69,9 @@ def _parameters_of(projection: nn.Linear | nn.Parameter | None) -> tuple[nn.Para
     return tuple(projection.parameters()) if isinstance(projection, nn.Linear) else (projection,)
 
 
-def _last_blocks(text: Any, num_blocks: int) -> Iterator[nn.Parameter]:
-    yield from chain.from_iterable(block.parameters() for block in text.transformer.resblocks[-num_blocks:])
-    yield from text.ln_final.parameters()
+def _layers(text: Any) -> Layers:
+    embeddings = [*text.token_embedding.parameters(), text.positional_embedding]
+    if getattr(text, "cls_emb", None) is not None:
+        embeddings.append(text.cls_emb)
+    rest = chain(text.transformer.parameters(), text.ln_final.parameters())
+    return layers_in_order([*embeddings, *rest], list(text.transformer.resblocks))

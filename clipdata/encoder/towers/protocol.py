@@ -6,12 +6,15 @@ features, D = shared space.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+
+from clipdata.encoder.towers.attention import Projection
+from clipdata.encoder.towers.layering import Layers
 
 TensorMap = Callable[[torch.Tensor], torch.Tensor]
 
@@ -37,8 +40,8 @@ class Tower:
         head: [B, T] to [B, D], not L2-normalised.
         trunk_dim: T.
         head_parameters: what belongs to the head.
-        last_blocks: from a number of blocks to the parameters of as many at the end of the trunk, with the norms and
-            poolings behind them.
+        layers: the trunk's parameters from its input to its head.
+        attention: the projections of the trunk's attention layers.
         trim: drops what of a batch [B, L] changes no features; a text tower's.
     """
 
@@ -46,7 +49,8 @@ class Tower:
     head: TensorMap
     trunk_dim: int
     head_parameters: tuple[nn.Parameter, ...]
-    last_blocks: Callable[[int], Iterator[nn.Parameter]]
+    layers: Callable[[], Layers]
+    attention: Callable[[], Iterable[Projection]]
     trim: TensorMap = pass_through
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clipdata.errors import UsageError
 from pipelines.cli.field_help import figures_help
-from pipelines.cli.json_output import Schema
-from pipelines.cli.options import ReadOptions, TableArgument, Where, version_of
+from pipelines.cli.json_output import Schema, either
+from pipelines.cli.listed_recipes import runs_listed
+from pipelines.cli.options import Device, ReadOptions, TableArgument, Where, version_of
+from pipelines.cli.reports import RANKING
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 def _compared() -> Schema:
     from clipdata.comparison import several_schema
 
-    return several_schema()
+    return either(several_schema(), RANKING)
 
 
 @verb(
@@ -32,7 +36,8 @@ def _compared() -> Schema:
         "clipdata compare contest.lance label_prob label_prob_fine_tune --where \"split = 'test'\"",
         "clipdata compare contest.lance scores@12 scores --calibration --ranks --no-worse-than accuracy=0.5pt",
         "clipdata compare contest.lance label_prob prob_a prob_b --all-pairs",
-        "clipdata compare contest.lance --runs runs/a,runs/b --where \"split = 'test'\"",
+        "clipdata compare contest.lance --runs trials/ --where \"split = 'validation'\"",
+        "clipdata compare contest.lance --made-by starter,runs/a --where \"split = 'test'\"",
     ],
 )
 def compare(
@@ -46,8 +51,23 @@ def compare(
     ] = None,
     *,
     runs: Annotated[
-        str | None, typer.Option("--runs", help="Runs, in place of columns: A,B. Those that their models made.")
+        str | None,
+        typer.Option(
+            "--runs",
+            help="Runs, in place of columns: A,B, or a folder of runs. Measured on the rows, and ranked by recipe over "
+            "seeds and pictures.",
+        ),
     ] = None,
+    made_by: Annotated[
+        str | None, typer.Option("--made-by", help="Models, in place of columns: A,B. The columns that they made.")
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="Of runs: what they are ranked by; the objective's first figure by default.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Of runs: what they are measured by; what they trained for by default.")
+    ] = None,
+    device: Device = None,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Of several columns, compare each with each.")] = False,
     where: Where = None,
     by: Annotated[str | None, typer.Option(help="Column of groups to show apart.")] = None,
@@ -117,7 +137,7 @@ def compare(
     other = None
     if table_before is not None or version_before is not None:
         other = store.open(table_before or table, version=version_of(version_before) if version_before else None)
-    columns = _columns(terminal, opened, before, after or [], runs)
+    named = [before, *(after or [])] if before is not None else []
     options: dict[str, Any] = {
         "where": where,
         "table_before": other,
@@ -139,6 +159,20 @@ def compare(
         "resamples": resamples,
         "seed": seed,
     }
+    if runs is not None:
+        _refuse_beside_runs(named, made_by, options, {"all_pairs": all_pairs, "fail_if": fail_if, "certain": certain})
+        ranking = cd.compare_runs(
+            opened,
+            runs_listed([runs, *named]),
+            where=where,
+            objective=objective,
+            figure=figure,
+            device=device,
+            progress=terminal,
+        )
+        terminal.result(str(ranking), {"ranking": ranking.to_dict()})
+        return
+    columns = _columns(terminal, opened, named, made_by)
     done: Comparison | Comparisons
     if len(columns) > 2:
         done = cd.compare_columns(opened, columns, pairs="all" if all_pairs else "first", **options)
@@ -153,27 +187,51 @@ def compare(
     )
 
 
-def _columns(terminal: Terminal, table: Table, before: str | None, after: list[str], runs: str | None) -> list[str]:
-    """The columns to compare: those that are named, or those that the models of runs made.
+def _refuse_beside_runs(
+    named: list[str], made_by: str | None, options: Mapping[str, Any], more: Mapping[str, Any]
+) -> None:
+    """Refuse what is about columns, where runs are compared.
 
     Raises:
-        UsageError: neither two columns are named nor two runs, or both are.
+        UsageError: there is some of it.
     """
-    named = [before, *after] if before is not None else []
-    if runs is None and len(named) >= 2:
-        return named
-    listed = [run.strip() for run in (runs or "").split(",") if run.strip()]
-    if named or len(set(listed)) < 2:
-        found = f"{len(named)} column(s) and {len(listed)} run(s)"
+    columns = [word for word in named if not Path(word).expanduser().is_dir()]
+    if columns or made_by is not None:
+        found = f"{len(columns)} column(s) stand beside runs" if columns else "--made-by stands beside --runs"
         raise UsageError(
-            f"compare: {found}; expected two columns or more, or two runs or more",
+            f"compare: {found}; expected one of them",
+            hint="clipdata compare TABLE BEFORE AFTER, or clipdata compare TABLE --runs A,B",
+        )
+    plain = {"models": (None, None), "no_worse_than": (), "num_rows_shown": 5, "resamples": 2000, "seed": 0}
+    given = {name: value for name, value in {**options, **more}.items() if name != "where"}
+    if idle := [name for name, value in given.items() if value != plain.get(name, None if value is None else False)]:
+        listed = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise UsageError(
+            f"compare: {listed}: about columns, and runs are compared",
+            hint="fill a column with each, clipdata map TABLE choice-scores NAME --model RUN, and compare these",
+        )
+
+
+def _columns(terminal: Terminal, table: Table, named: list[str], made_by: str | None) -> list[str]:
+    """The columns to compare: those that are named, or those that models made.
+
+    Raises:
+        UsageError: neither two columns are named nor two models, or both are.
+    """
+    if made_by is None and len(named) >= 2:
+        return named
+    listed = [model.strip() for model in (made_by or "").split(",") if model.strip()]
+    if named or len(set(listed)) < 2:
+        found = f"{len(named)} column(s) and {len(listed)} model(s)"
+        raise UsageError(
+            f"compare: {found}; expected two columns or more, or runs, or two models that made columns",
             hint="clipdata compare TABLE BEFORE AFTER, or clipdata compare TABLE --runs A,B",
         )
     import clipdata as cd
     from clipdata.comparison import columns_of_models
 
     models = []
-    for run in listed:
-        terminal.say(f"loading {run}")
-        models.append(cd.load_encoder(run).identity)
+    for model in listed:
+        terminal.say(f"loading {model}")
+        models.append(cd.load_encoder(model).identity)
     return columns_of_models(table, models, listed)

@@ -9,6 +9,7 @@ import typer
 
 from clipdata.errors import GateFailedError, UsageError
 from pipelines.cli.json_output import NUMBER, OBJECT, TEXT, WHOLE, listed, maybe, record
+from pipelines.cli.listed_recipes import numbers_listed
 from pipelines.cli.options import Device, Model, ReadOptions, Settings, TableArgument, parse_pairs
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -109,7 +110,7 @@ def curate(
                 "--must-help": must_help,
             }
         )
-    numbers = _numbers(seeds)
+    numbers = numbers_listed(seeds, "--seeds")
     where, held_out = _sides(opened, where, held_out, prove=prove)
     curated = cd.curate(opened, keep or [], where=where)
     if not prove:
@@ -158,15 +159,3 @@ def _refuse_idle(given: Mapping[str, object]) -> None:
     """
     if idle := [option for option, value in given.items() if value]:
         raise UsageError(f"{', '.join(idle)}: about a proof, and none is asked for", hint="add --prove")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Seeds as typed.
-
-    Raises:
-        UsageError: one is no whole number.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--seeds is {text!r}; expected whole numbers with commas between, such as 0,1,2")
-    return tuple(map(int, parts))
