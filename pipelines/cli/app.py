@@ -88,8 +88,6 @@ VERBS = (
     new,
     train,
     fine_tune,
-    fit_head,
-    runs,
     runs,
     fit_head,
     bench,
