@@ -167,9 +167,13 @@ def _attention_forward(
             given, _weights(attention, 3), biases, attention.lora.values(), strict=True
         )
     ]
-    heads = (one.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for one in projected)
+    query_BHLI, key_BHLI, value_BHLI = (
+        one.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for one in projected
+    )
     attended_BHLI = functional.scaled_dot_product_attention(
-        *heads,
+        query_BHLI,
+        key_BHLI,
+        value_BHLI,
         attn_mask=_added_mask(attn_mask, projected[0], attention.num_heads),
         dropout_p=attention.dropout if attention.training else 0.0,
     )

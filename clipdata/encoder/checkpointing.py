@@ -31,7 +31,9 @@ def _forward(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
     forward = type(block).forward
     if not torch.is_grad_enabled():
         return forward(block, *args, **kwargs)
-    moving = [one for one in block.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm) and one.training]
+    moving: list[nn.Module] = [
+        one for one in block.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm) and one.training
+    ]
     if not moving:
         return checkpoint(forward, block, *args, use_reentrant=False, **kwargs)
 

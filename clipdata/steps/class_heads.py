@@ -64,7 +64,8 @@ class ClassHead:
         """
         logits_BC = embedding_BD.astype(np.float64) @ self.weight_CD.T.astype(np.float64)
         shares_BC = np.exp(logits_BC - logits_BC.max(axis=1, keepdims=True))
-        return (shares_BC / shares_BC.sum(axis=1, keepdims=True)).astype(np.float32)
+        probability_BC: np.ndarray = (shares_BC / shares_BC.sum(axis=1, keepdims=True)).astype(np.float32)
+        return probability_BC
 
     def save(self, folder: str | os.PathLike[str]) -> ClassHead:
         """Write it into a folder, in place of a head that is there; returns it under the folder's name.

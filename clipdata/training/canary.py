@@ -113,7 +113,7 @@ def check_canary(before: Encoder, after: Encoder) -> Canary:
     trunk_PT = kept.trunk()
     before_PC, language = _known(before, trunk_PT, shown, kept)
     right_P = _right(before_PC, shown)
-    found = {
+    found: dict[str, Any] = {
         "num_pictures": len(shown.files),
         "num_classes": shown.num_classes,
         "language": language,
@@ -177,8 +177,8 @@ def _judged(found: dict[str, Any], shown: CanarySet, before_PC: torch.Tensor, af
     before_P, after_P = _right(before_PC, shown), _right(after_PC, shown)
     cluster_P, scale = dense_codes(shown.label_P), _fitting_scale(before_PC, shown)
     accuracy = change(cluster_P, before_P.astype(float), after_P.astype(float), Sampling())
-    chances = (_probabilities(cosine_PC, shown, scale) for cosine_PC in (before_PC, after_PC))
-    probability = change(cluster_P, *chances, Sampling())
+    chance_P, chance_after_P = (_probabilities(cosine_PC, shown, scale) for cosine_PC in (before_PC, after_PC))
+    probability = change(cluster_P, chance_P, chance_after_P, Sampling())
     margin = hold_margins([("probability", MARGIN, True)], {"probability": probability})[0]
     is_worse = accuracy.verdict == "worse" or (probability.verdict == "worse" and not margin.not_worse)
     verdict: Verdict = "worse" if is_worse else "kept" if margin.not_worse else "cannot be told"

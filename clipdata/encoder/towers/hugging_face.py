@@ -108,5 +108,5 @@ def _without_padding(tokens_BL: torch.Tensor, pad_id: int) -> torch.Tensor:
 
 def _layers(transformer: nn.Module) -> Layers:
     """Cut an encoder by its longest list of layers."""
-    lists = [module for module in transformer.modules() if isinstance(module, nn.ModuleList)]
-    return layers_in_order(transformer.parameters(), list(max(lists, key=len)))
+    lists = [list(module) for module in transformer.modules() if isinstance(module, nn.ModuleList)]
+    return layers_in_order(transformer.parameters(), max(lists, key=len))
