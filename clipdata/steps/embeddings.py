@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lineage import Lineage
 from clipdata.schema import is_of
 from clipdata.step_protocol import BYTES, CAPTIONS, BaseStep, Kind, require_names
 from clipdata.steps.encoder_step import require_encoder
@@ -107,6 +108,11 @@ class TextEmbedding(BaseStep):
         self.reads: tuple[str, ...] = (text,)
         self.takes: Mapping[str, Kind] = {text: CAPTIONS}
         self.parameters: Mapping[str, Any] = {"lists": True} if lists else {}
+
+    @classmethod
+    def arguments_of(cls, lineage: Lineage, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG003 - as of every step
+        """Lineages of one text a row say nothing of lists."""
+        return {"text": lineage.inputs[0], "lists": bool(lineage.parameters.get("lists", False))}
 
     def check(self, schema: pa.Schema) -> None:
         """Hold the column to what was said of it.

@@ -40,7 +40,7 @@ class HeadScores(BaseStep):
 
     def __init__(
         self,
-        head: ClassHead | str | os.PathLike[str],
+        head: str | os.PathLike[str] | ClassHead,
         embedding: str = "embedding",
         *,
         output: Literal["probabilities", "label"] = "probabilities",
