@@ -96,6 +96,9 @@ from clipdata.training.evaluation import Evaluated as Evaluated
 from clipdata.training.evaluation import evaluate as evaluate
 from clipdata.training.fine_tuning import train as train
 from clipdata.training.head_fitting import fit_head as fit_head
+from clipdata.training.interpolation import Sweep as Sweep
+from clipdata.training.interpolation import interpolate as interpolate
+from clipdata.training.interpolation import sweep as sweep
 from clipdata.training.listing import runs as runs
 from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.recipe_facts import choose_recipe as choose_recipe

@@ -26,6 +26,8 @@
     listing.py       runs()                                    health.py     what goes wrong, of what vitals.py sees
     restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
     canary.py        what a training cost elsewhere              canary_features.py  its features, kept
+    mixing.py        weights between before and after            interpolation.py   of a finished run
+    validation.py    rows split off to choose by
     canary_set/      photographs and names that it shows         finishing.py    from the last step to the summary
     loop.py          a run step by step                        fine_tuning.py  train()
 

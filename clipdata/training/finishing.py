@@ -1,14 +1,17 @@
 """What happens between the last step of a run and its summary: which weights are exported, and what became of the rest.
 
-    the best report's weights, where one is asked for → export → canary
+    the best report's weights or their average, where asked for → mixed with those before → export → canary
 
-All of it is done again from the last checkpoint if the process ends in between, and gives the same. It knows learners,
-encoders and exports; nothing of steps or streams.
+All of it is done again from the last checkpoint if the process ends in between, and gives the same: nothing of it goes
+into what trains. It knows learners, encoders and exports; nothing of steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,14 @@ from torch import nn
 
 from clipdata.encoder import Encoder
 from clipdata.progress import Progress
+from clipdata.stream import Stream
 from clipdata.training.canary import check_canary
-from clipdata.training.config import TrainConfig
+from clipdata.training.config_checks import AUTO
+from clipdata.training.evaluation import figures_of
+from clipdata.training.figures import Evaluation
+from clipdata.training.forward import Forward, PictureIds
 from clipdata.training.learner import Learner
+from clipdata.training.mixing import Mixture, choose, mixed
 from clipdata.training.processes import Processes
 from clipdata.training.reports import Best
 from clipdata.training.resumption import Beginning
@@ -30,10 +38,10 @@ class Finishing:
     """Ends a run.
 
     Args:
-        begun: its folder, and the record of its rows.
+        begun: its folder, and its rows.
         encoder: what it began with.
-        learner: holds what was trained.
-        config: says what to do.
+        learner: holds what was trained, and the config.
+        pictures: of all rows.
         files: takes the model.
         processes: of which one writes and measures.
         progress: is told.
@@ -42,7 +50,7 @@ class Finishing:
     begun: Beginning
     encoder: Encoder
     learner: Learner
-    config: TrainConfig
+    pictures: PictureIds
     files: RunFiles
     processes: Processes
     progress: Progress
@@ -59,25 +67,74 @@ class Finishing:
             self.learner.put(weights)
             exported_step = best.step or 0
             self.progress.say(f"exporting {best}")
-        self.export(path)
-        return {"steps": step, "exported_step": exported_step, "model": str(path), **self._canary()}
+        summary = {"steps": step, "exported_step": exported_step, "model": str(path)}
+        with self._mixed() as (model, mixture):
+            self._write(path, model)
+            if mixture is not None:
+                self.progress.say(str(mixture))
+                summary["mixture"] = mixture.to_dict()
+            return summary | self._canary(model)
 
     def export(self, path: Path) -> None:
-        """Write the model as it stands."""
+        """Write the model as it stands, of whatever it will be mixed with in the end."""
         with self.learner.measuring() as model:
-            self.files.export(path, model, self.encoder, [self.begun.trained, *self.begun.taught_by])
+            self._write(path, model)
 
-    def _canary(self) -> dict[str, Any]:
-        """Whether the tuned model still knows what nobody trained on."""
-        if not self.config.canary:
-            return {}
+    def _write(self, path: Path, model: nn.Module) -> None:
+        self.files.export(path, model, self.encoder, [self.begun.trained, *self.begun.taught_by])
+
+    @contextmanager
+    def _mixed(self) -> Iterator[tuple[nn.Module, Mixture | None]]:
+        """The model that is exported, and what it is a mixture of; None where it is none."""
         with self.learner.measuring() as model:
-            found = self.processes.by_first(lambda: check_canary(self.encoder, self._tuned(model)))
+            mixture = self._mixture(model)
+            if mixture is None:
+                yield model, None
+            else:
+                yield mixed(self.encoder.model, model.state_dict(), mixture.alpha), mixture
+
+    def _mixture(self, model: nn.Module) -> Mixture | None:
+        asked = self.learner.config.wise_ft
+        if asked is None or (asked == AUTO and self.begun.validation is None):
+            return None
+        if asked != AUTO:
+            return Mixture(float(asked))
+        after = model.state_dict()
+        return self.processes.by_first(
+            lambda: choose(lambda alpha: self._figures(mixed(self.encoder.model, after, alpha)))
+        )
+
+    def _figures(self, model: nn.Module) -> Evaluation:
+        """Figures of the rows to choose by."""
+        config, validation = self.learner.config, self.begun.validation
+        assert validation is not None
+        forward = Forward(model, self.encoder, config, self.pictures)
+        forward.texts = self.learner.forward.texts
+        stream = Stream(
+            self.begun.table,
+            rows=validation.offsets,
+            batch_size=config.evaluation_batch,
+            shuffle=False,
+            drop_last=False,
+            num_threads=config.num_threads,
+            rank=0,
+            world_size=1,
+            **forward.request(),
+        )
+        batches = (batch for batch in stream if len(batch["offsets"]))
+        with self.learner.autocast():
+            return figures_of(batches, partial(forward, every_text=True), config.objective)
+
+    def _canary(self, model: nn.Module) -> dict[str, Any]:
+        """Whether the tuned model still knows what nobody trained on."""
+        if not self.learner.config.canary:
+            return {}
+        found = self.processes.by_first(lambda: check_canary(self.encoder, self._tuned(model)))
         self.progress.say(str(found))
         return {"canary": found.to_dict()}
 
     def _tuned(self, model: nn.Module) -> Encoder:
-        """The model as it stands, as an encoder; it trains no more."""
+        """The exported model, as an encoder."""
         return Encoder(
             model,
             name=str(self.begun.run.path),

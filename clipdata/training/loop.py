@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -63,8 +65,9 @@ class Loop:
         self._processes = processes
         self._run, offsets = begun.run, begun.rows.offsets
         self._files = RunFiles(self._run, config, progress, copies, writes=processes.writes)
-        self._learner = Learner(encoder, config, len(offsets), _pictures_of(begun))
-        self._finishing = Finishing(begun, encoder, self._learner, config, self._files, processes, progress)
+        pictures = _pictures_of(begun)
+        self._learner = Learner(encoder, config, len(offsets), pictures)
+        self._finishing = Finishing(begun, encoder, self._learner, pictures, self._files, processes, progress)
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
@@ -306,9 +309,9 @@ class Loop:
     def _encode_texts_once(self) -> None:
         if self._learner.forward.text_trunk_trains:
             return
-        texts: list[Sequence[str] | None] = [self._begun.rows.texts]
-        if self._begun.held_out is not None:
-            texts.append(self._begun.held_out.texts)
+        begun = self._begun
+        others = [some for some in (begun.held_out, begun.validation) if some is not None]
+        texts: list[Sequence[str] | None] = [some.texts for some in (begun.rows, *others)]
         known = [some for some in texts if some is not None]
         if len(known) == len(texts):
             self._learner.forward.encode_once([text for some in known for text in some], self._progress)
@@ -371,7 +374,6 @@ class Loop:
 
 
 def _pictures_of(begun: resumption.Beginning) -> PictureIds:
-    """Of the rows to train on and of those to measure."""
-    chosen = [begun.rows, *([begun.held_out] if begun.held_out is not None else [])]
-    ids = [PictureIds(some.offsets, some.pictures_N) for some in chosen]
-    return ids[0] if len(ids) == 1 else ids[0] | ids[1]
+    """Of the rows to train on, of those to measure, and of those to choose by."""
+    chosen = [some for some in (begun.rows, begun.held_out, begun.validation) if some is not None]
+    return reduce(or_, (PictureIds(some.offsets, some.pictures_N) for some in chosen))

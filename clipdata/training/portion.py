@@ -3,7 +3,7 @@ every time. It knows digests, and no tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -54,3 +54,22 @@ class Portion:
         named = pa.array(keys_N if len(keys_N) else offsets_N).cast(pa.string())
         ranks = digests(pc.binary_join_element_wise(pa.scalar(str(self.seed)), named, " "))
         return np.sort(offsets_N[np.argsort(ranks, kind="stable")[: self.sample]])
+
+
+@dataclass(frozen=True)
+class These(Portion):
+    """Rows that were chosen already.
+
+    Args:
+        offsets_n: int64, ascending.
+    """
+
+    offsets_n: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def to_json(self) -> dict[str, int]:
+        """How many."""
+        return {"these": len(self.offsets_n)}
+
+    def of(self, offsets_N: np.ndarray, keys_N: np.ndarray) -> np.ndarray:
+        """Those."""
+        return self.offsets_n

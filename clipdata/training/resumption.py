@@ -20,6 +20,7 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.prepared import PixelSource
 from clipdata.trained_rows import TrainedRows
+from clipdata.training.config_checks import AUTO
 from clipdata.training.feasibility import check_feasible
 from clipdata.training.image_side import check_images, pixels_read
 from clipdata.training.likeness import overlap_in
@@ -28,6 +29,7 @@ from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
 from clipdata.training.state_files import write_bytes, write_json
 from clipdata.training.usable_rows import ChosenRows
+from clipdata.training.validation import LEAST_GROUPS
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Beginning:
         trained: the record of these rows, which the tuned model carries.
         held_out: rows to measure, if asked for.
         taught_by: records of the rows behind columns that models made, which the tuned model carries, too.
+        validation: rows to choose a mixture by, split off those to train on.
     """
 
     run: Run
@@ -49,6 +52,7 @@ class Beginning:
     trained: TrainedRows
     held_out: ChosenRows | None
     taught_by: tuple[TrainedRows, ...] = ()
+    validation: ChosenRows | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def begin(folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress)
         _tag(read.table, folder, progress)
         write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
         write_json(folder / "config.json", record)
-    return Beginning(found.run, read.table, read.rows, read.trained, read.held_out, read.taught_by)
+    return Beginning(found.run, read.table, read.rows, read.trained, read.held_out, read.taught_by, read.validation)
 
 
 def foresee(
@@ -122,6 +126,8 @@ def foresee(
     pixels = pixels_read(read.table, encoder, config, read.rows.offsets)
     _require_same_pixels(run, pixels, is_new=is_new)
     progress.say(f"training on {read.rows.describe()}")
+    if config.wise_ft == AUTO:
+        progress.say(_chosen_by(read.validation))
     for line in ([str(pixels)] if pixels is not None else []) + [*config.objective.tells(read.table)]:
         progress.say(line)
     if read.num_called_held_out:
@@ -133,6 +139,13 @@ def foresee(
     if pixels is not None:
         wanted["table"]["pixels"] = {**pixels.to_json(), "version": read.table.version}
     return Foreseen(run, read, wanted if is_new else run.record, is_new, overlap)
+
+
+def _chosen_by(validation: ChosenRows | None) -> str:
+    """What is said of the rows that the mixture is chosen by."""
+    if validation is None:
+        return f"wise_ft: under {LEAST_GROUPS} groups of rows are too few to split any off; nothing is mixed"
+    return f"wise_ft: {len(validation.offsets):,} more rows choose how much of the training is mixed in"
 
 
 def _require_same_pixels(run: Run, pixels: PixelSource | None, *, is_new: bool) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from clipdata.errors import NotFoundError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.table import Table, open_table
@@ -18,8 +20,9 @@ from clipdata.schema import is_of
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.config import TrainConfig
 from clipdata.training.config_checks import AUTO
-from clipdata.training.portion import Portion
+from clipdata.training.portion import Portion, These
 from clipdata.training.usable_rows import ChosenRows, choose_rows, own_columns
+from clipdata.training.validation import split_off
 
 SPLIT = "split"
 VALIDATION = ("val", "validation", "valid", "dev")
@@ -43,10 +46,26 @@ class RowsRead:
     where: str | None
     portion: Portion
 
-    @cached_property
+    @property
     def rows(self) -> ChosenRows:
         """To train on."""
-        return self._chosen(self.where, self.portion)
+        return self._sides[0]
+
+    @property
+    def validation(self) -> ChosenRows | None:
+        """Split off the rows to train on, to choose by; None where nothing is chosen, or the rows are too few."""
+        return self._sides[1]
+
+    @cached_property
+    def _sides(self) -> tuple[ChosenRows, ChosenRows | None]:
+        config, chosen = self.config, self._chosen(self.where, self.portion)
+        if config.wise_ft != AUTO:
+            return chosen, None
+        offsets = split_off(self.table, chosen, config.objective, share=config.validation_share, seed=config.seed)
+        if not len(offsets):
+            return chosen, None
+        rest = np.setdiff1d(chosen.offsets, offsets)
+        return self._chosen(self.where, These(offsets_n=rest)), self._chosen(self.where, These(offsets_n=offsets))
 
     @cached_property
     def held_out(self) -> ChosenRows | None:
@@ -58,7 +77,7 @@ class RowsRead:
     def measured_where(self) -> str | None:
         """The condition of the rows to measure: the config's, or what the table's split says of rows left out."""
         asked = self.config.evaluate_where
-        return asked if asked != AUTO else _held_out_by_split(self.table, self.where)
+        return asked if asked != AUTO else held_out_by_split(self.table, self.where)
 
     @property
     def num_called_held_out(self) -> int:
@@ -102,6 +121,11 @@ class RowsRead:
             "digest": self.rows.digest,
             "trained_rows": self.trained.rows_digest,
             **({"held_out": asked.digest} if asked is not None else {}),
+            **(
+                {"validation": {"num_rows": len(self.validation.offsets), "digest": self.validation.digest}}
+                if self.validation is not None
+                else {}
+            ),
         }
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
@@ -155,7 +179,7 @@ def called(words: Sequence[str]) -> str:
     return f"{SPLIT} IN ({', '.join(map(repr, words))})"
 
 
-def _held_out_by_split(table: Table, where: str | None) -> str | None:
+def held_out_by_split(table: Table, where: str | None) -> str | None:
     """Rows that a filter leaves out and whose `split` says validation, or else test; None where there are none."""
     if where is None or not has_split(table):
         return None

@@ -36,6 +36,7 @@ from clipdata.training.state_files import read_json
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
     from clipdata.training.canary import Canary
+    from clipdata.training.mixing import Mixture
 
 TRAINED_ROWS = "trained_rows.arrow"
 _SOFTWARE = ("clipdata", "torch", "open_clip_torch", "timm", "transformers", "pylance", "numpy")
@@ -128,6 +129,14 @@ class Run:
         found = self.summary.get("canary")
         return Canary.from_dict(found) if found else None
 
+    @property
+    def mixture(self) -> Mixture | None:
+        """How much of the weights after training the exported model holds; None where it was not mixed."""
+        from clipdata.training.mixing import Mixture
+
+        found = self.summary.get("mixture")
+        return Mixture.from_dict(found) if found else None
+
     def encoder(self, *, device: str | None = None, precision: str | None = None) -> Encoder:
         """Load the tuned model.
 
@@ -178,7 +187,7 @@ class Run:
         for epoch in self.epochs:
             loss = f"mean loss {epoch['loss']:.4g}" if epoch["loss"] is not None else "before training"
             lines.append(f"  epoch {epoch['epoch']}: {loss}{_measured(epoch)}")
-        lines += [f"  {found}"] if (found := self.canary) is not None else []
+        lines += [f"  {found}" for found in (self.mixture, self.canary) if found is not None]
         return "\n".join(map(printable, lines))
 
 

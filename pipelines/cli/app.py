@@ -42,6 +42,7 @@ from pipelines.cli.commands.ingest_lance import ingest_lance
 from pipelines.cli.commands.ingest_parquet import ingest_parquet
 from pipelines.cli.commands.ingest_shards import ingest_shards
 from pipelines.cli.commands.ingest_urls import ingest_urls
+from pipelines.cli.commands.interpolate import interpolate
 from pipelines.cli.commands.log import log
 from pipelines.cli.commands.map import map_
 from pipelines.cli.commands.merge import merge
@@ -92,6 +93,7 @@ VERBS = (
     fit_head,
     bench,
     evaluate,
+    interpolate,
     check_canary,
     check_split,
     compare,

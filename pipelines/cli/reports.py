@@ -107,7 +107,18 @@ CANARY = record(
 )
 RUN = record(
     (
-        *("steps", "exported_step", "model", "texts", "left_out", "not_measured", "pace", "warnings", "canary"),
+        *(
+            "steps",
+            "exported_step",
+            "model",
+            "texts",
+            "left_out",
+            "not_measured",
+            "pace",
+            "warnings",
+            "canary",
+            "mixture",
+        ),
         *("dry_run", "plan"),
     ),
     path=TEXT,
@@ -123,6 +134,7 @@ RUN = record(
     left_out=counts(),
     pace=OBJECT,
     canary=CANARY,
+    mixture=record(alpha=NUMBER, num_rows=WHOLE, curve=listed(OBJECT)),
     warnings=listed(OBJECT),
     not_measured=counts(),
     dry_run=FLAG,
