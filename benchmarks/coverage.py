@@ -1,6 +1,6 @@
 """How often intervals hold the truth, and how often chance is called a change: simulated, with the figures to state.
 
-    python benchmarks/coverage.py [--repetitions 2000] [--only intervals anytime seeds calibration]
+    python benchmarks/coverage.py [--repetitions 2000] [--only intervals anytime seeds standings calibration]
 
 Wanted: 93 to 97 % of the 95 % intervals hold the true mean at 30, 100 and 1,000 rows in clusters of 1 to 5 that
 correlate by 0, 0.3 and 0.8; at most 2.5 % of A/A comparisons are called better; at most 5 % of them are called better
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from clipdata.comparison.intervals import Sampling
 from clipdata.comparison.probabilities import _Curve, _gaps
 from clipdata.comparison.seeds import compare_seeds
+from clipdata.comparison.standings import stand
 from tests.simulated_differences import KINDS, share_of_false_alarms, shares
 
 
@@ -56,30 +57,61 @@ def anytime(repetitions: int) -> None:
         )
 
 
+SCATTERS = ((0.0, 1.0, 0.3), (0.01, 0.4, 0.3), (0.05, 0.3, 0.5), (0.1, 0.5, 0.5), (0.02, 0.3, 1.0), (0.2, 0.3, 0.3))
+"""Of seeds, of pictures (of which a difference moves some more than others), and of single cells of both."""
+
+
 def seeds(repetitions: int) -> None:
-    """Coverage of the interval over seeds and pictures."""
+    """Coverage of the interval over seeds and pictures: of two recipes, and of one and the model before training."""
     rng = np.random.default_rng(0)
     for num_seeds in (2, 3, 5):
-        for num_pictures in (30, 200):
-            for of_seed, of_picture, of_cell in ((0.0, 1.0, 0.3), (0.2, 0.5, 0.5), (0.3, 0.3, 0.1), (0.05, 0.3, 1.0)):
-                held = 0
+        for num_pictures in (30, 100, 364, 1000):
+            for scatter in SCATTERS:
+                held = [0, 0]
                 for _ in range(repetitions):
                     picture_N = np.repeat(np.arange(num_pictures), rng.integers(1, 4, num_pictures))
-                    sides = [
-                        of_seed * rng.normal(size=(num_seeds, 1)) + of_cell * rng.normal(size=(num_seeds, num_pictures))
-                        for _ in range(2)
-                    ]
-                    sides[1] = sides[1] + of_picture * rng.normal(size=num_pictures)
-                    low, high = compare_seeds(sides[0][:, picture_N], sides[1][:, picture_N], picture_N).interval or (
-                        1,
-                        0,
-                    )
-                    held += low <= 0.0 <= high
+                    moved_C = scatter[1] * rng.normal(size=num_pictures)
+                    plain, tuned = (_recipe(rng, num_seeds, num_pictures, scatter) for _ in range(2))
+                    after_SN = (tuned + moved_C)[:, picture_N]
+                    for place, before_SN in enumerate((plain[:, picture_N], np.zeros((1, len(picture_N))))):
+                        found = compare_seeds(before_SN, after_SN, picture_N, before_is_fixed=place == 1)
+                        low, high = found.interval or (1.0, 0.0)
+                        held[place] += low <= 0.0 <= high
                 print(
-                    f"seeds      {num_seeds} a side, {num_pictures:>3} pictures, scatter of seeds {of_seed}, of "
-                    f"pictures {of_picture}, of cells {of_cell}:  covers {told(held / repetitions, repetitions)}",
+                    f"seeds      {num_seeds} a side, {num_pictures:>5} pictures, scatter of seeds {scatter[0]}, of "
+                    f"pictures {scatter[1]}, of cells {scatter[2]}:  two recipes "
+                    f"{told(held[0] / repetitions, repetitions)}   a recipe and its start "
+                    f"{told(held[1] / repetitions, repetitions)}",
                     flush=True,
                 )
+
+
+def standings(repetitions: int) -> None:
+    """How often any two of four equal recipes are told apart."""
+    rng = np.random.default_rng(0)
+    count = max(100, repetitions // 4)
+    for num_seeds in (2, 3, 5):
+        for scatter in SCATTERS:
+            wrong = 0
+            for _ in range(count):
+                values = {
+                    name: list(_recipe(rng, num_seeds, 100, scatter) + scatter[1] * rng.normal(size=100))
+                    for name in "abcd"
+                }
+                wrong += any(one.is_told for one in stand(values, {}, np.arange(100)).pairs)
+            print(
+                f"standings  4 equal recipes, {num_seeds} seeds, 100 pictures, scatter of seeds {scatter[0]}, of "
+                f"pictures {scatter[1]}, of cells {scatter[2]}:  any told apart {told(wrong / count, count)}",
+                flush=True,
+            )
+
+
+def _recipe(
+    rng: np.random.Generator, num_seeds: int, num_pictures: int, scatter: tuple[float, float, float]
+) -> np.ndarray:
+    """Values of seeds and pictures, a recipe's own part of each left out."""
+    of_seed, _, of_cell = scatter
+    return of_seed * rng.normal(size=(num_seeds, 1)) + of_cell * rng.normal(size=(num_seeds, num_pictures))
 
 
 def calibration(repetitions: int) -> None:
@@ -109,7 +141,7 @@ def calibration(repetitions: int) -> None:
             )
 
 
-PARTS = {"intervals": intervals, "anytime": anytime, "seeds": seeds, "calibration": calibration}
+PARTS = {"intervals": intervals, "anytime": anytime, "seeds": seeds, "standings": standings, "calibration": calibration}
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ def test_four_processes_train_the_model_of_one_and_go_on_with_what_two_began(fol
 def test_a_killed_process_ends_the_command_and_one_process_goes_on(folder):
     model = export(ranks.plain().model, ranks.plain(), folder / "model")
     settings = [f"{name}={value}" for name, value in {
-        "epochs": 12, "batch_size": 7, "drop_last": "false", "lr": 1e-3, "train": "all",
+        "epochs": 12, "batch_size": 7, "drop_last": "false", "lr": 1e-5, "train": "all",
         "checkpoint_every_steps": 3, "canary": "false", "evaluate_where": "split = 'test'",
     }.items()]  # fmt: skip
     command = ["-m", "pipelines.cli", "train", folder / "t.lance", "--model", model, "--recipe", "caption-contest",
@@ -159,13 +159,13 @@ def test_a_killed_process_ends_the_command_and_one_process_goes_on(folder):
 
     began = start(2, *command, "--out", out)
     lines = out / "metrics.jsonl"
-    while began.poll() is None and (not lines.exists() or lines.read_text().count('"step"') < 12):
+    while began.poll() is None and (not lines.exists() or lines.read_text().count('"step"') < 8):
         time.sleep(0.02)
     os.kill(json.loads((out / LOCK).read_text())["pid"], signal.SIGKILL)
     _, err = began.communicate(timeout=120)
 
     assert began.returncode != 0
-    assert "error: process 1 of 2: " in err
+    assert "Signal 9 (SIGKILL)" in err  # torchrun says so; it may end the others before they can
     assert not Run(out).is_finished
     for place in (out, folder / "unbroken"):
         assert app.main([*map(str, command[2:]), "--out", str(place)]) == 0

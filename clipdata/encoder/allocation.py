@@ -10,7 +10,8 @@ import sys
 # at the end of the heap. A tower frees such blocks after every layer, and the next layer takes the same pages anew, one
 # fault for each 4 KiB: half the time of a convolutional tower. Source: mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 512 << 20
+KEPT_BYTES = 512 << 20
+"""Freed memory that a process keeps at the most, where the C library takes the request."""
 _BLOCK_BYTES = 1 << 30
 _OLD_BLOCK_BYTES = 32 << 20  # the most that older releases take
 
@@ -30,4 +31,4 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     taken = mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES) or mallopt(_M_MMAP_THRESHOLD, _OLD_BLOCK_BYTES)
-    return bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES) and taken)
+    return bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES) and taken)

@@ -26,8 +26,15 @@ _PROBES = (
 )
 
 
+_MOST_KEPT = 1 << 17
+"""Texts whose ids are kept, about 50 MB of them for 77 ids each."""
+
+
 class TextTokenizer:
     """A model's tokenizer with its context length; calling it turns texts into ids.
+
+    Ids of the first texts are kept: a tokenizer in plain Python is slow, and while one runs beside a training of many
+    epochs, the step cannot give a GPU its work.
 
     It pickles without importing open_clip or transformers in the process that receives it, until that one tokenizes.
 
@@ -40,6 +47,7 @@ class TextTokenizer:
         self.context_length = context_length
         self._pickled: bytes | None = None
         self._live: Any = tokenizer
+        self._kept: dict[str, torch.Tensor] = {}
 
     @property
     def tokenizer(self) -> Any:
@@ -50,13 +58,21 @@ class TextTokenizer:
 
     def __getstate__(self) -> dict[str, Any]:
         packed = self._pickled if self._live is None else pickle.dumps(self._live)
-        return {"context_length": self.context_length, "_pickled": packed, "_live": None}
+        return {"context_length": self.context_length, "_pickled": packed, "_live": None, "_kept": {}}
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """Return int64 [B, L] on the CPU; longer texts are cut as open_clip cuts them."""
         if not texts:
             return torch.zeros((0, self.context_length), dtype=torch.int64)
-        return self.tokenizer([texts] if isinstance(texts, str) else list(texts), context_length=self.context_length)
+        asked = [texts] if isinstance(texts, str) else list(texts)
+        kept = self._kept  # threads share it: what one adds, another may find
+        found = {text: kept[text] for text in dict.fromkeys(asked) if text in kept}
+        if new := [text for text in dict.fromkeys(asked) if text not in found]:
+            tokens_NL = self.tokenizer(new, context_length=self.context_length)
+            found |= zip(new, tokens_NL, strict=True)
+            if len(kept) + len(new) <= _MOST_KEPT:
+                kept.update(zip(new, tokens_NL.int(), strict=True))
+        return torch.stack([found[text] for text in asked]).long()
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Count the texts that do not fit the context, so that their end is not seen by the model."""

@@ -26,6 +26,8 @@ from clipdata.training.objectives import Objective
 from clipdata.training.run import Run, run_folder
 from clipdata.training.shared_pass import SharedPass, shared_pass
 
+_FEW_SEEDS = 2
+
 
 def compare_runs(
     table: AnyTable,
@@ -179,6 +181,11 @@ def _notes(
         notes.append(
             f"up to {most:,} of the {len(rows.rows.offsets):,} rows were trained on, or show pictures that were, by "
             f"{named}: these are no evidence"
+        )
+    if min(len(group.runs) for group in groups) == _FEW_SEEDS:
+        notes.append(
+            "two seeds say little of how trainings scatter: equal recipes are told apart more often than one time in "
+            "twenty; three seeds keep to that"
         )
     if len(groups) > 1:
         by_test = chosen_by_test(table, where)

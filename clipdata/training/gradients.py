@@ -134,7 +134,15 @@ class Gradients:
         self._scale(loss * (weight * share)).backward()
         for carry_on in passed.behind:
             carry_on()
-        if self.looks and facts.num_rows:
-            self.vitals = look_at(features, facts, self._objective)
+        if self.looks:
+            self._look(features, facts)
         value = float(loss.detach())
         return value if self._objective.shares else self._processes.total(value * own_rows, device) / rows
+
+    def _look(self, features: Features, facts: BatchFacts) -> None:
+        """Look at the rows of all processes."""
+        if not self._objective.shares:
+            with torch.no_grad():
+                features, facts = self._processes.gather(features, facts)
+        if facts.num_rows:
+            self.vitals = look_at(features, facts, self._objective)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PULL = 0.1
-"""Strength of the pull towards the prompts. Measured: docs/benchmarks/class-head.md."""
+"""Strength of the pull towards the prompts; what it reaches: benchmarks/class_head.py."""
 SCALE_PULL = 10.0
 """Rows that a class's scale must be worth before it leaves the model's own."""
 MAX_ITERATIONS = 1_000

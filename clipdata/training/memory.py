@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from clipdata.encoder.allocation import KEPT_BYTES
 from clipdata.shown_values import shown_bytes
 from clipdata.training.forward import Inputs
 from clipdata.training.memory_growth import Growth, growth_of, peak_of
@@ -92,6 +93,8 @@ class Measured:
         num_rows, num_texts: of the batch.
         adds_up: gradients of several batches, or portions of one, are added to those that are there.
         evaluation_batch: rows that are measured at a time; 0 where none are.
+        on_processor: the model is on a CPU, where some of what rows have freed stays with the process
+            (`clipdata.encoder.allocation`).
     """
 
     weights: int
@@ -110,6 +113,7 @@ class Measured:
     num_texts: int
     adds_up: bool
     evaluation_batch: int
+    on_processor: bool
 
     def need(self, chunk: int, *, num_rows: int | None = None) -> MemoryNeed:
         """What is needed.
@@ -121,12 +125,13 @@ class Measured:
         num_rows = self.num_rows if num_rows is None else num_rows
         passes = self.in_passes(chunk, num_rows)
         most = max(passes, self.gradients + self.moving, self._measuring() if self.evaluation_batch else 0)
+        rows = max(most - self.gradients, 0)
         return MemoryNeed(
             self.weights,
             self.copies,
             self.gradients,
             self.optimizer,
-            max(most - self.gradients, 0),
+            rows + (min(rows, KEPT_BYTES) if self.on_processor else 0),
             min(chunk or num_rows, num_rows),
         )
 
@@ -217,6 +222,7 @@ def measure(learner: Learner, batch: Mapping[str, Any], encoder_model: nn.Module
         num_texts=len(inputs.texts),
         adds_up=config.accumulate > 1,
         evaluation_batch=config.evaluation_batch if evaluates else 0,
+        on_processor=learner.device.type == "cpu",
     )
 
 

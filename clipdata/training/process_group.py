@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(minutes=30)
 """Longest wait for a process that is alive: one alone may write a large model to a slow disk, or measure it. One that
 has ended is noticed at once."""
-_LOOK = timedelta(seconds=5)
+_LOOK = timedelta(seconds=1)
 
 
 def launched() -> Processes:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from clipdata.arguments import check_condition, check_kind
 from clipdata.encoder import Encoder
+from clipdata.encoder.towers import image_tower, text_tower
 from clipdata.hints import typed
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.origin import changed_inputs
@@ -150,7 +150,7 @@ def towers_of(encoder: Encoder) -> dict[str, Any]:
     """What of a model decides which recipes it can take."""
     model: Any = encoder.model
     return {
-        "attention": _attends(model.visual) and _attends(model, without=model.visual),
+        "attention": all(any(True for _ in tower(model).attention()) for tower in (image_tower, text_tower)),
         "batchnorm": has_batchnorm(encoder),
         "on_gpu": encoder.device.type == "cuda",
         "text_weights": sum(one.numel() for name, one in model.named_parameters() if _of_text_trunk(name, encoder)),
@@ -160,12 +160,6 @@ def towers_of(encoder: Encoder) -> dict[str, Any]:
 def _of_text_trunk(name: str, encoder: Encoder) -> bool:
     """Tables of word vectors left out, of which a step moves a few rows and multiplies nothing."""
     return part_of(name, encoder.towers) == "text" and "embedding" not in name
-
-
-def _attends(tower: nn.Module, without: nn.Module | None = None) -> bool:
-    """Whether anything in a tower is attention, as the libraries call it."""
-    others = set(without.modules()) if without is not None else set()
-    return any("attention" in type(one).__name__.lower() for one in tower.modules() if one not in others)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from clipdata import map_column, steps
 from clipdata.encoder import export, load_encoder
@@ -35,14 +34,13 @@ def test_held_out_accuracy_rises_on_a_gpu(tmp_path, encoder, precision, part):
     assert run.encoder(device="cuda").device.type == "cuda"
 
 
-def test_the_scaler_and_the_random_state_of_the_gpu_are_kept(tmp_path, encoder):
+def test_the_scaler_of_the_gpu_is_kept(tmp_path, encoder):
     table = contest_table(tmp_path)
     run = train(table, encoder, TrainConfig(epochs=1, batch_size=8, precision="fp16"), out=tmp_path / "run")
 
     _, state = checkpoints.complete(run.path / "checkpoints")[-1].load()
 
     assert state["scaler"]["scale"] > 0
-    assert state["cuda_random"].dtype == torch.uint8
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
