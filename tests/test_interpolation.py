@@ -152,31 +152,39 @@ def test_few_rows_are_not_split_and_nothing_is_mixed(tmp_path, encoder):
     assert [line for line in told.said if line.startswith("wise_ft: under 40 groups")]
 
 
+def pairs_of_texts(folder: Path, name: str, pictures: list[str]) -> Table:
+    """A contest in which rows 2n and 2n + 1 have the same right caption."""
+    contest = contest_rows(len(pictures)).to_pydict()
+    contest["caption_choices"] = [[f"thing {number // 2}", "a wrong one"] for number in range(len(pictures))]
+    contest["label_ind"], contest["sha256"] = [0] * len(pictures), pictures
+    table = written.create_table(folder / name, SCHEMA)
+    written.upsert(table, pa.table(contest, schema=SCHEMA))
+    return open_table(folder / name)
+
+
 def test_rows_that_share_a_picture_or_a_right_text_stay_together(tmp_path):
-    contest = contest_rows(120).to_pydict()
-    for number in range(120):
-        contest["caption_choices"][number] = [f"thing {number // 2}", "a wrong one"]
-        contest["label_ind"][number] = 0
-        contest["sha256"][number] = f"picture {(number + 1) // 2}" if number < 60 else f"own {number}"
-    table = written.create_table(tmp_path / "t.lance", SCHEMA)
-    written.upsert(table, pa.table(contest, schema=SCHEMA))
-    table = open_table(table.uri)
+    table = pairs_of_texts(tmp_path, "own.lance", [f"picture {number}" for number in range(120)])
     chosen = choose_rows(table, Choice())
 
     offsets = split_off(table, chosen, Choice(), share=0.3, seed=3)
 
-    # The first 60 rows hang together, each with the next, and make 31 groups with the rest: by pictures alone, then.
-    assert 30 <= len(offsets) <= 36
-    contest["sha256"] = [f"own {number}" for number in range(120)]
-    written.upsert(table, pa.table(contest, schema=SCHEMA))
-    table = open_table(table.uri)
-    chosen = choose_rows(table, Choice())
-    offsets = split_off(table, chosen, Choice(), share=0.3, seed=3)
     paths = np.array(table.to_table(["path"]).column("path").to_pylist())[offsets]
-    pairs = {int(path[:5]) // 2 for path in paths}
-    assert len(offsets) == 2 * len(pairs) == 36
+    assert len(offsets) == 2 * len({int(path[:5]) // 2 for path in paths}) == 36
     assert np.array_equal(offsets, split_off(table, chosen, Choice(), share=0.3, seed=3))
     assert not np.array_equal(offsets, split_off(table, chosen, Choice(), share=0.3, seed=4))
+
+
+def test_texts_too_few_to_tell_rows_apart_leave_pictures_to_do_it(tmp_path):
+    # With their texts the first 60 rows hang together, each with the next, and make 31 groups with the rest.
+    pictures = [f"picture {(number + 1) // 2}" if number < 60 else f"own {number}" for number in range(120)]
+    table = pairs_of_texts(tmp_path, "chain.lance", pictures)
+
+    offsets = split_off(table, choose_rows(table, Choice()), Choice(), share=0.3, seed=3)
+
+    shown = table.to_table(["sha256"]).column("sha256").to_pylist()
+    taken = {shown[offset] for offset in offsets}
+    assert 30 <= len(offsets) <= 36
+    assert sorted(offsets) == [offset for offset, picture in enumerate(shown) if picture in taken]
 
 
 KILLED = """

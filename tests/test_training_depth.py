@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from clipdata.encoder import Encoder, lock, new_encoder, split
+from clipdata.encoder import Encoder, adapters, lock, new_encoder, split
 from clipdata.encoder.checkpointing import checkpoint_blocks
 from clipdata.encoder.towers import distances
 from clipdata.errors import UsageError
@@ -20,7 +20,7 @@ from clipdata.training.learner import Learner
 from clipdata.training.optimisers import parameter_groups
 from tests.contests import contest_table
 from tests.test_towers import ARCHITECTURES, TEXTS, image_batch
-from tests.tiny_models import tiny_dual_encoder, tiny_encoder
+from tests.tiny_models import tiny_config, tiny_dual_encoder, tiny_encoder
 
 
 @pytest.fixture(autouse=True)
@@ -120,30 +120,47 @@ def backward(encoder: Encoder, model: torch.nn.Module) -> int:
     return kept
 
 
+@pytest.fixture
+def one_compiler(monkeypatch):
+    """torch starts a process a core to compile in, each of which imports torch."""
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor, "compile_threads", 1)
+
+
 @pytest.mark.slow
-def test_compiled_trunks_learn_as_plain_ones_also_from_a_short_last_batch(tmp_path):
-    encoder, table = tiny_encoder(), contest_table(tmp_path, 20)
-    about = {"train": "lora", "epochs": 1, "batch_size": 8, "drop_last": False, "lr": 1e-3, "lora_dropout": 0.0}
-    runs = [
-        train(table, encoder, TrainConfig(**about, compile=compiled), out=tmp_path / f"{compiled}")
-        for compiled in (False, True)
+def test_a_compiled_trunk_gives_the_features_and_gradients_of_a_plain_one_for_any_number_of_rows(one_compiler):
+    config = tiny_config(vision_cfg={"layers": 1}, text_cfg={"layers": 1})
+    encoder = new_encoder(config, device="cpu")
+    learners = [
+        Learner(encoder, TrainConfig(train="lora", lora_dropout=0.0, compile=made), 8) for made in (False, True)
     ]
 
-    plain, made = ([line["loss"] for line in run.metrics] for run in runs)
-    assert len(made) == 3
-    assert made == pytest.approx(plain, abs=1e-4)
-    states = [run.encoder().model.state_dict() for run in runs]
-    assert list(states[0]) == list(states[1])
+    for num_rows in (4, 3):
+        found = []
+        for learner in learners:
+            for added in adapters.additions(learner.model):
+                torch.nn.init.constant_(added.b, 0.1)
+            features_BT = learner.forward.towers.image_trunk(encoder.normalise(image_batch(encoder, num_rows)))
+            features_BT.square().sum().backward()
+            gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
+            found.append([features_BT.detach(), *(gradient.clone() for gradient in gradients)])
+            learner.model.zero_grad()
+
+        assert len(found[0]) == 7
+        torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-4)
+    assert learners[1].tensors().keys() == learners[0].tensors().keys()
+    assert list(learners[1].model.state_dict()) == list(encoder.model.state_dict())
 
 
-@pytest.mark.slow
-def test_without_a_compiler_compiling_is_refused_with_what_to_type(monkeypatch):
+def test_without_a_compiler_compiling_is_refused_with_what_to_type(monkeypatch, one_compiler):
     import torch._inductor.config as inductor
 
     monkeypatch.setattr(inductor.cpp, "cxx", ("/nowhere/g++",))
+    encoder = new_encoder(ARCHITECTURES["clip"], device="cpu")
 
     with pytest.raises(UsageError, match=r"torch\.compile makes no code for cpu here") as caught:
-        check_feasible(new_encoder(ARCHITECTURES["clip"], device="cpu"), TrainConfig(compile=True))
+        check_feasible(encoder, TrainConfig(compile=True))
     assert "--set compile=false" in str(caught.value.hint)
 
 
