@@ -21,7 +21,8 @@ def run_folder(folder: Path, step: int) -> Path:
     checkpoint = folder / "checkpoints" / f"step-{step}"
     checkpoint.mkdir(parents=True, exist_ok=True)
     (checkpoint / "weights.safetensors").write_bytes(b"weights of %d" % step)
-    (folder / "config.json").write_text("{}")
+    if not (folder / "config.json").exists():  # which a run writes once, and a copy may be reading
+        (folder / "config.json").write_text("{}")
     with (folder / "metrics.jsonl").open("a") as stream:
         stream.write(f"line {step}\n")
     return folder

@@ -225,7 +225,8 @@ def test_the_documents_training_takes_dot_products_and_every_other_pair_as_a_neg
     config = FromScratch(replace(asked, config="document", training={})).config
 
     assert config.objective.to_json() == {
-        "kind": "contrastive", "text": "captions_clean", "captions": "random", "same": "negatives", "group": None,
+        "kind": "contrastive", "text": "captions_clean", "captions": "random", "negatives": None,
+        "same": "negatives", "group": None,
         "normalise": False,
     }  # fmt: skip
     assert (config.shuffle, config.learn_logit_scale, config.init_logit_scale) == (True, True, None)

@@ -1,270 +1,403 @@
-"""Mixing weights before and after a training, and choosing how much of each on rows split off."""
+"""Several streams mixed to one: proportions, epochs, ranks, workers, states, and what is refused."""
 
-from __future__ import annotations
+import itertools
+from collections import Counter
+from fractions import Fraction
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 import clipdata as cd
-from clipdata.encoder import Encoder, load_encoder
-from clipdata.errors import UsageError
-from clipdata.lance_io import rows as written
+from clipdata.errors import ConfigError, SchemaError, UsageError
 from clipdata.lance_io.table import Table, open_table
-from clipdata.trained_rows import digests
-from clipdata.training.config import TrainConfig
-from clipdata.training.figures import Evaluation
-from clipdata.training.fine_tuning import train
-from clipdata.training.mixing import ALPHAS, Mixture, choose, mixed
-from clipdata.training.objectives import Choice
-from clipdata.training.run import open_run
-from clipdata.training.usable_rows import choose_rows
-from clipdata.training.validation import split_off
-from pipelines.cli.app import VERBS, main
-from pipelines.cli.json_output import schema_of
-from tests.contests import SCHEMA, contest_rows, contest_table
-from tests.json_schemas import check_schema
-from tests.telling import Told
-from tests.tiny_models import tiny_encoder
+from clipdata.stream import Stream, load, mix
+from clipdata.stream.proportions import MixPlan, exact_weights
+from tests.test_stream import half_size, labels, letters, png
+
+FORKSERVER = "forkserver"
+SIZES = {"a": 23, "b": 10, "c": 4}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def choices_of(number: int) -> list[str]:
+    return [f"c{number % 3}", "both", f"d{number // 1000}{number % 1000:02}"][: number % 4]
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return tiny_encoder()
+def tables(tmp_path_factory) -> dict[str, Table]:
+    """Tables whose labels tell them apart; 1,000 a table."""
+    folder, tables = tmp_path_factory.mktemp("mixing"), {}
+    for place, (name, size) in enumerate(SIZES.items()):
+        numbers = [1000 * place + row for row in range(size)]
+        columns = {
+            "label": pa.array(numbers, pa.int64()),
+            "name": [f"n{number}" for number in numbers],
+            "choices": [choices_of(number) for number in numbers],
+            "image": pa.array([png(number % 1000) for number in numbers], pa.large_binary()),
+            "vector": pa.FixedSizeListArray.from_arrays(np.repeat(np.float32(numbers), 2), 2),
+        }
+        lance.write_dataset(pa.table(columns), folder / f"{name}.lance", max_rows_per_file=9)
+        tables[name] = open_table(folder / f"{name}.lance")
+    return tables
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Table:
-    return contest_table(tmp_path, 100)
+def mixed(tables, names="ab", weights=None, columns=("label",), *, of_mix=None, **of_parts):
+    parts = [
+        Stream(tables[name], list(columns), **{"batch_size": None, "seed": seed, **of_parts})
+        for seed, name in enumerate(names)
+    ]
+    return mix(parts, **{"weights": weights, "batch_size": 5, **(of_mix or {})})
 
 
-def quick(**changes) -> TrainConfig:
-    return TrainConfig(**{"epochs": 2, "batch_size": 8, "lr": 3e-3, "canary": False, **changes})
+def flat(batches) -> list[int]:
+    return [label for batch in labels(batches) for label in batch]
 
 
-def weights(encoder: Encoder) -> dict[str, torch.Tensor]:
-    return encoder.model.state_dict()
+def endless(table: Table, seed: int, num_rows: int) -> list[int]:
+    """The oracle: the rows of a part, epoch after epoch, as its own stream gives them."""
+    samples = Stream(table, ["label"], batch_size=None, seed=seed, until_epoch=99)
+    return [int(sample["label"]) for sample in itertools.islice(samples, num_rows)]
 
 
-@pytest.mark.parametrize("train_part", ["projections", "all", "lora"])
-def test_a_run_exports_the_weights_between_before_and_after(tmp_path, table, encoder, train_part):
-    whole = train(table, encoder, quick(train=train_part, ema=0.5), out=tmp_path / "whole")
-    part = train(table, encoder, quick(train=train_part, ema=0.5, wise_ft=0.3), out=tmp_path / "part")
+# The arithmetic.
 
-    before, after, between = weights(encoder), weights(whole.encoder()), weights(part.encoder())
-    moved = [name for name in before if not torch.equal(before[name], after[name])]
-    assert "logit_scale" in moved
-    for name in before:
-        wanted = 0.7 * before[name].double() + 0.3 * after[name].double()
-        torch.testing.assert_close(between[name].double(), wanted, rtol=1e-6, atol=1e-7)
-    assert part.mixture == Mixture(0.3)
-    assert whole.mixture is None
-    assert "mixed: 0.3 of the weights after training" in str(part)
+weights_of_parts = st.lists(st.one_of(st.integers(1, 40), st.floats(0.001, 5)), min_size=1, max_size=6)
 
 
-def test_the_ends_are_exact_and_the_model_before_stays_as_it_was(encoder):
-    before = {name: tensor.clone() for name, tensor in weights(encoder).items()}
-    after = {
-        name: tensor + 0.1 * torch.randn_like(tensor) if tensor.is_floating_point() else tensor
-        for name, tensor in before.items()
+@given(weights_of_parts, st.integers(1, 50), st.integers(0, 10**12))
+def test_any_stretch_of_a_mix_holds_its_parts_in_their_proportions(weights, length, start):
+    shares = exact_weights(weights)
+    plan = MixPlan((10,) * len(weights), shares, batch_size=1)
+
+    parts = plan.parts(start, start + length)
+
+    assert len(parts) == length
+    before, after = plan.counts(start), plan.counts(start + length)
+    assert np.bincount(parts, minlength=len(weights)).tolist() == [
+        stop - start for start, stop in zip(before, after, strict=True)
+    ]
+    assert sum(after) == start + length
+    for count, share in zip(after, shares, strict=True):
+        assert abs(count - share / sum(shares) * (start + length)) < 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 9)), min_size=1, max_size=4),
+    st.integers(1, 20),
+    st.booleans(),
+)
+def test_an_epoch_ends_where_it_says(parts, batch_size, drop_last):
+    num_rows, weights = zip(*parts, strict=True)
+    first, every = (
+        MixPlan(num_rows, exact_weights(weights), batch_size, until, drop_last) for until in ("first", "all")
+    )
+
+    assert all(given <= rows for given, rows in zip(first.counts(first.epoch_rows), num_rows, strict=True))
+    beyond = first.counts(first.epoch_rows + (batch_size if drop_last else 1))
+    assert any(given > rows for given, rows in zip(beyond, num_rows, strict=True))
+    assert all(given >= rows for given, rows in zip(every.counts(every.epoch_rows), num_rows, strict=True))
+    before = every.counts(every.epoch_rows - (batch_size if drop_last else 1))
+    assert any(given < rows for given, rows in zip(before, num_rows, strict=True))
+    if drop_last:
+        assert first.epoch_rows % batch_size == every.epoch_rows % batch_size == 0
+
+
+def test_written_weights_are_exact():
+    assert exact_weights([0.7, np.float32(0.3), Fraction(1, 3), 2]) == (*map(Fraction, ("7/10", "3/10", "1/3")), 2)
+    plan = MixPlan((10**9, 10**9), exact_weights([0.7, 0.3]), 10)
+    assert [plan.counts(10 * batch) for batch in (1, 2, 10**8)] == [(7, 3), (14, 6), (7 * 10**8, 3 * 10**8)]
+
+
+# What is handed out.
+
+
+def test_without_weights_an_epoch_holds_each_row_of_each_part_once(tables):
+    for epoch in (0, 3):
+        stream = mixed(tables, "abc", drop_last=False, of_mix={"epoch": epoch})
+        assert sorted(flat(stream)) == [*range(23), *range(1000, 1010), *range(2000, 2004)]
+        assert len(stream) == 8
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_mix_is_its_parts_own_orders_interleaved_whatever_the_ranks_and_the_cut(tables, data):
+    names = data.draw(st.sampled_from(["a", "ab", "cb", "abc"]))
+    weights = data.draw(st.one_of(st.none(), st.lists(st.integers(1, 9), min_size=len(names), max_size=len(names))))
+    world_size = data.draw(st.sampled_from([1, 2, 3]))
+    until = data.draw(st.sampled_from(["first", "all", 2]))
+    drop_last, of_epochs = data.draw(st.booleans()), data.draw(st.integers(1, 3))
+    options = {
+        "drop_last": drop_last,
+        "of_mix": {"batch_size": 6, "until": until, "until_epoch": of_epochs},
     }
+    try:
+        whole = mixed(tables, names, weights, rank=0, world_size=1, **options)
+    except ConfigError:  # too few rows for a batch
+        return
+    batches = list(whole)
 
-    ends = [mixed(encoder.model, after, alpha).state_dict() for alpha in (0.0, 1.0)]
-    mixed(encoder.model, after, 0.5)
+    assert len(batches) == of_epochs * whole.plan.num_batches
+    given = {part: [] for part in range(len(names))}
+    for batch in batches:
+        for part, label in zip(batch["part"].tolist(), batch["label"].tolist(), strict=True):
+            given[part].append(label)
+    for part, name in enumerate(names):
+        assert given[part] == endless(tables[name], part, len(given[part]))
 
-    assert all(torch.equal(ends[0][name], before[name]) for name in before)
-    assert all(torch.equal(ends[1][name], after[name]) for name in before)
-    assert all(torch.equal(weights(encoder)[name], before[name]) for name in before)
-
-
-def test_statistics_of_batchnorm_are_mixed_and_its_counts_are_not():
-    before, after = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
-    after.running_mean += 2.0
-    after.num_batches_tracked += 7
-
-    state = mixed(before, after.state_dict(), 0.25).state_dict()
-
-    assert state["running_mean"].tolist() == [0.5] * 3
-    assert int(state["num_batches_tracked"]) == 7
-
-
-def test_the_least_loss_is_taken_and_of_equal_ones_the_nearest_to_before():
-    def figures(losses: dict[float, float]):
-        return lambda alpha: Evaluation(9, {"accuracy": alpha, "held_out_loss": losses.get(alpha, 2.0)})
-
-    assert choose(figures({0.4: 1.0, 0.6: 1.0})).alpha == 0.4
-    assert choose(figures({0.9: float("nan"), 0.7: 1.5})).alpha == 0.7
-    assert choose(lambda alpha: Evaluation(0, {"held_out_loss": float("nan")})).alpha == 0.0
+    ranks = []
+    for rank in range(world_size):
+        stream = mixed(tables, names, weights, rank=rank, world_size=world_size, **options)
+        cut = data.draw(st.integers(0, len(batches)))
+        of_rank = labels(itertools.islice(stream, cut))
+        again = mixed(tables, names, weights, rank=rank, world_size=world_size, **options)
+        again.load_state_dict(stream.state_dict())
+        ranks.append(of_rank + labels(again))
+    assert [[*itertools.chain(*of_ranks)] for of_ranks in zip(*ranks, strict=True)] == labels(batches)
 
 
-def test_auto_chooses_on_rows_that_it_does_not_train_on(tmp_path, table, encoder):
-    told = Told()
-
-    run = train(table, encoder, quick(wise_ft="auto", validation_share=0.2), out=tmp_path / "run", progress=told)
-
-    record = run.record["table"]
-    assert record["num_rows"] + record["validation"]["num_rows"] == 100
-    assert 15 <= record["validation"]["num_rows"] <= 20
-    assert run.trained_rows.num_rows == record["num_rows"]
-    assert run.mixture.num_rows == record["validation"]["num_rows"]
-    assert [point["alpha"] for point in run.mixture.curve] == list(ALPHAS)
-    assert run.mixture.alpha == min(run.mixture.curve, key=lambda point: point["held_out_loss"])["alpha"]
-    assert str(run.mixture) in told.said
-    assert Mixture.from_dict(run.to_dict()["mixture"]) == run.mixture
+def test_every_rank_holds_the_parts_in_their_proportions(tables):
+    for rank in range(2):
+        stream = mixed(tables, "ab", [3, 1], of_mix={"batch_size": 16, "until": 4}, rank=rank, world_size=2)
+        for batch in stream:
+            assert Counter(batch["part"].tolist()) == {0: 6, 1: 2}
 
 
-def test_a_curve_ends_at_the_models_before_and_after(tmp_path, table, encoder):
-    run = train(table, encoder, quick(wise_ft="auto"), out=tmp_path / "run")
-    whole = open_table(table.uri).to_table(["path"]).column("path").to_pylist()
-    trained = set(run.trained_rows.keys.tolist())
-    validation = [path for path in whole if int(digests(pa.array([path]))[0]) not in trained]
+def test_all_entries_of_a_row_come_from_the_same_row(tables):
+    columns = ("label", "name", "choices", "image", "vector")
+    stream = mixed(tables, "abc", columns=columns, prepare=half_size, texts="choices", tokenize=letters)
 
-    where = f"path in ({', '.join(map(repr, validation))})"
-    found = cd.evaluate(table, encoder, "choice", where=where).evaluation.metrics
-
-    assert run.mixture.curve[0]["accuracy"] == pytest.approx(found["accuracy"])
-    assert run.mixture.curve[0]["held_out_loss"] == pytest.approx(found["held_out_loss"], abs=1e-3)
-
-
-def test_few_rows_are_not_split_and_nothing_is_mixed(tmp_path, encoder):
-    table, told = contest_table(tmp_path, 30), Told()
-
-    run = train(table, encoder, quick(wise_ft="auto"), out=tmp_path / "run", progress=told)
-
-    assert run.mixture is None
-    assert run.trained_rows.num_rows == 30
-    assert [line for line in told.said if line.startswith("wise_ft: under 40 groups")]
+    for batch in stream:
+        numbers = batch["label"].tolist()
+        assert batch["part"].tolist() == [number // 1000 for number in numbers]
+        assert batch["offsets"].tolist() == [number % 1000 for number in numbers]
+        assert batch["name"] == [f"n{number}" for number in numbers]
+        assert batch["vector"].tolist() == [[number] * 2 for number in numbers]
+        assert batch["image"][:, 0, 0, 0].tolist() == [number % 1000 for number in numbers]
+        choices = [choices_of(number) for number in numbers]
+        assert batch["choices"] == choices
+        texts = [text for of_row in choices for text in of_row]
+        assert torch.equal(batch["tokens"][batch["text_index"]], letters(texts))
+        assert torch.equal(batch["tokens"], letters(list(dict.fromkeys(texts))))
+        assert batch["text_counts"].tolist() == [len(of_row) for of_row in choices]
 
 
-def test_rows_that_share_a_picture_or_a_right_text_stay_together(tmp_path):
-    contest = contest_rows(120).to_pydict()
-    for number in range(120):
-        contest["caption_choices"][number] = [f"thing {number // 2}", "a wrong one"]
-        contest["label_ind"][number] = 0
-        contest["sha256"][number] = f"picture {(number + 1) // 2}" if number < 60 else f"own {number}"
-    table = written.create_table(tmp_path / "t.lance", SCHEMA)
-    written.upsert(table, pa.table(contest, schema=SCHEMA))
-    table = open_table(table.uri)
-    chosen = choose_rows(table, Choice())
+def test_bad_images_are_left_out_and_named_by_their_part(tables, tmp_path):
+    images = pa.array([png(1), b"no image", None, png(4)], pa.large_binary())
+    lance.write_dataset(pa.table({"label": range(4), "image": images}), tmp_path / "bad.lance")
+    bad = Stream(
+        open_table(tmp_path / "bad.lance"),
+        ["label", "image"],
+        batch_size=None,
+        prepare=half_size,
+        on_bad_image="leave_out",
+    )
+    good = Stream(tables["b"], ["label", "image"], batch_size=None, prepare=half_size)
+    stream = mix([good, bad], batch_size=5, until=4)
 
-    offsets = split_off(table, chosen, Choice(), share=0.3, seed=3)
+    batches = list(load(stream))
 
-    # The first 60 rows hang together, each with the next, and make 31 groups with the rest: by pictures alone, then.
-    assert 30 <= len(offsets) <= 36
-    contest["sha256"] = [f"own {number}" for number in range(120)]
-    written.upsert(table, pa.table(contest, schema=SCHEMA))
-    table = open_table(table.uri)
-    chosen = choose_rows(table, Choice())
-    offsets = split_off(table, chosen, Choice(), share=0.3, seed=3)
-    paths = np.array(table.to_table(["path"]).column("path").to_pylist())[offsets]
-    pairs = {int(path[:5]) // 2 for path in paths}
-    assert len(offsets) == 2 * len(pairs) == 36
-    assert np.array_equal(offsets, split_off(table, chosen, Choice(), share=0.3, seed=3))
-    assert not np.array_equal(offsets, split_off(table, chosen, Choice(), share=0.3, seed=4))
+    assert len(batches) == 4
+    assert sorted({label for label in flat(batches) if label < 1000}) == [0, 3]
+    found = {(reason, row) for batch in batches for reason, rows in batch["left_out"].items() for row in rows}
+    assert found == {("not_an_image", (1, 1)), ("missing", (1, 2))}
+    assert stream.left_out == {"missing": 1, "not_an_image": 1}
+    assert all(batch["image"].shape[0] == len(batch["label"]) == len(batch["part"]) for batch in batches)
 
 
-KILLED = """
-import json, os, signal, sys
-import clipdata as cd
-from clipdata.training import finishing
-from clipdata.training.config import TrainConfig
+def test_pictures_keep_their_memory_as_a_stream_gives_it(tables):
+    alone = next(iter(Stream(tables["b"], ["image"], batch_size=5, prepare=half_size)))["image"]
+    joined = next(iter(mixed(tables, "ab", columns=["image"], prepare=half_size)))["image"]
 
-table, model, out, config, kill = sys.argv[1:]
-if kill == "yes":
-    choose = finishing.choose
-
-    def die(measure):
-        choose(measure)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    finishing.choose = die
-cd.train(cd.open_table(table), cd.load_encoder(model, device="cpu"), TrainConfig.from_json(config), out=out)
-"""
+    assert joined.stride() == alone.stride()
 
 
-def test_a_kill_while_mixing_changes_nothing(tmp_path, table):
-    tiny_encoder(tmp_path)
-    model, config = str(tmp_path / "tiny-0"), quick(wise_ft="auto", epochs=1)
-    whole = train(table, load_encoder(model, device="cpu"), config, out=tmp_path / "whole")
-
-    def in_a_process(kill: str) -> int:
-        words = [table.uri, model, str(tmp_path / "parts"), json.dumps(config.to_json()), kill]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, capture_output=True).returncode
-
-    assert in_a_process("yes") == -signal.SIGKILL
-    assert in_a_process("no") == 0
-    parts = open_run(tmp_path / "parts")
-    assert parts.mixture == whole.mixture
-    one, other = weights(whole.encoder()), weights(parts.encoder())
-    assert all(torch.equal(one[name], other[name]) for name in one)
+# Workers and loaders.
 
 
-# Of a finished run
+def test_workers_and_loaders_change_nothing(tables):
+    def fresh():
+        return mixed(tables, "ab", [0.7, 0.3])
+
+    epochs = [labels(mixed(tables, "ab", [0.7, 0.3], of_mix={"epoch": epoch})) for epoch in range(2)]
+
+    stream = fresh()
+    assert [labels(load(stream, 2)) for _ in range(2)] == epochs
+    assert (stream.state_dict()["epoch"], stream.state_dict()["batch"]) == (2, 0)
+
+    plain = DataLoader(fresh(), batch_size=None, num_workers=2, multiprocessing_context=FORKSERVER)
+    assert labels(plain) == epochs[0]
+
+    def stateful(num_workers: int) -> StatefulDataLoader:
+        return StatefulDataLoader(
+            fresh(),
+            batch_size=None,
+            num_workers=num_workers,
+            multiprocessing_context=FORKSERVER if num_workers else None,
+        )
+
+    for num_workers in (0, 2):
+        loader = stateful(num_workers)
+        begun = labels(itertools.islice(loader, 3))
+        again = stateful(num_workers)
+        again.load_state_dict(loader.state_dict())
+        assert begun + labels(again) == epochs[0]
 
 
-def test_a_run_is_mixed_afterwards_as_it_would_have_been_while_it_ended(tmp_path, table, capsys):
-    tiny_encoder(tmp_path)
-    model, trained = str(tmp_path / "tiny-0"), "split = 'train'"
-    encoder = load_encoder(model, device="cpu")
-    whole = train(table, encoder, quick(), out=tmp_path / "whole", where=trained)
-    part = train(table, encoder, quick(wise_ft=0.5), out=tmp_path / "part", where=trained)
+def test_a_state_names_where_every_part_stands(tables):
+    stream = mixed(tables, "abc", [5, 3, 2], of_mix={"until": "all"})
+    given = Counter()
+    for batch in itertools.islice(stream, 7):
+        given.update(batch["part"].tolist())
 
-    code, found = printed(capsys, "interpolate", str(whole.path), "--alpha", "0.5", "--device", "cpu")
-    half = load_encoder(found["model"], device="cpu")
+    state = stream.state_dict()
 
-    assert (code, found["model"]) == (0, str(whole.path / "interpolated-0.5"))
-    assert half.identity == part.encoder(device="cpu").identity != whole.encoder(device="cpu").identity
-    assert [one.rows_digest for one in half.trained_on] == [whole.trained_rows.rows_digest]
-
-    code, swept = printed(capsys, "interpolate", str(whole.path), "--sweep", "--device", "cpu")
-    assert (code, swept["rows"], swept["rows_of_test"]) == (0, 20, 20)
-    assert [point["alpha"] for point in swept["curve"]] == list(ALPHAS)
-    plain = cd.evaluate(table, half, where="split = 'test'").evaluation.metrics
-    assert swept["curve"][5]["accuracy"] == plain["accuracy"]
-    assert {point["canary"] for point in swept["curve"]} == {"nothing to lose"}
+    assert state["parts"] == [list(divmod(given[part], size)) for part, size in enumerate(SIZES.values())]
 
 
-def test_rows_that_were_trained_on_choose_nothing(tmp_path, table, encoder):
-    run = train(table, encoder, quick(), out=tmp_path / "run", where="split = 'train'")
+def test_a_mix_is_taken_repeated_and_merged_like_a_stream(tables):
+    whole = labels(mixed(tables, of_mix={"until_epoch": 2}))
+    assert labels(mixed(tables).repeat(2)) == whole
+    assert labels(mixed(tables).repeat(2).take(8)) == whole[:8]
+    taken = mixed(tables).take(3)
+    assert (labels(taken), labels(taken)[0], len(taken)) == (whole[:3], whole[3], 3)
+    assert "Mix of 2 streams: 3 batches of 5 an epoch" in repr(taken)
 
-    with pytest.raises(UsageError, match="were trained on"):
-        cd.sweep(run, where="split = 'train'", before=encoder)
-
-
-def test_what_cannot_be_mixed_is_refused(tmp_path, table, encoder, capsys):
-    run = train(table, encoder, quick(), out=tmp_path / "run")
-
-    with pytest.raises(UsageError, match=r"alpha is 1\.5"):
-        cd.interpolate(run, 1.5)
-    with pytest.raises(UsageError, match="is another model"):
-        cd.interpolate(run, 0.5, before=tiny_encoder(seed=1))
-    with pytest.raises(UsageError, match="measured no rows"):
-        cd.sweep(run, before=encoder)
-    assert main(["interpolate", str(run.path)]) == 2
-    assert "--alpha or --sweep" in capsys.readouterr().err
+    ranks = [mixed(tables, of_mix={"batch_size": 6}, rank=rank, world_size=2) for rank in range(2)]
+    given = [labels(itertools.islice(stream, 2)) for stream in ranks]
+    again = mixed(tables, of_mix={"batch_size": 6})
+    again.load_state_dict(Stream.merge_states([stream.state_dict() for stream in ranks]))
+    begun = [of_first + of_second for of_first, of_second in zip(*given, strict=True)]
+    assert begun + labels(again) == labels(mixed(tables, of_mix={"batch_size": 6}))
 
 
-def printed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict]:
-    """What a verb prints, held to its schema."""
-    code = main([*words, "--json"])
-    found = json.loads(capsys.readouterr().out)
-    command = next(one for one in VERBS if one.words == words[0])
-    check_schema(found, schema_of(command.words, command.found))
-    return code, found
+def test_single_rows_of_a_mix_make_the_batches_that_a_loader_wants(tables):
+    def stream() -> cd.Mix:
+        return mixed(tables, "ab", columns=["label", "name"], of_mix={"batch_size": None})
+
+    samples = list(stream())
+    batches = list(DataLoader(stream(), batch_size=8, num_workers=2, multiprocessing_context=FORKSERVER))
+
+    assert sorted(int(sample["label"]) for sample in samples) == [*range(23), *range(1000, 1010)]
+    assert all(sample["name"] == f"n{int(sample['label'])}" for sample in samples)
+    assert sorted(flat(batches)) == [*range(23), *range(1000, 1010)]
+    assert len(stream()) == 33
+
+
+# What is refused, before anything is read.
+
+
+def test_parts_with_other_entries_are_listed(tables, tmp_path):
+    columns = {"label": pa.array([1, 2], pa.int8()), "name": [["x"], ["y"]], "score": [0.5, 1.0]}
+    lance.write_dataset(pa.table(columns), tmp_path / "other.lance")
+    other = Stream(open_table(tmp_path / "other.lance"), ["label", "name", "score"], batch_size=2)
+
+    with pytest.raises(SchemaError) as caught:
+        mix([Stream(tables["a"], ["label", "name"], batch_size=2), other])
+
+    assert "'label' is numbers of int64, numbers of int8" in caught.value.message
+    assert "'name' is texts, lists of texts" in caught.value.message
+    assert "'score' is nothing, numbers of double" in caught.value.message
+
+
+def test_columns_of_other_names_mix_under_one(tables):
+    parts = [Stream(tables["a"], {"number": "label"}, batch_size=5), Stream(tables["b"], ["label"], batch_size=5)]
+    with pytest.raises(SchemaError, match="'number' is numbers of int64, nothing"):
+        mix(parts)
+
+    parts[1] = Stream(tables["b"], {"number": "label"}, batch_size=5)
+
+    assert sorted(number for batch in mix(parts, until="all") for number in batch["number"].tolist())
+
+
+def test_parts_that_disagree_are_listed(tables):
+    parts = [
+        Stream(tables["a"], ["label"], batch_size=4, rank=0, world_size=2),
+        Stream(tables["b"], ["label"], batch_size=6, rank=0, world_size=2, drop_last=False),
+        Stream(tables["b"], ["label"], batch_size=6, rank=1, world_size=2),
+    ]
+
+    with pytest.raises(ConfigError) as caught:
+        mix(parts)
+
+    assert [problem.split(";")[0] for problem in caught.value.problems] == [
+        "batch_size is 4, 6, 6",
+        "drop_last is True, False, True",
+        "rank is 0, 0, 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"weights": [0.7]}, "1 weights for 2 streams"),
+        ({"weights": [0.7, 0]}, "a weight is 0; expected a number above 0"),
+        ({"weights": [0.7, -1]}, "a weight is -1"),
+        ({"weights": [0.7, float("nan")]}, "a weight is nan"),
+        ({"weights": ["7", "3"]}, "a weight is '7'"),
+        ({"weights": [True, 1]}, "a weight is True"),
+        ({"until": "last"}, "until is 'last'"),
+        ({"until": 0}, "mix: until is 0"),
+        ({"until": 2.5}, "mix: until is 2.5"),
+        ({"batch_size": 200}, "before it fills a batch of 200 rows"),
+    ],
+)
+def test_wrong_arguments_are_told(tables, wrong, said):
+    with pytest.raises((UsageError, ConfigError), match=said):
+        mixed(tables, of_mix=wrong)
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_told(tables):
+    with pytest.raises(ConfigError, match="5, over all ranks, and 2 ranks cannot share it evenly"):
+        mixed(tables, rank=0, world_size=2)
+
+
+def test_parts_that_are_none_are_told(tables):
+    stream = Stream(tables["a"], ["label"], batch_size=5)
+
+    with pytest.raises(UsageError, match="no stream"):
+        mix([])
+    with pytest.raises(UsageError, match="expected Stream"):
+        mix([stream, tables["b"]])
+    with pytest.raises(UsageError, match="is a mix"):
+        mix([stream, mix([stream])])
+    for part in (Stream(tables["a"], ["label"], batch_size=5, epoch=2), stream.take(2), stream.repeat(2)):
+        with pytest.raises(UsageError, match="of its own"):
+            mix([part, stream])
+    with pytest.raises(UsageError, match="keeps ids apart"):
+        mix([Stream(tables["a"], ["label"], batch_size=5, apart="name"), stream])
+
+
+def test_parts_whose_preparations_differ_are_told(tables):
+    parts = [
+        Stream(tables["a"], ["image"], batch_size=5, prepare=half_size),
+        Stream(tables["b"], ["image"], batch_size=5, prepare=torch.from_numpy),
+    ]
+
+    with pytest.raises(UsageError, match=r"a row's 'image' is torch.uint8 \[3, 4, 4\] and torch.uint8 \[8, 8, 3\]"):
+        next(iter(mix(parts)))
+
+
+def test_a_state_of_another_mix_is_refused_with_what_differs(tables):
+    state = mixed(tables, "ab", [2, 1]).state_dict()
+
+    with pytest.raises(ConfigError) as caught:
+        mixed(tables, "ac", [3, 1], of_mix={"until": 2}).load_state_dict(state)
+
+    assert {problem.split(" was ")[0] for problem in caught.value.problems} <= {
+        "weights",
+        "until",
+        "num_batches",
+        "part 1: table",
+        "part 1: table_files",
+        "part 1: num_rows",
+        "part 1: clump_rows",
+        "part 1: window_rows",
+    }
+    assert {problem.split(" was ")[0] for problem in caught.value.problems} >= {"weights", "until", "part 1: table"}

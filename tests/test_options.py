@@ -63,7 +63,13 @@ def test_every_verb_takes_what_makes_sense_everywhere(verb, capsys: pytest.Captu
     main([*verb.words.split(), "--help"])
 
     shown = capsys.readouterr().out
-    here = verb.words in ("check-canary", "export-towers", "new", "runs")  # models and runs lie on this machine
+    here = verb.words in (
+        "check-canary",
+        "export-towers",
+        "interpolate",
+        "new",
+        "runs",
+    )  # models and runs lie on this machine
     store = [] if here else ["--storage-option"]
     for option in ("--json", "--json-schema", "-q, --quiet", *store):
         assert option in shown

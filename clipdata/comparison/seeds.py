@@ -97,9 +97,10 @@ def compare_seeds(
     seed's mean over pictures), less what both count twice: the scatter of single cells about both. The sides' seeds
     count as drawn apart. The quantile is Student's, with the degrees of freedom of Satterthwaite.
 
-    Simulated coverage of the 95 % interval: 94 to 97 % at 3 and 5 seeds a side with 100 to 1,000 pictures, 94 to 99 %
-    at 2 (`benchmarks/coverage.py --only seeds`). No percentile bootstrap: three seeds drawn with replacement show two
-    thirds of their variance.
+    Simulated coverage of the 95 % interval: 93 to 97 % at 3 and 5 seeds a side with 100 and 364 pictures, 94 to 99 % at
+    2. Against one that no seed had a part in: 94 to 97 % at 5, 95 to 97 % at 3 and 2 where seeds scatter by a point or
+    two, and down to 91 % at 3 and 88 % at 2 where they scatter by ten and more (`benchmarks/coverage.py --only seeds`).
+    No percentile bootstrap: three seeds drawn with replacement show two thirds of their variance.
 
     Source: A. B. Owen, The pigeonhole bootstrap (2007), A. B. Owen and D. Eckles, Bootstrapping data arrays of
         arbitrary order (2012), on the variance of means of crossed random effects; A. C. Cameron, J. B. Gelbach and

@@ -117,8 +117,9 @@ class TrainConfig:
             "auto" takes rows that the filter leaves out and whose `split` says validation, or else test, if there are.
         evaluation_batch: rows that are measured at a time.
         wise_ft: mix the weights before and after training, (1 - a) * before + a * after: a number from 0 to 1 is this
-            a; "auto" chooses it on validation rows that are split off the rows to train on; None exports what training
-            ended with. Source: WiSE-FT (arXiv 2109.01903).
+            a; "auto" takes the one with the least loss on validation rows that are split off the rows to train on,
+            where these show 40 pictures or more; None exports what training ended with. Source: WiSE-FT (arXiv
+            2109.01903).
         validation_share: share of the rows to train on that "auto" splits off.
         canary: measure the built-in zero-shot set of pictures and classes before and after, so that a training which
             ruins what the model could do is told.

@@ -101,12 +101,37 @@ class BatchFacts:
         )
 
     def first(self, num_rows: int) -> BatchFacts:
-        """The same of the first so many rows."""
-        counts_B = self.text_counts_B[:num_rows]
+        """The same of the first so many rows; where there are fewer, they are taken again from the first on."""
+        place_B = torch.arange(num_rows, device=self.picture_B.device) % self.num_rows
+        place_K = _of_rows(self.text_counts_B, place_B)
+        wrong = self.wrong
+        if wrong is not None:
+            counts_B = wrong.caption_counts_B.index_select(0, place_B)
+            caption_id_J = wrong.caption_id_J.index_select(0, _of_rows(wrong.caption_counts_B, place_B))
+            wrong = WrongTexts(wrong.index_M, caption_id_J, counts_B)
         return BatchFacts(
-            text_index_K=self.text_index_K[: int(counts_B.sum())],
-            text_counts_B=counts_B,
+            text_index_K=self.text_index_K.index_select(0, place_K),
+            text_counts_B=self.text_counts_B.index_select(0, place_B),
             text_id_T=self.text_id_T,
-            picture_B=self.picture_B[:num_rows],
-            columns={name: one[:num_rows] for name, one in self.columns.items()},
+            picture_B=self.picture_B.index_select(0, place_B),
+            columns={name: _taken(one, place_B) for name, one in self.columns.items()},
+            columns_of_texts={name: one.index_select(0, place_K) for name, one in self.columns_of_texts.items()},
+            wrong=wrong,
         )
+
+
+def _of_rows(counts_B: torch.Tensor, place_N: torch.Tensor) -> torch.Tensor:
+    """Places of all that some rows own, where each row's lie end to end: int64 [M].
+
+    Args:
+        counts_B: int64, how many each row owns.
+        place_N: int64, the rows.
+    """
+    first_N, counts_N = (counts_B.cumsum(0) - counts_B).index_select(0, place_N), counts_B.index_select(0, place_N)
+    before_N = counts_N.cumsum(0) - counts_N
+    within_M = torch.arange(int(counts_N.sum()), device=counts_B.device) - before_N.repeat_interleave(counts_N)
+    return first_N.repeat_interleave(counts_N) + within_M
+
+
+def _taken(values: Any, place_N: torch.Tensor) -> Any:
+    return values.index_select(0, place_N) if isinstance(values, torch.Tensor) else [values[at] for at in place_N]

@@ -141,7 +141,7 @@ def sweep(
             progress=progress or Silent(),
         )  # fmt: skip
         _refuse_seen(found.overlap.rows_seen_earlier, where)
-        point = {"alpha": float(alpha), **found.evaluation.metrics}
+        point: dict[str, Any] = {"alpha": float(alpha), **found.evaluation.metrics}
         if canary:
             known = check_canary(start, encoder)
             point |= {"canary": known.verdict}

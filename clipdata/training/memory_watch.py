@@ -19,7 +19,14 @@ from clipdata.training.learner import Learner
 from clipdata.training.memory_outlook import MemoryOutlook, outlook
 from clipdata.training.processes import Processes
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "os error 12")
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "os error 12",
+    "could not create a primitive",  # oneDNN, which has no other words for it
+)
 
 
 class MemoryWatch:

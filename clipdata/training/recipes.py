@@ -304,6 +304,7 @@ def lora(**overrides: Any) -> TrainConfig:
     Rank 2, alpha 1 and a dropout of .25 beside queries, keys and values, AdamW at 2e-4 over a cosine, and batches of 32
     are CLIP-LoRA's. Its authors take 500 steps for each example of a class, however many classes there are; a table of
     captions has no such number, so this goes over the rows ten times, and takes 500 steps at least. They train no head.
+    How much of the training the exported model takes is chosen on rows split off (`wise_ft`).
 
     Args:
         overrides: any field of `TrainConfig`, or of its objective.
@@ -321,6 +322,7 @@ def lora(**overrides: Any) -> TrainConfig:
         "batch_size": 32,
         "epochs": 10,
         "min_steps": 500,
+        "wise_ft": "auto",
     }
     return TrainConfig.from_json({**own, **overrides})
 
@@ -331,7 +333,8 @@ def flyp(**overrides: Any) -> TrainConfig:
 
     AdamW at 1e-5 with a weight decay of .1, a warm-up and a cosine over ten epochs are FLYP's, whose batches are 512
     large: take as many rows as memory holds. Equal captions are each other's positives here. The norms' statistics of a
-    ResNet stay as they were; with few rows such a model ends below its start.
+    ResNet stay as they were; with few rows such a model ends below its start. How much of the training the exported
+    model takes is chosen on rows split off (`wise_ft`).
 
     Args:
         overrides: any field of `TrainConfig`, or of its objective.
@@ -347,6 +350,7 @@ def flyp(**overrides: Any) -> TrainConfig:
         "betas": (0.9, 0.999),
         "eps": 1e-8,
         "weight_decay": 0.1,
+        "wise_ft": "auto",
         "batch_size": 64,
         "epochs": 10,
         "warmup_ratio": 0.1,

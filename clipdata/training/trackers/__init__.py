@@ -35,7 +35,7 @@ def require(names: Sequence[str]) -> None:
         raise ConfigError(
             [f"report_to names {name}, which is not installed" for name in missing],
             what="training config",
-            hint=f"pip install 'clipdata[{','.join(missing)}]'",
+            hint=f"pip install {' '.join(missing)}",
         )
 
 
