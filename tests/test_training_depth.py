@@ -121,11 +121,12 @@ def backward(encoder: Encoder, model: torch.nn.Module) -> int:
 
 
 @pytest.fixture
-def one_compiler(monkeypatch):
+def one_compiler():
     """torch starts a process a core to compile in, each of which imports torch."""
     import torch._inductor.config as inductor
 
-    monkeypatch.setattr(inductor, "compile_threads", 1)
+    with inductor.patch(compile_threads=1):
+        yield
 
 
 @pytest.mark.slow
