@@ -26,6 +26,17 @@ def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     Session.cleanup_for_tests()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for torch: models as small as those of tests are slower with more, and crawl on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what needs a GPU where there is none."""
     if item.get_closest_marker("gpu") is not None:

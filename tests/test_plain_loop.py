@@ -31,12 +31,7 @@ WHOLE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def loop_by_hand(encoder: Encoder, table: Table, make_optimizer, make_scheduler) -> tuple[list[float], list[float]]:

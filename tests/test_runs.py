@@ -12,7 +12,6 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 import clipdata as cd
 from clipdata.encoder import Encoder, load_encoder
@@ -35,12 +34,7 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -33,13 +33,7 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Models this small are slower with more threads, and crawl with them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def quick(**changes) -> TrainConfig:

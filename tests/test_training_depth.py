@@ -22,13 +22,7 @@ from tests.contests import contest_table
 from tests.test_towers import ARCHITECTURES, TEXTS, image_batch
 from tests.tiny_models import tiny_config, tiny_dual_encoder, tiny_encoder
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(params=["clip", "resnet", "timm linear", "timm's own classifier", "coca", "hugging face"])

@@ -35,13 +35,7 @@ def table(tmp_path_factory) -> Table:
     return objective_table(tmp_path_factory.mktemp("options"))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Models this small are slower with more threads, and crawl with them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def quick(**changes) -> TrainConfig:

@@ -35,12 +35,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> cd.Tab
     return table
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def quick(**changes) -> TrainConfig:

@@ -16,7 +16,9 @@
     memory_outlook.py whether it suffices, what to change         memory_watch.py too little of it, told in time
     feasibility.py   whether an encoder can be trained so                 compiling.py   faster code, on request
     learner.py       a model in training: steps, state                    averaging.py   a moving average of it
-    evaluation.py    measuring held-out rows
+    evaluation.py    a model's figures                                    held_out.py    measured while it trains
+    run_streams.py   the streams of a run                                 forewords.py   told before the first step
+    randomness.py    what is drawn, and drawn again
     checkpoints.py   folders that exist whole or not at all               metrics.py     metrics.jsonl
     lines.py         what is told as it goes                              trackers/      TensorBoard, W&B, trackio
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports

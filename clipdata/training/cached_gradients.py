@@ -22,7 +22,7 @@ import torch
 from clipdata.encoder.towers import TensorMap
 from clipdata.training.forward import Forward
 from clipdata.training.gradients import Autocast, Passed, Passes
-from clipdata.training.random_state import RandomState
+from clipdata.training.randomness import RandomState
 
 
 class InChunks(Passes):

@@ -8,18 +8,19 @@ into what trains. It knows learners, encoders and exports; nothing of steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from clipdata.encoder import Encoder
 from clipdata.progress import Progress
-from clipdata.stream import Stream
 from clipdata.training.canary import check_canary
 from clipdata.training.config_checks import AUTO
 from clipdata.training.evaluation import figures_of
@@ -31,6 +32,10 @@ from clipdata.training.processes import Processes
 from clipdata.training.reports import Best
 from clipdata.training.resumption import Beginning
 from clipdata.training.run_files import RunFiles
+from clipdata.training.run_streams import RunStreams
+
+_MOST_KEPT_BYTES = 1 << 29
+"""Of pixels of the rows to choose by; more are read anew for every mixture."""
 
 
 @dataclass(frozen=True)
@@ -100,30 +105,24 @@ class Finishing:
         if asked != AUTO:
             return Mixture(float(asked))
         after = model.state_dict()
-        return self.processes.by_first(
-            lambda: choose(lambda alpha: self._figures(mixed(self.encoder.model, after, alpha)))
-        )
+        return self.processes.by_first(lambda: self._chosen(after))
 
-    def _figures(self, model: nn.Module) -> Evaluation:
-        """Figures of the rows to choose by."""
-        config, validation = self.learner.config, self.begun.validation
+    def _chosen(self, after: Mapping[str, torch.Tensor]) -> Mixture:
+        """The mixture with the least loss on the rows to choose by, which are read once unless they are too many."""
+        config, validation, own = self.learner.config, self.begun.validation, self.learner.forward
         assert validation is not None
-        forward = Forward(model, self.encoder, config, self.pictures)
-        forward.texts = self.learner.forward.texts
-        stream = Stream(
-            self.begun.table,
-            rows=validation.offsets,
-            batch_size=config.evaluation_batch,
-            shuffle=False,
-            drop_last=False,
-            num_threads=config.num_threads,
-            rank=0,
-            world_size=1,
-            **forward.request(),
-        )
-        batches = (batch for batch in stream if len(batch["offsets"]))
-        with self.learner.autocast():
-            return figures_of(batches, partial(forward, every_text=True), config.objective)
+        stream = RunStreams(self.begun.table, config, Processes()).to_measure(own, validation.offsets)
+        num_bytes = 0 if config.image_trunk is not None else 3 * math.prod(self.encoder.prepare.size)
+        batches = stream if len(validation.offsets) * num_bytes > _MOST_KEPT_BYTES else list(stream)
+
+        def figures(alpha: float) -> Evaluation:
+            forward = Forward(mixed(self.encoder.model, after, alpha), self.encoder, config, self.pictures)
+            forward.texts = own.texts
+            usable = (batch for batch in batches if len(batch["offsets"]))
+            with self.learner.autocast():
+                return figures_of(usable, partial(forward, every_text=True), config.objective)
+
+        return choose(figures)
 
     def _canary(self, model: nn.Module) -> dict[str, Any]:
         """Whether the tuned model still knows what nobody trained on."""

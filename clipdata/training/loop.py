@@ -7,44 +7,40 @@ all go on from the checkpoint. It knows steps, reports and checkpoints; what a r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import reduce
 from operator import or_
-from typing import Any
-
-import numpy as np
 
 from clipdata import hints
 from clipdata.encoder import Encoder
-from clipdata.errors import ClipdataError, ConfigError
+from clipdata.errors import ClipdataError
 from clipdata.progress import Counter, Progress
-from clipdata.stream import Stream, load
+from clipdata.stream import load
 from clipdata.stream.assembly import Batch
 from clipdata.stream.workers import WorkerDied
 from clipdata.training import checkpoints, resumption
 from clipdata.training.config import TrainConfig
 from clipdata.training.copies import Copies
 from clipdata.training.cut_texts import count_cut
-from clipdata.training.evaluation import figures_of
-from clipdata.training.features import BatchFacts, Features
-from clipdata.training.few_rows import warning_of_few_rows
-from clipdata.training.figures import Evaluation
 from clipdata.training.finishing import Finishing
+from clipdata.training.forewords import forewords
 from clipdata.training.forward import PictureIds
 from clipdata.training.health import Health
+from clipdata.training.held_out import HeldOut
 from clipdata.training.interruption import Stopped, Stopping
-from clipdata.training.learner import Learner, StepResult
+from clipdata.training.learner import Learner
 from clipdata.training.left_out import LeftOut, left_out_of
 from clipdata.training.length import Length
 from clipdata.training.lines import Lines
-from clipdata.training.memory_watch import MemoryWatch, out_of_memory_told
+from clipdata.training.memory_watch import MemoryWatch
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import draw_from, seed_of_step
-from clipdata.training.reports import Best, report_line, tell_report
+from clipdata.training.reports import Best, report_line, step_line, tell_report
 from clipdata.training.run import Run
 from clipdata.training.run_files import RunFiles
+from clipdata.training.run_streams import RunStreams
 from clipdata.training.schedules import rate_factor
 from clipdata.training.tally import Tally
 
@@ -68,26 +64,21 @@ class Loop:
         pictures = _pictures_of(begun)
         self._learner = Learner(encoder, config, len(offsets), pictures)
         self._finishing = Finishing(begun, encoder, self._learner, pictures, self._files, processes, progress)
+        self._stopping = Stopping(progress, processes)
+        streams = RunStreams(begun.table, config, processes)
+        measured = begun.held_out.offsets if begun.held_out is not None else None
+        self._held_out = HeldOut(measured, self._learner, streams, processes, self._stopping)
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
         # Epochs of a small table are many and short: a report and a checkpoint are worth a few of them.
         self._epochs_a_report = max(self._num_epochs // config.epochs, 1)
-        self._stream = self._make_stream(
-            offsets,
-            self._length.batch_size,
-            augmented=True,
-            until_epoch=self._num_epochs,
-            shuffle=config.shuffle,
-            drop_last=config.drop_last,
+        self._stream = streams.to_train_on(
+            self._learner.forward, offsets, self._length.batch_size, num_epochs=self._num_epochs
         )
         self._left_out = LeftOut("rows to train on", len(offsets), config.max_bad_share)
-        self._unmeasured = LeftOut(
-            "rows to measure", len(begun.held_out.offsets) if begun.held_out else 0, config.max_bad_share
-        )
         self._cut = count_cut(begun.table, offsets, config.objective, encoder.tokenize)
-        measures = begun.held_out is not None
-        self._memory = MemoryWatch(self._learner, encoder.model, evaluates=measures, progress=progress)
+        self._memory = MemoryWatch(self._learner, encoder.model, evaluates=measured is not None, progress=progress)
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
@@ -95,38 +86,8 @@ class Loop:
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares)
         self._health = Health(self._num_steps, config.lr, config.objective.kind)
-        self._stopping = Stopping(progress, processes)
-        self._tell_plan()
-
-    def _tell_plan(self) -> None:
-        config, say, batch_size = self._config, self._progress.say, self._length.batch_size
-        if self._learner.adapted is not None:
-            say(str(self._learner.adapted))
-        if batch_size < config.batch_size:
-            say(f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}")
-        if self._num_epochs != config.epochs:
-            least = f": min_steps is {config.min_steps:,}" if self._num_steps == config.min_steps else ""
-            say(
-                f"{self._num_steps:,} steps are {self._num_epochs:,} epochs of this table, not {config.epochs:,}{least}"
-            )
-        if self._least_rows > 1 and len(self._begun.rows.offsets) % batch_size == 1 and not config.drop_last:
-            say("the last batch of every epoch has one row, of which no batch statistics are made: it moves nothing")
-        if (warning := warning_of_few_rows(self._encoder, config, len(self._begun.rows.offsets))) is not None:
-            say(warning)
-        if config.warmup_steps > self._num_steps:
-            highest = self._rate(self._num_steps - 1)
-            say(
-                f"the warm-up takes {config.warmup_steps:,} steps and the run {self._num_steps:,}: the rate rises to "
-                f"{highest:.0%} of lr and no further; lower warmup_steps"
-            )
-        if config.best is None:
-            return
-        if self._begun.held_out is None:
-            raise ConfigError([f"best is {config.best!r} and no row is measured"], what="training config")
-        say(
-            f"the step with the best {config.best} on the {len(self._begun.held_out.offsets):,} measured rows is "
-            "exported: what it reaches on these rows afterwards is a little lucky; compare on others"
-        )
+        for word in forewords(begun, encoder, self._learner, self._length):
+            progress.say(word)
 
     def _rate(self, step: int) -> float:
         """Learning rate of a step, from 0, as a part of the peak."""
@@ -166,7 +127,7 @@ class Loop:
         summary |= {
             "texts": self._cut.to_json(),
             "left_out": self._left_out.counts,
-            "not_measured": self._unmeasured.counts,
+            "not_measured": self._held_out.left_out.counts,
             "pace": self._pace.whole().to_json(),
             "warnings": [warned.to_json() for warned in self._health.warnings],
         }
@@ -251,60 +212,25 @@ class Loop:
             if self._config.tell_every_steps and self._step % self._config.tell_every_steps == 0:
                 told = f"loss {done.loss:.4g}, {self._pace.since_report()}"
                 self._progress.say(f"step {self._step:,} of {self._num_steps:,}: {told}")
-        metrics.write(self._line(done, factor, wait_s / (wait_s + step_s)))
+        epoch = 1 + (self._step - 1) // self._length.per_epoch
+        metrics.write(step_line(self._step, epoch, self._config, factor, wait_s / (wait_s + step_s), done))
         if done is not None:
             for warned in self._health.see(self._step, done.loss, done.grad_norm, done.vitals):
                 metrics.write({"kind": "warning", **warned.to_json()})
                 self._progress.say(f"step {self._step:,}: {warned.text}")
 
-    def _line(self, done: StepResult | None, factor: float, wait_share: float) -> dict[str, Any]:
-        line: dict[str, Any] = {
-            "kind": "step",
-            "step": self._step,
-            "epoch": 1 + (self._step - 1) // self._length.per_epoch,
-            "loss": None,
-            "lr": self._config.lr * factor,
-            "rows": 0,
-            "wait": round(wait_share, 4),
-        }
-        if done is None:
-            return line
-        line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
-        if done.vitals is not None:
-            line |= {"image_cosine": done.vitals.image_cosine, "flat_loss": done.vitals.flat_loss}
-        return line | ({"penalty": done.penalty} if self._config.pull else {})
-
     def _report(self, metrics: Lines, epoch: int) -> None:
         """Measure the held-out rows, write the epoch's line, and tell it. Epoch 0 is before the first step."""
-        held_out = self._begun.held_out
-        found = self._evaluate(held_out.offsets) if held_out is not None else None
+        found = self._held_out.measure()
         tally, self._tally = self._tally, Tally()
         pace = self._pace.report()
-        counts = {"left_out": self._left_out, "not_measured": self._unmeasured}
+        counts = {"left_out": self._left_out, "not_measured": self._held_out.left_out}
         line, parts = report_line(epoch, self._step, tally, pace, found, counts)
         if found is not None and found.num_rows and self._best.see(self._step, found, self._learner.measured_tensors):
             parts.append("the best so far")
         if epoch or found is not None:
             tell_report(line, parts, self._num_epochs, metrics, self._progress)
             self._files.draw()
-
-    def _evaluate(self, offsets: np.ndarray) -> Evaluation:
-        stream = self._make_stream(offsets, self._config.evaluation_batch, shuffle=False, drop_last=False)
-        memory = out_of_memory_told("--set evaluation_batch=16")
-        with self._learner.measuring(), self._learner.autocast(), memory:
-            return figures_of(self._usable(load(stream)), self._measured, self._config.objective, self._processes)
-
-    def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            self._stopping.agree()
-            self._stopping.check()
-            self._unmeasured.add(self._processes.joined(left_out_of(batch)))
-            if self._processes.total(len(batch["offsets"])):
-                yield batch
-
-    def _measured(self, batch: Mapping[str, Any]) -> tuple[Features, BatchFacts]:
-        """Features of all texts of a batch's rows, those of other processes among them."""
-        return self._processes.gather(*self._learner.forward(batch, every_text=True))
 
     def _encode_texts_once(self) -> None:
         if self._learner.forward.text_trunk_trains:
@@ -315,20 +241,6 @@ class Loop:
         known = [some for some in texts if some is not None]
         if len(known) == len(texts):
             self._learner.forward.encode_once([text for some in known for text in some], self._progress)
-
-    def _make_stream(self, offsets: np.ndarray, batch_size: int, *, augmented: bool = False, **options: Any) -> Stream:
-        return Stream(
-            self._begun.table,
-            rows=offsets,
-            batch_size=batch_size,
-            seed=self._config.seed,
-            num_threads=self._config.num_threads,
-            rank=self._processes.rank,
-            world_size=self._processes.world,
-            even=False,
-            **self._learner.forward.request(augmented=augmented),
-            **options,
-        )
 
     def _save(self, epoch: int, batch: int, num_metrics_bytes: int, *, unclosed: tuple[int, int] | None = None) -> None:
         """Write a checkpoint.

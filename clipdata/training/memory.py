@@ -23,7 +23,7 @@ from clipdata.shown_values import shown_bytes
 from clipdata.training.forward import Inputs
 from clipdata.training.memory_growth import Growth, growth_of, peak_of
 from clipdata.training.processes import Processes
-from clipdata.training.random_state import RandomState
+from clipdata.training.randomness import RandomState
 
 if TYPE_CHECKING:
     from clipdata.training.learner import Learner

@@ -1,4 +1,4 @@
-"""What a run says of itself at the end of epochs: losses since the last time, held-out figures, and the best of them.
+"""What a run says of itself: a line a step, and at the end of epochs losses, held-out figures, and the best of them.
 
 It knows evaluations, metrics and folders of checkpoints, and nothing of steps or optimizers.
 """
@@ -16,7 +16,9 @@ import torch
 from clipdata.errors import ConfigError
 from clipdata.progress import Progress
 from clipdata.training import checkpoints
+from clipdata.training.config import TrainConfig
 from clipdata.training.figures import Evaluation
+from clipdata.training.learner import StepResult
 from clipdata.training.left_out import LeftOut
 from clipdata.training.lines import Lines
 from clipdata.training.metrics import is_lower_better, told
@@ -81,6 +83,35 @@ class Best:
 
     def __str__(self) -> str:
         return f"the best {told(str(self._metric), self._value)}, of step {self.step:,}"
+
+
+def step_line(
+    step: int, epoch: int, config: TrainConfig, rate_factor: float, wait: float, done: StepResult | None
+) -> dict[str, Any]:
+    """The line of a step for metrics.jsonl.
+
+    Args:
+        step, epoch: from 1.
+        config: of the run.
+        rate_factor: part of the peak rate.
+        wait: part of the time that was waited for data.
+        done: what the step did; None where none of its rows could be used.
+    """
+    line: dict[str, Any] = {
+        "kind": "step",
+        "step": step,
+        "epoch": epoch,
+        "loss": None,
+        "lr": config.lr * rate_factor,
+        "rows": 0,
+        "wait": round(wait, 4),
+    }
+    if done is None:
+        return line
+    line |= {"loss": done.loss, "grad_norm": done.grad_norm, "logit_scale": done.logit_scale, "rows": done.num_rows}
+    if done.vitals is not None:
+        line |= {"image_cosine": done.vitals.image_cosine, "flat_loss": done.vitals.flat_loss}
+    return line | ({"penalty": done.penalty} if config.pull else {})
 
 
 def report_line(
