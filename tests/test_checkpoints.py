@@ -136,11 +136,12 @@ def test_a_checkpoint_that_the_memory_does_not_hold_is_not_called_damaged(tmp_pa
 
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become nobody")
-def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(tmp_path):
+@pytest.mark.parametrize("closed", ["weights.safetensors", "."])
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(tmp_path, closed):
     saved = save(tmp_path, 1)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    (saved.path / "weights.safetensors").chmod(0o600)
+    (saved.path / closed).chmod(0o600)
 
     said = told_by_reading(saved, as_nobody)
 

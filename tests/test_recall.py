@@ -180,7 +180,9 @@ def test_steps_refuse_columns_of_other_types_and_take_every_spelling_of_theirs(e
     for kind in (pa.binary(), pa.large_binary()):
         check_types(image, of("image", kind))
     with pytest.raises(SchemaError, match="expected texts"):
-        check_types(text, of("caption", pa.list_(pa.string())))
+        check_types(text, of("caption", pa.int64()))
+    with pytest.raises(SchemaError, match="expected texts"):
+        check_types(scores, of("trunk", pa.list_(pa.float32(), 8), caption=pa.list_(pa.string())))
     with pytest.raises(SchemaError, match="expected bytes of pictures"):
         check_types(image, of("image", pa.string()))
     with pytest.raises(SchemaError, match="expected lists of numbers"):

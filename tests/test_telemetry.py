@@ -69,9 +69,9 @@ def switches_after(environment: dict[str, str], first: str = "") -> dict[str, st
 
 
 def test_libraries_are_told_not_to_report_unless_the_environment_decided(environment: dict[str, str]) -> None:
-    assert switches_after(environment) == dict(zip(SWITCHES, ("1", "1", "0"), strict=True))
+    assert switches_after(environment) == dict(zip(SWITCHES, ("1", "1", "0", "false"), strict=True))
     assert switches_after({**environment, "HF_HUB_DISABLE_TELEMETRY": "0", "DATACHAIN_NO_ANALYTICS": ""}) == dict(
-        zip(SWITCHES, ("", "0", "0"), strict=True)
+        zip(SWITCHES, ("", "0", "0", "false"), strict=True)
     )
 
 

@@ -59,9 +59,11 @@ class Checkpoint:
                 f"{what} is whole, and the memory of {where} does not hold it: {_first_line(error)}",
                 hint=f"free memory on {where}, or go on where there is more; {again}",
             )
-        missing = [name for name in (_WEIGHTS, _STATE) if not (self.path / name).exists()]
-        # Asked of the system: safetensors says of a file that may not be read that there is none.
-        if not missing and not all(os.access(self.path / name, os.R_OK) for name in (_WEIGHTS, _STATE)):
+        # Asked of the system: safetensors says of a file that may not be read that there is none, and nobody can say
+        # what is in a folder that may not be entered.
+        may_enter = os.access(self.path, os.R_OK | os.X_OK)
+        missing = [name for name in (_WEIGHTS, _STATE) if may_enter and not (self.path / name).exists()]
+        if not may_enter or not (missing or all(os.access(self.path / name, os.R_OK) for name in (_WEIGHTS, _STATE))):
             return StorageError(f"{what} may not be read by this user", hint=f"chmod -R u+rX {self.path}; {again}")
         if missing:
             why = f"is not whole: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
