@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipdata.training.line_chart import Curve, Panel, Points, svg
+from clipdata.charts.line_chart import Curve, Panel, Points, svg
 from clipdata.training.metrics import chief_figure, is_lower_better, is_share, read_metrics, told
 from clipdata.training.state_files import write_bytes
 
