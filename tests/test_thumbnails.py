@@ -37,6 +37,6 @@ def test_a_turned_picture_stands_upright_and_what_its_file_said_of_the_camera_is
 
 def test_what_is_no_picture_is_refused_with_the_reason():
     with pytest.raises(ImageRefused) as refused:
-        thumbnail(b"<svg onload=alert(1)>")
+        thumbnail(b"hello")
 
     assert refused.value.reason == "not_an_image"

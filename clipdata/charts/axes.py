@@ -9,6 +9,8 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
+from markupsafe import Markup
+
 from clipdata.printable import printable
 
 Scale = Callable[[float], float]
@@ -45,6 +47,11 @@ def style() -> str:
 def opened(width: float, height: float, label: str, kind: str = "chart") -> str:
     """The beginning of an inline SVG, which is told as one picture to who does not see it."""
     return f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{text(label)}">'
+
+
+def drawn(*parts: str) -> Markup:
+    """Parts of a chart as markup; the texts in them are escaped already."""
+    return Markup("\n".join(parts))  # noqa: S704 - see above
 
 
 def colour(number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from clipdata.charts.axes import Frame, opened, scale, text, x_axis, y_axis
+from clipdata.charts.axes import Frame, drawn, opened, scale, text, x_axis, y_axis
 
 _FRAME = Frame(left=44.0, right=312.0, top=10.0, bottom=278.0)
 _SIZE = (320, 316)
@@ -18,7 +18,7 @@ def calibration_chart(sides: Mapping[str, Sequence[tuple[int, float, float]]], *
     """Confidence across, share of right answers up; on the diagonal what was said came true.
 
     Args:
-        sides: name ("before", "after"), which is its CSS class too → bins of (rows, confidence, accuracy), by confidence.
+        sides: name ("before", "after"), its CSS class too → bins of (rows, confidence, accuracy), by confidence.
         label: the chart in words, for who does not see it.
     """
     at_x, at_y = scale(0, 1, _FRAME.left, _FRAME.right), scale(0, 1, _FRAME.bottom, _FRAME.top)
@@ -31,4 +31,4 @@ def calibration_chart(sides: Mapping[str, Sequence[tuple[int, float, float]]], *
         for rows, said, true in bins:
             size = _SMALLEST + (_LARGEST - _SMALLEST) * (rows / most) ** 0.5
             parts.append(f'<circle class="{text(name)}" cx="{at_x(said):.1f}" cy="{at_y(true):.1f}" r="{size:.1f}"/>')
-    return Markup("\n".join([opened(*_SIZE, label), *parts, "</svg>"]))
+    return drawn(opened(*_SIZE, label), *parts, "</svg>")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from clipdata.charts.axes import NARROW, NARROW_SIZE, Frame, Scale, opened, scale, text, ticks, x_axis, y_axis
+from clipdata.charts.axes import NARROW, NARROW_SIZE, Frame, Scale, drawn, opened, scale, text, ticks, x_axis, y_axis
 
 _SMALL_WIDTH, _SMALL_HEIGHT = 120.0, 24.0
 
@@ -42,7 +42,7 @@ def histogram(edges: Sequence[float], sides: Sequence[Bars], *, x_label: str, la
     for side, found in zip(sides, shares, strict=True):
         parts.append(f'<path class="{text(side.name)}" d="{_outline(edges, found, at_x, at_y, NARROW)}"/>')
     parts += x_axis(NARROW, marks, at_x, x_label)
-    return Markup("\n".join([opened(*NARROW_SIZE, label), *parts, "</svg>"]))
+    return drawn(opened(*NARROW_SIZE, label), *parts, "</svg>")
 
 
 def small_histogram(counts: Sequence[int], label: str) -> Markup:
@@ -55,7 +55,7 @@ def small_histogram(counts: Sequence[int], label: str) -> Markup:
         if count and (height := max(1.5, count / most * (_SMALL_HEIGHT - 2)))
     )
     base = f'<line class="base" x1="0" x2="{_SMALL_WIDTH:g}" y1="{_SMALL_HEIGHT:g}" y2="{_SMALL_HEIGHT:g}"/>'
-    return Markup(f"{opened(_SMALL_WIDTH, _SMALL_HEIGHT, label, 'small')}{base}{bars}</svg>")
+    return drawn(opened(_SMALL_WIDTH, _SMALL_HEIGHT, label, "small"), base, bars, "</svg>")
 
 
 def _outline(edges: Sequence[float], shares: Sequence[float], at_x: Scale, at_y: Scale, frame: Frame) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from clipdata.charts.axes import opened, scale
+from clipdata.charts.axes import drawn, opened, scale
 
 _WIDTH, _HEIGHT, _MARGIN = 200.0, 20.0, 6.0
 
@@ -39,12 +39,12 @@ def interval_bar(
     place = at_x(difference)  # a line of no length with round ends stays round however the picture is stretched
     point = f'<line class="end {kind}" x1="{place:.1f}" x2="{place:.1f}" y1="{middle:g}" y2="{middle:g}"/>'
     begun = opened(_WIDTH, _HEIGHT, label, "interval").replace("<svg ", '<svg preserveAspectRatio="none" ', 1)
-    return Markup(f"{begun}{zero}{span}{point}</svg>")
+    return drawn(begun, zero, span, point, "</svg>")
 
 
 def count_bar(share: float) -> Markup:
     """A bar as long as a share of the longest; the count itself stands beside it, so it is decoration."""
-    return Markup(
+    return drawn(
         f'<svg class="counted" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect width="{100.0 * min(max(share, 0.0), 1.0):.1f}" height="10"/></svg>'
     )

@@ -13,7 +13,20 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from clipdata.charts.axes import NARROW, NARROW_SIZE, Frame, Scale, colour, opened, scale, text, ticks, x_axis, y_axis
+from clipdata.charts.axes import (
+    NARROW,
+    NARROW_SIZE,
+    Frame,
+    Scale,
+    colour,
+    drawn,
+    opened,
+    scale,
+    text,
+    ticks,
+    x_axis,
+    y_axis,
+)
 
 Points = Sequence[tuple[float, float]]
 
@@ -71,12 +84,12 @@ class Panel:
 def svg(title: str, panels: Sequence[Panel]) -> str:
     """Charts below each other, as the text of an SVG file."""
     height = _TITLE + _PANEL * len(panels)
-    drawn = "".join(_titled(panel, _TITLE + _PANEL * number) for number, panel in enumerate(panels))
+    charts = "".join(_titled(panel, _TITLE + _PANEL * number) for number, panel in enumerate(panels))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
         f'role="img" aria-label="{text(title)}">\n<style>{_STYLE}</style>\n'
         f'<rect width="{_WIDTH}" height="{height}" style="fill: var(--paper)"/>\n'
-        f'<text class="title" x="{_LEFT}" y="24">{text(title)}</text>\n{drawn}</svg>\n'
+        f'<text class="title" x="{_LEFT}" y="24">{text(title)}</text>\n{charts}</svg>\n'
     )
 
 
@@ -88,7 +101,7 @@ def line_chart(panel: Panel) -> Markup:
     """
     best = f"; {panel.best[1]}" if panel.best is not None else ""
     label = f"{panel.title}: {', '.join(curve.name for curve in panel.curves)} by {panel.x_label}{best}"
-    return Markup("\n".join([opened(*NARROW_SIZE, label), *_plotted(panel, NARROW, most_ticks=5), "</svg>"]))
+    return drawn(opened(*NARROW_SIZE, label), *_plotted(panel, NARROW, most_ticks=5), "</svg>")
 
 
 def legend(names: Sequence[str]) -> Markup:
@@ -98,7 +111,7 @@ def legend(names: Sequence[str]) -> Markup:
         f'stroke-width="4"/></svg>{text(name)}</li>'
         for number, name in enumerate(names)
     )
-    return Markup(f'<ul class="legend">{listed}</ul>')
+    return drawn('<ul class="legend">', listed, "</ul>")
 
 
 def _titled(panel: Panel, top: float) -> str:
@@ -128,14 +141,14 @@ def _plotted(panel: Panel, frame: Frame, most_ticks: int = 6) -> list[str]:
     return parts
 
 
-def _curve(curve: Curve, drawn: str, at_x: Scale, at_y: Scale) -> list[str]:
+def _curve(curve: Curve, stroke: str, at_x: Scale, at_y: Scale) -> list[str]:
     parts = []
     for kind, points in (("faint", curve.faint), ("curve", curve.points)):
         if len(points) > 1:
             path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in points)
-            parts.append(f'<polyline class="{kind}" stroke="{drawn}" points="{path}"/>')
+            parts.append(f'<polyline class="{kind}" stroke="{stroke}" points="{path}"/>')
     if curve.dots or len(curve.points) == 1:
-        parts += [f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="3" fill="{drawn}"/>' for x, y in curve.points]
+        parts += [f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="3" fill="{stroke}"/>' for x, y in curve.points]
     return parts
 
 

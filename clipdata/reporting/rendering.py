@@ -23,9 +23,9 @@ MOST_CHARS = 600
 _FOLDER = Path(__file__).parent / "templates"
 
 
-def rendered(name: str, **values: Any) -> Markup:
+def rendered(template: str, /, **values: Any) -> Markup:
     """A template with these values."""
-    return Markup(environment().get_template(name).render(**values))  # noqa: S704 - the environment escapes
+    return Markup(environment().get_template(template).render(**values))  # noqa: S704 - the environment escapes
 
 
 @cache
