@@ -8,6 +8,8 @@ picture_rows.py        the rows to look at, with their pictures
 run_section.py         the training: curves, settings, what it cost elsewhere
 thumbnails.py          pictures of rows, small, within a bound of bytes
 wording.py             figures as they stand in the page
+views.py               sections as templates show them: figures as text, charts, cards
+result.py              Report: page, JSON, file
 cards.py               a picture with its text and values, as HTML
 rendering.py           templates, in which every text is escaped
 page.py                the whole page
@@ -15,3 +17,10 @@ templates/             HTML and CSS
 
 Nothing here writes to a table or loads a model, and the page asks for nothing: no script, no font, no address.
 """
+
+from __future__ import annotations
+
+from clipdata.reporting.gathering import report
+from clipdata.reporting.result import Report, report_schema
+
+__all__ = ["Report", "report", "report_schema"]

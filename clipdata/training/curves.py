@@ -29,10 +29,18 @@ def write_curves(run: Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    lines = read_metrics(run / "metrics.jsonl")
-    panels = [panel for panel in (_losses(lines), _figures(lines)) if panel is not None]
-    if panels:
+    if panels := panels_of(run):
         write_bytes(run / FILE, svg(run.name, panels).encode())
+
+
+def panels_of(run: Path) -> list[Panel]:
+    """The charts of a run: its losses, and the figures of held-out rows; those that there are.
+
+    Raises:
+        StorageError: its metrics cannot be read.
+    """
+    lines = read_metrics(run / "metrics.jsonl")
+    return [panel for panel in (_losses(lines), _figures(lines)) if panel is not None]
 
 
 def _losses(lines: Sequence[Line]) -> Panel | None:
