@@ -30,11 +30,11 @@ import numpy as np
 import clipdata as cd
 from clipdata import hints
 from clipdata.answers import judge
-from clipdata.errors import LineageMismatchError, TransientError, UsageError
+from clipdata.errors import ClipdataError, LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_binary
-from clipdata.storage import join, redact
+from clipdata.storage import absolute, is_remote, join, redact
 from clipdata.training.portion import Portion
 from pipelines import configs, parts
 from pipelines.recipe import AskedRecipe
@@ -95,7 +95,7 @@ class Pipeline(ABC, Generic[S]):
         """
         _refuse_several_processes()
         with alone_in(self.settings.home, f"clipdata run {self.name}"):
-            return self.stages()
+            return self._reported(self.stages())
 
     @abstractmethod
     def stages(self) -> PipelineResult:
@@ -296,6 +296,28 @@ class Pipeline(ABC, Generic[S]):
             return cd.compare(self.table, before, after, where=where or self.held_out_rows, **options)
         except LineageMismatchError as error:
             raise self._disturbed(error) from error
+
+    def _reported(self, result: PipelineResult) -> PipelineResult:
+        """Write the page that tells all of it; what keeps it from being written takes nothing from the result."""
+        found, out = result.comparison, absolute(self.at("report.html"))
+        if not result.changed and not is_remote(out) and Path(out).exists():
+            return replace(result, report=out)
+        try:
+            cd.report(
+                result.table,
+                found.before.column,
+                found.after.column,
+                run=result.run,
+                out=out,
+                where=found.where,
+                trained_where=self.train_rows,
+                lower_is_better=not found.mean.higher_is_better,
+                storage=self.settings.storage,
+            )
+        except ClipdataError as error:
+            self.progress.say(f"no report was written: {error.message}")
+            return result
+        return replace(result, report=out)
 
     def _disturbed(self, error: LineageMismatchError) -> TransientError:
         return TransientError(

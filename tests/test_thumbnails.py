@@ -15,7 +15,9 @@ def jpeg(width: int, height: int, **more) -> bytes:
     return written.getvalue()
 
 
-@pytest.mark.parametrize(("size", "expected"), [((3000, 1500), (256, 128)), ((40, 30), (40, 30)), ((20, 5000), (1, 256))])
+@pytest.mark.parametrize(
+    ("size", "expected"), [((3000, 1500), (256, 128)), ((40, 30), (40, 30)), ((20, 5000), (1, 256))]
+)
 def test_the_longest_side_is_bounded_and_small_pictures_stay(size, expected):
     found = thumbnail(jpeg(*size))
 

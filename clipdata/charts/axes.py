@@ -33,7 +33,7 @@ class Frame:
     bottom: float
 
 
-NARROW = Frame(left=44.0, right=392.0, top=10.0, bottom=184.0)
+NARROW = Frame(left=44.0, right=380.0, top=10.0, bottom=184.0)
 """Of a chart beside others, whose letters can be read on a telephone."""
 NARROW_SIZE = (400, 222)
 

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from clipdata.charts.axes import Frame, drawn, opened, scale, text, x_axis, y_axis
 
-_FRAME = Frame(left=44.0, right=312.0, top=10.0, bottom=278.0)
-_SIZE = (320, 316)
+_FRAME = Frame(left=44.0, right=304.0, top=10.0, bottom=270.0)
+_SIZE = (320, 308)
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SMALLEST, _LARGEST = 2.5, 6.0
 

@@ -49,7 +49,7 @@ def small_histogram(counts: Sequence[int], label: str) -> Markup:
     """A histogram for a line of a table: a bar a bin, and at least a stroke where there is a single number."""
     most, width = max(counts, default=0) or 1, _SMALL_WIDTH / max(len(counts), 1)
     bars = "".join(
-        f'<rect class="bar" x="{number * width:.1f}" y="{_SMALL_HEIGHT - height:.1f}" '
+        f'<rect class="bin" x="{number * width:.1f}" y="{_SMALL_HEIGHT - height:.1f}" '
         f'width="{max(width - 1.0, 0.5):.1f}" height="{height:.1f}"/>'
         for number, count in enumerate(counts)
         if count and (height := max(1.5, count / most * (_SMALL_HEIGHT - 2)))

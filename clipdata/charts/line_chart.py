@@ -94,14 +94,14 @@ def svg(title: str, panels: Sequence[Panel]) -> str:
 
 
 def line_chart(panel: Panel) -> Markup:
-    """One chart as inline SVG, which the page gives its width; its title and its legend are the page's.
+    """One chart as inline SVG; its width, title and legend, and what the marked point is, are the page's.
 
     Args:
         panel: what it shows.
     """
     best = f"; {panel.best[1]}" if panel.best is not None else ""
     label = f"{panel.title}: {', '.join(curve.name for curve in panel.curves)} by {panel.x_label}{best}"
-    return drawn(opened(*NARROW_SIZE, label), *_plotted(panel, NARROW, most_ticks=5), "</svg>")
+    return drawn(opened(*NARROW_SIZE, label), *_plotted(panel, NARROW, most_ticks=5, tells_best=False), "</svg>")
 
 
 def legend(names: Sequence[str]) -> Markup:
@@ -120,7 +120,7 @@ def _titled(panel: Panel, top: float) -> str:
     return "\n".join([title, _legend(panel.curves, top + 18), *_plotted(panel, frame)]) + "\n"
 
 
-def _plotted(panel: Panel, frame: Frame, most_ticks: int = 6) -> list[str]:
+def _plotted(panel: Panel, frame: Frame, most_ticks: int = 6, *, tells_best: bool = True) -> list[str]:
     """Axes, curves and the marked point."""
     every = [point for curve in panel.curves for point in (*curve.points, *curve.faint)]
     x_ticks, y_ticks = ticks([x for x, _ in every], most_ticks), ticks([y for _, y in every], most_ticks)
@@ -134,6 +134,7 @@ def _plotted(panel: Panel, frame: Frame, most_ticks: int = 6) -> list[str]:
         side, anchor = (-9, "end") if at_x(x) > (frame.left + frame.right) / 2 else (9, "start")
         below = 18 if at_y(y) < frame.top + 20 else -9
         parts.append(f'<circle class="best" cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="5"/>')
+    if panel.best is not None and tells_best:
         parts.append(
             f'<text class="said" x="{at_x(x) + side:.1f}" y="{at_y(y) + below:.1f}" text-anchor="{anchor}">'
             f"{text(said)}</text>"

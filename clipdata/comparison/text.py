@@ -44,7 +44,9 @@ def header(comparison: Compared) -> list[str]:
     """Who is compared with whom, over which rows."""
     before, after, mean = comparison.before, comparison.after, comparison.mean
     lines = [f"{before.column} → {after.column}", *places(comparison)]
-    lines += [f"  {word:<7} {maker_words(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by]
+    lines += [
+        f"  {word:<7} {maker_words(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by
+    ]
     rows = f"{mean.num_rows:,} rows"
     if comparison.cluster:
         rows += f", {mean.num_clusters:,} {cluster_words(comparison)}"
@@ -169,9 +171,7 @@ def _groups(comparison: Compared) -> list[str]:
         before, after = number(mean.before, decimals), number(mean.after, decimals)
         figures = f"{before:>9} {after:>9} {signed(mean.difference, decimals):>9}"
         chances = f"{chance(group.p_value):>7} {chance(group.q_value):>7}"
-        lines.append(
-            f"  {group_name(group):<{width}} {mean.num_rows:>8,} {figures} {chances}  {group_verdict(group)}"
-        )
+        lines.append(f"  {group_name(group):<{width}} {mean.num_rows:>8,} {figures} {chances}  {group_verdict(group)}")
     hidden = len(comparison.groups) - len(shown) + comparison.num_groups_left_out
     lines += [f"  … and {hidden:,} more"] if hidden else []
     what = cluster_words(comparison) if comparison.cluster else "rows"

@@ -1,4 +1,4 @@
-"""The verb `report`: which sections there are is decided by what is given. Sections are made by modules of their own."""
+"""The verb `report`: what is given decides which sections there are; each is made by a module of its own."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ class Words:
         words = ["clipdata", "report"]
         if self.table is not None:
             words += [redact(self.table.uri), *(name for name in (self.before, self.after) if name is not None)]
+        words += ["--version", str(self.table.version)] if self.table is not None else []
         words += ["--run", str(self.run.path)] if self.run is not None else []
         for name, value in self._given():
             flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"

@@ -40,6 +40,7 @@ def comparison_view(section: ComparisonSection) -> View:
         headline.insert(0, _headline("right answers", found.accuracy.change, percent=True, beside=chance))
     return {
         "section": section,
+        "leakage": section.leakage[:1].upper() + section.leakage[1:],
         "found": found,
         "headline": headline,
         "rows": f"{found.mean.num_rows:,} rows",
@@ -184,7 +185,8 @@ def row_card(row: PictureRow, higher_is_better: bool = True) -> Markup:
     verdict = ""
     if row.row is not None:
         figures = row.row
-        values |= {"before": wording.value(figures.before), "after": wording.value(figures.after)}
+        if not row.choices:  # beside them the right one's stand already
+            values |= {"before": wording.value(figures.before), "after": wording.value(figures.after)}
         values["change"] = wording.value(figures.difference, sign=True)
         verdict = "better" if (figures.difference > 0) == higher_is_better else "worse"
     return card(
@@ -235,7 +237,7 @@ def table_view(section: TableSection) -> View:
     return {
         "section": section,
         "facts": _table_facts(section),
-        "columns": [_column(column, section.num_rows) for column in section.columns],
+        "columns": [_column(column) for column in section.columns],
         "refused": [{"record": one, "bar": charts.count_bar(one.num / most)} for one in section.refused],
         "num_refused": sum(one.num for one in section.refused),
         "gallery": gallery_view(section.gallery) if section.gallery is not None else None,
@@ -253,7 +255,7 @@ def _table_facts(section: TableSection) -> Mapping[str, str]:
     return facts
 
 
-def _column(column: Column, num_rows: int) -> View:
+def _column(column: Column) -> View:
     numbers = column.numbers
     spread = ""
     if numbers is not None:

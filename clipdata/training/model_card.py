@@ -163,7 +163,9 @@ def changed_fields(config: TrainConfig) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def held_out_figures(epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> list[tuple[str, float | None, float]]:
+def held_out_figures(
+    epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> list[tuple[str, float | None, float]]:
     """Name, before and after of what was measured on held-out rows, the chief one first."""
     reports = [line for line in epochs if chief_figure(line)]
     if not reports:
