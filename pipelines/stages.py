@@ -30,13 +30,13 @@ import numpy as np
 import clipdata as cd
 from clipdata import hints
 from clipdata.answers import judge
-from clipdata.errors import ClipdataError, LineageMismatchError, TransientError, UsageError
+from clipdata.errors import LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_binary
-from clipdata.storage import absolute, is_remote, join, redact
+from clipdata.storage import absolute, join, redact
 from clipdata.training.portion import Portion
-from pipelines import configs, parts
+from pipelines import configs, page, parts
 from pipelines.recipe import AskedRecipe
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
@@ -298,26 +298,9 @@ class Pipeline(ABC, Generic[S]):
             raise self._disturbed(error) from error
 
     def _reported(self, result: PipelineResult) -> PipelineResult:
-        """Write the page that tells all of it; what keeps it from being written takes nothing from the result."""
-        found, out = result.comparison, absolute(self.at("report.html"))
-        if not result.changed and not is_remote(out) and Path(out).exists():
-            return replace(result, report=out)
-        try:
-            cd.report(
-                result.table,
-                found.before.column,
-                found.after.column,
-                run=result.run,
-                out=out,
-                where=found.where,
-                trained_where=self.train_rows,
-                lower_is_better=not found.mean.higher_is_better,
-                storage=self.settings.storage,
-            )
-        except ClipdataError as error:
-            self.progress.say(f"no report was written: {error.message}")
-            return result
-        return replace(result, report=out)
+        """The result, told on a page in the folder of the tables."""
+        out = absolute(self.at(page.FILE))
+        return page.told_on_a_page(result, out, self.train_rows, self.settings.storage, self.progress)
 
     def _disturbed(self, error: LineageMismatchError) -> TransientError:
         return TransientError(

@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
 
 
 def hostile_table(folder: Path, num_rows: int = 480, *, num_groups: int = 60, name: str = "<hostile>.lance") -> Table:
-    """Rows of the captions in turn; the first picture is none, the second broken, others noise, which no codec shrinks."""
+    """Rows of the captions in turn; the first picture is none, the second broken, the others noise."""
     random = np.random.default_rng(0)
     noise = [cv2.imencode(".jpg", random.integers(0, 256, (300, 300, 3), np.uint8))[1].tobytes() for _ in range(8)]
     pictures: list[bytes | None] = [noise[number % 8] for number in range(num_rows)]

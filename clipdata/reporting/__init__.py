@@ -1,6 +1,6 @@
 """Reports: what a table, a comparison and a run say, as records, and one HTML file that is a view of them.
 
-records.py             what a report holds; JSON and page are views of it
+records.py             what a report holds; JSON and page are views of it; picture_records, run_records, table_records
 gathering.py           `report`: which sections there are, by what was given
 table_section.py       what the table holds, what was refused, what made its columns
 comparison_section.py  before and after: figures, distributions, groups

@@ -17,7 +17,7 @@ from clipdata.comparison.pairs import Pairs
 from clipdata.comparison.provenance import Provenance
 from clipdata.comparison.request import Request
 from clipdata.lineage import Lineage
-from clipdata.reporting.records import Choice, Gallery, PictureRow
+from clipdata.reporting.picture_records import Choice, Gallery, Picture, PictureRow
 from clipdata.reporting.rendering import cut
 from clipdata.reporting.thumbnails import Thumbnails
 from clipdata.schema import is_list, is_text
@@ -46,7 +46,7 @@ def galleries(measured: Measured, num_pictures: int) -> tuple[Gallery, ...]:
     return tuple(found)
 
 
-def _with_picture(row: dict[str, Any], picture: Any) -> PictureRow:
+def _with_picture(row: dict[str, Any], picture: Picture) -> PictureRow:
     return PictureRow(picture=picture, **row)
 
 

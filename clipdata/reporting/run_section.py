@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from clipdata.charts import Panel
-from clipdata.reporting.records import Chart, Curve, RunFigure, RunSection
 from clipdata.reporting.rendering import cut
+from clipdata.reporting.run_records import Chart, Curve, RunFigure, RunSection
 from clipdata.storage import redact
 from clipdata.training.curves import panels_of
 from clipdata.training.model_card import changed_fields, data_facts, held_out_figures, training_facts

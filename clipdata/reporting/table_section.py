@@ -11,17 +11,9 @@ from clipdata.lance_io.refused import read_refused
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
 from clipdata.progress import Progress
-from clipdata.reporting.records import (
-    Column,
-    Common,
-    Gallery,
-    MadeColumn,
-    PictureRow,
-    RefusedPictures,
-    Sides,
-    TableSection,
-)
+from clipdata.reporting.picture_records import Gallery, PictureRow
 from clipdata.reporting.rendering import cut
+from clipdata.reporting.table_records import Column, Common, MadeColumn, RefusedPictures, Sides, TableSection
 from clipdata.reporting.thumbnails import Thumbnails
 from clipdata.schema import is_text
 from clipdata.shown_values import shown_value

@@ -12,7 +12,7 @@ from clipdata.errors import ClipdataError, ImageRefused
 from clipdata.images.thumbnails import thumbnail
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import URI, References, columns_needed
-from clipdata.reporting.records import Picture
+from clipdata.reporting.picture_records import Picture
 from clipdata.schema import picture_column
 
 MOST_BYTES = 2_500_000

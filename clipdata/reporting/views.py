@@ -17,15 +17,10 @@ from clipdata.comparison.sections import said_of
 from clipdata.comparison.text import answers_words, cluster_words, group_verdict, maker_words
 from clipdata.reporting import wording
 from clipdata.reporting.cards import CardChoice, CardPicture, card
-from clipdata.reporting.records import (
-    Chart,
-    Column,
-    ComparisonSection,
-    Gallery,
-    PictureRow,
-    RunSection,
-    TableSection,
-)
+from clipdata.reporting.picture_records import Gallery, PictureRow
+from clipdata.reporting.records import ComparisonSection
+from clipdata.reporting.run_records import Chart, RunSection
+from clipdata.reporting.table_records import Column, TableSection
 from clipdata.shown_values import shown_bytes
 
 View = dict[str, Any]

@@ -87,9 +87,11 @@ def test_a_telephone_scrolls_in_one_direction_and_letters_are_not_small(browser,
 
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     smallest = page.evaluate(
-        """Math.min(...Array.from(document.querySelectorAll('svg.chart text, p, td, th, dd, dt'), one =>
-            parseFloat(getComputedStyle(one).fontSize)
-            * (one.ownerSVGElement ? one.ownerSVGElement.getBoundingClientRect().width / one.ownerSVGElement.viewBox.baseVal.width : 1)))"""
+        """Math.min(...Array.from(document.querySelectorAll('svg.chart text, p, td, th, dd, dt'), one => {
+            const svg = one.ownerSVGElement
+            const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1
+            return parseFloat(getComputedStyle(one).fontSize) * scale
+        }))"""
     )
     page.close()
 
