@@ -42,7 +42,8 @@ def hostile_table(folder: Path, num_rows: int = 480, *, num_groups: int = 60, na
     pictures[:2] = [None, noise[0][:2_000]]
     before_N = random.random(num_rows)
     after_N = np.clip(before_N + random.normal(0.1, 0.2, num_rows), 0, 1)
-    before_N[:2], after_N[:2] = 1.0, 0.0  # so that they lose most
+    before_N[:2], after_N[:2] = 1.0, 0.0  # so that they lose most, and those of the other captions gain most
+    before_N[2:8], after_N[2:8] = 0.0, 1.0
     columns = {
         "path": [f"{number:04}{'/long' * 40 if number % 7 == 0 else ''}.jpg" for number in range(num_rows)],
         "image": pictures,

@@ -300,6 +300,7 @@ def test_a_run_alone_is_told_also_before_it_is_finished(tuned, tmp_path):
     assert [chart.title for chart in finished.run.charts] == ["loss", "held-out rows"]
     assert (finished.table, finished.title) == (None, "run run")
     assert "not finished" in Parsed(unfinished.to_html()).text
+    assert "data:image/svg+xml;base64," in tuned[1]._repr_html_()
     assert "No step was done yet." in Parsed(unfinished.to_html()).text
 
 
