@@ -181,7 +181,7 @@ def held_out_figures(
 def _measured(run: Run, summary: Mapping[str, Any]) -> list[str]:
     figures = held_out_figures(run.epochs, summary)
     if not figures:
-        return ["## Figures", "None: no rows were held out. `clipdata compare` measures rows that were not trained on."]
+        return ["## Figures", "None: this run measured no rows. `clipdata compare` measures some beside it."]
     num_rows = next(line["num_rows"] for line in reversed(run.epochs) if chief_figure(line))
     head = f"Measured on {num_rows:,} rows, filter `{printable(str(run.config.evaluate_where))}`."
     overlap = run.record.get("held_out", {})
