@@ -31,11 +31,18 @@ def browser():
         opened.close()
 
 
+def page_of(browser, **options):
+    """A page with patience: on a machine that is busy a browser takes its time."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(180_000)
+    return page
+
+
 @pytest.fixture
 def opened(browser, file):
     """The page, on a wide screen, and every address that was asked for since."""
     asked: list[str] = []
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = page_of(browser, viewport={"width": 1280, "height": 900})
     page.on("request", lambda request: asked.append(request.url))
     page.goto(file.as_uri(), wait_until="load")
     yield page, asked
@@ -72,7 +79,7 @@ def test_no_caption_runs_and_each_is_read_in_its_own_direction(opened):
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing(browser, file, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = page_of(browser, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     page.goto(file.as_uri())
 
     found = axe.Axe().run(page)
@@ -82,7 +89,7 @@ def test_axe_finds_nothing(browser, file, scheme, width):
 
 
 def test_a_telephone_scrolls_in_one_direction_and_letters_are_not_small(browser, file):
-    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, device_scale_factor=2)
+    page = page_of(browser, viewport={"width": 390, "height": 844}, is_mobile=True, device_scale_factor=2)
     page.goto(file.as_uri())
 
     assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -115,7 +122,7 @@ def test_the_page_is_used_with_the_keyboard(opened):
 
 
 def test_print_is_dark_on_white_and_leaves_the_navigation_out(browser, file, tmp_path: Path):
-    page = browser.new_page(color_scheme="dark")
+    page = page_of(browser, color_scheme="dark")
     page.goto(file.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
 
