@@ -19,6 +19,7 @@ from clipdata.reporting import wording
 from clipdata.reporting.cards import CardChoice, CardPicture, card
 from clipdata.reporting.picture_records import Gallery, PictureRow
 from clipdata.reporting.records import ComparisonSection
+from clipdata.reporting.rendering import cut
 from clipdata.reporting.run_records import Chart, RunSection
 from clipdata.reporting.table_records import Column, TableSection
 from clipdata.shown_values import shown_bytes
@@ -158,7 +159,7 @@ def _groups(found: Compared) -> View | None:
 
 
 def _group(group: Group, ends: tuple[float, float]) -> View:
-    mean, line = group.mean, _line(group.value if group.value is not None else "(none)", group.mean)
+    mean, line = group.mean, _line(cut(group.value, 80) if group.value is not None else "(none)", group.mean)
     words = f"change {line['moved']}, 95 % interval {line['interval'] or 'none'}"
     bar = charts.interval_bar(mean.difference, mean.low, mean.high, ends=ends, verdict=mean.verdict, label=words)
     told = group_verdict(group)
@@ -174,7 +175,7 @@ def gallery_view(gallery: Gallery, higher_is_better: bool = True) -> View:
 def row_card(row: PictureRow, higher_is_better: bool = True) -> Markup:
     """One row as a card."""
     picture = row.picture
-    values: dict[str, str] = dict(row.facts)
+    values: dict[str, str] = {cut(name, 60): cut(text, 60) for name, text in row.facts.items()}
     if row.num_choices_left_out:
         values["further choices"] = f"{row.num_choices_left_out:,}"
     verdict = ""
@@ -252,10 +253,11 @@ def _table_facts(section: TableSection) -> Mapping[str, str]:
 
 def _column(column: Column) -> View:
     numbers = column.numbers
-    spread = ""
+    spread, varies = "", False
     if numbers is not None:
         low, middle, high = (wording.plain(numbers.quantiles.get(share)) for share in ("0", "0.5", "1"))
-        spread = f"{low} … {high}, median {middle}"
+        varies = low != high
+        spread = f"{low} … {high}, median {middle}" if varies else f"{low}"
     distinct = (
         f"{column.distinct:,}" if column.distinct is not None else f">{column.at_least:,}" if column.at_least else ""
     )
@@ -265,7 +267,9 @@ def _column(column: Column) -> View:
         "distinct": distinct,
         "size": shown_bytes(column.num_bytes) if column.num_bytes else "",
         "spread": f"{column.numbers_of}: {spread}" if column.numbers_of == "length" else spread,
-        "plot": charts.small_histogram(numbers.counts, f"distribution: {spread}") if numbers is not None else "",
+        "plot": charts.small_histogram(numbers.counts, f"distribution: {spread}")
+        if numbers is not None and varies
+        else "",
         "common": ", ".join(f"{one.value} × {one.count:,}" for one in column.common),
     }
 
