@@ -91,7 +91,7 @@ def test_a_page_of_all_three_shows_what_the_records_say(whole):
         f"{compared.mean.num_rows:,} rows",
         "No leak found.", "None of them trained on",
         "Expected calibration error", "held-out rows", "training, smoothed", "tiny", "caption_contest",
-        "Lost most", "Gained most", "scores_fine_tune", "ChoiceScores",
+        *(gallery.title for gallery in found.comparison.galleries), "scores_fine_tune", "ChoiceScores",
         "cd.report(", "clipdata report", "Nothing was refused.",
     ):  # fmt: skip
         assert said in page.text, said
