@@ -98,6 +98,8 @@ _PUBLIC = {
     "push": "clipdata.exports:push",
     "Pushed": "clipdata.exports:Pushed",
     "prove": "clipdata.curation:prove",
+    "Report": "clipdata.reporting:Report",
+    "report": "clipdata.reporting:report",
     "progress_bar": "clipdata.bars:progress_bar",
     "recipes": "clipdata.training.recipes",
     "Refreshed": "clipdata.refreshing:Refreshed",

@@ -66,6 +66,8 @@ from clipdata.refreshing import Refreshed as Refreshed
 from clipdata.refreshing import check_column as check_column
 from clipdata.refreshing import refresh as refresh
 from clipdata.refreshing import retry_errors as retry_errors
+from clipdata.reporting import Report as Report
+from clipdata.reporting import report as report
 from clipdata.row_errors import RowErrors as RowErrors
 from clipdata.row_errors import list_errors as list_errors
 from clipdata.showing import Shown as Shown

@@ -24,7 +24,7 @@
     state_files.py   files that exist whole or not at all                 tally.py       sums between two reports
     run.py           the folder of a run                                  resumption.py  begin, go on, or nothing
     copies.py        checkpoints in a bucket                   uploads.py    copied while training goes on
-    curves.py        curves.svg, by line_chart.py              model_card.py what a tuned model was made of
+    curves.py        curves.svg                                model_card.py what a tuned model was made of
     listing.py       runs()                                    health.py     what goes wrong, of what vitals.py sees
     restoring.py     a run's folder, brought back from a copy  interruption.py  Ctrl-C and SIGTERM
     canary.py        what a training cost elsewhere              canary_features.py  its features, kept

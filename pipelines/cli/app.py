@@ -51,6 +51,7 @@ from pipelines.cli.commands.push import push
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.report import report
 from pipelines.cli.commands.restore import restore
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
@@ -97,6 +98,7 @@ VERBS = (
     check_canary,
     check_split,
     compare,
+    report,
     search,
     similar,
     index,
