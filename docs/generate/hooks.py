@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:  # mkdocs loads this file by itself, not as part of a package
-    sys.path.insert(0, str(ROOT))
+# mkdocs loads this file by itself, with its folder in the path, where `pipelines.py` would hide the package.
+sys.path[:] = [str(ROOT), *(place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent)]
 
 from mkdocs.config.defaults import MkDocsConfig  # noqa: E402
 from mkdocs.structure.files import File, Files  # noqa: E402
@@ -52,7 +52,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def on_post_build(*, config: MkDocsConfig) -> None:
     """Publish the Markdown of the pages that are written by hand, beside the pages."""
     site, docs = Path(config.site_dir), Path(config.docs_dir)
-    for page in docs.rglob("*.md"):
+    for page in (found for found in docs.rglob("*.md") if "generate" not in found.parts):
         copy = site / page.relative_to(docs)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")

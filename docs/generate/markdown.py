@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 
+_ENTRY = re.compile(r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)$")
 _SECTION = re.compile(r"^(Args|Raises|Returns|Yields|Attributes):$")
 
 # An underscore within a word means nothing.
@@ -41,6 +42,24 @@ def description(documented: object) -> str:
         if not inside:
             kept.append(line)
     return "\n\n".join(_block(block) for block in _blocks(kept)) + "\n"
+
+
+def named_parts(documented: object) -> dict[str, list[tuple[str, str]]]:
+    """The sections of a docstring, each a list of names with what is said of them; a text without a name has ""."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    section = ""
+    for line in (inspect.getdoc(documented) or "").splitlines():
+        if match := _SECTION.match(line):
+            section = match.group(1)
+            found[section] = []
+        elif line and not line.startswith(" "):
+            section = ""
+        elif section and (entry := _ENTRY.match(line)):
+            found[section].append((entry.group(1), entry.group(2)))
+        elif section and line.strip():
+            name, told = found[section].pop() if found[section] else ("", "")
+            found[section].append((name, f"{told} {line.strip()}".strip()))
+    return found
 
 
 def first_line(documented: object) -> str:

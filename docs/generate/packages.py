@@ -55,7 +55,7 @@ def folders() -> list[Path]:
     """Folders that get a README: those with Python files, but for the sample, whose README tells where it comes from."""
     return [
         folder
-        for folder, names in _tracked().items()
+        for folder, names in files_by_folder().items()
         if any(name.endswith(".py") for name in names) and folder != Path("pipelines/sample")
     ]
 
@@ -97,7 +97,7 @@ def write() -> list[Path]:
 
 
 @cache
-def _tracked() -> dict[Path, list[str]]:
+def files_by_folder() -> dict[Path, list[str]]:
     """Names of the files of every folder of the project, without what Python and tools leave there."""
     listed: dict[Path, list[str]] = {}
     for top in TOPS:
@@ -110,10 +110,10 @@ def _tracked() -> dict[Path, list[str]]:
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
     """Each file and each folder in a folder, with its line."""
-    tracked = _tracked()
-    for name in sorted({path.relative_to(folder).parts[0] for path in tracked if folder in path.parents}):
+    known = files_by_folder()
+    for name in sorted({path.relative_to(folder).parts[0] for path in known if folder in path.parents}):
         yield f"{name}/", plain(_about(folder / name))
-    for name in tracked[folder]:
+    for name in known[folder]:
         if name not in ("README.md", "__init__.py"):
             yield name, _line(folder / name)
 

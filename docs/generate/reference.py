@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from docs.generate import exit_codes, pipelines, python_names, reasons, sources, steps, training, verbs
 
-WRITERS = (verbs, sources, steps, training, pipelines, python_names, reasons, exit_codes)
+WRITERS = (sources, steps, training, pipelines, python_names, reasons, exit_codes, verbs)
 """In the order of the navigation. Each has `NAV`, and `pages(missing)` that notes there what lacks a description."""
 
 _TITLES = {
@@ -19,7 +19,7 @@ _TITLES = {
     "reference/steps.md": "what `map` can fill a column with",
     "reference/training.md": "fields of the training config, objectives and recipes",
     "reference/pipelines.md": "settings of the five pipelines, and what they train with",
-    "reference/python.md": "public names of `clipdata` and `ingest`",
+    "reference/python/index.md": "public names of `clipdata` and `ingest`",
     "reference/reject-reasons.md": "why a row or a file is refused, and what to do",
     "reference/exit-codes.md": "exit codes and errors",
 }

@@ -34,9 +34,8 @@ def fields_of(kind: type, what: str, missing: list[str]) -> str:
             continue
         if not meanings.get(field.name):
             missing.append(f"{what}: field {field.name} has no description")
-        rows.append(
-            (code(field.name), plain(settings.describe(kinds[field.name])), _default(field), plain(meanings.get(field.name, "")))
-        )
+        kind_told = "the name of one" if field.name == "objective" else settings.describe(kinds[field.name])
+        rows.append((code(field.name), plain(kind_told), _default(field), plain(meanings.get(field.name, ""))))
     return table(("field", "type", "default", "is"), rows)
 
 

@@ -16,7 +16,12 @@ from pipelines.cli.json_output import schema_of
 from pipelines.cli.verbs import Verb
 
 FOLDER = "reference/verbs"
-NAV = {"Commands": [f"{FOLDER}/index.md", *(f"{FOLDER}/{verb.words.replace(' ', '-')}.md" for verb in VERBS)]}
+NAV: dict[str, list[str | dict[str, str]]] = {
+    "Commands": [
+        f"{FOLDER}/index.md",
+        *({verb.words: f"{FOLDER}/{verb.words.replace(' ', '-')}.md"} for verb in VERBS),
+    ]
+}
 
 _ANYWAY = ("--quiet", "--json", "--json-schema")
 # Help that is made of other things than the verb has a page of its own.
