@@ -11,8 +11,8 @@ block, which no reader sees, says what is different in the test:
 
 Several may stand above one another. Files that a guide names are made before its first block: `prepare(folder)` in
 tests/guides/<name of the guide, with underscores>.py writes them into the folder that the commands run in. Where that
-module names a fixture as `BUCKET`, the fixture's bucket is given to `prepare`, too, and the variables BUCKET and ENDPOINT
-stand for it in commands.
+module names a fixture as `BUCKET`, the fixture's bucket is given to `prepare`, too, and the variables BUCKET and
+ENDPOINT stand for it in commands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""READMEs of the packages: each names every file once with what its docstring says, and is what would be written now."""
+"""READMEs of the packages: each names every file once, with what its docstring says now."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_a_readme_names_every_file_once_and_none_that_is_gone(folder: Path) -> N
 
 
 def test_packages_of_all_kinds_have_one() -> None:
-    assert {"clipdata", "clipdata/training", "ingest/web", "pipelines/cli", "benchmarks", "tests"} <= set(map(str, FOLDERS))
+    assert {"clipdata", "clipdata/training", "ingest/web", "pipelines/cli", "benchmarks", "tests"} <= set(
+        map(str, FOLDERS)
+    )
 
 
 def test_a_file_without_a_docstring_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def made() -> Reference:
 
 
 def test_nothing_public_lacks_a_description(made: Reference) -> None:
-    """Names, verbs, options, steps and their parameters, fields of configs, objectives, recipes, reasons, exit codes."""
+    """Names, verbs, options, steps, parameters, fields, objectives, recipes, reasons, exit codes."""
     assert made.missing == ()
 
 
@@ -97,7 +97,8 @@ def test_docstrings_become_markdown_without_their_sections() -> None:
     text = description(documented)
 
     assert text == (
-        "Does \\*it\\* to \\<column>s, as `a|b` does.\n\n```text\na figure   1\nanother    2\n```\n\nSource: somewhere.\n"
+        "Does \\*it\\* to \\<column>s, as `a|b` does.\n\n"
+        "```text\na figure   1\nanother    2\n```\n\nSource: somewhere.\n"
     )
 
 

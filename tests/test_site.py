@@ -1,4 +1,4 @@
-"""The site: it builds without a warning and without a network, no link is broken, no page asks anybody else for anything."""
+"""The site: it builds without a warning or a network, no link is broken, no page asks anybody else for anything."""
 
 from __future__ import annotations
 
@@ -78,7 +78,15 @@ def pages(site: Path) -> dict[Path, _Page]:
 
 
 def test_it_has_the_guides_the_concepts_the_reference_and_what_lies_at_the_root(site: Path) -> None:
-    for page in ("index", "guides/own-data", "concepts/tables", "reference/verbs/train", "contributing", "changelog", "code"):
+    for page in (
+        "index",
+        "guides/own-data",
+        "concepts/tables",
+        "reference/verbs/train",
+        "contributing",
+        "changelog",
+        "code",
+    ):
         assert (site / f"{page}.html").is_file(), page
     assert (site / "llms.txt").is_file()
     assert (site / "guides" / "own-data.md").read_bytes() == (ROOT / "docs" / "guides" / "own-data.md").read_bytes()

@@ -31,7 +31,7 @@ def pages(missing: list[str]) -> Mapping[str, str]:
     """The one page."""
     kinds = {n: k for n, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, ClipdataError)}
     for name, kind in kinds.items():
-        if not first_line(kind) or kind.__doc__ == ClipdataError.__doc__ and kind is not ClipdataError:
+        if not first_line(kind) or (kind.__doc__ == ClipdataError.__doc__ and kind is not ClipdataError):
             missing.append(f"error {name}: no description")
         if kind.exit_code not in CODES:
             missing.append(f"exit code {kind.exit_code} of {name}: no description")
@@ -42,9 +42,10 @@ def pages(missing: list[str]) -> Mapping[str, str]:
     text = f"""# Exit codes and errors
 
 {table(("exit code", "means"), [(str(number), plain(told)) for number, told in CODES.items()])}
-With `--json` a command that ends otherwise than with 0 prints one object all the same, with `error.name`, `error.message` and
-`error.hint` in it. In Python the same faults are exceptions, all of them a `clipdata.ClipdataError`, with a `hint` that says what to
-type or change:
+With `--json` a command that ends otherwise than with 0 prints one object all the same, with `error.name`,
+`error.message` and
+`error.hint` in it. In Python the same faults are exceptions, all of them a `clipdata.ClipdataError`, with a `hint`
+that says what to type or change:
 
 {table(("error", "name in JSON", "exit code", "means"), rows)}"""
     return {PATH: text}

@@ -1,7 +1,7 @@
 """What mkdocs calls while it builds the site; `hooks` in mkdocs.yml names this file.
 
-The reference and the pages that lie outside docs/ become pages of the site, the package READMEs one page of it, and the Markdown of
-every page is published beside it, for whoever reads text: agents, and people with `less`.
+The reference and the pages that lie outside docs/ become pages of the site, the package READMEs one page of it,
+and the Markdown of every page is published beside it, for whoever reads text: agents, and people with `less`.
 """
 
 from __future__ import annotations
@@ -62,4 +62,8 @@ def within_site(text: str) -> str:
     """A file of the project's root as a page: links into docs/ are links within it, those to other files are names."""
     text = re.sub(r"\]\(docs/", "](", text)
     text = re.sub(r"\[([^\]]+)\]\(CHANGELOG\.md\)", r"[\1](changelog.md)", text)
-    return re.sub(r"\[`?([^\]`]+)`?\]\((?!https?:|#|changelog|guides/|concepts/|benchmarks/|reference/|decisions)[^)]+\)", r"`\1`", text)
+    return re.sub(
+        r"\[`?([^\]`]+)`?\]\((?!https?:|#|changelog|guides/|concepts/|benchmarks/|reference/|decisions)[^)]+\)",
+        r"`\1`",
+        text,
+    )

@@ -3,7 +3,8 @@
     python -m docs.generate.packages          writes those that are not current
     python -m docs.generate.packages --check  names them, and ends with 1
 
-What comes before the list is the docstring of the package. A list is kept nowhere else. The same lists are one page of the site.
+What comes before the list is the docstring of the package. A list is kept nowhere else. The same lists are one
+page of the site.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _FOLDERS = {
 
 
 def folders() -> list[Path]:
-    """Folders that get a README: those with Python files, but for the sample, whose README tells where it comes from."""
+    """Folders that get a README: those with Python files, but for the sample, which has one of its own."""
     return [
         folder
         for folder, names in files_by_folder().items()
@@ -73,7 +74,9 @@ def readme_of(folder: Path) -> str:
 
 def page() -> str:
     """All of them as one page of the site, without the tests."""
-    text = "# Code map\n\nWhich file does what, package by package; the same stands in the `README.md` of each folder.\n"
+    text = (
+        "# Code map\n\nWhich file does what, package by package; the same stands in the `README.md` of each folder.\n"
+    )
     for folder in folders():
         if folder.parts[0] in ("tests", "docs"):
             continue

@@ -31,8 +31,10 @@ def pages(missing: list[str]) -> Mapping[str, str]:
     """The one page."""
     text = """# Pipelines
 
-Each pipeline is one command, `clipdata run NAME`, and one function, `pipelines.NAME.run_NAME(settings)`. The options of the command
-and the fields of the settings are the same things. What each tutorial says and what is done here stands in the guide of the pipeline.
+Each pipeline is one command, `clipdata run NAME`, and one function, `pipelines.NAME.run_NAME(settings)`. The
+options of the command
+and the fields of the settings are the same things. What each tutorial says and what is done here stands in the
+guide of the pipeline.
 """
     for name, settings in SETTINGS.items():
         text += f"""

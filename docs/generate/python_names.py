@@ -40,7 +40,8 @@ import clipdata as cd
 import ingest
 ```
 
-Names load on first use: `import clipdata` alone pulls in neither torch nor lance. All of it is typed. `cd.__version__` is the version.
+Names load on first use: `import clipdata` alone pulls in neither torch nor lance. All of it is typed.
+`cd.__version__` is the version.
 
 ## Functions
 
@@ -96,7 +97,10 @@ def _documented(name: str, value: Any) -> str:
         text += f"```python\n{signature}\n```\n\n"
     text += description(value) + "\n"
     for section, rows in named_parts(value).items():
-        titles = (_TITLES[section], "is" if section in ("Args", "Attributes") else "when" if section == "Raises" else "")
+        titles = (
+            _TITLES[section],
+            "is" if section in ("Args", "Attributes") else "when" if section == "Raises" else "",
+        )
         text += table(titles, [(code(part) if part else " ", plain(told)) for part, told in rows]) + "\n"
     return text + (_methods(name, value) if inspect.isclass(value) else "")
 

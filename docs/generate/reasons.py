@@ -53,9 +53,10 @@ def pages(missing: list[str]) -> Mapping[str, str]:
     rows = [(code(reason), plain(told[reason]), plain(remedies.get(reason, ""))) for reason in sorted(told)]
     text = f"""# Reject reasons
 
-What cannot be used is refused by a reason, counted at the end of the verb, and listed by `clipdata rejects TABLE`; in Python by
-`cd.open_table("TABLE.rejects.lance")`. It is tried again by itself when it changes, when an option that refused it changes, or when
-the cause was not in the file; with `--retry-rejects` in any case.
+What cannot be used is refused by a reason, counted at the end of the verb, and listed by `clipdata rejects TABLE`;
+in Python by
+`cd.open_table("TABLE.rejects.lance")`. It is tried again by itself when it changes, when an option that refused it
+changes, or when the cause was not in the file; with `--retry-rejects` in any case.
 
 {table(("reason", "means", "what to do"), rows)}"""
     return {PATH: text}

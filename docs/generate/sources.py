@@ -20,7 +20,8 @@ def pages(missing: list[str]) -> Mapping[str, str]:
     rows = [(f"[`ingest.{name}`](#{name})", _command(name), plain(first_line(getattr(ingest, name)))) for name in names]
     text = f"""# Ways in
 
-Each is a function that brings a table up to date with one kind of source: what is known is not read again, what is equal is not
+Each is a function that brings a table up to date with one kind of source: what is known is not read again, what is
+equal is not
 written, what cannot be used is refused with a [reason](reject-reasons.md). It makes the table where there is none.
 
 {table(("in Python", "command", "reads"), rows)}"""

@@ -18,7 +18,8 @@ def pages(missing: list[str]) -> Mapping[str, str]:
     """The one page."""
     text = """# Steps
 
-A step reads some columns and makes one new one. `clipdata map TABLE STEP COLUMN -p NAME=VALUE` fills a column by a step's name;
+A step reads some columns and makes one new one. `clipdata map TABLE STEP COLUMN -p NAME=VALUE` fills a column by a
+step's name;
 `cd.map_column(table, cd.steps.Class(…), "column")` does the same in Python. A step of your own is a function:
 [own step](../guides/own-step.md). Steps that take a model take it by `--model`.
 

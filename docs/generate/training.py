@@ -23,7 +23,7 @@ def pages(missing: list[str]) -> Mapping[str, str]:
 
 
 def fields_of(kind: type, what: str, missing: list[str]) -> str:
-    """A table of a dataclass's fields: name, type, default, meaning; inherited ones are told where they are declared."""
+    """A table of a dataclass's fields: name, type, default, meaning, also of those that it inherits."""
     kinds = settings.field_types(kind)
     meanings: dict[str, str] = {}
     for one in reversed(kind.__mro__):
@@ -50,9 +50,9 @@ def _default(field: Any) -> str:
 def _config(missing: list[str]) -> str:
     return f"""# Training
 
-Three things say how a model is trained: the config, whose `objective` says what the training is about, and the recipe that the
-config begins with. On the command line any field is set by `--set NAME=VALUE`; in a JSON file and in `cd.TrainConfig(…)` they have
-the same names. What a run was trained with stands in its `config.json`.
+Three things say how a model is trained: the config, whose `objective` says what the training is about, and the
+recipe that the config begins with. On the command line any field is set by `--set NAME=VALUE`; in a JSON file and in
+`cd.TrainConfig(…)` they have the same names. What a run was trained with stands in its `config.json`.
 
 ## Fields of the config
 
@@ -61,11 +61,12 @@ the same names. What a run was trained with stands in its `config.json`.
 
 
 def _objectives(missing: list[str]) -> str:
-    text = "## Objectives\n\nThe fields of an objective are set beside those of the config: `--set objective=siglip --set text=caption`.\n"
+    text = "## Objectives\n\nTheir fields are set beside those of the config: `--set objective=siglip --set text=caption`.\n"
     for name, objective in OBJECTIVES.items():
         if not first_line(objective):
             missing.append(f"objective {name}: no docstring")
-        text += f"\n### {name} {{ #objective-{name} }}\n\n`cd.objectives.{objective.__name__}`\n\n{description(objective)}\n"
+        text += f"\n### {name} {{ #objective-{name} }}\n\n`cd.objectives.{objective.__name__}`\n\n"
+        text += f"{description(objective)}\n"
         if dataclasses.fields(objective):
             text += fields_of(objective, f"objective {name}", missing)
     return text
@@ -75,8 +76,8 @@ def _recipes(missing: list[str]) -> str:
     text = """
 ## Recipes
 
-A recipe is a function that returns a config: `--recipe NAME`, or `cd.recipes.NAME(field=value)`. `auto` chooses among them by the
-table and the model.
+A recipe is a function that returns a config: `--recipe NAME`, or `cd.recipes.NAME(field=value)`. `auto` chooses
+among them by the table and the model.
 """
     for name, recipe in recipes_by_name().items():
         if not first_line(recipe):
@@ -97,4 +98,3 @@ def _changes(config: TrainConfig) -> str:
     ]
     told = [f"`{name}={value.kind if name == 'objective' else shown(value)}`" for name, value in changed]
     return ", ".join(told) or "nothing beside the defaults"
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,9 +49,10 @@ def _index() -> str:
     return f"""# Commands
 
 {table(("command", "does"), rows)}
-Every command takes `--json` (one JSON object whatever the exit code), `--json-schema` (the schema of that object; `clipdata
---json-schema` prints those of all commands), `--quiet` and `--help`. Results go to stdout, everything else to stderr. What the
-exit codes mean stands in [exit codes](../exit-codes.md).
+Every command takes `--json` (one JSON object whatever the exit code), `--json-schema` (the schema of that object;
+`clipdata
+--json-schema` prints those of all commands), `--quiet` and `--help`. Results go to stdout, everything else to
+stderr. What the exit codes mean stands in [exit codes](../exit-codes.md).
 """
 
 
@@ -115,7 +115,7 @@ def _more(verb: Verb) -> str:
     assert verb.more_help is not None
     if verb.more_help in _TOLD_ELSEWHERE:
         what, where = _TOLD_ELSEWHERE[verb.more_help]
-        return f"## More\n\nSee [{what}]({where}); `{shlex.join(['clipdata', *verb.words.split()])} --help` prints them, too.\n"
+        return f"## More\n\nSee [{what}]({where}); `clipdata {verb.words} --help` prints them, too.\n"
     return f"## More\n\n```text\n{verb.more_help().strip()}\n```\n"
 
 
@@ -128,7 +128,8 @@ def _schema(verb: Verb, schema: Mapping[str, Any]) -> str:
     return f"""## JSON
 
 `clipdata {verb.words} --json` prints one object with these properties; the whole schema is
-[{verb.words.replace(" ", "-")}.json]({verb.words.replace(" ", "-")}.json), and what `clipdata {verb.words} --json-schema` prints.
+[{verb.words.replace(" ", "-")}.json]({verb.words.replace(" ", "-")}.json), and what `clipdata {verb.words}
+--json-schema` prints.
 
 {table(("property", "type", "present"), rows)}"""
 

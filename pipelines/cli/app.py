@@ -136,7 +136,7 @@ _GROUPS = {
 app = typer.Typer(
     name="clipdata",
     help="Curate image-text data and fine-tune CLIP models on one versioned Lance table.",
-    epilog="What each does stands in clipdata COMMAND --help, with examples; --json-schema tells what every --json prints. "
+    epilog="clipdata COMMAND --help says more, with examples; clipdata --json-schema says what every --json prints. "
     "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused "
     "or none usable, 7 gate failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,

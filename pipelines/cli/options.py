@@ -41,7 +41,9 @@ FollowLinks = Annotated[
 Encoding = Annotated[str, typer.Option(help="Encoding of text files, such as gb18030, big5, utf-16.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most rows to show.")]
 RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first so many rows only.")]
-RowsSample = Annotated[int | None, typer.Option("--sample", min=1, help="Take so many rows only, the same ones every time.")]
+RowsSample = Annotated[
+    int | None, typer.Option("--sample", min=1, help="Take so many rows only, the same ones every time.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed takes other rows.")]
 _StorageOption = Annotated[
     list[str] | None,

@@ -1,4 +1,4 @@
-"""Pictures as other tools keep them: a folder with open_clip's CSV, img2dataset's parquet, a saved Hugging Face data set."""
+"""Pictures as other tools keep them: open_clip's CSV, img2dataset's parquet, a saved Hugging Face data set."""
 
 from __future__ import annotations
 

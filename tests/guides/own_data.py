@@ -1,4 +1,4 @@
-"""The same kind of small drawings five times: class folders, a CSV, parquet, tar shards, a Lance table; and a tiny CLIP."""
+"""Small drawings as class folders, with a CSV, in parquet, tar shards and a Lance table; and a tiny CLIP."""
 
 from __future__ import annotations
 

@@ -13,4 +13,6 @@ def prepare(folder: Path) -> None:
     rows = drawings(12)
     rows[2]["captions"] = ["is it red?", "what is it?", "why is it red?"]
     pairs_csv(folder / "photos", rows)
-    ingest.from_captions(folder / "photos", folder / "photos" / "captions.csv", into=folder / "photos.lance", rows="caption")
+    ingest.from_captions(
+        folder / "photos", folder / "photos" / "captions.csv", into=folder / "photos.lance", rows="caption"
+    )
