@@ -61,7 +61,7 @@ recipe that the config begins with. On the command line any field is set by `--s
 
 
 def _objectives(missing: list[str]) -> str:
-    text = "## Objectives\n\nTheir fields are set beside those of the config: `--set objective=siglip --set text=caption`.\n"
+    text = "## Objectives\n\nTheir fields stand beside the config's: `--set objective=siglip --set text=caption`.\n"
     for name, objective in OBJECTIVES.items():
         if not first_line(objective):
             missing.append(f"objective {name}: no docstring")
