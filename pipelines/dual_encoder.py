@@ -145,8 +145,7 @@ class DualEncoder(PairsPipeline[DualEncoderSettings]):
             overrides = {name: value for name, value in overrides.items() if name not in of_the_other}
         own |= {"objective": given.loss} if given.loss is not None else {}
         own |= {"captions": _PICKS[given.captions]} if given.captions is not None else {}
-        fields = {"objective": "multi_positive", **overrides, **own}
-        config = self.asked.or_else(cd.recipes.dual_encoder, **fields)
+        config = self.asked.or_else(cd.recipes.dual_encoder, **{**overrides, **own})
         locked = not config.image_trunk_trains and "image_trunk" not in overrides
         return replace(config, image_trunk=TRUNK) if locked else config
 

@@ -179,7 +179,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
         said |= overrides
         if said.get("precision") == "fp16" and not given.on_gpu:
             said["precision"] = "fp32"
-        config = self.asked.or_else(cd.recipes.locked_image, **{"objective": "multi_positive", "text": CLEAN, **said})
+        config = self.asked.or_else(cd.recipes.locked_image, **{"text": CLEAN, **said})
         return config if config.image_trunk_trains or "image_trunk" in said else replace(config, image_trunk=TRUNK)
 
     def ingest(self) -> None:

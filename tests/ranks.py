@@ -99,6 +99,14 @@ class Job:
 
 MEASURED = {"evaluate_where": "split = 'test'", "evaluation_batch": 5}
 CUT = {"objective": Choice(), "checkpoint_every_steps": 2, **MEASURED}
+DROPPED = {
+    "objective": Contrastive("captions"),
+    "train": "lora",
+    "ema": 0.5,
+    "grad_cache_chunk": 3,
+    "wise_ft": 0.5,
+    "checkpoint_every_steps": 2,
+}
 # The batches of 7 of 22 to 24 rows are shared unevenly, and the last one leaves a process without a row.
 JOBS = {
     "choice": Job({"objective": Choice(), "accumulate": 2, **MEASURED}),
@@ -110,6 +118,11 @@ JOBS = {
                         table="bad.lance"),
     "batchnorm": Job({"objective": Contrastive("captions"), "freeze_batchnorm": False, "batch_size": 8, "lr": 3e-4,
                       "drop_last": True}, encoder=with_batchnorm),
+    "together": Job({"objective": Contrastive("captions", negatives="caption_choices"), "train": "lora", "ema": 0.5,
+                     "lora_dropout": 0.0, "grad_cache_chunk": 3, "gradient_checkpointing": True, "lr": 0.01,
+                     **MEASURED}),
+    "dropped": Job(DROPPED),
+    "dropped_cut": Job(DROPPED, stops_at=5),
     "dropout": Job({"objective": Contrastive("captions"), "checkpoint_every_steps": 2},
                    encoder=lambda: with_batchnorm(0.3)),
     "dropout_cut": Job({"objective": Contrastive("captions"), "checkpoint_every_steps": 2},

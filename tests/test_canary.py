@@ -265,8 +265,10 @@ def test_a_usual_fine_tune_keeps_and_a_rate_100_times_too_high_ruins(tmp_path, s
 
 def test_all_weights_on_sixteen_rows_are_caught(tmp_path, starter):
     config = quick(train="all", lr=1e-3, steps=16, batch_size=4, evaluate_where=None)
+    told = Told()
 
-    run = train(contest_table(tmp_path, 16), starter, config, out=tmp_path / "run")
+    run = train(contest_table(tmp_path, 16), starter, config, out=tmp_path / "run", progress=told)
 
+    assert f"to keep more of it: clipdata interpolate {tmp_path / 'run'} --sweep" in told.said
     assert run.canary.verdict == "worse"
     assert run.canary.accuracy.after < run.canary.accuracy.before / 2

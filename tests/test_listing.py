@@ -50,7 +50,19 @@ def test_runs_are_listed_with_how_far_they_are_and_what_they_reached(folder):
     epochs = cd.open_run(folder / "good").epochs
     good = found["good"]
     assert (good.figure, good.before, good.after) == ("accuracy", epochs[0]["accuracy"], epochs[-1]["accuracy"])
+    canary = cd.open_run(folder / "good").canary
+    assert (good.canary, found["part"].canary) == (canary.verdict if canary else None, None)
     assert (good.rows, found["part"].rows, found["part"].after) == (32, 40, None)
+
+
+def test_a_model_that_lost_what_it_knew_is_called_so(folder):
+    summary = folder / "good" / "summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"canary": {"verdict": "worse"}}))
+
+    found = by_name(folder)
+
+    assert found["good"].result.endswith("; canary worse")
+    assert "canary" not in found["idle"].result
 
 
 def test_only_settings_that_differ_are_shown(folder):

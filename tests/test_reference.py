@@ -10,7 +10,7 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.training.objectives import OBJECTIVES
-from clipdata.training.recipe_names import recipes_by_name
+from clipdata.training.recipe_names import known_recipes
 from docs.generate import reasons, steps, verbs
 from docs.generate.markdown import description, plain, table
 from docs.generate.reference import Reference, reference
@@ -43,7 +43,7 @@ def test_every_step_field_objective_recipe_and_name_is_told(made: Reference) -> 
     assert all(f"## {name} {{ #{name} }}" in made.pages[steps.PATH] for name in STEPS)
     assert all(f"| `{field.name}` |" in training for field in dataclasses.fields(cd.TrainConfig))
     assert all(f"#objective-{name} }}" in training for name in OBJECTIVES)
-    assert all(f"#recipe-{name} }}" in training for name in recipes_by_name())
+    assert all(f"#recipe-{name} }}" in training for name in known_recipes())
     told = "".join(page for path, page in made.pages.items() if path.startswith("reference/python/"))
     names = [f"cd.{name}" for name in cd.__all__] + [f"ingest.{name}" for name in ingest.__all__]
     assert [name for name in names if name not in told] == []

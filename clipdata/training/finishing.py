@@ -9,6 +9,7 @@ into what trains. It knows learners, encoders and exports; nothing of steps.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,6 +131,9 @@ class Finishing:
             return {}
         found = self.processes.by_first(lambda: check_canary(self.encoder, self._tuned(model)))
         self.progress.say(str(found))
+        if found.verdict == "worse":
+            run = shlex.quote(str(self.begun.run.path))
+            self.progress.say(f"to keep more of it: clipdata interpolate {run} --sweep")
         return {"canary": found.to_dict()}
 
     def _tuned(self, model: nn.Module) -> Encoder:

@@ -41,6 +41,7 @@ class ListedRun:
         table, version, rows: what it reads.
         figure: name of the chief figure, if rows are held out.
         before, after: its value before training and of the model that is exported, or of the newest report.
+        canary: its verdict on the exported model, where it was asked.
         settings: fields of the config, and where the run began, by name.
         problem: what is damaged.
     """
@@ -56,6 +57,7 @@ class ListedRun:
     figure: str | None = None
     before: float | None = None
     after: float | None = None
+    canary: str | None = None
     settings: Mapping[str, Any] | None = None
     problem: str | None = None
 
@@ -68,12 +70,14 @@ class ListedRun:
 
     @property
     def result(self) -> str:
-        """The chief figure before and after, in words."""
+        """The chief figure before and after, in words, and what the canary found worse."""
+        lost = "canary worse" if self.canary == "worse" else ""
         if self.figure is None:
-            return ""
+            return lost
         values = [told(self.figure, one).removeprefix(self.figure.replace("_", " ")).strip() if one is not None else "?"
                   for one in (self.before, self.after)]  # fmt: skip
-        return f"{self.figure.replace('_', ' ')} {values[0]} → {values[1]}"
+        moved = f"{self.figure.replace('_', ' ')} {values[0]} → {values[1]}"
+        return f"{moved}; {lost}" if lost else moved
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,7 @@ def _described(run: Run) -> ListedRun:
         name,
         before,
         after,
+        (summary.get("canary") or {}).get("verdict"),
         _settings(config, record),
     )
 

@@ -1,4 +1,4 @@
-"""Recipes by their names: all of them, and the one that a name means."""
+"""known_recipes(), recipe_named(): recipes by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from clipdata.errors import UsageError
 from clipdata.training.config import TrainConfig
 
 
-def recipes_by_name() -> dict[str, Callable[..., TrainConfig]]:
-    """Every recipe, in the order of the alphabet."""
+def known_recipes() -> dict[str, Callable[..., TrainConfig]]:
+    """Every recipe function by its name."""
     from clipdata.training import recipes
 
-    own = {n: f for n, f in inspect.getmembers(recipes, inspect.isfunction) if f.__module__ == recipes.__name__}
-    return {name: recipe for name, recipe in own.items() if not name.startswith("_")}
+    found = inspect.getmembers(recipes, inspect.isfunction)
+    return {n: f for n, f in found if f.__module__ == recipes.__name__ and not n.startswith("_")}
 
 
 def recipe_named(name: str) -> Callable[..., TrainConfig]:
@@ -23,8 +23,8 @@ def recipe_named(name: str) -> Callable[..., TrainConfig]:
     Raises:
         UsageError: there is no such recipe.
     """
-    known = recipes_by_name()
+    known = known_recipes()
     found = known.get(name.replace("-", "_"))
     if found is None:
-        raise UsageError(f"there is no recipe {name!r}; recipes: {', '.join(known)}")
+        raise UsageError(f"there is no recipe {name!r}; recipes: {', '.join(sorted(known))}")
     return found

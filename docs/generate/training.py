@@ -9,7 +9,7 @@ from typing import Any
 from clipdata.training import recipes, settings
 from clipdata.training.config import TrainConfig
 from clipdata.training.objectives import OBJECTIVES
-from clipdata.training.recipe_names import recipes_by_name
+from clipdata.training.recipe_names import known_recipes
 from docs.generate.markdown import code, description, first_line, plain, table
 from pipelines.cli.field_help import arguments_of, shown
 
@@ -79,7 +79,7 @@ def _recipes(missing: list[str]) -> str:
 A recipe is a function that returns a config: `--recipe NAME`, or `cd.recipes.NAME(field=value)`. `auto` chooses
 among them by the table and the model.
 """
-    for name, recipe in recipes_by_name().items():
+    for name, recipe in known_recipes().items():
         if not first_line(recipe):
             missing.append(f"recipe {name}: no docstring")
         text += f"\n### {name} {{ #recipe-{name} }}\n\n{description(recipe)}\n"

@@ -23,6 +23,7 @@ _RUN = record(
     figure=maybe(TEXT),
     before=maybe(NUMBER),
     after=maybe(NUMBER),
+    canary=maybe(TEXT),
     problem=maybe(TEXT),
     differing=OBJECT,
 )
