@@ -38,12 +38,17 @@ def test_a_file_without_a_docstring_is_refused(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "ingest" / "__init__.py").write_text('"""The ways in."""\n')
     (tmp_path / "ingest" / "silent.py").write_text("rows = 1\n")
     monkeypatch.setattr(packages, "ROOT", tmp_path)
-    packages.files_by_folder.cache_clear()
+    _forget()
     try:
         with pytest.raises(ValueError, match=r"ingest/silent\.py has no docstring"):
             packages.readme_of(Path("ingest"))
     finally:
-        packages.files_by_folder.cache_clear()
+        _forget()
+
+
+def _forget() -> None:
+    packages.files_by_folder.cache_clear()
+    packages.docstring_of.cache_clear()
 
 
 def test_contributing_and_the_concepts_name_files_that_exist() -> None:

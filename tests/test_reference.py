@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+import typer
 
 import clipdata as cd
 import ingest
@@ -16,6 +17,7 @@ from docs.generate.markdown import description, plain, table
 from docs.generate.reference import Reference, reference
 from pipelines.cli.app import VERBS
 from pipelines.cli.named_steps import STEPS
+from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
 
@@ -57,14 +59,10 @@ def test_reasons_are_read_from_where_refusals_are_made() -> None:
 
 
 def test_an_option_or_a_verb_without_a_text_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.cli.terminal import Terminal
-
     def bare(terminal: Terminal, *, loud: bool = False) -> None:
         pass
 
     made = verb("bare", found={"type": "object", "properties": {}}, examples=[])(bare)
-    import typer
-
     app = typer.Typer()
     app.callback()(lambda: None)
     made.add_to(app)

@@ -129,18 +129,19 @@ def _line(path: Path) -> str:
     if path.suffix != ".py":
         comment = _COMMENT.match((ROOT / path).read_text(encoding="utf-8", errors="replace"))
         return plain(" ".join(comment.group(1).split())) if comment else f"{path.suffix.lstrip('.').upper()} data"
-    return plain(_sentence(_docstring(path)) or _lacks(path))
+    return plain(_sentence(docstring_of(path)) or _lacks(path))
 
 
 def _about(folder: Path) -> str:
     own = ROOT / folder / "__init__.py"
-    told = _sentence(_docstring(own.relative_to(ROOT))) if own.exists() else ""
+    told = _sentence(docstring_of(own.relative_to(ROOT))) if own.exists() else ""
     if known := told or _TOP.get(str(folder)) or _FOLDERS.get(folder.name):
         return known
     return _lacks(folder) if any((ROOT / folder).glob("*.py")) else "data"
 
 
-def _docstring(path: Path) -> str:
+@cache
+def docstring_of(path: Path) -> str:
     return ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
 
 
