@@ -16,6 +16,7 @@ from docs.generate import reasons, steps, verbs
 from docs.generate.markdown import description, plain, table
 from docs.generate.reference import Reference, reference
 from pipelines.cli.app import VERBS
+from pipelines.cli.json_output import record
 from pipelines.cli.named_steps import STEPS
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -62,7 +63,7 @@ def test_an_option_or_a_verb_without_a_text_is_missing(monkeypatch: pytest.Monke
     def bare(terminal: Terminal, *, loud: bool = False) -> None:
         pass
 
-    made = verb("bare", found={"type": "object", "properties": {}}, examples=[])(bare)
+    made = verb("bare", found=record(), examples=[])(bare)
     app = typer.Typer()
     app.callback()(lambda: None)
     made.add_to(app)
