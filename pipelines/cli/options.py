@@ -38,11 +38,13 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
 ]
-Encoding = Annotated[str, typer.Option(help="Of text files, such as gb18030, big5, utf-16.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of text files, such as gb18030, big5, utf-16.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most rows to show.")]
-RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="The first so many only.")]
-RowsSample = Annotated[int | None, typer.Option("--sample", min=1, help="So many only, the same ones every time.")]
-Seed = Annotated[int, typer.Option("--seed", help="Another seed samples others.")]
+RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first so many rows only.")]
+RowsSample = Annotated[
+    int | None, typer.Option("--sample", min=1, help="Take so many rows only, the same ones every time.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed takes other rows.")]
 _StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", "-O", help="key=value for the store (endpoint, region, profile, …); repeatable."),

@@ -63,7 +63,9 @@ def map_(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="key=value of the step; repeatable.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only say whether the column is up to date; else 7.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the column is up to date, by exit code 0 or 7.")
+    ] = False,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
     where: Annotated[
