@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from clipdata.shown_values import shown_bytes
 from clipdata.storage import redact
 from pipelines.cli.json_output import TEXT, Schema
 from pipelines.cli.options import VersionOptions, Where, version_of
@@ -73,6 +72,7 @@ def report(
 ) -> None:
     """Write one HTML page to send: before and after with pictures, a training's curves, what a table holds."""
     import clipdata as cd
+    from clipdata.shown_values import shown_bytes
 
     other = None
     if table is not None and (table_before is not None or version_before is not None):
