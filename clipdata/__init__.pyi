@@ -54,6 +54,7 @@ from clipdata.lineage import Lineage as Lineage
 from clipdata.mapped import Mapped as Mapped
 from clipdata.mapping import map_column as map_column
 from clipdata.progress import Progress as Progress
+from clipdata.engines.ray import RayEngine as RayEngine
 from clipdata.ranking import Ranking as Ranking
 from clipdata.ranking import RecipesPlan as RecipesPlan
 from clipdata.ranking import compare_runs as compare_runs
