@@ -91,7 +91,7 @@ class Encoder:
         return self._known_by_name is not None and self._known_by_name == mutation_count(self.model)
 
     def named_for_all(self) -> Encoder:
-        """Say that `load_encoder` gives this model by its name on any machine, as long as its weights stay as they are."""
+        """Say that `load_encoder` gives this model by its name on any machine, while its weights stay as they are."""
         self._known_by_name = mutation_count(self.model)
         return self
 

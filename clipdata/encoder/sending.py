@@ -58,8 +58,8 @@ def made_there(model: Any, parts: Mapping[str, Any], identity: str) -> Encoder:
 def _held(encoder: Encoder, identity: str) -> Encoder:
     if encoder.identity != identity:
         raise LineageMismatchError(
-            f"{encoder.name!r} is the model {encoder.identity[:12]} in this process; expected {identity[:12]}, which it "
-            "is where the work was begun: weights, preprocessing or tokenizer differ",
+            f"{encoder.name!r} is the model {encoder.identity[:12]} in this process; expected {identity[:12]}, as "
+            "where the work was begun: weights, preprocessing or tokenizer differ",
             hint="install the same packages on every machine; or export the model and name its folder, whose weights "
             "travel along",
         )

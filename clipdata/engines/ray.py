@@ -34,8 +34,8 @@ class RayEngine:
         gpus: of each actor, a part of one included; by default one where the step has a model and the cluster has GPUs,
             else none.
         cpus: of each actor.
-        address: of the cluster, such as "auto" or "10.0.0.1:6379"; by default the one this program is connected to, that
-            of `RAY_ADDRESS`, or one that runs on this machine, and a cluster of this machine alone where there is none.
+        address: of the cluster, such as "auto" or "10.0.0.1:6379"; by default the one this program is connected to,
+            that of `RAY_ADDRESS`, or one that runs on this machine; where there is none, one of this machine alone.
         start_s: how long to wait for the first actor, seconds; a cluster that grows on demand needs minutes.
 
     Raises:

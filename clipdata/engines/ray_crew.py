@@ -217,8 +217,8 @@ class Crew:
         said = next((line for line in str(error).strip().splitlines()[::-1] if line.strip()), type(error).__name__)
         raise TransientError(
             f"{ATTEMPTS} workers {what}; the last one: {said.strip()[:300]}",
-            hint="is there memory for a batch of the step (--batch-size), and clipdata on every machine? The same command "
-            "goes on",
+            hint="is there memory for a batch of the step (--batch-size), and clipdata on every machine? The same "
+            "command goes on",
         ) from error
 
     def _ask(self) -> None:

@@ -71,7 +71,7 @@ class Answer:
     tally: Mapping[str, int] = field(default_factory=dict)
 
 
-class Stopped(BaseException):  # noqa: N818 - no fault: nobody wants the rest
+class Stopped(BaseException):
     """The driver ends the work."""
 
 
