@@ -102,7 +102,8 @@ def _packed(step: Step, module: ModuleType | None) -> bytes:
 def _is_a_name(obj: Any) -> bool:
     if inspect.isclass(obj) or inspect.isroutine(obj) or inspect.ismodule(obj):
         return False
-    return type(obj).__reduce__ is not object.__reduce__ and isinstance(obj.__reduce__(), str)
+    reduce: Any = type(obj).__reduce__
+    return reduce is not object.__reduce__ and isinstance(obj.__reduce__(), str)
 
 
 def _own_module(step: Step) -> ModuleType | None:

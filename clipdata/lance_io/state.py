@@ -114,7 +114,7 @@ class StateFolder:
     def _listed(self, prefix: str) -> list[str]:
         """What a listing gives, at least of a prefix: it is asked for once a fragment, and the folder may hold many."""
         if "file" in _protocols(self._fs):
-            return os.listdir(self._root)
+            return [name for name in os.listdir(self._root) if name.startswith(prefix)]
         self._fs.invalidate_cache(self._root)
         if prefix and {"gs", "s3"} & set(_protocols(self._fs)):
             found: list[str] = self._fs.find(self._root, prefix=prefix)

@@ -223,7 +223,7 @@ def test_a_node_is_lost_and_the_other_finishes(tmp_path: Path, cluster: Any) -> 
 def test_what_no_machine_can_give_is_said(tmp_path: Path) -> None:
     table = number_table(tmp_path, 2)
     greedy = cd.RayEngine(gpus=8, start_s=0.5, address=os.environ[ADDRESS])
-    with pytest.raises(UsageError, match="each asks for 1 CPU and 8 GPU; the cluster has . CPU and 0 GPU"):
+    with pytest.raises(UsageError, match=r"each asks for 1 CPU and 8 GPU; the cluster has . CPU and 0 GPU"):
         cd.map_column(table, Shifted(), "made", engine=greedy)
 
 
