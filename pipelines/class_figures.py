@@ -37,7 +37,8 @@ class ClassFigures:
         return {"classes": list(self.classes), "before": self._side(self.before), "after": self._side(self.after)}
 
     def __str__(self) -> str:
-        figures = [(f"top-{k}", self.before.top[k], self.after.top[k], self.after.chance[k]) for k in self.after.top]
+        before, after = self.before, self.after
+        figures = [(f"top-{k}", before.top[k], after.top[k], after.chance[k]) for k in after.telling]
         figures.append(
             ("mean recall per class", self.before.mean_recall, self.after.mean_recall, 1 / self.after.num_classes)
         )

@@ -96,8 +96,9 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
             taken = ingest.from_captions(pictures, captions, into=into, storage=given.storage, progress=progress)
         except (SchemaError, UsageError) as error:
             error.hint = (
-                f"say how to read it: clipdata ingest captions {hints.typed(pictures)} {hints.typed(captions)} --into "
-                f"{hints.typed(into)} (see its --help); then clipdata fine-tune {hints.typed(into)}"
+                f"{error.hint or 'say how to read it'}. So: clipdata ingest captions {hints.typed(pictures)} "
+                f"{hints.typed(captions)} --into {hints.typed(into)} and what is said here; then clipdata fine-tune "
+                f"{hints.typed(into)}"
             )
             raise
         progress.say(str(taken))
@@ -207,6 +208,12 @@ def _for_folder(folder: Path) -> Fitting:
             {},
             f"{metadata[0].name} stands beside pictures",
             captions=(str(folder), str(metadata[0])),
+        )
+    if num_classes == 1:
+        raise UsageError(
+            f"{folder} holds pictures of one class, {min(within or {c.name for c in classes})}/: there is nothing to "
+            "tell apart",
+            hint="expected one folder a class, or a file of captions beside the pictures",
         )
     listed = ", ".join(path.name for path in files[:5]) or "no file"
     raise UsageError(

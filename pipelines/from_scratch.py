@@ -103,7 +103,16 @@ class FromScratch(PairsPipeline[FromScratchSettings]):
         return self.finish(encoder)
 
     def recipe(self, **overrides: Any) -> cd.TrainConfig:
-        """The recipe of the same name, on the captions as they are cleaned."""
+        """The recipe of the same name, on the captions as they are cleaned.
+
+        Raises:
+            UsageError: another one is asked for.
+        """
+        if self.settings.recipe is not None:
+            raise UsageError(
+                f"run from-scratch trains random weights by its own recipe, and not by {self.settings.recipe}",
+                hint="--set and --config change it; train and fine-tune take others, for models that know something",
+            )
         return cd.recipes.from_scratch(**{**overrides, "text": CLEAN})
 
     def load(self) -> Encoder:

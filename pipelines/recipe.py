@@ -34,9 +34,13 @@ class AskedRecipe:
     facts: Facts | None = None
 
     def or_else(self, own: Callable[..., TrainConfig], **fields: Any) -> TrainConfig:
-        """The config that it makes, or the pipeline's own recipe, with fields over it."""
+        """The config that it makes, or the pipeline's own recipe, with fields over it.
+
+        Another recipe says how to train, and never for what: the objective stays the pipeline's.
+        """
         if self.name is None:
             return own(**fields)
+        fields = {"objective": own(**fields).objective.kind, **fields}
         return recipes.auto(self.facts, **fields) if self.name == AUTO else recipe_named(self.name)(**fields)
 
     def settle(

@@ -7,12 +7,20 @@ import pyarrow.parquet as pq
 import pytest
 
 import ingest
+from clipdata.encoder import export
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.lance_io import rows
 from clipdata.schema import key_field
-from pipelines.fine_tune import fitting
+from clipdata.training.recipe_names import known_recipes
+from pipelines.caption_contest import CaptionContest, ContestSettings
+from pipelines.dual_encoder import DualEncoder, DualEncoderSettings
+from pipelines.fine_tune import fine_tune, fitting
+from pipelines.locked_image import LockedImage, LockedImageSettings
+from pipelines.prompt_classification import ClassificationSettings, PromptClassification
+from pipelines.settings import PipelineSettings
 from tests.contests import contest_table
 from tests.pictures import encoded
+from tests.tiny_models import tiny_encoder
 
 
 def pictures(folder: Path, *names: str) -> Path:
@@ -31,6 +39,42 @@ def table(folder: Path, **columns: pa.Array) -> str:
     made = rows.create_table(folder / "t.lance", held.schema)
     rows.upsert(made, held)
     return str(folder / "t.lance")
+
+
+@pytest.mark.parametrize("name", [None, *known_recipes()])
+def test_a_recipe_says_how_and_each_pipeline_for_what(tmp_path, name):
+    given = {"out": str(tmp_path / "work"), "recipe": name}
+    asked = {
+        CaptionContest(ContestSettings(**given)): "choice",
+        DualEncoder(DualEncoderSettings(**given)): "multi_positive",
+        LockedImage(LockedImageSettings(**given)): "multi_positive",
+        PromptClassification(ClassificationSettings(**given)): "multi_positive",
+    }
+
+    assert {one: one.recipe().objective.kind for one in asked} == asked
+
+
+def test_a_folder_of_captioned_pictures_is_trained_on_by_default(tmp_path):
+    folder = tmp_path / "pictures"
+    names = [f"{number}.png" for number in range(24)]
+    pictures(folder, *names)
+    (folder / "captions.csv").write_text("filename,caption\n" + "".join(f"{n},the picture {n}\n" for n in names))
+    encoder = tiny_encoder()
+    model = export(encoder.model, encoder, tmp_path / "tiny")
+    settings = PipelineSettings(model=str(model), out=str(tmp_path / "out"), training={"steps": "2", "canary": "false"})
+
+    found, result = fine_tune(str(folder), settings)
+
+    assert found.pipeline == "dual-encoder"
+    assert result.run.config.recipe == "auto: projections"
+    assert result.run.is_finished
+
+
+def test_one_class_is_refused_by_its_name(tmp_path):
+    folder = pictures(tmp_path, "cat/1.png", "cat/2.png")
+
+    with pytest.raises(UsageError, match=r"pictures of one class, cat/: there is nothing to tell apart"):
+        fitting(str(folder))
 
 
 def test_class_folders_are_classified(tmp_path):

@@ -96,6 +96,11 @@ class Classification:
         kinds = sorted(zip(-self.rows_E, self.right_E, self.said_E, strict=True))
         return [{"right": names[r], "said": names[s], "rows": -int(rows)} for rows, r, s in kinds]
 
+    @property
+    def telling(self) -> tuple[int, ...]:
+        """Each k of top-k that a model can miss: of three classes the right one is always among the first five."""
+        return tuple(k for k in self.top if k == 1 or k < self.num_classes)
+
     def to_json(self) -> dict[str, Any]:
         """Figures as JSON values, without the table."""
         top = {f"top{size}": value for size, value in self.top.items()}
@@ -104,7 +109,7 @@ class Classification:
         return {**top, **chance, "mean_class_recall": self.mean_recall, "classes": self.num_classes, **counts}
 
     def __str__(self) -> str:
-        top = ", ".join(f"top-{k} {value:.1%} (chance {self.chance[k]:.1%})" for k, value in self.top.items())
+        top = ", ".join(f"top-{k} {self.top[k]:.1%} (chance {self.chance[k]:.1%})" for k in self.telling)
         tied = f", {self.num_tied:,} ties counted as wrong" if self.num_tied else ""
         left_out = f", {self.num_left_out:,} rows left out" if self.num_left_out else ""
         rows = f"{self.num_rows:,} rows of {self.num_classes:,} classes"

@@ -37,7 +37,7 @@ from clipdata.training.memory_watch import MemoryWatch
 from clipdata.training.pace import Pace, told_at_the_end
 from clipdata.training.processes import Processes
 from clipdata.training.randomness import draw_from, seed_of_step
-from clipdata.training.reports import Best, report_line, step_line, tell_report
+from clipdata.training.reports import Best, report_line, step_line, tell_report, told_if_worse
 from clipdata.training.run import Run
 from clipdata.training.run_files import RunFiles
 from clipdata.training.run_streams import RunStreams
@@ -132,6 +132,9 @@ class Loop:
             "warnings": [warned.to_json() for warned in self._health.warnings],
         }
         self._files.close(summary)
+        worse = told_if_worse(self._run.epochs, summary["exported_step"]) if self._config.wise_ft is None else None
+        if worse is not None:
+            self._progress.say(worse)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
         self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))

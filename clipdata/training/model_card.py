@@ -177,7 +177,7 @@ def _figures(epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) ->
 def _measured(run: Run, summary: Mapping[str, Any]) -> list[str]:
     figures = _figures(run.epochs, summary)
     if not figures:
-        return ["## Figures", "None: no rows were held out. `clipdata compare` measures rows that were not trained on."]
+        return ["## Figures", "None: this run measured no rows. `clipdata compare` measures some beside it."]
     num_rows = next(line["num_rows"] for line in reversed(run.epochs) if chief_figure(line))
     head = f"Measured on {num_rows:,} rows, filter `{printable(str(run.config.evaluate_where))}`."
     overlap = run.record.get("held_out", {})

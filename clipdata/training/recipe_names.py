@@ -1,4 +1,4 @@
-"""recipe_named(): a recipe by its name."""
+"""known_recipes(), recipe_named(): recipes by name."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from clipdata.errors import UsageError
 from clipdata.training.config import TrainConfig
 
 
+def known_recipes() -> dict[str, Callable[..., TrainConfig]]:
+    """Every recipe function by its name."""
+    from clipdata.training import recipes
+
+    found = inspect.getmembers(recipes, inspect.isfunction)
+    return {n: f for n, f in found if f.__module__ == recipes.__name__ and not n.startswith("_")}
+
+
 def recipe_named(name: str) -> Callable[..., TrainConfig]:
     """A recipe function by its name.
 
     Raises:
         UsageError: there is no such recipe.
     """
-    from clipdata.training import recipes
-
-    known = {n: f for n, f in inspect.getmembers(recipes, inspect.isfunction) if f.__module__ == recipes.__name__}
-    found: Callable[..., TrainConfig] | None = known.get(name.replace("-", "_"))
-    if found is None or name.startswith("_"):
-        listed = ", ".join(sorted(n for n in known if not n.startswith("_")))
-        raise UsageError(f"there is no recipe {name!r}; recipes: {listed}")
+    known = known_recipes()
+    found = known.get(name.replace("-", "_"))
+    if found is None:
+        raise UsageError(f"there is no recipe {name!r}; recipes: {', '.join(sorted(known))}")
     return found

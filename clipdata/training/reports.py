@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from clipdata.training.figures import Evaluation
 from clipdata.training.learner import StepResult
 from clipdata.training.left_out import LeftOut
 from clipdata.training.lines import Lines
-from clipdata.training.metrics import is_lower_better, told
+from clipdata.training.metrics import chief_figure, is_lower_better, told
 from clipdata.training.pace import Measured
 from clipdata.training.tally import Tally
 
@@ -83,6 +83,28 @@ class Best:
 
     def __str__(self) -> str:
         return f"the best {told(str(self._metric), self._value)}, of step {self.step:,}"
+
+
+def told_if_worse(epochs: Sequence[Mapping[str, Any]], exported_step: int) -> str | None:
+    """What to try where the chief figure of the exported model is worse than before training; None where it is not.
+
+    Args:
+        epochs: lines of reports, the first of them before the first step.
+        exported_step: of the model.
+    """
+    reports = [line for line in epochs if chief_figure(line)]
+    if not reports or reports[0]["epoch"] != 0:
+        return None
+    name = str(chief_figure(reports[0]))
+    before = reports[0][name]
+    after = next((line[name] for line in reports if line["step"] == exported_step), reports[-1][name])
+    if not (after > before if is_lower_better(name) else after < before):
+        return None
+    return (
+        f"the measured rows do worse than before training: {told(name, before)} before and {told(name, after)} now; "
+        f"--set best={name} exports the best step, --set wise_ft=auto mixes in the model before, --recipe auto goes by "
+        "what there is"
+    )
 
 
 def step_line(

@@ -37,8 +37,23 @@ IMAGE_NAMES = (
     "path",
     "img",
     "image_path",
+    "文件名",
+    "图片",
 )
-CAPTION_NAMES = ("caption", "captions", "title", "text", "comment", "raw", "sentence", "description", "alt_text")
+CAPTION_NAMES = (
+    "caption",
+    "captions",
+    "title",
+    "text",
+    "comment",
+    "raw",
+    "sentence",
+    "description",
+    "alt_text",
+    "描述",
+    "标题",
+    "文本",
+)
 NUMBER_NAMES = ("comment_number", "caption_number", "sentence_number")
 SPLIT = "split"
 MAX_CAPTION_CHARS = 10_000
@@ -46,6 +61,7 @@ FORMATS = ("flickr", "table", "jsonl", "coco", "karpathy")
 _ALIASES = {"csv": "table", "tsv": "table"}
 _DELIMITERS = (",", "\t", "|", ";")
 _START_CHARS = 1 << 16
+_MOST_TOLD = 20
 # Flickr8k: name#2. AI Challenger and COCO-CN: name#zhm#2, name#enc2m#2.
 _NUMBERED = re.compile(r"(?P<image>.+?)(?:#[A-Za-z][A-Za-z0-9]*)?#(?P<number>\d{1,6})\s*")
 _NUMBERED_COLUMN = re.compile(r"(.+?)_?(\d{1,3})")
@@ -159,7 +175,8 @@ class CaptionFile:
                 return "flickr"
             if self._header(first) is not None or _pair(first) is not None:
                 return "table"
-        raise self._unknown(f"{redact(self.where)} looks like no file of captions")
+            told = _columns_told(first)
+        raise self._unknown(f"{redact(self.where)} looks like no file of captions{told}")
 
     def _kind_of_json(self) -> str:
         with open_text(self.where, self.storage, self.encoding) as stream:
@@ -263,6 +280,12 @@ class CaptionFile:
         if image not in names or not captions or not set(captions) <= set(names):
             return None
         return str(image), captions
+
+
+def _columns_told(line: str) -> str:
+    """What a first line would be as the header of a table, in words; empty where it is none."""
+    names = max((line.split(delimiter) for delimiter in _DELIMITERS), key=len)
+    return f" (columns found: {', '.join(name.strip()[:40] for name in names)})" if 1 < len(names) <= _MOST_TOLD else ""
 
 
 def _numbered(line: str) -> tuple[str, int, str] | None:

@@ -11,6 +11,7 @@ from typing import TextIO
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.storage import Storage, absolute, redact
+from ingest.metadata.encodings import guess
 
 MAX_LINE_CHARS = 1_000_000
 _HINT = "say which it is: --encoding (encoding=) gb18030, big5, latin-1, utf-16 …; or convert it to UTF-8"
@@ -38,7 +39,7 @@ def open_text(where: str, storage: Storage, encoding: str = "utf-8") -> Iterator
         raise NotFoundError(f"there is no file {redact(location)}") from error
     except UnicodeError as error:
         words = "UTF-8" if encoding == "utf-8" else encoding
-        raise UsageError(f"{redact(location)} is not {words}: {_said(error)}", hint=_HINT) from error
+        raise UsageError(f"{redact(location)} is not {words}: {_said(error)}", hint=_likely(error)) from error
     except OSError as error:
         raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
 
@@ -72,6 +73,13 @@ def _known(encoding: str) -> str:
     except LookupError as error:
         raise UsageError(f"{error}; expected a name such as 'utf-8', 'latin-1' or 'gb18030'") from error
     return "utf-8-sig" if found == "utf-8" else found
+
+
+def _likely(error: UnicodeError) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return _HINT
+    likely = guess(error.object)
+    return f"it looks like {likely}: say so with --encoding {likely} (encoding={likely!r})"
 
 
 def _said(error: UnicodeError) -> str:

@@ -38,10 +38,14 @@ def config_help() -> str:
     """Every field of the training config, with what the recipes make of it."""
     from clipdata.training import recipes, settings
     from clipdata.training.config import TrainConfig
+    from clipdata.training.recipe_names import known_recipes
 
     meanings, kinds = arguments_of(TrainConfig), settings.field_types(TrainConfig)
     recipe = recipes.caption_contest()
-    blocks = ["Fields of the training config, for --set:"]
+    blocks = ["Recipes:"]
+    for name, made in known_recipes().items():
+        blocks.append(_entry(name.replace("_", "-"), (inspect.getdoc(made) or "").splitlines()[0]))
+    blocks += ["", "Fields of the training config, for --set:"]
     for field in dataclasses.fields(TrainConfig):
         if field.name == "objective":
             blocks.append(_entry("objective  (the name of one; default choice)", meanings["objective"]))

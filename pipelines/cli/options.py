@@ -146,7 +146,7 @@ class PipelineOptions(SourceStorageOptions):
         str | None, typer.Option(help="JSON file with fields of the training config; document: the document's own.")
     ] = None
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe to train by, of those that train takes; auto chooses one.")
+        str | None, typer.Option(help="Recipe to train by, of those that train --help lists; auto chooses one.")
     ] = None
     settings: Settings = None
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Train on the first so many rows only.")] = None

@@ -59,7 +59,7 @@ def train(
     out: Annotated[str, typer.Option("--out", help="Folder of the run.")],
     model: Model = "starter",
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe that the config starts from; by default one is chosen: auto.")
+        str | None, typer.Option(help="Recipe that the config starts from, see below; by default one is chosen: auto.")
     ] = None,
     settings: Settings = None,
     where: Where = None,
