@@ -190,6 +190,31 @@ def test_both_workers_work_and_one_that_dies_is_replaced_and_loses_nothing_store
 
 
 @only_ray
+def test_interrupted_it_has_its_workers_store_what_they_hold(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 40, rows_per_write=20)
+    folder = tmp_path / "seen"
+    folder.mkdir()
+
+    class Interrupting(Counting):
+        def advance(self, num: int = 1) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cd.map_column(
+            table,
+            Shifted(folder=folder, pause_s=0.3),
+            "made",
+            batch_rows=2,
+            engine=engine("ray"),
+            progress=Interrupting(),
+        )
+    before = computed(folder)
+    assert 0 < len(before) < 40
+    mapped(table, "local", Shifted(folder=folder))
+    assert computed(folder) == list(range(40)), "no row was computed twice"
+
+
+@only_ray
 def test_a_fragment_that_ends_every_worker_ends_the_job(tmp_path: Path) -> None:
     table = number_table(tmp_path, 6, rows_per_write=3)
     with pytest.raises(TransientError, match="3 workers ended while they filled fragment 1"):
