@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from clipdata.engines.ray_library import ray_library
 from clipdata.errors import StepError
 from clipdata.step_protocol import Step
 
@@ -35,7 +36,7 @@ def pack(step: Step) -> bytes:
     Raises:
         StepError: the step holds what cannot be sent, such as an open file.
     """
-    from ray import cloudpickle
+    cloudpickle = ray_library().cloudpickle
 
     module = _own_module(step)
     if module is not None:
@@ -54,7 +55,7 @@ def pack(step: Step) -> bytes:
 
 def unpack(data: bytes) -> Step:
     """The step again; a model in it is loaded, and held to its identity."""
-    from ray import cloudpickle
+    cloudpickle = ray_library().cloudpickle
 
     step: Step = cloudpickle.loads(data)
     return step
@@ -62,7 +63,7 @@ def unpack(data: bytes) -> Step:
 
 def pack_error(error: BaseException) -> bytes:
     """An error as bytes, with where it arose."""
-    from ray import cloudpickle
+    cloudpickle = ray_library().cloudpickle
 
     trace = "".join(traceback.format_exception(error))
     try:
@@ -75,7 +76,7 @@ def pack_error(error: BaseException) -> bytes:
 
 def unpack_error(data: bytes) -> BaseException:
     """The error again, with its worker's traceback as its cause."""
-    from ray import cloudpickle
+    cloudpickle = ray_library().cloudpickle
 
     error, trace = cloudpickle.loads(data)
     error.__cause__ = WorkerTraceback(trace)
@@ -84,9 +85,9 @@ def unpack_error(data: bytes) -> BaseException:
 
 
 def _packed(step: Step, module: ModuleType | None) -> bytes:
-    from ray.cloudpickle.cloudpickle import CloudPickler
+    base: Any = ray_library().cloudpickle.cloudpickle.CloudPickler
 
-    class Pickler(CloudPickler):  # type: ignore[misc]
+    class Pickler(base):  # type: ignore[misc, valid-type]
         """Takes along also objects that reduce themselves to the name which the module has for them."""
 
         def reducer_override(self, obj: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 from clipdata.cores import num_cores
 from clipdata.engines.ray_crew import Crew, Demand
+from clipdata.engines.ray_library import ray_library
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import NotFoundError, TransientError, UsageError
 from clipdata.progress import Counter
@@ -90,12 +91,7 @@ def connect(address: str | None) -> None:
         NotFoundError: there is no cluster at the address.
         TransientError: none runs here, and one of this machine alone did not start.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(
-            "the engine ray needs Ray, which is not installed", hint="pip install 'clipdata[ray]'"
-        ) from error
+    ray = ray_library()
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS") or None
@@ -116,7 +112,7 @@ def _begin_alone() -> None:
     Raises:
         TransientError: its processes did not start in time.
     """
-    import ray
+    ray = ray_library()
 
     alone = {"num_cpus": num_cores(), "include_dashboard": False, "_node_ip_address": _LOOPBACK}
     try:
@@ -130,7 +126,7 @@ def _begin_alone() -> None:
 
 
 def _connect_to(address: str) -> None:
-    import ray
+    ray = ray_library()
 
     try:
         ray.init(address=address, **_QUIET)
@@ -142,7 +138,7 @@ def _connect_to(address: str) -> None:
 
 
 def _nodes() -> list[Mapping[str, float]]:
-    import ray
+    ray = ray_library()
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import clipdata
 from clipdata.engines.packing import pack, unpack_error
+from clipdata.engines.ray_library import ray_library
 from clipdata.engines.ray_worker import Answer, Counted, Errand, RayWorker
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import TransientError, UsageError
@@ -81,7 +82,7 @@ class Crew:
 
     def work(self) -> Iterator[FragmentDone]:
         """Yield what was filled, until nothing is left."""
-        import ray
+        ray = ray_library()
 
         while True:
             self._assign()
@@ -103,7 +104,7 @@ class Crew:
 
     def close(self) -> None:
         """Have those that work store what they hold, and end all of them."""
-        import ray
+        ray = ray_library()
 
         if not ray.is_initialized():
             return
@@ -133,7 +134,7 @@ class Crew:
         return [*self._starting.values(), *self._idle, *self._busy.values()]
 
     def _recruit(self) -> None:
-        import ray
+        ray = ray_library()
 
         kind = ray.remote(
             num_cpus=self._demand.cpus,
@@ -148,7 +149,7 @@ class Crew:
 
     def _start(self, reference: Any) -> None:
         """An actor has started, or cannot."""
-        import ray
+        ray = ray_library()
 
         hand = self._starting.pop(reference)
         try:
@@ -172,7 +173,7 @@ class Crew:
 
     def _share(self, task: FragmentTask) -> list[Any]:
         """The reference of what tasks have in common; it is put into the cluster once."""
-        import ray
+        ray = ray_library()
 
         if self._shared is None or self._shared[0] is not task.step or self._shared[1] is not task.filling:
             self._shared = task.step, task.filling, [ray.put((pack(task.step), task.filling))]
@@ -184,7 +185,7 @@ class Crew:
         Raises:
             Whatever the worker raised.
         """
-        import ray
+        ray = ray_library()
 
         hand = self._busy.pop(reference)
         task, hand.task, hand.asked = hand.task, None, None
@@ -230,7 +231,7 @@ class Crew:
         note(self._counter, f"{len(self._busy)} workers")
 
     def _hear(self, reference: Any) -> None:
-        import ray
+        ray = ray_library()
 
         with suppress(ray.exceptions.RayError):
             self._count(ray.get(reference))
@@ -260,7 +261,7 @@ class Crew:
         """
         if self._busy or self._idle or time.monotonic() - self._since_s < self._demand.start_s:
             return
-        import ray
+        ray = ray_library()
 
         total = ray.cluster_resources()
         raise UsageError(

@@ -18,6 +18,7 @@ import clipdata
 from clipdata.cores import SHARE
 from clipdata.engines.fill import fill
 from clipdata.engines.packing import pack_error, unpack
+from clipdata.engines.ray_library import ray_library
 from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.lance_io.filling import Filling
 from clipdata.step_protocol import Step
@@ -124,7 +125,7 @@ class RayWorker:
     def _load(self, reference: Any) -> None:
         if reference == self._reference:
             return
-        import ray
+        ray = ray_library()
 
         packed, self._filling = ray.get(reference)
         self._step, self._told = unpack(packed), Tally()

@@ -237,7 +237,7 @@ def test_a_node_is_lost_and_the_other_finishes(tmp_path: Path, cluster: Any) -> 
             if cluster.worker_nodes and node in cluster.worker_nodes:
                 cluster.remove_node(node, allow_graceful=False)
 
-    many = cd.RayEngine(workers=5, address=os.environ[ADDRESS])
+    many = cd.RayEngine(workers=3, address=os.environ[ADDRESS])
     cd.map_column(table, step, "made", batch_rows=2, engine=Often(many), progress=Losing())
 
     assert node not in cluster.worker_nodes
@@ -259,11 +259,12 @@ def test_a_step_with_a_model_of_this_machine_takes_its_weights_along(tmp_path: P
     encoder = tiny_encoder()
     table = contest_table(tmp_path, 12)
     cd.map_column(table, cd.steps.ChoiceScores(encoder), "here")
-    cd.map_column(table, cd.steps.ChoiceScores(encoder), "there", engine=engine("ray"))
+    one = cd.RayEngine(workers=1, address=os.environ[ADDRESS])
+    cd.map_column(table, cd.steps.ChoiceScores(encoder), "there", engine=one)
 
     here, there = (table.to_table([name])[name].to_pylist() for name in ("here", "there"))
-    for one, other in zip(here, there, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
+    for expected, found in zip(here, there, strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
     assert table.lineage("here").fingerprint == table.lineage("there").fingerprint
 
 
