@@ -136,6 +136,8 @@ class Crew:
     def _recruit(self) -> None:
         ray = ray_library()
 
+        if not self._hands:
+            self._since_s = time.monotonic()
         kind = ray.remote(
             num_cpus=self._demand.cpus,
             num_gpus=self._demand.gpus,
@@ -164,7 +166,7 @@ class Crew:
                 "a worker has clipdata {} on Python {}; expected {} on Python {}, as here".format(*found, *expected),
                 hint="install the same packages on every machine of the cluster",
             )
-        self._since_s = time.monotonic()
+        self._losses[None] = 0
         self._idle.append(hand)
 
     def _send(self, hand: _Hand, task: FragmentTask) -> None:
@@ -195,6 +197,7 @@ class Crew:
         except ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from error
         except ray.exceptions.RayError as error:
+            ray.kill(hand.actor)  # it may only be out of reach
             self._waiting.appendleft(task)
             self._lose(task.fragment_id, error)
             return None
@@ -212,6 +215,7 @@ class Crew:
             TransientError: it was.
         """
         self._losses[fragment_id] += 1
+        self._since_s = time.monotonic()
         if self._losses[fragment_id] < ATTEMPTS:
             return
         what = "did not start" if fragment_id is None else f"ended while they filled fragment {fragment_id}"
