@@ -70,6 +70,7 @@ _PUBLIC = {
     "curate": "clipdata.curation:curate",
     "Diagnosis": "clipdata.diagnosis:Diagnosis",
     "doctor": "clipdata.diagnosis:doctor",
+    "RayEngine": "clipdata.engines.ray:RayEngine",
     "Ranking": "clipdata.ranking:Ranking",
     "RecipesPlan": "clipdata.ranking:RecipesPlan",
     "compare_runs": "clipdata.ranking:compare_runs",

@@ -22,6 +22,7 @@ from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
 from clipdata.encoder.model_config import ModelConfig as ModelConfig
 from clipdata.encoder.tower_exports import export_towers as export_towers
+from clipdata.engines.ray import RayEngine as RayEngine
 from clipdata.errors import ClipdataError as ClipdataError
 from clipdata.exports import Exported as Exported
 from clipdata.exports import Pushed as Pushed

@@ -18,6 +18,7 @@ from pipelines.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
+    from clipdata.engines.task import Engine
     from clipdata.lance_io.table import Table
     from clipdata.step_protocol import Step
 
@@ -217,6 +218,27 @@ class RebuildOptions:
         from pipelines.cli.named_steps import own_step
 
         return [own_step(name) for name in self.step or ()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where the work of a map runs."""
+
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: in this process; ray: on the machines of a Ray cluster.")
+    ] = "local"
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option", "-E", help="key=value of ray: workers, gpus, cpus, address, start_s; repeatable."
+        ),
+    ] = None
+
+    def make(self) -> Engine:
+        """The engine."""
+        from clipdata.engines.named import engine_named
+
+        return engine_named(self.engine, parse_pairs(self.engine_option))
 
 
 @dataclass(frozen=True, kw_only=True)

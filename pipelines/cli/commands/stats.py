@@ -49,6 +49,7 @@ FOUND = record(
     aspect=maybe(_DISTRIBUTION),
     refused=counts(),
     stale=listed(TEXT),
+    layout=maybe(TEXT),
     seconds=NUMBER,
 )
 
