@@ -107,6 +107,10 @@ from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.recipe_facts import choose_recipe as choose_recipe
 from clipdata.training.run import Run as Run
 from clipdata.training.run import open_run as open_run
+from clipdata.viewer import ExportedView as ExportedView
+from clipdata.viewer import Viewer as Viewer
+from clipdata.viewer import export_view as export_view
+from clipdata.viewer import view as view
 
 __version__: Final[str]
 __all__: Final[list[str]]

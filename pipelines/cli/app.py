@@ -66,6 +66,7 @@ from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.stats import stats
 from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.train import train
+from pipelines.cli.commands.view import view
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
@@ -104,6 +105,7 @@ VERBS = (
     similar,
     index,
     show,
+    view,
     stats,
     why,
     log,
