@@ -6,15 +6,17 @@ Shapes: H height, W width.
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import dataclass
 
+import cv2
+
+from clipdata.errors import ImageRefused
 from clipdata.images.canvas import Canvas
 from clipdata.images.pixels import decode_onto
 from clipdata.images.refusals import DEFAULT_LIMITS, ImageLimits
 
 SIDE = 256
-_QUALITY = 72
+QUALITY = 72
 
 
 @dataclass(frozen=True)
@@ -36,28 +38,41 @@ class Thumbnail:
         return f"data:image/webp;base64,{base64.b64encode(self.data).decode('ascii')}"
 
 
-def thumbnail(data: bytes | memoryview, *, side: int = SIDE, limits: ImageLimits = DEFAULT_LIMITS) -> Thumbnail:
+def thumbnail(
+    data: bytes | memoryview,
+    *,
+    side: int = SIDE,
+    quality: int = QUALITY,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    canvas: Canvas | None = None,
+) -> Thumbnail:
     """Decode a picture and make it small; one that is small already keeps its size.
 
     Args:
         data: the whole encoded file.
         side: longest side, in pixels.
+        quality: of the WebP, from 1 to 100.
         limits: what the file may cost.
+        canvas: to decode onto, of one thread; a new one by default.
 
     Raises:
         ImageRefused: the file cannot be used; `reason` is a key of `REASONS`.
         MemoryError: there was no room for the pixels; the file may be good.
     """
-    from PIL import Image
-
-    picture = decode_onto(Canvas(), data, limits, fraction=lambda height, width: _fraction(height, width, side))
-    whole = Image.fromarray(picture.pixels_HWC[:, :, :3])
-    scale = min(1.0, side / max(picture.whole))
-    size = (max(1, round(picture.whole[1] * scale)), max(1, round(picture.whole[0] * scale)))
-    small = whole.resize(size, Image.Resampling.LANCZOS) if size != whole.size else whole
-    written = io.BytesIO()
-    small.save(written, "WEBP", quality=_QUALITY, method=4)
-    return Thumbnail(written.getvalue(), *size)
+    picture = decode_onto(
+        canvas or Canvas(), data, limits, fraction=lambda height, width: _fraction(height, width, side)
+    )
+    pixels_HWC = picture.pixels_HWC[:, :, :3]
+    height, width = picture.whole
+    scale = min(1.0, side / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if pixels_HWC.shape[1::-1] != size:
+        pixels_HWC = cv2.resize(pixels_HWC, size, interpolation=cv2.INTER_AREA)
+    bgr_HWC = cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2BGR)
+    done, written = cv2.imencode(".webp", bgr_HWC, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    if not done:
+        raise ImageRefused("corrupt", "its pixels cannot be written as WebP")
+    return Thumbnail(written.tobytes(), *size)
 
 
 def _fraction(height: int, width: int, side: int) -> int:

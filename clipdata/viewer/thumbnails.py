@@ -1,20 +1,12 @@
-"""Thumbnails: pictures as WebP made of decoded pixels, so that nothing else of a file reaches the browser.
-
-Files are decoded by the project's own decoders, with their limits. The last ones are kept in memory.
-"""
+"""Thumbnails: the last small pictures that a page asked for, kept in memory."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 
-import cv2
-import numpy as np
-
-from clipdata.errors import ImageRefused
 from clipdata.images.canvas import Canvas
-from clipdata.images.pixels import decode_onto
-from clipdata.images.refusals import DEFAULT_LIMITS
+from clipdata.images.thumbnails import thumbnail
 
 MOST_BYTES = 64 << 20
 SIZES = (160, 320, 1600)
@@ -61,13 +53,8 @@ class Thumbnails:
         """
         if not hasattr(self._local, "canvas"):
             self._local.canvas = Canvas()
-        picture = decode_onto(
-            self._local.canvas,
-            data if isinstance(data, bytes) else bytes(data),
-            DEFAULT_LIMITS,
-            fraction=lambda height, width: _fraction(height, width, size),
-        )
-        made = webp_of(picture.pixels_HWC[..., :3], size)
+        whole = data if isinstance(data, bytes) else bytes(data)
+        made = thumbnail(whole, side=size, quality=QUALITY[size], canvas=self._local.canvas).data
         with self._lock:
             if key not in self._held:
                 self._held[key] = made
@@ -75,27 +62,3 @@ class Thumbnails:
             while self._num_bytes > self._most_bytes:
                 self._num_bytes -= len(self._held.popitem(last=False)[1])
         return made
-
-
-def webp_of(pixels_HWC: np.ndarray, size: int) -> bytes:
-    """Pixels as a WebP whose longer side is `size` at most.
-
-    Raises:
-        ImageRefused: they cannot be written.
-    """
-    height, width = pixels_HWC.shape[:2]
-    scale = min(1.0, size / max(height, width))
-    if scale < 1:
-        shape = max(1, round(width * scale)), max(1, round(height * scale))
-        pixels_HWC = cv2.resize(pixels_HWC, shape, interpolation=cv2.INTER_AREA)
-    bgr_HWC = cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode(".webp", bgr_HWC, [cv2.IMWRITE_WEBP_QUALITY, QUALITY.get(size, 80)])
-    if not done:
-        raise ImageRefused("corrupt", "its pixels cannot be written as WebP")
-    return encoded.tobytes()
-
-
-def _fraction(height: int, width: int, size: int) -> int:
-    """By what a JPEG may be divided while it is decoded, and still be scaled down afterwards."""
-    longest = max(height, width)
-    return next((number for number in (8, 4, 2) if longest >= 1.5 * size * number), 1)
