@@ -26,9 +26,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def hearing() -> None:
+    """Hear Ctrl-C, which a shell's background job inherits deafness to."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_it_serves_at_the_address_that_it_prints_until_it_is_interrupted(folder: Path) -> None:
     command = [sys.executable, "-m", "clipdata", "view", str(folder), "--sort", "bytes"]
-    serving = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    serving = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        preexec_fn=hearing,
+    )
     try:
         assert serving.stdout is not None
         url = serving.stdout.readline().strip()
