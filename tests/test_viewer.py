@@ -65,7 +65,7 @@ def client(viewer: Viewer) -> Iterator[httpx.Client]:
 def test_nothing_is_answered_without_the_token(viewer: Viewer) -> None:
     place = viewer.url.partition("/?")[0]
     with httpx.Client(base_url=place, trust_env=False) as stranger:
-        for path in ("/", "/?token=wrong", "/api/table", "/picture?row=0", "/static/main.js"):
+        for path in ("/", "/?token=wrong", "/?token=%C3%A9", "/api/table", "/picture?row=0", "/static/main.js"):
             answer = stranger.get(path)
             assert answer.status_code == 403
             assert "token" in answer.text

@@ -88,11 +88,15 @@ class Guard:
             return 413, f"a request may have {MOST_BODY_BYTES:,} bytes"
         if scope["method"] not in _READS and "content-length" not in headers:
             return 411, "a request that writes says how long it is"
-        if given and scope["path"] == "/" and hmac.compare_digest(given, self._token):
+        if given and scope["path"] == "/" and _alike(given, self._token):
             return None
-        if not hmac.compare_digest(_cookie_in(headers.get("cookie", ""), self.cookie), self._session):
+        if not _alike(_cookie_in(headers.get("cookie", ""), self.cookie), self._session):
             return 403, "open the address that `clipdata view` printed, with its token"
         return None
+
+
+def _alike(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
 def _cookie_in(header: str, name: str) -> str:
