@@ -43,6 +43,7 @@ def test_the_card_tells_data_config_figures_and_what_trained_it_before(run):
         "| lr | 0.003 |",
         "| epochs | 2 |",
         f"| accuracy | {before:.1%} | {after:.1%} |",
+        "Measured on 8 rows, filter `split",
         "## Trained before",
         "| 8 rows |",
         "## How to load",

@@ -183,7 +183,8 @@ def _measured(run: Run, summary: Mapping[str, Any]) -> list[str]:
     if not figures:
         return ["## Figures", "None: this run measured no rows. `clipdata compare` measures some beside it."]
     num_rows = next(line["num_rows"] for line in reversed(run.epochs) if chief_figure(line))
-    head = f"Measured on {num_rows:,} rows, filter `{printable(str(run.config.evaluate_where))}`."
+    where = run.record.get("measured_where") or run.config.evaluate_where
+    head = f"Measured on {num_rows:,} rows, filter `{printable(str(where))}`."
     overlap = run.record.get("held_out", {})
     seen = {name.replace("_", " "): count for name, count in overlap.items() if count and not name.startswith("num_")}
     shared = f" Of these, {', '.join(f'{count:,} are {name}' for name, count in seen.items())}." if seen else ""

@@ -91,6 +91,7 @@ def begin(folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress)
     if found.is_new:
         record["table"] |= read.to_record()
         record["table"] |= {"models": read.models} if read.models else {}
+        record["measured_where"] = read.measured_where
         if found.overlap is not None:
             record["held_out"] = found.overlap.to_json()
         _tag(read.table, folder, progress)
