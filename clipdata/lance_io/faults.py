@@ -44,8 +44,9 @@ _FROM_STORE = re.compile(r"LanceError\(IO\)|Generic \S+ error|Error performing |
 _INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ panicked", re.IGNORECASE)
 # What Lance says of a file that is not what it wrote.
 _DAMAGED = re.compile(
-    r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf|buffer underflow|magic number"
-    r"|Tail read position|does not contain correct footer|corrupt file|invalid wire type|CRC|checksum",
+    r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf"
+    r"|buffer underflow|magic number|Tail read position|does not contain correct footer|corrupt file"
+    r"|invalid wire type|CRC|checksum",
     re.IGNORECASE,
 )
 _FULL = re.compile(
