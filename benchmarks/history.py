@@ -4,7 +4,7 @@
     python benchmarks/history.py --store gs --operations 1000
     python benchmarks/history.py --seed 7                 what a failing run said to repeat
 
-On gs and s3 an emulator runs here, behind a proxy that resets, answers 503 and carries requests out whose answer is lost.
+On gs and s3 an emulator runs here, behind a proxy that resets, answers 503, and loses answers.
 """
 
 from __future__ import annotations
