@@ -23,8 +23,9 @@ from clipdata.schema import key_field
 
 KNOWN = {
     "NaN": "pyarrow compares by IEEE, where NaN is equal to nothing; Lance and DuckDB take it for the greatest number",
-    "two lists": "of `t IN (…) AND t IN (…)` with nothing in common DataFusion makes false, also where t is null, so that "
-    "NOT of it is true there; no condition here has two lists of one column",
+    "two lists": "of `t IN (…) AND t IN (…)` with nothing in common DataFusion makes false, also where t is null, so "
+    "that NOT of it is true there; no condition here has two lists of one column",
+    "contradictions": "the same of `p AND NOT p`; no condition here has one part twice",
 }
 TEXTS = [
     "", " ", "a", "A", "ab", "aB", "a'b", "it''s", '"', "`", "%", "_", "50%", "a_b", "axb", "\\", "a\\b", "\\%", "é",
@@ -112,21 +113,19 @@ class Conditions:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._listed = set[str]()
+        self._listed, self._leaves = set[str](), set[str]()
 
     def next(self) -> Condition:
         """One condition."""
         self._listed.clear()
+        self._leaves.clear()
         return self.draw()
 
     def draw(self, depth: int = 3) -> Condition:
         """A condition, or a part of one, of at most so many levels."""
         kind = self._random.choice(["and", "or", "not"]) if depth and self._random.random() < 0.6 else "leaf"
         if kind == "leaf":
-            return self._random.choice(
-                [self._numbers, self._floats, self._texts, self._like, self._moments, self._nulls, self._truth,
-                 self._among, self._columns, self._between]
-            )()  # fmt: skip
+            return self._leaf()
         one = self.draw(depth - 1)
         if kind == "not":
             return Condition(lambda name: f"NOT ({one.sql(name)})", lambda t: pc.invert(one.arrow(t)))
@@ -136,6 +135,16 @@ class Conditions:
             lambda name: f"({one.sql(name)}) {kind.upper()} ({other.sql(name)})",
             lambda t: joined(one.arrow(t), other.arrow(t)),
         )
+
+    def _leaf(self) -> Condition:
+        while True:
+            found = self._random.choice(
+                [self._numbers, self._floats, self._texts, self._like, self._moments, self._nulls, self._truth,
+                 self._among, self._columns, self._between]
+            )()  # fmt: skip
+            if found.lance not in self._leaves:
+                self._leaves.add(found.lance)
+                return found
 
     def _sign(self) -> str:
         return self._random.choice(["=", "<>", "!=", "<", "<=", ">", ">="])

@@ -13,6 +13,7 @@ import json
 import multiprocessing as mp
 import os
 import random
+import re
 import shutil
 import signal
 import threading
@@ -27,12 +28,12 @@ from typing import Any
 import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lance.dataset import MergeInsertBuilder
+from lance.dataset import DatasetOptimizer, MergeInsertBuilder, Tags
 
 import clipdata as cd
 import ingest
 from clipdata.errors import ClipdataError
-from clipdata.lance_io import filling
+from clipdata.lance_io import cleaning, filling
 from clipdata.lance_io.state import StateFolder
 from clipdata.step_protocol import BaseStep
 from clipdata.storage import Storage, join
@@ -100,6 +101,12 @@ def _merge(world: World) -> None:
     )  # fmt: skip
 
 
+def _cleaned(table: cd.Table) -> None:
+    """Clean what is older than no time at all, which is allowed in no other place than this process."""
+    cleaning.LEAST = timedelta(0)
+    cd.clean(table, older_than=timedelta(0))
+
+
 def _on_images(function: Callable[[cd.Table, World], object]) -> Callable[[World], None]:
     def called(world: World) -> None:
         function(cd.open_table(world.at("images.lance"), storage=world.storage), world)
@@ -121,7 +128,7 @@ VERBS: dict[str, Callable[[World], None]] = {
     "restore": _on_images(lambda table, _: cd.restore(table, "raw")),
     "tag": _on_images(lambda table, _: cd.tag(table, "second")),
     "compact": _on_images(lambda table, _: cd.compact(table)),
-    "clean": _on_images(lambda table, _: cd.clean(table, older_than=timedelta(0))),
+    "clean": _on_images(lambda table, _: _cleaned(table)),
     "index": _on_images(lambda table, _: cd.index(table, "filename")),
     "export parquet": _on_images(lambda table, world: cd.export(table, f"{world.out}/out.parquet")),
     "export folder": _on_images(lambda table, world: cd.export(table, f"{world.out}/out", format="folder")),
@@ -139,11 +146,11 @@ def prepare(folder: Path) -> None:
     lines = ["filename,caption", *(f"{name},picture {name}" for name in names)]
     (sources / "captions.csv").write_text("\n".join(lines) + "\n")
     ingest.from_images(str(sources / "in"), into=tables / "images.lance", limit=6)
-    ingest.from_images(str(sources / "in"), into=tables / "images.lance")
-    ingest.from_parquet(str(sources / "meta.parquet"), into=tables / "meta.lance")
     images = cd.open_table(tables / "images.lance")
     cd.tag(images.latest(), "raw")
     cd.map_column(images.latest(), Width(2), "twice")
+    ingest.from_images(str(sources / "in"), into=tables / "images.lance")
+    ingest.from_parquet(str(sources / "meta.parquet"), into=tables / "meta.lance")
     cd.delete(images.latest(), "path = '0002.jpg'")
     cd.export(images.latest(), str(sources / "shards"), format="shards")
 
@@ -256,7 +263,8 @@ def left_by(world: World) -> dict[str, str]:
 def _left_in(name: str, table: cd.Table) -> dict[str, str]:
     rows = table.to_table().sort_by(str(table.key)) if table.key else table.to_table()
     columns = {column: rows[column].to_pylist() for column in rows.column_names if column not in VOLATILE}
-    tags = sorted(table.dataset.tags.list())
+    # The tag of pictures that another table refers to has a digest of that table's place in its name.
+    tags = sorted(re.sub(r"[0-9a-f]{8,}", "…", tag) for tag in table.dataset.tags.list())
     table.dataset.validate()
     digests = {f"{name}: {key}": hashlib.sha256(repr(values).encode()).hexdigest() for key, values in columns.items()}
     indices = sorted(index.name for index in table.dataset.describe_indices())
@@ -302,7 +310,8 @@ def _wrap(meet: Callable[[], None]) -> None:
                  "create_scalar_index", "cleanup_old_versions"):  # fmt: skip
         around(lance.LanceDataset, name)
     around(MergeInsertBuilder, "execute")
-
+    around(DatasetOptimizer, "compact_files")
+    around(Tags, "create")
     around(StateFolder, "_write")
     around(StateFolder, "remove")
     around(filling, "write_column")
