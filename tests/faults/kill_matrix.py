@@ -28,7 +28,8 @@ from typing import Any
 import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lance.dataset import DatasetOptimizer, MergeInsertBuilder, Tags
+from lance.dataset import MergeInsertBuilder, Tags
+from lance.optimize import Compaction
 
 import clipdata as cd
 import ingest
@@ -310,7 +311,7 @@ def _wrap(meet: Callable[[], None]) -> None:
                  "create_scalar_index", "cleanup_old_versions"):  # fmt: skip
         around(lance.LanceDataset, name)
     around(MergeInsertBuilder, "execute")
-    around(DatasetOptimizer, "compact_files")
+    around(Compaction, "commit")
     around(Tags, "create")
     around(StateFolder, "_write")
     around(StateFolder, "remove")

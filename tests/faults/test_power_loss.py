@@ -80,7 +80,8 @@ def test_a_copy_of_any_moment_opens_whole_and_holds_what_was_acknowledged(lost: 
     for copy, acknowledged in copies:
         table = cd.open_table(copy / "t.lance")
         assert cd.check(table).sound
-        assert table.num_rows == 6 or "ingest" not in acknowledged
+        others = table.count_rows("path <> '0001.jpg'")  # that one may be deleted before it is acknowledged
+        assert others == 5 or "ingest" not in acknowledged
         if "map" in acknowledged:
             assert table.count_rows("twice IS NULL") == 0
         carry_out(sources, copy / "t.lance", lambda _: None)
