@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from clipdata.images import pillow
+
 
 def smooth_picture(width: int = 64, height: int = 48, seed: int = 0) -> Image.Image:
     """A colourful picture without hard edges, so that lossy formats stay near it."""
@@ -121,7 +123,10 @@ def refused_files() -> dict[str, tuple[bytes, str]]:
         "text that starts like a BMP": (b"BMW drives past a long row of houses" * 3, "not_an_image"),
         "an HTML error page": (b"<!DOCTYPE html><html><body>404</body></html>", "not_an_image"),
         "SVG": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported_format"),
-        "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40, "unsupported_format"),
+        "HEIC": (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40,
+            "corrupt" if pillow.reader_of("heic") else "unsupported_format",
+        ),
         "PDF": (b"%PDF-1.7\n" + b"x" * 40, "unsupported_format"),
         "JPEG start only": (b"\xff\xd8\xff", "truncated"),
         "JPEG cut at 60 %": (jpeg[: len(jpeg) * 6 // 10], "truncated"),

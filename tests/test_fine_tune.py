@@ -6,17 +6,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import clipdata as cd
 import ingest
 from clipdata.encoder import export
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.lance_io import rows
 from clipdata.schema import key_field
 from clipdata.training.recipe_names import known_recipes
-from pipelines.caption_contest import CaptionContest, ContestSettings
-from pipelines.dual_encoder import DualEncoder, DualEncoderSettings
 from pipelines.fine_tune import fine_tune, fitting
-from pipelines.locked_image import LockedImage, LockedImageSettings
-from pipelines.prompt_classification import ClassificationSettings, PromptClassification
+from pipelines.recipe import AskedRecipe
 from pipelines.settings import PipelineSettings
 from tests.contests import contest_table
 from tests.pictures import encoded
@@ -42,16 +40,13 @@ def table(folder: Path, **columns: pa.Array) -> str:
 
 
 @pytest.mark.parametrize("name", [None, *known_recipes()])
-def test_a_recipe_says_how_and_each_pipeline_for_what(tmp_path, name):
-    given = {"out": str(tmp_path / "work"), "recipe": name}
-    asked = {
-        CaptionContest(ContestSettings(**given)): "choice",
-        DualEncoder(DualEncoderSettings(**given)): "multi_positive",
-        LockedImage(LockedImageSettings(**given)): "multi_positive",
-        PromptClassification(ClassificationSettings(**given)): "multi_positive",
-    }
+def test_a_recipe_says_how_and_each_pipeline_for_what(name):
+    asked = AskedRecipe(name)
 
-    assert {one: one.recipe().objective.kind for one in asked} == asked
+    assert asked.or_else(cd.recipes.caption_contest, choices="choices").objective.choices == "choices"
+    assert asked.or_else(cd.recipes.dual_encoder, text="text").objective.kind == "multi_positive"
+    assert asked.or_else(cd.recipes.locked_image, text="text").objective.text == "text"
+    assert asked.or_else(cd.recipes.prompt_classification, objective="siglip", group="g").objective.group == "g"
 
 
 def test_a_folder_of_captioned_pictures_is_trained_on_by_default(tmp_path):

@@ -15,7 +15,7 @@ MAPS = tuple(action for action in ACTIONS if action.split()[0] in ("map", "some"
 
 @pytest.mark.slow
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     print_blob=True,
     database=None,

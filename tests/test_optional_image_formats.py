@@ -152,7 +152,7 @@ def test_heic_decodes_to_what_it_shows() -> None:
     buffer = io.BytesIO()
     pillow_heif.from_pillow(PICTURE).save(buffer, quality=100)
 
-    assert np.abs(decode(buffer.getvalue()).astype(int) - np.asarray(PICTURE).astype(int)).max() < 16
+    assert np.abs(decode(buffer.getvalue()).astype(int) - np.asarray(PICTURE).astype(int)).max() < 32
 
 
 @needs_avif

@@ -98,7 +98,7 @@ def test_exact_pixels_are_open_clips_own_levels(combination: tuple) -> None:
     ids=lambda one: "-".join(map(str, one)),
 )
 def test_exact_pixels_are_open_clips_own_levels_for_all_shapes(combination: tuple) -> None:
-    assert {shape: share for shape in shapes(300) if (share := differing(shape, combination))} == {}
+    assert {shape: share for shape in shapes(300)[::4] if (share := differing(shape, combination))} == {}
 
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
