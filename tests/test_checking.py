@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 from pathlib import Path
@@ -285,3 +286,28 @@ def test_the_command_tells_json_exits_with_1_and_repairs_nothing_unless_agreed_t
     told = json.loads(capsys.readouterr().out)
     assert told["sound"]
     assert told["next"] == f"clipdata refresh {uri} twice"
+
+
+def test_bytes_that_changed_in_any_file_of_a_version_are_found_and_mended_or_change_nothing(
+    uri: str, tmp_path: Path
+) -> None:
+    whole = cd.open_table(uri).to_table()
+    random_ = random.Random(0)
+    files = [path for path in sorted(Path(uri).rglob("*")) if path.suffix in (".lance", ".manifest", ".arrow")]
+    num_found = 0
+    for number in range(24):
+        copy = tmp_path / f"{number}.lance"
+        shutil.copytree(uri, copy)
+        victim = copy / random_.choice(files).relative_to(uri)
+        flip(victim, random_.randrange(victim.stat().st_size - 8), random_.choice([1, 8]))
+
+        found = cd.check(copy)
+
+        told = f"{victim.name}, byte flip {number}"
+        if not found.problems:
+            assert cd.open_table(copy).to_table().equals(whole), told
+            continue
+        num_found += 1
+        assert cd.check(copy, repair=True).sound, told
+        assert cd.open_table(copy).to_table().num_rows >= 0, told
+    assert num_found >= 5
