@@ -68,6 +68,8 @@ _PUBLIC = {
     "export_query": "clipdata.exports:export_query",
     "Exported": "clipdata.exports:Exported",
     "curate": "clipdata.curation:curate",
+    "Checkup": "clipdata.checking:Checkup",
+    "check": "clipdata.checking:check",
     "Diagnosis": "clipdata.diagnosis:Diagnosis",
     "doctor": "clipdata.diagnosis:doctor",
     "RayEngine": "clipdata.engines.ray:RayEngine",

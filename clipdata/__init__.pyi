@@ -6,6 +6,8 @@ from clipdata import filters as filters
 from clipdata import steps as steps
 from clipdata.bars import progress_bar as progress_bar
 from clipdata.chains import to_datachain as to_datachain
+from clipdata.checking import Checkup as Checkup
+from clipdata.checking import check as check
 from clipdata.comparison import Comparison as Comparison
 from clipdata.comparison import compare as compare
 from clipdata.comparison import compare_columns as compare_columns

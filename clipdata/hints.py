@@ -6,6 +6,7 @@ It knows the words of the command line, and nothing of what went wrong.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from clipdata.storage import redact
 
@@ -23,6 +24,16 @@ def typed(location: str) -> str:
 def log(location: str) -> str:
     """The command that lists a table's versions."""
     return f"clipdata log {typed(location)}"
+
+
+def check(location: str) -> str:
+    """The command that finds damaged files of a table."""
+    return f"clipdata check {typed(location)}"
+
+
+def refresh(location: str, columns: Sequence[str] = ()) -> str:
+    """The command that makes columns again that are not what their steps would make."""
+    return f"clipdata refresh {typed(location)}" + "".join(f" {shlex.quote(name)}" for name in columns)
 
 
 def tags(location: str) -> str:

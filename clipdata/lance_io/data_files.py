@@ -34,6 +34,13 @@ def digest_of_files(table: Table) -> str:
     return whole.hexdigest()
 
 
+def names_of_files(table: Table) -> set[str]:
+    """Paths inside the table of the data files of its version; no file is opened."""
+    with translated(table.uri, "reading"):
+        fragments = table.dataset.get_fragments()
+        return {f"data/{file.path}" for fragment in fragments for file in fragment.metadata.files}
+
+
 class RowDigests:
     """Names the values of some columns in a few rows: equal names, equal values, in every version and copy of a table.
 

@@ -25,7 +25,7 @@ from clipdata.errors import (
 from clipdata.storage import is_remote, redact
 
 T = TypeVar("T")
-Kind = Literal["inside", "full", "denied", "transient", "query", "file_gone", "missing", "other"]
+Kind = Literal["inside", "full", "denied", "transient", "damaged", "query", "file_gone", "missing", "other"]
 
 _SOURCE_PLACE = re.compile(r",? ?/?[\w./@-]*\b(?:rust|rustc|registry|src)/[\w./@-]+\.rs:\d+(?::\d+)?")
 _PREFIX = re.compile(r"^(?:External error|Query Execution error|Invalid user input|LanceError\(\w+\)|Wrapped error): ")
@@ -42,6 +42,13 @@ _MISSING = re.compile(
 )
 _FROM_STORE = re.compile(r"LanceError\(IO\)|Generic \S+ error|Error performing |error sending request|os error \d")
 _INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ panicked", re.IGNORECASE)
+# What Lance says of a file that is not what it wrote.
+_DAMAGED = re.compile(
+    r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf"
+    r"|buffer underflow|magic number|Tail read position|does not contain correct footer|corrupt file"
+    r"|invalid wire type|CRC|checksum",
+    re.IGNORECASE,
+)
 _FULL = re.compile(
     r"no space left|disk quota|read-only file system|StorageFull|os error (?:28|30|122)\b", re.IGNORECASE
 )
@@ -120,6 +127,8 @@ def _kind_of(error: BaseException, said: Sequence[str | None] = ()) -> Kind:
         return "inside"
     if isinstance(error, FileNotFoundError):
         return "missing"
+    if not isinstance(error, ConnectionError | TimeoutError) and _DAMAGED.search(text):
+        return "damaged"
     from_store = bool(_FROM_STORE.search(text))
     if not from_store and _QUERY.search(text):
         return "query"
@@ -143,17 +152,22 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
     uri = redact(location)
     inner = location.partition("://")[2] or location.lstrip("/")
     kind = _kind_of(error, [*said, location, inner])
-    found = f"{doing} {uri}: {_shown(error)}"
+    found = f"{doing} {uri}: {said_by(error)}"
     if kind == "inside":
         return StorageError(
-            f"{doing} {uri}: Lance failed inside: {_shown(error)}",
-            hint="this is a fault of Lance; other columns, another condition or an earlier version may work",
+            f"{doing} {uri}: Lance failed inside: {said_by(error)}",
+            hint="this is a fault of Lance, or a file is damaged; other columns, another condition or an earlier "
+            f"version may work; this looks at the files: {hints.check(location)}",
+        )
+    if kind == "damaged":
+        return StorageError(
+            f"{doing} {uri}: a file is damaged: {said_by(error)}", hint=f"find it: {hints.check(location)}"
         )
     if kind == "full":
         return StorageError(found, hint=hints.ROOM)
     if kind == "denied" and is_remote(location):
         return CredentialsError(
-            f"{doing} {uri}: the store refused access: {_shown(error)}",
+            f"{doing} {uri}: the store refused access: {said_by(error)}",
             hint=hints.CREDENTIALS,
         )
     if kind == "denied":
@@ -164,8 +178,9 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
         return SchemaError(found)
     if kind == "file_gone":
         return NotFoundError(
-            f"{doing} {uri}: a file of this version is gone: {_shown(error)}",
-            hint=f"it was cleaned up, or removed by hand; read another version: {hints.log(location)}",
+            f"{doing} {uri}: a file of this version is gone: {said_by(error)}",
+            hint=f"it was cleaned up, or removed by hand; read another version: {hints.log(location)}; "
+            f"or see what it held: {hints.check(location)}",
         )
     if kind == "missing":
         return NotFoundError(
@@ -174,7 +189,7 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
     return UsageError(found) if isinstance(error, ValueError) else StorageError(found)
 
 
-def _shown(error: BaseException) -> str:
+def said_by(error: BaseException) -> str:
     """What an error says, in one line for people."""
     text = " ".join(_SOURCE_PLACE.sub("", str(error)).split())
     while found := _PREFIX.match(text):

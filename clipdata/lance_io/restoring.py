@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clipdata.errors import UsageError
+from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.differences import ColumnDifference, column_differences, diff
 from clipdata.lance_io.history import Properties, commit, log
@@ -155,7 +155,7 @@ def _counts(newest: Table, old: Table) -> dict[str, int]:
     """Rows that come back and that go, where a key tells."""
     try:
         found = diff(newest, newest.version, old.version, columns=(), examples=0)
-    except UsageError:  # no key, or one that two rows share
+    except (UsageError, NotFoundError, StorageError, ConcurrentChangeError):  # no key of its own, or unreadable
         return {}
     return {"back": found.rows_added, "gone": found.rows_removed}
 

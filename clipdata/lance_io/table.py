@@ -387,6 +387,17 @@ def as_table(table: AnyTable, *, storage: Storage | None = None) -> Table:
     return open_table(table, storage=storage)
 
 
+def as_place(table: AnyTable) -> str:
+    """Where the table is that a verb was given, absolute; it need not be there, or be one that can be opened.
+
+    Raises:
+        UsageError: it is neither a table nor a location.
+    """
+    if isinstance(table, (str, os.PathLike)):
+        return absolute(table)
+    return as_table(table).uri
+
+
 def exists(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> bool:
     """Tell whether there is a table at a location."""
     try:

@@ -15,7 +15,7 @@ from clipdata.errors import UsageError
 from clipdata.incoming import plain_names
 from ingest.metadata.delimited_text import records
 from ingest.metadata.formats import FileFault
-from ingest.metadata.text_blocks import TextBlocks
+from ingest.metadata.text_blocks import MAX_LINE_CHARS, TextBlocks
 
 DELIMITERS = (",", "\t", ";", "|")
 _OWN = {"csv": ",", "tsv": "\t"}
@@ -78,7 +78,8 @@ def find_layout(
     lines: list[str] = []
     notes: list[str] = []
     num_before = 0
-    while len(lines) < _SAMPLE_LINES and (line := stream.readline()):
+    # A line that is too long is refused by whoever reads it; twenty of them would fill the memory here.
+    while len(lines) < _SAMPLE_LINES and sum(map(len, lines)) < MAX_LINE_CHARS and (line := stream.readline()):
         if not lines and (line.startswith("#") or not line.strip()):
             num_before += 1
             notes += ["comments before the header"] if line.startswith("#") else []

@@ -18,6 +18,7 @@ from clipdata.errors import ClipdataError, EndedElsewhereError, StorageError, Us
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
 from pipelines.cli.commands.bench import bench
+from pipelines.cli.commands.check import check
 from pipelines.cli.commands.check_canary import check_canary
 from pipelines.cli.commands.check_split import check_split
 from pipelines.cli.commands.clean import clean
@@ -122,6 +123,7 @@ VERBS = (
     delete,
     compact,
     clean,
+    check,
     doctor,
 )
 """Every verb there is, in the order of the help."""

@@ -1,0 +1,218 @@
+"""The problems of a table: its versions, the files of the newest, its tags, indices and the tables it refers to.
+
+Each comes with what mends it. What a step made is made again; a picture is fetched from where it came from; of rows
+whose own values are gone, the version that still has them in other files is named, and else what brought them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from clipdata import hints
+from clipdata.checking.records import Problem
+from clipdata.column_names import quoted
+from clipdata.errors import NotFoundError
+from clipdata.lance_io.columns import REASONS_OF
+from clipdata.lance_io.damage import Damage, Files
+from clipdata.lance_io.data_files import names_of_files
+from clipdata.lance_io.history import log
+from clipdata.lance_io.manifests import Manifest, manifests, newest_good
+from clipdata.lance_io.referring import referred_by
+from clipdata.lance_io.table import Table
+from clipdata.lineage import Lineage
+from clipdata.progress import Progress
+from clipdata.schema import image_column
+from clipdata.storage import Storage, redact
+
+_LOOKED_BACK = 100  # versions among which one without the damaged files is looked for
+
+
+@dataclass
+class Findings:
+    """What was found.
+
+    Args:
+        table: at the newest version that can be opened; None where none can.
+        versions: newest first.
+        problems: of all kinds.
+    """
+
+    table: Table | None
+    versions: list[Manifest]
+    problems: list[Problem] = field(default_factory=list)
+    num_files: int = 0
+    num_read: int = 0
+    num_bytes: int = 0
+    num_pictures: int = 0
+
+
+def find(uri: str, storage: Storage, progress: Progress, *, sample: int | None) -> Findings:
+    """Look at all of a table.
+
+    Args:
+        uri: absolute.
+        sample: read the values of so many files only, the same ones every time; of the others the size is looked at.
+
+    Raises:
+        NotFoundError: there is no table.
+    """
+    versions = manifests(uri, storage)
+    if not versions:
+        raise NotFoundError(f"there is no Lance table at {redact(uri)}", hint=f"make it first: {hints.ingest(uri)}")
+    found = Findings(newest_good(uri, versions, storage), versions)
+    found.problems += _of_versions(found)
+    if found.table is not None:
+        _look_at_files(found, found.table, progress, sample)
+        found.problems += _of_tags(found.table, versions)
+        if not found.problems:
+            found.problems += _of_keys(found.table)
+        found.problems += _of_pictures_elsewhere(found.table)
+    return found
+
+
+def _of_versions(found: Findings) -> Iterator[Problem]:
+    newest = found.table.version if found.table is not None else None
+    for manifest in found.versions:
+        if manifest.fault is None:
+            continue
+        if newest is None:
+            remedy, mending = "by hand", "no version of the table can be read: nothing here can mend it; ingest it anew"
+        elif manifest.version > newest:
+            remedy = "set aside"
+            mending = (
+                f"set it aside, so that version {newest} is the newest again; what version {manifest.version} did is "
+                "not in it: run that verb again"
+            )
+        else:
+            remedy, mending = (
+                "set aside",
+                "set it aside: it stops the history and cleaning, and no other version",
+            )
+        name = f"{manifest.version} ({manifest.file})"
+        yield Problem("version", name, manifest.fault, remedy, mending, version=manifest.version)  # type: ignore[arg-type]
+
+
+def _look_at_files(found: Findings, table: Table, progress: Progress, sample: int | None) -> None:
+    files = Files(table)
+    chosen = _chosen(files.num_files, sample)
+    damages = []
+    with progress.task(f"check {redact(table.uri)}", files.num_files, "files") as counter:
+        for read in files.read(chosen):
+            found.num_files += 1
+            found.num_read += read.contents
+            found.num_bytes += read.num_bytes
+            found.num_pictures += read.pictures
+            if read.damage is not None:
+                damages.append(read.damage)
+            counter.advance()
+    advice = _Advice(table, found.versions, damages) if damages else None
+    found.problems += [advice.problem(damage) for damage in damages] if advice is not None else []
+
+
+def _chosen(num_files: int, sample: int | None) -> Callable[[], bool]:
+    """Whether the next file is among those to be read."""
+    numbers = range(num_files) if sample is None else random.Random(0).sample(range(num_files), min(sample, num_files))  # noqa: S311
+    wanted, place = set(numbers), iter(range(num_files))
+    return lambda: next(place) in wanted
+
+
+class _Advice:
+    """Says what mends damaged files of a version.
+
+    Args:
+        table: at that version.
+        versions: all that there are.
+        damages: of its files.
+    """
+
+    def __init__(self, table: Table, versions: Sequence[Manifest], damages: Sequence[Damage]) -> None:
+        self._table = table
+        self._made_again = {
+            column.name
+            for column in table.schema
+            if Lineage.of(column) is not None or REASONS_OF in (column.metadata or {})
+        }
+        self._earlier = self._without({damage.file for damage in damages}, versions)
+        self._sources = sources_of(table, versions)
+
+    def problem(self, damage: Damage) -> Problem:
+        """A damage with its remedy."""
+        told = {
+            "version": self._table.version, "fragment": damage.fragment, "columns": damage.columns,
+            "num_rows": damage.num_rows, "keys": damage.keys,
+        }  # fmt: skip
+        uri, schema = self._table.uri, self._table.schema
+        if damage.kind != "deletions" and set(damage.columns) <= self._made_again:
+            mending = f"these values are taken out, and {hints.refresh(uri, damage.columns)} makes them again"
+            return Problem("file", damage.file, damage.fault, "refill", mending, **told)  # type: ignore[arg-type]
+        if damage.kind == "picture" and any(damage.keys) and "uri" in schema.names and image_column(schema) is not None:
+            mending = f"read again from their uri; a row whose picture is gone there is removed, and {self._sources}"
+            return Problem("pictures", damage.file, damage.fault, "fetch", mending, **told)  # type: ignore[arg-type]
+        if damage.kind == "picture" and not any(damage.keys):
+            mending = "the table has no key, so its rows cannot be named: make it anew"
+            return Problem("pictures", damage.file, damage.fault, "by hand", mending, **told)  # type: ignore[arg-type]
+        mending = f"{self._earlier}the rows are removed, and {self._sources}"
+        return Problem("file", damage.file, damage.fault, "remove", mending, **told)  # type: ignore[arg-type]
+
+    def _without(self, files: set[str], versions: Sequence[Manifest]) -> str:
+        """The newest earlier version that has none of the damaged files, in words."""
+        earlier = [one.version for one in versions if one.fault is None and one.version < self._table.version]
+        for version in earlier[:_LOOKED_BACK]:
+            old = self._table.pinned(version)
+            if old.num_rows and not names_of_files(old) & files:
+                command = f"clipdata restore {hints.typed(self._table.uri)} {version}"
+                return f"version {version} has none of the damaged files ({command}); else "
+        return ""
+
+
+def sources_of(table: Table, versions: Sequence[Manifest]) -> str:
+    """What brings rows back, in words: the commands that brought them, as far as the history tells."""
+    if any(manifest.fault is not None for manifest in versions):
+        return "their source is to be ingested again"
+    commands = dict.fromkeys(
+        _typed(entry.properties.verb, str(entry.properties.parameters.get("from", "SOURCE")), table.uri)
+        for entry in log(table)
+        if entry.properties is not None and entry.properties.verb.partition(" ")[0] in ("ingest", "merge")
+    )
+    return f"this brings them back: {'; '.join(commands)}" if commands else "their source is to be ingested again"
+
+
+def _typed(verb: str, source: str, uri: str) -> str:
+    return (
+        hints.merge_again(uri)
+        if verb == "merge"
+        else f"clipdata {verb} {hints.typed(source)} --into {hints.typed(uri)}"
+    )
+
+
+def _of_tags(table: Table, versions: Sequence[Manifest]) -> Iterator[Problem]:
+    good = {manifest.version for manifest in versions if manifest.fault is None}
+    for name, tag in table.dataset.tags.list().items():
+        if tag["version"] not in good:
+            fault = f"it names version {tag['version']}, which cannot be read"
+            mending = f"nothing brings that version back; clipdata tag {hints.typed(table.uri)} --delete {name}"
+            yield Problem("tag", name, fault, "by hand", mending, version=table.version)
+
+
+def _of_keys(table: Table) -> Iterator[Problem]:
+    if table.key is None or not table.num_rows:
+        return
+    key = quoted(table.key)
+    sql = f"SELECT {key} AS key, count(*) AS num FROM dataset GROUP BY {key} HAVING count(*) > 1 LIMIT 100"  # noqa: S608
+    twice = table.query(sql)
+    if twice.num_rows:
+        keys = tuple(map(str, twice.column("key").to_pylist()))
+        mending = "keep one of each by hand: clipdata query shows the rows, clipdata delete removes them"
+        fault, count = "rows share a key, which names one row", sum(twice.column("num").to_pylist())
+        yield Problem("keys", table.key, fault, "by hand", mending, table.version, num_rows=count, keys=keys)
+
+
+def _of_pictures_elsewhere(table: Table) -> Iterator[Problem]:
+    for referred in referred_by(table):
+        if referred.problem is not None:
+            mending = f"put that table back, or {hints.merge_again(table.uri)}"
+            name = redact(referred.uri or referred.words)
+            rows = referred.num_rows
+            yield Problem("picture table", name, referred.problem, "by hand", mending, table.version, num_rows=rows)

@@ -1,0 +1,100 @@
+"""Manifests: the files that make versions of a table, told apart by whether they can be read, and set aside.
+
+One manifest that cannot be read stops more than its own version: of the newest, every verb; of an older one, the
+history and cleaning. It is moved beside the table and never removed, so that whoever can mend it has it still. Nothing
+here is said of what a version holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipdata.errors import CredentialsError, TransientError
+from clipdata.lance_io.faults import said_by
+from clipdata.lance_io.table import Table, _open_dataset
+from clipdata.storage import Storage, join
+
+FOLDER = "_versions"
+ASIDE = "damaged"
+_SUFFIX = ".manifest"
+_LAST = 2**64 - 1  # Lance names its manifests by what is left to this, so that a listing begins with the newest
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The file that makes one version.
+
+    Args:
+        version: its number.
+        file: path of the manifest inside the table.
+        fault: why the version cannot be opened; None when it can.
+    """
+
+    version: int
+    file: str
+    fault: str | None
+
+
+def manifests(uri: str, storage: Storage) -> list[Manifest]:
+    """Every version that has a manifest, newest first; each is opened.
+
+    Args:
+        uri: absolute, of the table.
+
+    Raises:
+        CredentialsError: the store refused access.
+        TransientError: the store did not answer.
+    """
+    fs, root = storage.filesystem(join(uri, FOLDER))
+    fs.invalidate_cache()
+    try:
+        names = [str(path).rpartition("/")[2] for path in fs.ls(root, detail=False)]
+    except FileNotFoundError:
+        return []
+    numbered = {number: name for name in names if (number := _version_of(name)) is not None}
+    return [
+        Manifest(number, f"{FOLDER}/{numbered[number]}", _fault(uri, number, storage))
+        for number in sorted(numbered, reverse=True)
+    ]
+
+
+def set_aside(uri: str, damaged: Sequence[Manifest], storage: Storage) -> list[str]:
+    """Move manifests that cannot be read out of the table, to where its records lie; returns where they are then.
+
+    Args:
+        uri: absolute, of the table.
+    """
+    moved = []
+    for manifest in damaged:
+        assert manifest.fault is not None, "a version that can be opened stays"
+        fs, path = storage.filesystem(join(uri, manifest.file))
+        target = join(f"{uri.rstrip('/')}.state", ASIDE, f"{manifest.version}{_SUFFIX}")
+        _, aside = storage.filesystem(target)
+        fs.makedirs(aside.rpartition("/")[0], exist_ok=True)
+        fs.mv(path, aside)
+        moved.append(target)
+    return moved
+
+
+def newest_good(uri: str, found: Sequence[Manifest], storage: Storage) -> Table | None:
+    """The newest version that can be opened."""
+    number = next((manifest.version for manifest in found if manifest.fault is None), None)
+    return Table(uri, number, storage) if number is not None else None
+
+
+def _version_of(name: str) -> int | None:
+    stem = name.removesuffix(_SUFFIX)
+    if stem == name or not stem.isdecimal():
+        return None
+    return _LAST - int(stem) if len(stem) == len(str(_LAST)) else int(stem)
+
+
+def _fault(uri: str, version: int, storage: Storage) -> str | None:
+    try:
+        _open_dataset(uri, version, storage)
+    except (CredentialsError, TransientError):
+        raise
+    except Exception as error:
+        return said_by(error.__cause__ or error)
+    return None

@@ -1,0 +1,32 @@
+"""A verb that is killed at a commit boundary and run again leaves what an undisturbed run leaves.
+
+`benchmarks/kill_matrix.py` does all boundaries of all verbs, random moments, and object stores.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.faults.kill_matrix import VERBS, Matrix, prepare
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    folder = tmp_path_factory.mktemp("matrix")
+    prepare(folder)
+    return Matrix(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_killed_verb_run_again_leaves_what_an_undisturbed_run_leaves(matrix: Matrix, verb: str) -> None:
+    num_boundaries, _, _ = matrix.undisturbed(verb)
+    assert num_boundaries > 0, "a verb that lands nothing is no verb that writes"
+
+    killed = matrix.kill(verb, boundary=random.Random(verb).randrange(num_boundaries))
+
+    assert killed.died
+    assert killed.differences == ()
+    assert killed.boundaries <= num_boundaries + 4  # what was half done may be tidied up first
