@@ -41,8 +41,8 @@ def take_out(
     from lance import LanceOperation
 
     def without_files(dataset: lance.LanceDataset) -> Any:
-        emptied = [_without(one.metadata, set(files[one.fragment_id])) for one in _those(dataset, files)]
-        emptied = [one for one in emptied if one is not None]
+        found = (_without(one.metadata, set(files[one.fragment_id])) for one in _those(dataset, files))
+        emptied = [one for one in found if one is not None]
         if not emptied:
             return None
         modified = sorted({number for _, numbers in emptied for number in numbers})
