@@ -24,6 +24,7 @@ from clipdata.encoder.loading import new_encoder as new_encoder
 from clipdata.encoder.model import Encoder as Encoder
 from clipdata.encoder.model_config import ModelConfig as ModelConfig
 from clipdata.encoder.tower_exports import export_towers as export_towers
+from clipdata.engines.ray import RayEngine as RayEngine
 from clipdata.errors import ClipdataError as ClipdataError
 from clipdata.exports import Exported as Exported
 from clipdata.exports import Pushed as Pushed
@@ -68,6 +69,8 @@ from clipdata.refreshing import Refreshed as Refreshed
 from clipdata.refreshing import check_column as check_column
 from clipdata.refreshing import refresh as refresh
 from clipdata.refreshing import retry_errors as retry_errors
+from clipdata.reporting import Report as Report
+from clipdata.reporting import report as report
 from clipdata.row_errors import RowErrors as RowErrors
 from clipdata.row_errors import list_errors as list_errors
 from clipdata.showing import Shown as Shown
@@ -106,6 +109,10 @@ from clipdata.training.plan import TrainingPlan as TrainingPlan
 from clipdata.training.recipe_facts import choose_recipe as choose_recipe
 from clipdata.training.run import Run as Run
 from clipdata.training.run import open_run as open_run
+from clipdata.viewer import ExportedView as ExportedView
+from clipdata.viewer import Viewer as Viewer
+from clipdata.viewer import export_view as export_view
+from clipdata.viewer import view as view
 
 __version__: Final[str]
 __all__: Final[list[str]]

@@ -51,6 +51,11 @@ def export(location: str) -> str:
     return f"clipdata export {typed(location)} --out DIR"
 
 
+def compact(location: str) -> str:
+    """The command that makes large fragments of a table's small ones."""
+    return f"clipdata compact {typed(location)}"
+
+
 def ingest(location: str) -> str:
     """The command that makes a table of images."""
     return f"clipdata ingest images DIR --into {typed(location)}"

@@ -15,6 +15,7 @@ from clipdata.errors import ConcurrentChangeError
 from clipdata.lance_io import columns
 from clipdata.lance_io.filling import BATCH_BYTES, Filling
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.layout import MANY_FRAGMENTS, advice
 from clipdata.lance_io.parts import Finished
 from clipdata.lance_io.presence import fixed_width
 from clipdata.lance_io.replacement import commit_finished
@@ -74,6 +75,8 @@ class MapJob:
             ready = filling.recorded()
             pending = self._pending(filling, ready)
             budget = _Budget(self._left(ready))
+            if number == 0 and len(pending) >= MANY_FRAGMENTS and (told := advice(self.table.dataset, self.table.uri)):
+                self.progress.say(told)
             if not ready and not (pending and budget.left):
                 # What is stored of rows that were not asked for, and of an overwrite that is not finished, is needed.
                 filling.records.remove("done-" if pending or self._is_more_left() else "")

@@ -136,6 +136,13 @@ class BaseStep:
         """Nothing counted."""
         return {}
 
+    def tally(self) -> Mapping[str, int]:
+        """The counts that the notes are made of; none."""
+        return {}
+
+    def add(self, tally: Mapping[str, int]) -> None:
+        """Count in what a copy of the step counted in another process; nothing."""
+
     def foretell(self, num_rows: int) -> Mapping[str, Any]:
         """What a dry run says of so many rows, after the step computed a handful; nothing."""
         return {}

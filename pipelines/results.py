@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from clipdata.storage import redact
+
 if TYPE_CHECKING:
     from clipdata.comparison import Comparison
     from clipdata.lance_io.table import Table
@@ -35,6 +37,7 @@ class PipelineResult:
         trained: before and after, on the very rows that the model was trained on.
         changed: whether anything was written this time.
         evaluations: further figures, by name ("retrieval", "zero_shot").
+        report: location of the page that tells all of it; None where none could be written.
     """
 
     table: Table
@@ -43,6 +46,7 @@ class PipelineResult:
     trained: Comparison | None
     changed: bool
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    report: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -54,13 +58,15 @@ class PipelineResult:
             "trained": self.trained.to_dict() if self.trained is not None else None,
             "evaluations": {name: found.to_dict() for name, found in self.evaluations.items()},
             "changed": self.changed,
+            "report": self.report,
         }
 
     def __str__(self) -> str:
         beside = [self._side_by_side(self.trained)] if self.trained is not None else []
         canary = [str(self.run.canary)] if self.run.canary is not None else []
         found = (f"{one}" for one in self.evaluations.values())
-        return "\n\n".join([str(self.comparison), *canary, *found, *beside])
+        page = [f"report: {redact(self.report)}"] if self.report is not None else []
+        return "\n\n".join([str(self.comparison), *canary, *found, *beside, *page])
 
     def _side_by_side(self, trained: Comparison) -> str:
         """What was learned by heart, beside what it is worth."""

@@ -34,9 +34,9 @@ from clipdata.errors import LineageMismatchError, TransientError, UsageError
 from clipdata.folder_lock import alone_in
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_binary
-from clipdata.storage import join, redact
+from clipdata.storage import absolute, join, redact
 from clipdata.training.portion import Portion
-from pipelines import configs, parts
+from pipelines import configs, page, parts
 from pipelines.recipe import AskedRecipe
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
@@ -95,7 +95,7 @@ class Pipeline(ABC, Generic[S]):
         """
         _refuse_several_processes()
         with alone_in(self.settings.home, f"clipdata run {self.name}"):
-            return self.stages()
+            return self._reported(self.stages())
 
     @abstractmethod
     def stages(self) -> PipelineResult:
@@ -296,6 +296,11 @@ class Pipeline(ABC, Generic[S]):
             return cd.compare(self.table, before, after, where=where or self.held_out_rows, **options)
         except LineageMismatchError as error:
             raise self._disturbed(error) from error
+
+    def _reported(self, result: PipelineResult) -> PipelineResult:
+        """The result, told on a page in the folder of the tables."""
+        out = absolute(self.at(page.FILE))
+        return page.told_on_a_page(result, out, self.train_rows, self.settings.storage, self.progress)
 
     def _disturbed(self, error: LineageMismatchError) -> TransientError:
         return TransientError(

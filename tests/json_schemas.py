@@ -27,8 +27,9 @@ def check_schema(value: Any, schema: dict[str, Any], where: str = "$") -> None:
     if "const" in schema:
         assert value == schema["const"], where
     if schema.get("type") == "array":
-        for i, item in enumerate(value):
-            check_schema(item, schema["items"], f"{where}[{i}]")
+        kinds = schema["prefixItems"] if "prefixItems" in schema else [schema["items"]] * len(value)
+        for i, (item, kind) in enumerate(zip(value, kinds, strict=True)):
+            check_schema(item, kind, f"{where}[{i}]")
     if schema.get("type") == "object" and "additionalProperties" in schema:
         for name, item in value.items():
             check_schema(item, schema["additionalProperties"], f"{where}.{name}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -58,9 +59,9 @@ class Stopped(Exception):
 class StopsAt(Told):
     """A progress whose process fails at a step."""
 
-    def __init__(self, step: int | None) -> None:
+    def __init__(self, step: int | None, *, is_killed: bool = False) -> None:
         super().__init__()
-        self._step = step
+        self._step, self._is_killed = step, is_killed
 
     @contextmanager
     def task(self, label, total, unit="rows"):
@@ -69,6 +70,8 @@ class StopsAt(Told):
     def advance(self, num=1):
         super().advance(num)
         if self.steps == self._step:
+            if self._is_killed:
+                os.kill(os.getpid(), signal.SIGKILL)
             raise Stopped(f"stopped at step {self.steps}")
 
 
@@ -79,16 +82,18 @@ class Job:
     Args:
         table: name of the table in the folder.
         stops_at: step at which the first process fails.
+        is_killed: it fails by SIGKILL.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
     table: str = "t.lance"
     encoder: Callable[[], Encoder] = plain
     stops_at: int | None = None
+    is_killed: bool = False
 
     def run(self, folder: Path, out: Path) -> Told:
         """Train; returns what was told."""
-        told = StopsAt(self.stops_at)
+        told = StopsAt(self.stops_at, is_killed=self.is_killed)
         config = TrainConfig(**{
             "epochs": 2, "batch_size": 7, "drop_last": False, "lr": 1e-3, "train": "all", "evaluate_where": None,
             "canary": False, **self.changes,
@@ -129,6 +134,7 @@ JOBS = {
                        encoder=lambda: with_batchnorm(0.3), stops_at=5),
     "whole": Job(CUT),
     "cut": Job(CUT, stops_at=5),
+    "killed": Job(CUT, stops_at=5, is_killed=True),
     "too_bad": Job({"objective": Choice(), "shuffle": False, "batch_size": 8, "max_bad_share": 0.1}, "bad.lance"),
     "too_few": Job({"objective": Contrastive("captions")}, table="one.lance"),
 }  # fmt: skip

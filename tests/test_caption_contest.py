@@ -56,7 +56,10 @@ def test_a_second_run_in_the_same_folder_is_kept_out_before_it_writes(sources: P
 def test_another_model_in_the_same_folder_gives_its_own_figures_and_says_what_it_replaced(
     sources: Path, tmp_path: Path
 ) -> None:
-    alone = run_caption_contest(settings(sources, tmp_path / "alone", seed=1)).comparison.figures()
+    result = run_caption_contest(settings(sources, tmp_path / "alone", seed=1))
+    alone = result.comparison.figures()
+    assert str(result).endswith(f"report: {tmp_path}/alone/report.html")
+    assert "The training" in (tmp_path / "alone/report.html").read_text(encoding="utf-8")
     first = run_caption_contest(settings(sources, tmp_path / "shared", seed=0)).comparison.figures()
 
     second = run_caption_contest(settings(sources, tmp_path / "shared", seed=1))

@@ -233,6 +233,35 @@ def test_wrong_input_gets_one_clear_error_and_its_exit_code(
     assert out == ""
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("trian", "Did you mean 'train'?"),
+        ("ingest imges", "Did you mean 'images'?"),
+        ("images photos/", "hint: clipdata ingest images --help"),
+        ("--json-schema trian", "did you mean 'train'?"),
+        ("--json-schema ingest imges", "did you mean 'ingest images'?"),
+    ],
+)
+def test_a_verb_that_is_nearly_right_is_told_the_right_one(
+    capsys: pytest.CaptureFixture[str], typed: str, meant: str
+) -> None:
+    code, out, err = run(capsys, *typed.split())
+
+    assert (code, out) == (2, "")
+    assert meant in err
+
+
+def test_the_list_of_commands_says_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in ([], ["ingest"], ["run"]):
+        _, out, _ = run(capsys, *group, "--help")
+        listed = " ".join(out.partition("Commands:")[2].split())
+        for verb in VERBS:
+            if verb.words.split()[:-1] == group:
+                assert " ".join((verb.function.__doc__ or "").partition("\n")[0].split()) in listed
+                assert verb.examples
+
+
 @cd.step(reads="number", returns="int64")
 def _copy(number: int) -> int:
     return number

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,13 +16,37 @@ import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
 from clipdata.lance_io.history import log
+from clipdata.step_protocol import BaseStep
 from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
+from tests.test_cleaning import DAYS_AGO, make_old
 
 
 @cd.step(returns=pa.int64(), version="1")
 def twice(number: int) -> int:
     return 2 * number
+
+
+@cd.step(returns=pa.int64(), version="1")
+def thrice(number: int) -> int:
+    return 3 * number
+
+
+class Stopping(BaseStep):
+    """Adds one, and is interrupted after so many rows."""
+
+    name, version = "Stopping", "1"
+    reads: tuple[str, ...] = ("number",)
+    returns = pa.int64()
+
+    def __init__(self, after: int | None = None) -> None:
+        self.after, self.seen = after, 0
+
+    def compute(self, batch: pa.RecordBatch, prepared: None) -> pa.Array:
+        if self.after is not None and self.seen >= self.after:
+            raise KeyboardInterrupt
+        self.seen += batch.num_rows
+        return pc.add(batch.column("number"), 1)
 
 
 def test_small_fragments_become_large_ones_and_again_nothing_happens(tmp_path: Path) -> None:
@@ -104,6 +130,31 @@ def test_a_map_in_another_process_goes_on_while_rows_go_and_come_and_the_table_i
     assert newest.num_rows == 60
     if "thrice" in newest.schema.names:
         assert newest.count_rows("thrice <> 3 * number") == 0
+
+
+def test_after_compacting_and_cleaning_a_tag_a_column_and_an_interrupted_map_are_what_they_were(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 40, rows_per_write=4)
+    cd.map_column(table, twice, "twice")
+    cd.tag(table, "published")
+    tagged, lineage = table.pinned(), table.lineage("twice")
+    cd.map_column(table, thrice, "thrice", limit=10)
+    stopped = Stopping(after=12)
+    with pytest.raises(KeyboardInterrupt):
+        cd.map_column(table, stopped, "shifted", batch_rows=2)
+    cd.delete(table, "number % 10 = 3")
+
+    cd.compact(table, rows_per_fragment=16)
+    make_old(tmp_path, DAYS_AGO)
+    cd.clean(table, older_than=timedelta(hours=1), abandoned_for=timedelta(hours=1))
+
+    old = cd.open_table(table.uri, version="published")
+    assert old.to_table(["number", "twice"]).equals(tagged.to_table(["number", "twice"]))
+    newest = cd.open_table(table.uri)
+    assert newest.lineage("twice") == old.lineage("twice") == lineage
+    assert newest.count_rows("twice = 2 * number") == 36
+    assert cd.map_column(newest, thrice, "thrice").computed == 27
+    done = cd.map_column(newest, Stopping(), "shifted", batch_rows=2)
+    assert done.kept + done.computed == newest.count_rows("shifted = number + 1") == 36
 
 
 def test_what_is_no_number_of_rows_is_refused(tmp_path: Path) -> None:

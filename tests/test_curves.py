@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from clipdata.charts import Curve, Panel, svg, ticks
 from clipdata.training.curves import smoothed, write_curves
-from clipdata.training.line_chart import Curve, Panel, svg, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

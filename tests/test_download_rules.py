@@ -1,3 +1,5 @@
+"""What may be downloaded, and within which limits."""
+
 from __future__ import annotations
 
 import pytest

@@ -10,12 +10,15 @@ block, which no reader sees, says what is different in the test:
     <!-- not run: needs a bucket -->              the block's commands are only held to options that exist
 
 Several may stand above one another. Files that a guide names are made before its first block: `prepare(folder)` in
-tests/guides/<name of the guide, with underscores>.py writes them into the folder that the commands run in.
+tests/guides/<name of the guide, with underscores>.py writes them into the folder that the commands run in. Where that
+module names a fixture as `BUCKET`, the fixture's bucket is given to `prepare`, too, and the variables BUCKET and
+ENDPOINT stand for it in commands.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -28,7 +31,7 @@ import pytest
 from pipelines.cli.app import main
 
 FOLDER = Path(__file__).parents[1] / "docs" / "guides"
-GUIDES = sorted(FOLDER.glob("*.md"))
+GUIDES = sorted(guide for guide in FOLDER.glob("*.md") if guide.stem != "index")
 BLOCK = re.compile(r"((?:^<!-- .*? -->\n)*)^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"^<!-- (small|ends with|not run): (.*?) -->$", re.MULTILINE)
 
@@ -49,6 +52,11 @@ class Block:
         lines = self.text.replace("\\\n", " ").splitlines() if self.language == "bash" else []
         parts = [part.strip() for line in lines for part in line.split("&&")]
         return [shlex.split(part, comments=True)[1:] for part in parts if part.startswith("clipdata ")]
+
+    @property
+    def expanded(self) -> list[list[str]]:
+        """The same, with the values of the variables that they name."""
+        return [[os.path.expandvars(word) for word in words] for words in self.commands]
 
 
 def blocks_of(guide: str) -> list[Block]:
@@ -71,18 +79,32 @@ def run_blocks(blocks: Sequence[Block], folder: Path) -> None:
             file = folder / f"block{number}.py"  # a function's own text is looked up where it was defined
             file.write_text(block.text, encoding="utf-8")
             exec(compile(block.text, str(file), "exec"), scope)
-        for place, words in enumerate(commands := block.commands):
+        for place, words in enumerate(commands := block.expanded):
             expected = block.ends_with if place == len(commands) - 1 else 0
             assert main([*words, *block.small]) == expected, shlex.join(["clipdata", *words, *block.small])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES, ids=[guide.stem for guide in GUIDES])
-def test_all_of_a_guide_runs_as_it_stands(guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_of_a_guide_runs_as_it_stands(
+    guide: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    datachain_root: Path,
+    one_thread: None,
+    request: pytest.FixtureRequest,
+) -> None:
     monkeypatch.chdir(tmp_path)
     prepares = f"tests.guides.{guide.stem.replace('-', '_')}"
     if find_spec(prepares):
-        importlib.import_module(prepares).prepare(tmp_path)
+        module = importlib.import_module(prepares)
+        bucket = request.getfixturevalue(module.BUCKET) if hasattr(module, "BUCKET") else None
+        if bucket is not None:
+            variables = {"BUCKET": bucket.name, "ENDPOINT": bucket.storage.options["endpoint"]}
+            keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1"}
+            for name, value in {**variables, **keys}.items():
+                monkeypatch.setenv(name, value)
+        module.prepare(tmp_path, *([bucket] if bucket is not None else []))
     blocks = blocks_of(guide.read_text(encoding="utf-8"))
     assert any(block.runs for block in blocks), f"{guide.name} has no block that runs"
 

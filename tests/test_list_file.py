@@ -1,3 +1,5 @@
+"""Reading a list of pictures, row by row."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""Tables from lists of URLs, downloaded from a server on the loopback."""
+
 from __future__ import annotations
 
 import csv

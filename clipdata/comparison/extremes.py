@@ -11,7 +11,7 @@ from clipdata.comparison.pairs import Pairs
 from clipdata.comparison.records import Row
 from clipdata.comparison.request import Request
 from clipdata.schema import is_text
-from clipdata.statistics import FloatArray
+from clipdata.statistics import FloatArray, IntArray
 
 TIE = 1e-6
 _NOTHING = 1e-3
@@ -31,20 +31,31 @@ def extreme_rows(request: Request, pairs: Pairs, rank_by_N: FloatArray, count: i
 
     Rows that moved by less than a thousandth of what the row did that moved most are none of them.
     """
+    return described_rows(request, pairs, extreme_places(pairs, rank_by_N, count))
+
+
+def extreme_places(pairs: Pairs, rank_by_N: FloatArray, count: int) -> IntArray:
+    """Places of these rows among the compared ones."""
     least = max(tie_of(pairs), _NOTHING * max(-float(rank_by_N.min()), float(rank_by_N.max())))
     count = min(count, int((rank_by_N < -least).sum()))
     if count == 0:
-        return ()
+        return np.empty(0, np.int64)
     nearest = np.argpartition(rank_by_N, count - 1)[:count]
     threshold = rank_by_N[nearest].max()
     candidates = np.flatnonzero(rank_by_N <= threshold)
-    chosen = candidates[np.argsort(rank_by_N[candidates], kind="stable")][:count]
+    return candidates[np.argsort(rank_by_N[candidates], kind="stable")][:count]
+
+
+def described_rows(request: Request, pairs: Pairs, chosen: IntArray) -> tuple[Row, ...]:
+    """Compared rows with what tells a person which they are."""
+    if not len(chosen):
+        return ()
     table = request.table
     key = request.key if request.key and _is_literal(table.schema, request.key) else None
     named = [name for name in (*_SHOWN_COLUMNS, request.by) if name and name != key]
     shown = [name for name in dict.fromkeys(named) if _is_text(table.schema, name)]
     columns = ([key] if key else []) + shown
-    records = table.take(pairs.offset_N[chosen], columns).to_pylist() if columns else [{}] * count
+    records = table.take(pairs.offset_N[chosen], columns).to_pylist() if columns else [{}] * len(chosen)
     return tuple(_row(pairs, int(n), record, key, shown) for n, record in zip(chosen, records, strict=True))
 
 

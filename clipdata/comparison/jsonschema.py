@@ -36,6 +36,8 @@ def _of(hint: Any) -> dict[str, Any]:
         return {"enum": list(arguments)}
     if origin in (typing.Union, types.UnionType):
         return {"anyOf": [_of(argument) for argument in arguments]}
+    if origin is tuple and ... not in arguments:
+        return {"type": "array", "prefixItems": [_of(argument) for argument in arguments]}
     if origin is tuple:
         return {"type": "array", "items": _of(arguments[0])}
     if origin is Mapping:

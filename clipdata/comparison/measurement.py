@@ -25,7 +25,9 @@ from clipdata.comparison.score_records import Probabilities, Ranks
 from clipdata.comparison.sides import open_sides
 from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, as_table
-from clipdata.statistics import IntArray, dense_codes, mcnemar_exact
+from clipdata.statistics import FloatArray, IntArray, dense_codes, mcnemar_exact
+
+_NAMED = ("on", "where", "by", "cluster", "scores_before", "scores_after", "label_index", "trained_where")
 
 
 def compare(
@@ -93,20 +95,17 @@ def compare(
             calibrated is no probability.
         UsageError: no row has both values, or the two tables cannot be paired.
     """
-    if resamples < 200 or num_rows_shown < 0:
-        raise UsageError(
-            f"compare: resamples={resamples}, num_rows_shown={num_rows_shown}; expected at least 200, and at least 0"
-        )
-    _require_pair(models)
-    margins = read_margins(no_worse_than)
-    require_texts(before=before, after=after)
-    other = as_table(table_before) if table_before is not None else None
-    opened, other, before, after = open_sides(as_table(table), other, before, after)
-    request = resolve(
-        opened,
+    return measure(
+        table,
         before,
         after,
-        table_before=other,
+        models=models,
+        lower_is_better=lower_is_better,
+        no_worse_than=no_worse_than,
+        any_scale=any_scale,
+        num_rows_shown=num_rows_shown,
+        sampling=Sampling(resamples=resamples, seed=seed, anytime=anytime),
+        table_before=table_before,
         on=on,
         where=where,
         by=by,
@@ -117,7 +116,60 @@ def compare(
         trained_where=trained_where,
         calibration=calibration,
         ranks=ranks,
-    )
+    ).comparison
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A comparison, and the rows behind it for whoever shows more of them.
+
+    Args:
+        comparison: what `compare` returns.
+        request: what was asked, resolved.
+        pairs: the compared rows.
+    """
+
+    comparison: Comparison
+    request: Request
+    pairs: Pairs
+
+    @property
+    def gained_N(self) -> FloatArray:
+        """By how much each row got better."""
+        moved_N = self.pairs.after_N - self.pairs.before_N
+        return moved_N if self.comparison.mean.higher_is_better else -moved_N
+
+
+def measure(
+    table: AnyTable,
+    before: str,
+    after: str,
+    *,
+    models: tuple[str | None, str | None] = (None, None),
+    lower_is_better: bool = False,
+    no_worse_than: str | float | Sequence[str | float] = (),
+    any_scale: bool = False,
+    num_rows_shown: int = 5,
+    sampling: Sampling | None = None,
+    table_before: AnyTable | None = None,
+    calibration: bool = False,
+    ranks: bool = False,
+    **columns: str | None,
+) -> Measured:
+    """What `compare` does, with the rows that it was done on; `columns` are its arguments that name columns."""
+    sampling = sampling or Sampling()
+    if sampling.resamples < 200 or num_rows_shown < 0:
+        raise UsageError(
+            f"compare: resamples={sampling.resamples}, num_rows_shown={num_rows_shown}; expected at least 200, and at "
+            "least 0"
+        )
+    _require_pair(models)
+    margins = read_margins(no_worse_than)
+    require_texts(before=before, after=after)
+    other = as_table(table_before) if table_before is not None else None
+    opened, other, before, after = open_sides(as_table(table), other, before, after)
+    asked = {name: columns.get(name) for name in _NAMED}
+    request = resolve(opened, before, after, table_before=other, calibration=calibration, ranks=ranks, **asked)
     for side, model in zip(request.sides(), models, strict=True):
         _require_model(side, model)
     pairs = read(request)
@@ -129,10 +181,9 @@ def compare(
     if holds_ranks:
         require_ranks(before, pairs.before_N)
         require_ranks(after, pairs.after_N)
-    sampling = Sampling(resamples=resamples, seed=seed, anytime=anytime)
     comparison = _compared(request, pairs, sampling, num_rows_shown, upwards=not (lower_is_better or holds_ranks))
     comparison = dataclasses.replace(comparison, margins=hold_margins(margins, changes_of(comparison)))
-    return dataclasses.replace(comparison, notes=notes_of(comparison))
+    return Measured(dataclasses.replace(comparison, notes=notes_of(comparison)), request, pairs)
 
 
 def _compared(request: Request, pairs: Pairs, sampling: Sampling, num_rows_shown: int, *, upwards: bool) -> Comparison:

@@ -269,18 +269,19 @@ class Compared:
         The schema is `clipdata.comparison.json_schema()`. A field may be added in any release; `schema_version` rises
         when one is renamed, removed, or changes its meaning.
         """
-        return {"schema_version": SCHEMA_VERSION, **_finite(dataclasses.asdict(self))}
+        return {"schema_version": SCHEMA_VERSION, **finite(dataclasses.asdict(self))}
 
     def to_json(self, *, indent: int | None = None) -> str:
         """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value in which what is no finite number is None, and tuples are lists: as JSON has it."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -44,14 +44,17 @@ def header(comparison: Compared) -> list[str]:
     """Who is compared with whom, over which rows."""
     before, after, mean = comparison.before, comparison.after, comparison.mean
     lines = [f"{before.column} → {after.column}", *places(comparison)]
-    lines += [f"  {word:<7} {_maker(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by]
+    lines += [
+        f"  {word:<7} {maker_words(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by
+    ]
     rows = f"{mean.num_rows:,} rows"
     if comparison.cluster:
-        rows += f", {mean.num_clusters:,} {_cluster_word(comparison)}"
-    return [*lines, f"  {rows}; {_coverage(comparison)}", f"  {_trained(comparison)}"]
+        rows += f", {mean.num_clusters:,} {cluster_words(comparison)}"
+    return [*lines, f"  {rows}; {coverage_words(comparison)}", f"  {trained_words(comparison)}"]
 
 
-def _maker(side: Side) -> str:
+def maker_words(side: Side) -> str:
+    """What made a side, and with which model; empty where nobody recorded it."""
     made_by = side.made_by or ""
     words = [side.model_name] if side.model_name else []
     if side.model and side.model[:12] not in made_by:
@@ -59,13 +62,14 @@ def _maker(side: Side) -> str:
     return f"{made_by} with {' '.join(words)}" if words else made_by
 
 
-def _cluster_word(comparison: Compared) -> str:
+def cluster_words(comparison: Compared) -> str:
+    """What was resampled together."""
     if comparison.cluster in ("sha256, path", "sha256", "path"):
         return "images"
     return f"values of {comparison.cluster}"
 
 
-def _coverage(comparison: Compared) -> str:
+def coverage_words(comparison: Compared) -> str:
     """Which rows are compared; those without a value on either side are told, and no alarm."""
     coverage = comparison.coverage
     counts = (
@@ -80,7 +84,8 @@ def _coverage(comparison: Compared) -> str:
     return f"both sides cover the same rows; {empty}" if empty else "both sides cover all of them"
 
 
-def _trained(comparison: Compared) -> str:
+def trained_words(comparison: Compared) -> str:
+    """How many of the compared rows a model was trained on, and who says so."""
     trained = comparison.trained
     sides = ((comparison.before, comparison.seen_before), (comparison.after, comparison.seen_after))
     trainings = list(dict.fromkeys(text for _, seen in sides if seen is not None for text in seen.trainings))
@@ -134,7 +139,7 @@ def _figures(comparison: Compared) -> list[str]:
     lines.append("")
     lines.append(f"  {comparison.num_wins:,} rows up, {comparison.num_losses:,} down, {comparison.num_ties:,} the same")
     if answers:
-        lines.append(_answers_line(answers))
+        lines.append(answers_words(answers))
     if mean.smallest_detectable is not None and mean.verdict == "unclear":
         detectable = number(mean.smallest_detectable, decimals_for(mean.smallest_detectable))
         lines.append(f"  these rows show a change of {detectable} or more four times in five")
@@ -146,7 +151,8 @@ def margins_of(comparison: Compared) -> list[str]:
     return [f"  {margin.figure}: {margin.verdict}" for margin in comparison.margins]
 
 
-def _answers_line(answers: Answers) -> str:
+def answers_words(answers: Answers) -> str:
+    """How answers moved between right and wrong."""
     p_value = "p < 0.0001" if answers.p_value < 0.0001 else f"p = {answers.p_value:.2g}"
     return (
         f"  {answers.num_mended:,} answers mended, {answers.num_broken:,} broken (McNemar {p_value}); "
@@ -156,7 +162,7 @@ def _answers_line(answers: Answers) -> str:
 
 def _groups(comparison: Compared) -> list[str]:
     shown = comparison.groups[:_MAX_GROUPS]
-    width = max(12, *(len(_group_name(group)) for group in shown))
+    width = max(12, *(len(group_name(group)) for group in shown))
     head = f"{'by ' + (comparison.by or ''):<{width}} {'rows':>8} {'before':>9} {'after':>9} {'change':>9}"
     lines = [f"  {head} {'Holm':>7} {'BH':>7}"]
     decimals = decimals_for(comparison.mean.standard_error)
@@ -165,12 +171,10 @@ def _groups(comparison: Compared) -> list[str]:
         before, after = number(mean.before, decimals), number(mean.after, decimals)
         figures = f"{before:>9} {after:>9} {signed(mean.difference, decimals):>9}"
         chances = f"{chance(group.p_value):>7} {chance(group.q_value):>7}"
-        lines.append(
-            f"  {_group_name(group):<{width}} {mean.num_rows:>8,} {figures} {chances}  {_group_verdict(group)}"
-        )
+        lines.append(f"  {group_name(group):<{width}} {mean.num_rows:>8,} {figures} {chances}  {group_verdict(group)}")
     hidden = len(comparison.groups) - len(shown) + comparison.num_groups_left_out
     lines += [f"  … and {hidden:,} more"] if hidden else []
-    what = _cluster_word(comparison) if comparison.cluster else "rows"
+    what = cluster_words(comparison) if comparison.cluster else "rows"
     return [
         *lines,
         "  Holm < 0.05 confirms that a group changed; BH < 0.05 (Benjamini–Hochberg) discovers what is worth a look;",
@@ -178,12 +182,14 @@ def _groups(comparison: Compared) -> list[str]:
     ]
 
 
-def _group_verdict(group: Group) -> str:
+def group_verdict(group: Group) -> str:
+    """Whether a group changed, confirmed or discovered."""
     seen = group.discovered and group.mean.verdict == "unclear"
     return "unclear, worth a look" if seen else group.mean.verdict
 
 
-def _group_name(group: Group) -> str:
+def group_name(group: Group) -> str:
+    """Of a group, short enough for a line."""
     return "(none)" if group.value is None else group.value[:30]
 
 

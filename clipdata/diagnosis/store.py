@@ -16,8 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clipdata import hints
 from clipdata.diagnosis.records import Finding
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError
+from clipdata.lance_io.layout import Layout
 from clipdata.lance_io.table import open_table
 from clipdata.objects.faults import as_clipdata_error, status_of, words_of
 from clipdata.objects.removing import remove
@@ -46,8 +48,7 @@ def store(uri: str, storage: Storage, *, write: bool = True) -> Iterator[Finding
     yield Finding("store", "place", redact(location))
     yield Finding("store", "credential", credential(location, storage))
     try:
-        with_table = _is_table(location, storage)
-        yield Finding("store", "table", with_table or "none there")
+        yield from _table(location, storage)
         if not is_remote(location) and not Path(location).is_dir() and not write:
             return
         yield from _timed(location, storage)
@@ -60,12 +61,19 @@ def store(uri: str, storage: Storage, *, write: bool = True) -> Iterator[Finding
         yield error
 
 
-def _is_table(location: str, storage: Storage) -> str | None:
+def _table(location: str, storage: Storage) -> Iterator[Finding]:
+    """Whether a table is there, and how it lies in files."""
     try:
         table = open_table(location, storage=storage)
     except NotFoundError:
-        return None
-    return f"version {table.version}, {table.num_rows:,} rows"
+        yield Finding("store", "table", "none there")
+        return
+    yield Finding("store", "table", f"version {table.version}, {table.num_rows:,} rows")
+    layout = Layout.of(table.dataset)
+    if layout.fault:
+        yield Finding("store", "layout", layout.fault, "note", f"{hints.compact(location)} mends it")
+    else:
+        yield Finding("store", "layout", str(layout))
 
 
 def _timed(location: str, storage: Storage) -> Iterator[Finding]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _HUB = "hf-hub:"
 _LOCAL = "local-dir:"
+_OWN_WEIGHTS = "//"  # between an architecture and a file of this machine
 _OPEN_CLIP_KEYS = {"vision_cfg", "text_cfg", "model_cfg"}
 _PRECISION = "fp32"  # of a model that says nothing else
 
@@ -70,7 +71,7 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
     if text == "starter":
         from clipdata.encoder.starter import starter_folder
 
-        return _from_folder(starter_folder(), "starter", where, precision)
+        return _from_folder(starter_folder(), "starter", where, precision).named_for_all()
     if text.startswith(_LOCAL):
         return _from_folder(find_model_folder(Path(text.removeprefix(_LOCAL)).expanduser()), text, where, precision)
     path = Path(text).expanduser()
@@ -78,7 +79,8 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
         if is_foreign_folder(path):
             return _from_transformers(path, text, where, precision)
         return _from_folder(find_model_folder(path), text, where, precision)
-    return _from_publisher(text, where, precision)
+    found = _from_publisher(text, where, precision)
+    return found if _OWN_WEIGHTS in text else found.named_for_all()
 
 
 def new_encoder(
@@ -153,6 +155,11 @@ def new_encoder(
         device=where,
         precision=precision,
     )
+
+
+def best_device() -> torch.device:
+    """The first GPU that this process may use, under torchrun each process's own; else the CPU."""
+    return _checked_device(None)
 
 
 def _checked_device(device: str | None) -> torch.device:

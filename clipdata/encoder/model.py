@@ -35,7 +35,8 @@ _TEXTS_AT_ONCE = 1024
 class Encoder:
     """An image tower and a text tower that share a space, with one identity.
 
-    `prepare` and `tokenize` are callables that pickle without the model, so that data workers can carry them.
+    `prepare` and `tokenize` are callables that pickle without the model, so that data workers can carry them. The
+    encoder itself pickles as the name that loads it, or with its weights; see `sending`.
 
     Args:
         model: open_clip's CLIP, CustomTextCLIP or CoCa, or an AssembledModel, with float32 weights.
@@ -74,9 +75,25 @@ class Encoder:
         self.tokenize = tokenize
         self.trained_on = tuple(trained_on)
         self._digests: tuple[Any, dict[str, str]] = (None, {})
+        self._known_by_name: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from clipdata.encoder.sending import packed
+
+        return packed(self)
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, identity={self.identity[:12]}, device={self.device}, {self.precision})"
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether `load_encoder` gives this very model by its name on any machine."""
+        return self._known_by_name is not None and self._known_by_name == mutation_count(self.model)
+
+    def named_for_all(self) -> Encoder:
+        """Say that `load_encoder` gives this model by its name on any machine, while its weights stay as they are."""
+        self._known_by_name = mutation_count(self.model)
+        return self
 
     @cached_property
     def towers(self) -> TowerSplit:

@@ -1,12 +1,5 @@
 """Filters: named SQL conditions that say which rows are kept, where each comes from, and what it keeps.
 
-    naming.py      a column, or a field of a struct column, as a condition names it
-    records.py     Filter, Kept and Funnel, as values and as text
-    thresholds.py  at_least, at_most, top_share: one figure against a number
-    recipes.py     what was published: LAION, DataComp, MetaCLIP
-    reading.py     a filter from the text that a person types
-    counting.py    funnel: how many rows each keeps, alone and after the ones before it
-
 A filter's condition is a text that every `where=` and `--where` takes; nothing is copied or deleted by one. The package
 knows tables, and nothing of how a column was made.
 """

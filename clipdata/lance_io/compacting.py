@@ -10,57 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clipdata import hints
 from clipdata.arguments import check_count
 from clipdata.errors import ConcurrentChangeError
 from clipdata.lance_io.faults import is_conflict, is_transient, translated
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.layout import Layout
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT, close_verb
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.storage import Storage, redact
 
-if TYPE_CHECKING:
-    import lance
-
 COMMITS = 16  # a killed compaction loses what it rewrote since the last one
 _MOST_ROUNDS = 8
 _MOST_IN_VAIN = 4
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a version lies in files.
-
-    Args:
-        num_fragments: pieces of rows.
-        num_files: data files, of all fragments.
-        num_bytes: of these files.
-        num_rows: live rows.
-        num_deleted: rows that the files hold and the version does not.
-    """
-
-    num_fragments: int
-    num_files: int
-    num_bytes: int
-    num_rows: int
-    num_deleted: int
-
-    @classmethod
-    def of(cls, dataset: lance.LanceDataset) -> Layout:
-        """That of a version, from its metadata alone."""
-        fragments = [fragment.metadata for fragment in dataset.get_fragments()]
-        files = [file for fragment in fragments for file in fragment.files]
-        deleted = sum(fragment.num_deletions for fragment in fragments)
-        rows = sum(fragment.physical_rows for fragment in fragments) - deleted
-        return cls(len(fragments), len(files), sum(file.file_size_bytes or 0 for file in files), rows, deleted)
-
-    def __str__(self) -> str:
-        gone = f", {self.num_deleted:,} deleted rows in them" if self.num_deleted else ""
-        return f"{self.num_fragments:,} fragments, {self.num_files:,} files, {self.num_bytes:,} bytes{gone}"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.column_names import columns_named
+from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.gathering import gathered
@@ -107,24 +108,23 @@ class Filling:
     def pending(self, recorded: Sequence[Finished] = ()) -> list[tuple[int, int]]:
         """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
         ready = {finished.fragment_id for finished in recorded}
+        fragments = [one for one in self.table.dataset.get_fragments() if one.fragment_id not in ready]
         with readable(self.table):
             counts = [
-                (fragment.fragment_id, self._count(fragment))
-                for fragment in self.table.dataset.get_fragments()
-                if fragment.fragment_id not in ready
+                (fragment.fragment_id, num_rows)
+                for fragment, num_rows in zip(fragments, at_once(self._count, fragments), strict=True)
             ]
         return [(fragment_id, num_rows) for fragment_id, num_rows in counts if num_rows]
 
     def left_by(self, recorded: Sequence[Finished]) -> list[tuple[int, int]]:
         """The same of recorded fragments: rows that they will still have to compute when they are committed."""
+
+        def of(entry: Finished) -> tuple[int, int]:
+            num_rows = self._count(self._fragment(entry.fragment_id), entry.file)
+            return entry.fragment_id, num_rows - sum(entry.failed.values())
+
         with readable(self.table):
-            counts = [
-                (
-                    entry.fragment_id,
-                    self._count(self._fragment(entry.fragment_id), entry.file) - sum(entry.failed.values()),
-                )
-                for entry in recorded
-            ]
+            counts = list(at_once(of, recorded))
         return [(fragment_id, num_rows) for fragment_id, num_rows in counts if num_rows > 0]
 
     def _count(self, fragment: Any, file: str | None = None) -> int:
@@ -136,30 +136,31 @@ class Filling:
     def tally(self) -> tuple[int, int]:
         """Rows that have a value, and rows that have neither a value nor a reason."""
         reasons = reasons_of(self.table.schema, self.column)
-        missing = unexplained = 0
+
+        def of(fragment: Any) -> tuple[int, int]:
+            found = count_missing(self.table, fragment, self.column)
+            if not found or not reasons:
+                return found, found
+            among = f"`{reasons}` IS NULL"
+            return found, count_missing(self.table, fragment, self.column, among=among, reads=(reasons,))
+
         with readable(self.table):
-            for fragment in self.table.dataset.get_fragments():
-                found = count_missing(self.table, fragment, self.column)
-                missing += found
-                if found and reasons:
-                    among = f"`{reasons}` IS NULL"
-                    found = count_missing(self.table, fragment, self.column, among=among, reads=(reasons,))
-                unexplained += found
-        return self.table.num_rows - missing, unexplained
+            counts = list(at_once(of, self.table.dataset.get_fragments()))
+        return self.table.num_rows - sum(missing for missing, _ in counts), sum(count for _, count in counts)
 
     def recorded(self) -> list[Finished]:
         """Fragments that an earlier run finished, from what they still are, and whose files are still there."""
         fragments = {fragment.fragment_id: fragment for fragment in self.table.dataset.get_fragments()}
-        found = []
-        for name in self.records.names("done-"):
-            finished = Finished.from_record(self.records.read_json(name))
-            fragment = fragments.get(finished.fragment_id) if finished else None
-            if finished is None or fragment is None or finished.signature != self.signature(fragment):
-                continue
-            if (finished.failed and self.retry_failed) or not self._files_exist(finished):
-                continue
-            found.append(finished)
-        return found
+        said = map(Finished.from_record, at_once(self.records.read_json, self.records.names("done-")))
+        found = [
+            finished
+            for finished in said
+            if finished is not None
+            and (fragment := fragments.get(finished.fragment_id)) is not None
+            and finished.signature == self.signature(fragment)
+            and not (finished.failed and self.retry_failed)
+        ]
+        return [one for one, exists in zip(found, at_once(self._files_exist, found), strict=True) if exists]
 
     def _files_exist(self, finished: Finished) -> bool:
         """A clean-up may have removed files that no version names yet."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import ConcurrentChangeError, NotFoundError
+from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.columns import ensure_reasons, identity_of, reasons_of, require_same
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.filling import Filling
@@ -87,23 +88,30 @@ def _replaced(
     """
     from lance.fragment import DataFile
 
-    replaced, signatures = {}, filling.signatures_in(dataset)
-    for fragment in dataset.get_fragments():
-        entry = finished.get(fragment.fragment_id)
-        if entry is None or signatures.of(fragment) != entry.signature:
-            continue
+    signatures = filling.signatures_in(dataset)
+    unmoved = [
+        (fragment, entry)
+        for fragment in dataset.get_fragments()
+        if (entry := finished.get(fragment.fragment_id)) is not None and signatures.of(fragment) == entry.signature
+    ]
+    if reasons is None and any(entry.reasons_file for _, entry in unmoved):
+        raise ConcurrentChangeError(
+            f"the reasons of {filling.column!r} were dropped by another writer meanwhile",
+            hint="run the same command again",
+        )
+
+    def replaced(one: tuple[Any, Finished]) -> Any | None:
+        fragment, entry = one
         files = {filling.column: entry.file}
-        if entry.reasons_file:
-            if reasons is None:
-                raise ConcurrentChangeError(
-                    f"the reasons of {filling.column!r} were dropped by another writer meanwhile",
-                    hint="run the same command again",
-                )
+        if reasons is not None and entry.reasons_file:
             files[reasons] = entry.reasons_file
         with suppress(NotFoundError), translated(filling.table.uri, "committing to"):  # a clean-up may have removed it
             opened = [DataFile.create(dataset, str(file)) for file in files.values()]
-            replaced[fragment.fragment_id] = _with_files(fragment.metadata, field_ids(dataset, tuple(files)), opened)
-    return replaced
+            return _with_files(fragment.metadata, field_ids(dataset, tuple(files)), opened)
+        return None
+
+    made = zip(unmoved, at_once(replaced, unmoved), strict=True)
+    return {fragment.fragment_id: metadata for (fragment, _), metadata in made if metadata is not None}
 
 
 def _with_files(fragment: Any, replaced_ids: set[int], files: Sequence[Any]) -> Any:

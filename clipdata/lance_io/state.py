@@ -105,12 +105,22 @@ class StateFolder:
             remove(self._storage, join(self.uri, name))
 
     def _filenames(self, prefix: str) -> list[str]:
-        self._fs.invalidate_cache(self._root)
         found: list[str] = []
         with self._told("listing", ""), suppress(FileNotFoundError):
-            found = self._fs.ls(self._root, detail=False)
+            found = self._listed(prefix)
         names = (path.rsplit("/", 1)[-1] for path in found)
         return [name for name in names if name.startswith(prefix) and not name.endswith(".tmp")]
+
+    def _listed(self, prefix: str) -> list[str]:
+        """What a listing gives, at least of a prefix: it is asked for once a fragment, and the folder may hold many."""
+        if "file" in _protocols(self._fs):
+            return [name for name in os.listdir(self._root) if name.startswith(prefix)]
+        self._fs.invalidate_cache(self._root)
+        if prefix and {"gs", "s3"} & set(_protocols(self._fs)):
+            found: list[str] = self._fs.find(self._root, prefix=prefix)
+        else:
+            found = self._fs.ls(self._root, detail=False)
+        return found
 
     def _write(self, filename: str, data: bytes | pa.Buffer) -> None:
         target = f"{self._root}/{filename}"

@@ -1,10 +1,5 @@
 """Split check: what the sides of a split share, and whether classes lie on them alike.
 
-    records.py      what was found, as a value, as text and as JSON
-    evidence.py     which columns tell that two rows show or say the same
-    sharing.py      which values lie on several sides
-    measurement.py  check_split()
-
 It reads small columns, decodes no picture, and knows no model.
 """
 

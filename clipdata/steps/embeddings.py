@@ -156,6 +156,14 @@ class TextEmbedding(BaseStep):
         """Texts that were longer than the model reads."""
         return self._recall.notes()
 
+    def tally(self) -> Mapping[str, int]:
+        """Texts that were met, and those that were longer."""
+        return self._recall.tally()
+
+    def add(self, tally: Mapping[str, int]) -> None:
+        """Count in the texts that another process met."""
+        self._recall.add(tally)
+
 
 def _vectors(vectors_BD: np.ndarray, reasons: list[str | None], size: int) -> pa.Array:
     rows = vectors_BD if vectors_BD.shape[1] == size else np.zeros((len(reasons), size), np.float32)

@@ -132,6 +132,14 @@ class EncoderStep(BaseStep):
         """Texts that were longer than the model reads."""
         return self._texts.notes()
 
+    def tally(self) -> Mapping[str, int]:
+        """Texts that were met, and those that were longer."""
+        return self._texts.tally()
+
+    def add(self, tally: Mapping[str, int]) -> None:
+        """Count in the texts that another process met."""
+        self._texts.add(tally)
+
 
 def _filled(column: pa.FixedSizeListArray) -> np.ndarray:
     rows = np.zeros((len(column), column.type.list_size), np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,10 +81,20 @@ class ImageRecall:
 
     def __init__(self, encoder: Encoder, encode: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._prepare, self._encode = encoder.prepare, encode
+        self._forget()
+
+    def _forget(self) -> None:
         self._lock = threading.Lock()  # prepare runs in a thread of its own
         self._met: OrderedDict[bytes, _Image] = OrderedDict()  # encoded or refused
         self._underway: WeakValueDictionary[bytes, _Image] = WeakValueDictionary()  # held by batches not computed yet
         self._pool = ThreadPoolExecutor(max_workers=num_cores(), thread_name_prefix="clipdata-decode")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_prepare": self._prepare, "_encode": self._encode}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
     def prepare(self, column: pa.Array) -> PreparedImages:
         """Decode the images of a batch that were not met lately."""
@@ -147,6 +157,18 @@ class TextRecall:
         self._features: OrderedDict[str, np.ndarray] = OrderedDict()
         self.num_texts = 0
         self.num_truncated = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TextRecall, (self._encoder,)
+
+    def tally(self) -> dict[str, int]:
+        """What `notes` are made of."""
+        return {"num_texts": self.num_texts, "num_truncated": self.num_truncated}
+
+    def add(self, tally: Mapping[str, int]) -> None:
+        """Count what another process met; a text that both met counts twice."""
+        self.num_texts += tally["num_texts"]
+        self.num_truncated += tally["num_truncated"]
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
         """Encode what is new; float32 [T, D], in the order of `texts`.

@@ -154,6 +154,7 @@ class TableStats:
         aspect: width of pictures by height, where the table holds both.
         refused: reason → rows that ingest and merge refused.
         stale: columns that are not what their steps would make now.
+        layout: what of the files makes work on the table slow, and what mends it; None where nothing does.
         seconds: that it took.
     """
 
@@ -167,6 +168,7 @@ class TableStats:
     aspect: Distribution | None = None
     refused: Mapping[str, int] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
+    layout: str | None = None
     seconds: float = 0.0
 
     def column(self, name: str) -> ColumnStats:
@@ -207,6 +209,7 @@ class TableStats:
             told = ", ".join(f"{count:,} × {reason}" for reason, count in self.refused.items())
             lines.append(f"refused: {sum(self.refused.values()):,} rows: {told}")
         lines += [f"stale: {', '.join(self.stale)} (clipdata refresh says why)"] if self.stale else []
+        lines += [f"layout: {self.layout}"] if self.layout else []
         return "\n".join(map(printable, lines))
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from clipdata.arguments import check_condition
 from clipdata.column_names import is_readable, quoted
 from clipdata.errors import UsageError
+from clipdata.lance_io.layout import advice
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.pinned import readable
 from clipdata.lance_io.presence import count_missing, is_missing_told
@@ -85,6 +86,7 @@ def stats(
         aspect=aspect,
         refused=read_refused(opened, limit=0).reasons if is_whole else {},
         stale=tuple(state.column for state in column_states(opened, cheap=True) if state.stale) if is_whole else (),
+        layout=advice(opened.dataset, opened.uri) if is_whole else None,
         seconds=time.monotonic() - started_s,
     )
 

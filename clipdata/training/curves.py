@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipdata.training.line_chart import Curve, Panel, Points, svg
+from clipdata.charts.line_chart import Curve, Panel, Points, svg
 from clipdata.training.metrics import chief_figure, is_lower_better, is_share, read_metrics, told
 from clipdata.training.state_files import write_bytes
 
@@ -29,10 +29,18 @@ def write_curves(run: Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    lines = read_metrics(run / "metrics.jsonl")
-    panels = [panel for panel in (_losses(lines), _figures(lines)) if panel is not None]
-    if panels:
+    if panels := panels_of(run):
         write_bytes(run / FILE, svg(run.name, panels).encode())
+
+
+def panels_of(run: Path) -> list[Panel]:
+    """The charts of a run: its losses, and the figures of held-out rows; those that there are.
+
+    Raises:
+        StorageError: its metrics cannot be read.
+    """
+    lines = read_metrics(run / "metrics.jsonl")
+    return [panel for panel in (_losses(lines), _figures(lines)) if panel is not None]
 
 
 def _losses(lines: Sequence[Line]) -> Panel | None:

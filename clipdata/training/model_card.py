@@ -61,7 +61,7 @@ def _front_matter(run: Run, summary: Mapping[str, Any]) -> str:
     lines += [f"base_model: {json.dumps(_repository(encoder))}"] if encoder.startswith(_HUB) else []
     if table.startswith("hf://datasets/"):
         lines.append(f"datasets: {json.dumps([_repository(table)])}")
-    figures = _figures(run.epochs, summary)
+    figures = held_out_figures(run.epochs, summary)
     if figures:
         lines.append(f"model-index: {json.dumps(_model_index(run, figures))}")
     return "---\n" + "\n".join(lines) + "\n---\n"
@@ -96,14 +96,14 @@ def _body(run: Run, summary: Mapping[str, Any]) -> str:
         f"An image-text model, fine-tuned by clipdata from `{printable(record['encoder']['name'])}` on "
         f"{table['num_rows']:,} rows.",
         "## Data",
-        _rows_of_table(_data(run, summary)),
+        _rows_of_table(data_facts(run, summary)),
         *_measured(run, summary),
         *_canary(summary),
         *_warnings(summary),
         "## Training",
-        _rows_of_table(_training(run, summary)),
+        _rows_of_table(training_facts(run, summary)),
         "Fields of the config that are not the default:",
-        _rows_of_table(_changed(run.config)),
+        _rows_of_table(changed_fields(run.config)),
         *_earlier(run.export_path),
         "## Licence",
         f"Unknown. It follows from those of `{printable(record['encoder']['name'])}`, of the pictures and of their "
@@ -112,7 +112,8 @@ def _body(run: Run, summary: Mapping[str, Any]) -> str:
     return "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _data(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def data_facts(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What it was trained on: name and value; a value may be None."""
     table = run.record["table"]
     yield "table", table["uri"]
     yield "version", table["version"]
@@ -130,13 +131,14 @@ def _data(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "left out", f"{count:,} {reason}"
 
 
-def _training(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def training_facts(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """How it was trained, with what: name and value; a value may be None."""
     config, encoder = run.config, run.record["encoder"]
     yield "recipe", config.recipe
     yield "objective", config.objective.kind
     yield "began with", f"{encoder['name']} (identity {str(encoder['identity'])[:12]}, {encoder.get('precision')})"
-    yield "steps", f"{summary['steps']:,}"
-    if summary.get("exported_step") not in (None, summary["steps"]):
+    yield "steps", f"{summary['steps']:,}" if "steps" in summary else None
+    if summary.get("exported_step") not in (None, summary.get("steps")):
         yield "exported", f"step {summary['exported_step']:,}, the best {config.best}"
     yield "begun", run.record.get("started")
     software = run.record.get("software", {})
@@ -147,7 +149,7 @@ def _training(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
     yield "device", software.get("device")
 
 
-def _changed(config: TrainConfig) -> Iterator[tuple[str, Any]]:
+def changed_fields(config: TrainConfig) -> Iterator[tuple[str, Any]]:
     """Fields that differ from their defaults, but for those that change nothing in the result."""
     defaults = TrainConfig(objective=config.objective.kind).to_json()  # type: ignore[arg-type]
     for name, value in config.to_json().items():
@@ -161,7 +163,9 @@ def _changed(config: TrainConfig) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _figures(epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> list[tuple[str, float | None, float]]:
+def held_out_figures(
+    epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> list[tuple[str, float | None, float]]:
     """Name, before and after of what was measured on held-out rows, the chief one first."""
     reports = [line for line in epochs if chief_figure(line)]
     if not reports:
@@ -175,7 +179,7 @@ def _figures(epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) ->
 
 
 def _measured(run: Run, summary: Mapping[str, Any]) -> list[str]:
-    figures = _figures(run.epochs, summary)
+    figures = held_out_figures(run.epochs, summary)
     if not figures:
         return ["## Figures", "None: this run measured no rows. `clipdata compare` measures some beside it."]
     num_rows = next(line["num_rows"] for line in reversed(run.epochs) if chief_figure(line))

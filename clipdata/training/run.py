@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -175,7 +176,15 @@ class Run:
             "rows": f"{table['num_rows']:,} of {table['uri']}, version {table['version']}",
             "where": table["where"],
         }
-        return html_facts(facts, title=f"run {self.path}") + html_table(self.epochs)
+        return html_facts(facts, title=f"run {self.path}") + html_table(self.epochs) + self._drawn()
+
+    def _drawn(self) -> str:
+        """The curves as a picture, whose style stays its own; nothing before they are drawn."""
+        try:
+            drawn = (self.path / "curves.svg").read_bytes()
+        except OSError:
+            return ""
+        return f'<img alt="curves" src="data:image/svg+xml;base64,{b64encode(drawn).decode("ascii")}">'
 
     def __str__(self) -> str:
         table = self.record["table"]

@@ -6,6 +6,7 @@ none usable, 7 a comparison gate failed or a column is stale, 130 interrupted, 1
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from typing import Any
@@ -52,6 +53,7 @@ from pipelines.cli.commands.push import push
 from pipelines.cli.commands.query import query
 from pipelines.cli.commands.refresh import refresh
 from pipelines.cli.commands.rejects import rejects
+from pipelines.cli.commands.report import report
 from pipelines.cli.commands.restore import restore
 from pipelines.cli.commands.run_caption_contest import run_caption_contest
 from pipelines.cli.commands.run_dual_encoder import run_dual_encoder
@@ -65,6 +67,7 @@ from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.stats import stats
 from pipelines.cli.commands.tag import tag
 from pipelines.cli.commands.train import train
+from pipelines.cli.commands.view import view
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
 from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
@@ -98,10 +101,12 @@ VERBS = (
     check_canary,
     check_split,
     compare,
+    report,
     search,
     similar,
     index,
     show,
+    view,
     stats,
     why,
     log,
@@ -137,7 +142,8 @@ _GROUPS = {
 app = typer.Typer(
     name="clipdata",
     help="Curate image-text data and fine-tune CLIP models on one versioned Lance table.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused "
+    epilog="clipdata COMMAND --help says more, with examples; clipdata --json-schema says what every --json prints. "
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 credentials, 5 try again, 6 too many rows refused "
     "or none usable, 7 gate failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -232,4 +238,11 @@ def _refuse(error: Any, terminal: Terminal) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{message}\n")
         message = "no command is given"
-    return terminal.fail(UsageError.name, UsageError.exit_code, message, f"{path} --help")
+    return terminal.fail(UsageError.name, UsageError.exit_code, message, _command_named(message) or f"{path} --help")
+
+
+def _command_named(message: str) -> str | None:
+    """The help of a command that stands in a group, where it was typed without the group: `clipdata images`."""
+    unknown = re.match(r"No such command '([^']+)'", message)
+    found = [verb.words for verb in VERBS if unknown and verb.words.split()[1:] == [unknown.group(1)]]
+    return f"clipdata {found[0]} --help" if found else None

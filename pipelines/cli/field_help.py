@@ -50,10 +50,10 @@ def config_help() -> str:
         if field.name == "objective":
             blocks.append(_entry("objective  (the name of one; default choice)", meanings["objective"]))
             continue
-        told = f"{settings.describe(kinds[field.name])}; default {_shown(field.default)}"
+        told = f"{settings.describe(kinds[field.name])}; default {shown(field.default)}"
         own = getattr(recipe, field.name)
         if own != field.default:
-            told += f", in the recipe caption_contest {_shown(own)}"
+            told += f", in the recipe caption_contest {shown(own)}"
         blocks.append(_entry(f"{field.name}  ({told})", meanings.get(field.name, "")))
     return "\n".join([*blocks, *_objectives_help()])
 
@@ -70,7 +70,7 @@ def _objectives_help() -> list[str]:
         for field in dataclasses.fields(objective):
             if field.name not in meanings:
                 continue
-            told = f"{settings.describe(kinds[field.name])}; default {_shown(field.default)}"
+            told = f"{settings.describe(kinds[field.name])}; default {shown(field.default)}"
             blocks.append(_entry(f"  {field.name}  ({told})", meanings[field.name], indent=8))
     return blocks
 
@@ -90,7 +90,7 @@ def steps_help() -> str:
             if parameter.name in GIVEN:
                 continue
             needed = parameter.default is inspect.Parameter.empty
-            default = "must be given" if needed else f"default {_shown(parameter.default)}"
+            default = "must be given" if needed else f"default {shown(parameter.default)}"
             blocks.append(_entry(f"  -p {parameter.name}=…  ({default})", meanings.get(parameter.name, ""), indent=8))
     own = "a function of your own, marked with @clipdata.step; see the README"
     return "\n".join([*blocks, _entry("FILE.py:function", own)])
@@ -118,7 +118,8 @@ def _entry(title: str, meaning: str, *, indent: int = 6) -> str:
     return f"{lines}\n{textwrap.fill(meaning, _WIDTH, initial_indent=' ' * indent, subsequent_indent=' ' * indent)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is typed after `--set` or `-p`."""
     if value is None:
         return "none"
     if isinstance(value, bool):

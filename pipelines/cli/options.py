@@ -18,6 +18,7 @@ from pipelines.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
+    from clipdata.engines.task import Engine
     from clipdata.lance_io.table import Table
     from clipdata.step_protocol import Step
 
@@ -38,11 +39,13 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Take what links point to outside the folder (a hub's cache).")
 ]
-Encoding = Annotated[str, typer.Option(help="Of text files, such as gb18030, big5, utf-16.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of text files, such as gb18030, big5, utf-16.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most rows to show.")]
-RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="The first so many only.")]
-RowsSample = Annotated[int | None, typer.Option("--sample", min=1, help="So many only, the same ones every time.")]
-Seed = Annotated[int, typer.Option("--seed", help="Another seed samples others.")]
+RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first so many rows only.")]
+RowsSample = Annotated[
+    int | None, typer.Option("--sample", min=1, help="Take so many rows only, the same ones every time.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed takes other rows.")]
 _StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", "-O", help="key=value for the store (endpoint, region, profile, …); repeatable."),
@@ -215,6 +218,27 @@ class RebuildOptions:
         from pipelines.cli.named_steps import own_step
 
         return [own_step(name) for name in self.step or ()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where the work of a map runs."""
+
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: in this process; ray: on the machines of a Ray cluster.")
+    ] = "local"
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option", "-E", help="key=value of ray: workers, gpus, cpus, address, start_s; repeatable."
+        ),
+    ] = None
+
+    def make(self) -> Engine:
+        """The engine."""
+        from clipdata.engines.named import engine_named
+
+        return engine_named(self.engine, parse_pairs(self.engine_option))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,6 +198,7 @@ def pipeline_schema() -> Schema:
         trained=maybe(json_schema()),
         evaluations={"type": "object", "additionalProperties": OBJECT},
         changed=FLAG,
+        report=maybe(TEXT),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,12 @@ def print_schemas(words: Sequence[str], verbs: Sequence[Verb]) -> None:
     """
     asked = [verb for verb in verbs if list(words[: len(verb.words.split())]) == verb.words.split()]
     if words and not asked:
-        raise UsageError(f"there is no verb {words[0]!r}", hint=f"verbs: {', '.join(verb.words for verb in verbs)}")
+        known = [verb.words for verb in verbs]
+        near = difflib.get_close_matches(" ".join(words[:2]), known, n=1) or difflib.get_close_matches(
+            words[0], known, n=1
+        )
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"there is no verb {words[0]!r}{meant}", hint=f"verbs: {', '.join(known)}")
     schemas = {verb.words: schema_of(verb.words, verb.found) for verb in asked or verbs}
     printed = schemas if not words else schemas[asked[0].words]
     sys.stdout.write(json.dumps(printed, ensure_ascii=False, indent=2) + "\n")

@@ -58,7 +58,9 @@ class Verb:
             def format_epilog(self, ctx: Any, formatter: Any) -> None:
                 formatter.write(verb.epilog())
 
-        app.command(name=self.words.split()[-1], cls=Command)(self._callback())
+        # Whole: what click makes of a docstring by itself is cut in the middle of a sentence.
+        summary = (inspect.getdoc(self.function) or "").partition("\n")[0]
+        app.command(name=self.words.split()[-1], cls=Command, short_help=summary)(self._callback())
 
     def epilog(self) -> str:
         """What comes after the options in the verb's help, as it stands."""

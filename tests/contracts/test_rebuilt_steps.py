@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
+from clipdata.engines.fill import compute_part
 from clipdata.errors import LineageMismatchError, NotFoundError, UsageError
 from clipdata.lance_io import rows
+from clipdata.lance_io.filling import Filling
 from clipdata.origin import lineage_of
 from clipdata.schema import image_schema
 from clipdata.steps.rebuilding import Models, newer_code, rebuild, step_classes
@@ -173,6 +176,26 @@ def test_a_step_is_made_again_from_the_lineage_of_its_column(
     values = table.to_table(["made"])
     cd.map_column(table, again, "made", overwrite=True)
     assert table.to_table(["made"]).equals(values)
+
+
+@pytest.mark.parametrize(("name", "place"), CASES)
+def test_a_step_goes_to_another_process_and_computes_there_what_it_computes_here(
+    table: cd.Table, encoder: cd.Encoder, monkeypatch: pytest.MonkeyPatch, name: str, place: int
+) -> None:
+    monkeypatch.chdir(Path(table.uri).parent)
+    step = STEPS[name][place](table, encoder)
+    step.check(table.schema)
+    table.move_to(table.latest())
+    filling = Filling(table.pinned(), "elsewhere", tuple(step.reads), "sent")
+    (_, batch), *_ = filling.read(0, np.empty(0, np.int64), batch_rows=3)
+    expected = compute_part(step, np.arange(3), batch, step.prepare(batch), {})
+
+    again = pickle.loads(pickle.dumps(step))
+
+    found = compute_part(again, np.arange(3), batch, again.prepare(batch), {})
+    assert found.values.equals(expected.values)
+    assert found.reasons.equals(expected.reasons)
+    assert lineage_of(table, again).fingerprint == lineage_of(table, step).fingerprint
 
 
 def test_a_model_is_loaded_once_by_its_name_and_held_to_its_identity(tmp_path: Path, table: cd.Table) -> None:

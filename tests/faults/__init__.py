@@ -1,0 +1,1 @@
+"""Tests of what goes wrong: hostile archives and addresses, full disks, kills."""

@@ -1,13 +1,5 @@
 """The two towers of a live model, each cut into a trunk and a head.
 
-    protocol.py             what a tower is here
-    vision_transformer.py   open_clip's own image towers
-    timm.py                 image towers from timm
-    hugging_face.py         text towers from transformers
-    native_text.py          open_clip's own text tower
-    headed.py               a trunk of any kind and a head of any kind
-    heads.py                the kinds of heads
-
 A head is what maps a trunk's features into the space the two towers share. Training only heads lets the trunks'
 features be computed once. It must know nothing of which parts train (locking.py), nor of losses or tables.
 """

@@ -1,8 +1,6 @@
 """The canary's own pictures and classes: photographs of single things, with their names in English and in Chinese.
 
     set.json      class, author, licence and source of each picture; names of the classes
-    pictures/     the pictures, 256 px, in the public domain or under CC0
-    build_set.py  where they came from, and how they were made
 
 It knows files, and no model.
 """

@@ -1,16 +1,5 @@
 """What a training run can be about, one file each.
 
-    protocol.py         what every objective tells: columns, unusable rows, loss, measures
-    choice.py           the right one among each row's own captions
-    contrastive.py      each picture's caption among those of the batch
-    multi_positive.py   the same, where several captions and pictures belong together
-    siglip.py           each pair of the batch by itself
-    soft_target.py      targets made of the batch's own similarities
-    distillation.py     as alike as a teacher finds them, who is known by columns alone
-    class_prompts.py    the right one among the prompts of all classes
-    pairs.py            what the objectives over pictures and captions share
-    fitting.py          the one that a table's columns ask for
-
 They are values without torch, so that a config can be read, checked and written anywhere.
 """
 

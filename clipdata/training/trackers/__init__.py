@@ -1,10 +1,5 @@
 """Trackers: programs of others that show how a training goes. What goes to metrics.jsonl goes there, too.
 
-    protocol.py     what a tracker does, and the figures of a line
-    tensorboard.py  event files in the run's folder
-    wandb.py        Weights & Biases, on its server or offline
-    trackio.py      trackio's database of this machine, or a Space
-
 Each imports its program when a training asks for it, and tells it metrics and the run's record; nothing else is sent.
 """
 

@@ -55,14 +55,14 @@ def bench(
     table: TableArgument,
     *,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model to feed; without one only the data is measured.")
+        str | None, typer.Option("--model", "-m", help="Model to measure, too; without one only the data is measured.")
     ] = None,
     column: Annotated[
         str | None, typer.Option(help="Column to stream; the image by default, else vectors, else texts.")
     ] = None,
     where: Where = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = 64,
-    workers: Annotated[int, typer.Option(min=0, help="Try so many worker processes, too.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Also measure with so many worker processes.")] = 0,
     fidelity: Annotated[str, typer.Option(help="Of the pixels: fast, as training has them; exact; scaled.")] = "fast",
     train: Annotated[bool, typer.Option("--train", help="Measure forward with backward, too.")] = False,
     mixing: Annotated[

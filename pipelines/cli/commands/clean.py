@@ -30,7 +30,7 @@ def clean(
     terminal: Terminal,
     table: TableArgument,
     *,
-    older_than: Annotated[float, typer.Option(help="Days: versions older than that go, unless a tag names them.")] = 14,
+    older_than: Annotated[float, typer.Option(help="Days: older versions go, unless a tag names them.")] = 14,
     dry_run: DryRun = False,
     yes: Yes = False,
     store: StorageOptions,

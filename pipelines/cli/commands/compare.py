@@ -44,7 +44,7 @@ def compare(
     terminal: Terminal,
     table: TableArgument,
     before: Annotated[
-        str | None, typer.Argument(help="Column of the values before; of a version or tag: scores@12.")
+        str | None, typer.Argument(help="Column of the values before; scores@12 is what it held in version or tag 12.")
     ] = None,
     after: Annotated[
         list[str] | None, typer.Argument(help="Column of the values after; several are compared with the first.")
@@ -80,7 +80,9 @@ def compare(
     scores_before: Annotated[
         str | None, typer.Option(help="Score lists behind BEFORE; by default those that it was picked from.")
     ] = None,
-    scores_after: Annotated[str | None, typer.Option(help="The same for AFTER.")] = None,
+    scores_after: Annotated[
+        str | None, typer.Option(help="Score lists behind AFTER; by default those that it was picked from.")
+    ] = None,
     label_index: Annotated[
         str | None, typer.Option(help="Column with the place of the right choice; by default the one picked by.")
     ] = None,
@@ -90,7 +92,9 @@ def compare(
     model_before: Annotated[
         str | None, typer.Option(help="Identity of the model that must be behind BEFORE; else exit code 1.")
     ] = None,
-    model_after: Annotated[str | None, typer.Option(help="The same for AFTER.")] = None,
+    model_after: Annotated[
+        str | None, typer.Option(help="Identity of the model that must be behind AFTER; else exit code 1.")
+    ] = None,
     lower_is_better: Annotated[
         bool, typer.Option("--lower-is-better", help="A fall is a gain: losses, ranks.")
     ] = False,

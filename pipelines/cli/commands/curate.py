@@ -81,7 +81,7 @@ def curate(
         str | None, typer.Option(help="SQL condition of the rows to measure on; split = 'test' by default.")
     ] = None,
     out: Annotated[str, typer.Option("--out", help="Folder of the runs of a proof.")] = "proof",
-    seeds: Annotated[str, typer.Option(help="Of a proof's trainings, with commas between.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="Seeds of a proof's trainings, such as 0,1,2.")] = "0,1,2",
     control: Annotated[bool, typer.Option(help="Whether a proof also trains on rows at random.")] = True,
     figure: Annotated[
         str | None, typer.Option(help="What a proof's verdict is about; the objective's first figure by default.")

@@ -47,11 +47,15 @@ def diff(
     before: Annotated[
         str | None, typer.Argument(help="Version or tag; the one before the newest, or with --other the newest.")
     ] = None,
-    after: Annotated[str | None, typer.Argument(help="Version or tag to compare it with; the newest.")] = None,
+    after: Annotated[
+        str | None, typer.Argument(help="Version or tag to compare it with; the newest by default.")
+    ] = None,
     *,
     other: Annotated[str | None, typer.Option(help="Another table, of which AFTER is a version.")] = None,
     on: Annotated[str | None, typer.Option(help="Column that tells rows apart; the key by default.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Whose values to compare; all by default.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns whose values to compare, such as a,b; all by default.")
+    ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Most keys and values to list of each kind.")] = 3,
     store: ReadOptions,
 ) -> None:

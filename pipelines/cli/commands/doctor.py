@@ -18,7 +18,9 @@ FOUND = record(place=maybe(TEXT), sound=FLAG, findings=listed(_FINDING))
 @verb("doctor", found=FOUND, examples=["clipdata doctor", "clipdata doctor gs://bucket/tables --no-write"])
 def doctor(
     terminal: Terminal,
-    place: Annotated[str | None, typer.Argument(help="Table, folder or bucket's prefix; the machine alone.")] = None,
+    place: Annotated[
+        str | None, typer.Argument(help="Table, folder or bucket's prefix; the machine alone by default.")
+    ] = None,
     *,
     no_write: Annotated[bool, typer.Option("--no-write", help="Write nothing there, not even to try it.")] = False,
     store: ReadOptions,

@@ -33,7 +33,7 @@ FOUND = record(
 def errors(
     terminal: Terminal,
     table: TableArgument,
-    columns: Annotated[list[str] | None, typer.Argument(help="Failures of these columns only; all.")] = None,
+    columns: Annotated[list[str] | None, typer.Argument(help="Failures of these columns only; all by default.")] = None,
     *,
     retry: Annotated[bool, typer.Option("--retry", help="Compute the rows that failed again, then list.")] = False,
     examples: Annotated[int, typer.Option(min=0, help="Rows to name of each reason.")] = 3,

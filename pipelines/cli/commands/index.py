@@ -39,12 +39,12 @@ INDEXED = record(
 def index(
     terminal: Terminal,
     table: TableArgument,
-    column: Annotated[str, typer.Argument(help="Of vectors, or of texts or lists of texts.")],
+    column: Annotated[str, typer.Argument(help="Column of vectors, or of texts or lists of texts.")],
     *,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", help="Of an index of vectors: IVF_SQ (the default), IVF_RQ, IVF_PQ, IVF_HNSW_SQ or IVF_FLAT."
+            "--kind", help="Kind of an index of vectors: IVF_SQ (the default), IVF_RQ, IVF_PQ, IVF_HNSW_SQ or IVF_FLAT."
         ),
     ] = None,
     remake: Annotated[bool, typer.Option("--remake", help="Make it anew in any case.")] = False,

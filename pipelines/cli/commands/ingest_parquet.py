@@ -21,7 +21,8 @@ def ingest_parquet(
     image: Annotated[str | None, typer.Option(help="Column of the pictures, where several hold any.")] = None,
     encoding: Encoding = "utf-8",
     delimiter: Annotated[
-        str | None, typer.Option(help="Of CSV and TSV: one character, or tab; found where it is not given.")
+        str | None,
+        typer.Option(help="Character between the columns of CSV and TSV, or tab; found where it is not given."),
     ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Names for the columns of CSV and TSV without a header, such as a,b.")

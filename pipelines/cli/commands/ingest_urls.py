@@ -22,21 +22,27 @@ def ingest_urls(
     filename: Annotated[str | None, typer.Option(help="Column of the file names; filename by default.")] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="csv, tsv, jsonl or parquet.")] = None,
     encoding: Encoding = "utf-8",
-    delimiter: Annotated[str | None, typer.Option(help="Of a text file, such as ';'.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Character between the columns of a text file, such as ';', or tab.")
+    ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Names of the columns of a file without a header: caption,url.")
+        str | None, typer.Option(help="Names for the columns of a file without a header, such as caption,url.")
     ] = None,
     in_flight: Annotated[int | None, typer.Option(min=1, help="Requests at once; 64 by default.")] = None,
-    per_host: Annotated[int | None, typer.Option(min=1, help="Requests at once to one host; 8.")] = None,
-    delay: Annotated[float | None, typer.Option(min=0, help="Seconds between requests to one host; 0.")] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds for one download; 30.")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, help="Further tries after a passing fault; 2.")] = None,
-    max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest download; 16777216.")] = None,
+    per_host: Annotated[int | None, typer.Option(min=1, help="Requests at once to one host; 8 by default.")] = None,
+    delay: Annotated[
+        float | None, typer.Option(min=0, help="Seconds between requests to one host; 0 by default.")
+    ] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for one download; 30 by default.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="Further tries after a passing fault; 2 by default.")
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of the largest download; 16777216 by default.")
+    ] = None,
     allow_private: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="HOST", help="A private host, address or network that URLs may lead to; repeat for several."
-        ),
+        typer.Option(metavar="HOST", help="A private host, address or network that URLs may lead to; repeatable."),
     ] = None,
     ignore_opt_out: Annotated[
         bool, typer.Option("--ignore-opt-out", help="Take images whose owners opted out of AI training.")

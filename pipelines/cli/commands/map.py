@@ -9,7 +9,16 @@ import typer
 from pipelines.cli.field_help import steps_help
 from pipelines.cli.json_output import FLAG, NUMBER, OBJECT, TEXT, WHOLE, counts, listed, maybe, record
 from pipelines.cli.next_command import next_command
-from pipelines.cli.options import Device, DryRun, Overwrite, StorageOptions, TableArgument, count_or_share, parse_pairs
+from pipelines.cli.options import (
+    Device,
+    DryRun,
+    EngineOptions,
+    Overwrite,
+    StorageOptions,
+    TableArgument,
+    count_or_share,
+    parse_pairs,
+)
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 
@@ -51,6 +60,7 @@ MAPPED = record(
         "clipdata map contest.lance best-of-cluster kept -p cluster=near_duplicates",
         "clipdata map contest.lance image-embedding vector -m starter --where \"split = 'test'\" --limit 1000",
         "clipdata map contest.lance my_steps.py:sharpness sharpness",
+        "clipdata map s3://bucket/contest.lance image-trunk image_trunk -m starter --engine ray -E workers=4 -E gpus=1",
     ],
 )
 def map_(
@@ -63,7 +73,9 @@ def map_(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="key=value of the step; repeatable.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only say whether the column is up to date; else 7.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the column is up to date, by exit code 0 or 7.")
+    ] = False,
     overwrite: Overwrite = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
     where: Annotated[
@@ -83,6 +95,7 @@ def map_(
         ),
     ] = None,
     device: Device = None,
+    engine: EngineOptions,
     store: StorageOptions,
 ) -> None:
     """Fill a column with what a step makes of each row, where it is null."""
@@ -110,6 +123,7 @@ def map_(
         limit=limit,
         dry_run=dry_run,
         batch_rows=batch_size,
+        engine=engine.make(),
         progress=terminal,
     )
     terminal.result(str(done), done.to_dict())

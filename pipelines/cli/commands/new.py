@@ -75,8 +75,10 @@ def new(
     what: Annotated[str, typer.Argument(help="JSON file of a model's config, or an open_clip architecture.")],
     *,
     out: Annotated[str, typer.Option("--out", help="Folder of the model; every verb takes it as --model.")],
-    seed: Annotated[int | None, typer.Option("--seed", help="Of random weights; the config's, or 0.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What to call it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of random weights; the config's by default, or 0.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model, which lineage shows.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a model to train: random towers, or towers with weights of their own that never met."""

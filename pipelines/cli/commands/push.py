@@ -45,7 +45,7 @@ def push(
     columns: Annotated[
         str | None, typer.Option(help="Columns to publish, such as a,b; all but uri and source by default.")
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="On the hub; v and the table's version by default.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag on the hub; v and the table's version by default.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Let everybody see a data set that is made anew.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that another push wrote.")] = False,
     dry_run: DryRun = False,

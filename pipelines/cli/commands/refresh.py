@@ -40,10 +40,14 @@ REFRESHED = record(table=TEXT, version=WHOLE, dry_run=FLAG, columns=listed(STATE
 def refresh(
     terminal: Terminal,
     table: TableArgument,
-    columns: Annotated[list[str] | None, typer.Argument(help="Columns, with all that they are made of; all.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Argument(help="Columns, with all that they are made of; all by default.")
+    ] = None,
     *,
     dry_run: DryRun = False,
-    check: Annotated[bool, typer.Option("--check", help="Only say; exit with 7 when a column is stale.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say which columns are stale, with exit code 7 where one is.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute rows that failed before too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a column is made anew.")] = False,
     rebuilt: RebuildOptions,

@@ -46,22 +46,28 @@ def run_dual_encoder(
     table: Annotated[
         str | None, typer.Option(help="Lance table of pictures with captions; the built-in sample by default.")
     ] = None,
-    test_table: Annotated[str | None, typer.Option(help="Another one, to measure on.")] = None,
+    test_table: Annotated[str | None, typer.Option(help="Another such table, to measure on.")] = None,
     captions_column: Annotated[str | None, typer.Option(help="Column of captions: one or a list a row.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Column of the bytes of pictures.")] = None,
     image_model: Annotated[str, typer.Option(help="Image backbone by timm's name, such as resnet50.")] = "starter",
-    image_weights: Annotated[str | None, typer.Option(help="pretrained, random, or a file or folder.")] = None,
+    image_weights: Annotated[
+        str | None, typer.Option(help="Weights of the image backbone: pretrained, random, or a file or folder.")
+    ] = None,
     text_model: Annotated[
         str, typer.Option(help="Text backbone: a folder, hub name or type, such as bert-base-cased.")
     ] = "starter",
-    text_weights: Annotated[str | None, typer.Option(help="pretrained, random, or a folder or hub name.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Folder or hub name; the text backbone's by default.")] = None,
-    embed_dim: Annotated[int, typer.Option(help="Of the space that both heads project into.")] = 256,
+    text_weights: Annotated[
+        str | None, typer.Option(help="Weights of the text backbone: pretrained, random, or a folder or hub name.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Tokenizer: a folder or hub name; the text backbone's by default.")
+    ] = None,
+    embed_dim: Annotated[int, typer.Option(help="Dimensions of the space that both heads project into.")] = 256,
     image_size: Annotated[int, typer.Option(help="Side in pixels to which pictures are squashed.")] = 128,
     max_length: Annotated[int, typer.Option(help="Tokens of a caption that are read.")] = 18,
     loss: Annotated[Loss | None, typer.Option(help="What is minimised; multi-positive by default.")] = None,
     captions: Annotated[
-        Captions | None, typer.Option(help="Which of a picture's captions a step takes; random by default.")
+        Captions | None, typer.Option(help="Which of a picture's captions a training step takes; random by default.")
     ] = None,
     shared: PairsOptions,
 ) -> None:

@@ -40,7 +40,9 @@ def run_from_scratch(
     model_config: Annotated[
         str, typer.Option(help="JSON file of a model; small or document: those of the pipeline.")
     ] = "small",
-    tokenizer: Annotated[str | None, typer.Option(help="Folder or hub name; the config's by default.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Tokenizer: a folder or hub name; the config's by default.")
+    ] = None,
     shared: PairsOptions,
 ) -> None:
     """Make a model with random weights, train it on pairs of texts and pictures, and measure what holds."""

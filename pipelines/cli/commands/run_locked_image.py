@@ -31,7 +31,7 @@ def run_locked_image(
         str | None, typer.Option(help="List of pairs to train on: CSV text,url,filename; the sample by default.")
     ] = None,
     test_file: Annotated[
-        str | None, typer.Option(help="The same of pairs to measure; by default pictures are held out.")
+        str | None, typer.Option(help="List of pairs to measure on; by default pictures are held out.")
     ] = None,
     images: Annotated[
         str | None, typer.Option(help="Folder of the pictures by their file names; by default they are downloaded.")

@@ -63,10 +63,12 @@ def search(
         typer.Option("--words", help="Words that texts hold; beside other queries both orders are fused; repeatable."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option("--column", help="Of vectors; by default the one that a known model made.")
+        str | None,
+        typer.Option("--column", help="Column of vectors to search; by default the one that a known model made."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="That made the column; by default the one that lineage names.")
+        str | None,
+        typer.Option("--model", "-m", help="Model that made the column; by default the one that its lineage names."),
     ] = None,
     where: Where = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows of each query.")] = 10,
@@ -76,10 +78,12 @@ def search(
         typer.Option("--distinct", help="Column of whose equal values only the best row counts: filename, sha256, …"),
     ] = None,
     like_column: Annotated[
-        str | None, typer.Option("--like-column", help="Of the vectors of --like, where it is another one.")
+        str | None, typer.Option("--like-column", help="Column of the vectors of --like, where it is another one.")
     ] = None,
-    words_column: Annotated[str | None, typer.Option("--words-column", help="Of texts or lists of texts.")] = None,
-    columns: Annotated[str | None, typer.Option("--columns", help="To show, with commas between.")] = None,
+    words_column: Annotated[
+        str | None, typer.Option("--words-column", help="Column of texts or lists of texts that --words looks in.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Columns to show, such as a,b.")] = None,
     device: Device = None,
     layout: TableLayout,
     store: VersionOptions,

@@ -53,9 +53,13 @@ def show(
     table: TableArgument,
     *,
     sample: Annotated[int | None, typer.Option(min=1, help="Show so many rows instead, drawn at random.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Beside --sample: another seed draws others; 0.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Beside --sample: another seed draws other rows; 0 by default.")
+    ] = None,
     where: Annotated[str | None, typer.Option(help="Beside --sample: SQL condition of the rows to draw from.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Beside --sample: names, with commas between; all.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Beside --sample: columns to show, such as a,b; all by default.")
+    ] = None,
     layout: TableLayout,
     store: VersionOptions,
 ) -> None:

@@ -49,6 +49,7 @@ FOUND = record(
     aspect=maybe(_DISTRIBUTION),
     refused=counts(),
     stale=listed(TEXT),
+    layout=maybe(TEXT),
     seconds=NUMBER,
 )
 
@@ -67,7 +68,7 @@ def stats(
     table: Annotated[str, typer.Argument(help="Table: a path, or gs:// s3:// az:// URL; or a Parquet file.")],
     *,
     where: Where = None,
-    columns: Annotated[str | None, typer.Option(help="Names, with commas between; all by default.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to tell of, such as a,b; all by default.")] = None,
     store: VersionOptions,
 ) -> None:
     """Tell what a table or a Parquet file holds: nulls, sizes, distributions, most common values, splits, refusals."""

@@ -71,7 +71,7 @@ def train(
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Train every recipe with each, in OUT/RECIPE-seedK: 0,1,2 by default.")
+        str | None, typer.Option(help="Seeds that every recipe is trained with, in OUT/RECIPE-seedK; 0,1,2 by default.")
     ] = None,
     held_out: Annotated[
         str | None,

@@ -1,0 +1,85 @@
+"""What `report` returns: the records, and every view of them as a method."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from clipdata.comparison.jsonschema import schema_of
+from clipdata.comparison.records import finite
+from clipdata.objects.faults import as_clipdata_error
+from clipdata.reporting.page import page
+from clipdata.reporting.records import SCHEMA_VERSION, Reported
+from clipdata.storage import Storage, absolute, is_remote, redact
+from clipdata.training.state_files import write_bytes, writing
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Reported):
+    """A report as a page or as JSON; the fields are those of `Reported`."""
+
+    def to_html(self) -> str:
+        """One page that asks for nothing else: at most 5 MB, no script, no address outside itself."""
+        return page(self)
+
+    def to_json(self, *, indent: int | None = None, thumbnails: bool = False) -> str:
+        """The records that the page is a view of; the schema is `clipdata.reporting.report_schema()`.
+
+        Args:
+            indent: spaces a level; one line by default.
+            thumbnails: with the pictures themselves, as data URIs.
+        """
+        return json.dumps(self.to_dict(thumbnails=thumbnails), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def to_dict(self, *, thumbnails: bool = False) -> dict[str, Any]:
+        """The same as JSON values."""
+        found: dict[str, Any] = finite(super().to_dict(thumbnails=thumbnails))
+        return found
+
+    def save(self, out: str | os.PathLike[str], *, storage: Storage | None = None) -> str:
+        """Write the page to a file, here or in a bucket; one that is there is replaced whole.
+
+        Returns:
+            Its location.
+
+        Raises:
+            StorageError: it cannot be written.
+            CredentialsError: the store refuses access.
+        """
+        location, reached = absolute(out), storage or Storage()
+        data = self.to_html().encode("utf-8")
+        if not is_remote(location):
+            path = Path(location)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, data)
+            return location
+        filesystem, place = reached.filesystem(location)
+        try:
+            filesystem.pipe_file(place, data)
+        except OSError as error:
+            raise as_clipdata_error(error, f"writing {redact(location)}", reached) from error
+        return location
+
+    def __str__(self) -> str:
+        parts = [name for name in ("comparison", "run", "table") if getattr(self, name) is not None]
+        return f"report: {self.title} ({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that neither page nor notebook changes the other."""
+        return (
+            f'<iframe sandbox srcdoc="{escape(self.to_html(), quote=True)}" title="{escape(self.title, quote=True)}" '
+            'style="width: 100%; height: 48rem; border: 1px solid #8888"></iframe>'
+        )
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of what `Report.to_json` writes, derived from the records."""
+    schema = schema_of(Reported)
+    schema["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **schema["properties"]}
+    schema["required"] = ["schema_version", *schema["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Report", **schema}

@@ -1,0 +1,115 @@
+// Chosen rows, and what is written of them: a tag, a decision, or that they are gone. Only with --edit.
+
+import { get, post } from "./api.js";
+import { byId, el, whole } from "./dom.js";
+import { current, rowsQuery } from "./state.js";
+
+const MOST_CHOSEN = 5000, PAGE = 240;
+
+export class Choice {
+  constructor(actions) {
+    this.root = byId("edit");
+    this.can = this.root.dataset.edit === "yes";
+    this.actions = actions;
+    this.rows = new Set();
+    if (this.can) this.build();
+  }
+
+  build() {
+    this.told = el("strong", { class: "chosen" });
+    this.column = el("input", { type: "text", value: "decision", size: 12, id: "decision-column" });
+    this.value = el("input", { type: "text", placeholder: "keep", size: 10, id: "decision-value", dir: "auto" });
+    this.name = el("input", { type: "text", placeholder: "reviewed", size: 12, id: "tag-name" });
+    this.all = el("input", { type: "checkbox", id: "all-found", onchange: () => this.show() });
+    const field = (label, input) => el("label", { class: "field" }, el("span", {}, label), input);
+    const form = (name, onsubmit, ...parts) => el("form", {
+      class: "group", "aria-label": name, onsubmit: (event) => { event.preventDefault(); onsubmit(); },
+    }, ...parts);
+    this.confirm = el("dialog", { "aria-labelledby": "confirm-told" });
+    this.clear = el("button", { type: "button", class: "quiet", onclick: () => { this.rows.clear(); this.show(); } }, "none");
+    this.root.replaceChildren(
+      this.told, this.clear, el("label", { class: "tick" }, this.all, "all rows in view"),
+      form("decide", () => this.decide(), field("column", this.column), field("decision", this.value), el("button", {}, "write")),
+      form("tag", () => this.tag(), field("tag this version", this.name), el("button", {}, "tag")),
+      el("button", { type: "button", class: "danger", id: "delete", onclick: () => this.ask() }, "delete …"), this.confirm,
+    );
+    this.root.hidden = false;
+  }
+
+  show(table = this.table) {
+    if (!this.can || !table) return;
+    if (this.table && table.version !== this.table.version) this.rows.clear();
+    this.table = table;
+    const num = this.all.checked ? table.num_found : this.rows.size;
+    this.told.textContent = num ? `${whole(num)} chosen` : "no row chosen";
+    this.clear.hidden = !this.rows.size || this.all.checked;
+    const off = !num || !table.can.keyed;
+    for (const button of [this.root.querySelector("[aria-label=decide] button"), byId("delete")]) button.disabled = off;
+    this.actions.redraw();
+  }
+
+  has(row) { return this.rows.has(row) || (this.can && this.all.checked); }
+  only(row) { if (this.can && row) { this.rows = new Set([row.row]); this.show(); } }
+
+  toggle(row) {
+    if (!this.can) return;
+    if (!this.rows.delete(row.row)) this.rows.add(row.row);
+    this.show();
+  }
+
+  /** Choose the rows between two places in the order. */
+  async extend(from, to) {
+    if (!this.can) return;
+    const end = Math.min(to, from + MOST_CHOSEN - 1);
+    for (let at = from; at <= end; at += PAGE) {
+      const num = Math.min(PAGE, end - at + 1);
+      const found = await get("rows", rowsQuery(this.table.version, { at, num }));
+      for (const row of found.rows) this.rows.add(row.row);
+    }
+    this.show();
+  }
+
+  get meant() { return this.all.checked ? { all: true } : { rows: [...this.rows] }; }
+  get number() { return this.all.checked ? this.table.num_found : this.rows.size; }
+
+  decide() {
+    const body = { ...this.meant, column: this.column.value.trim(), value: this.value.value.trim() };
+    return this.send("decide", body, (done) => `${whole(done.rows)} rows: ${body.column} is “${body.value}” (version ${done.version})`);
+  }
+
+  /** One decision on rows that something else than a click chose. */
+  decideOn(chosen, value) {
+    const body = { ...chosen, column: this.column.value.trim(), value };
+    return this.send("decide", body, (done) => `${whole(done.rows)} rows: ${body.column} is “${value}” (version ${done.version})`);
+  }
+
+  tag() {
+    return this.send("tag", { name: this.name.value.trim() }, (done) => `version ${done.version} is called ${done.name}`);
+  }
+
+  ask() {
+    const num = this.number;
+    const words = `Delete ${whole(num)} ${num === 1 ? "row" : "rows"}? Version ${this.table.version} keeps them.`;
+    const yes = el("button", { type: "button", class: "danger", onclick: async () => {
+      this.confirm.close();
+      const done = await this.send("delete", { ...this.meant, confirmed: num }, (told) => `deleted ${whole(told.num_rows)} rows (version ${told.version})`);
+      if (done) { this.rows.clear(); this.all.checked = false; this.show(); }
+    } }, "delete");
+    const no = el("button", { type: "button", autofocus: true, onclick: () => this.confirm.close() }, "keep them");
+    this.confirm.replaceChildren(el("p", { id: "confirm-told" }, words), el("div", { class: "row-tools" }, yes, no));
+    this.confirm.showModal();
+    no.focus();
+  }
+
+  async send(what, body, words) {
+    try {
+      const done = await post(what, rowsQuery(this.table.version), body);
+      this.actions.say(words(done));
+      await this.actions.changed(current().version);
+      return done;
+    } catch (error) {
+      this.actions.fail(error);
+      return null;
+    }
+  }
+}

@@ -1,0 +1,126 @@
+// The page: puts its parts together, and asks anew when the state changes.
+
+import { get } from "./api.js";
+import { Changes } from "./changes.js";
+import { Copying } from "./copying.js";
+import { Detail } from "./detail.js";
+import { byId, el } from "./dom.js";
+import { Choice } from "./edit.js";
+import { Facets } from "./facets.js";
+import { showFailures } from "./failures.js";
+import { FilterBox } from "./filter.js";
+import { Gallery } from "./gallery.js";
+import { Groups } from "./groups.js";
+import { Watching } from "./live.js";
+import { RowMap } from "./map.js";
+import { current, go, rowsQuery, sameRows, watch } from "./state.js";
+import { Toolbar } from "./toolbar.js";
+
+const TABS = [["", "gallery"], ["map", "map"], ["groups", "duplicates"], ["changes", "changes"], ["failures", "failures"]];
+
+let table = null, versions = null, asked = 0;
+const main = byId("main");
+
+const say = (text) => { byId("news").textContent = text; byId("news").classList.remove("wrong"); };
+const fail = (error) => {
+  byId("news").textContent = error.message + (error.hint ? ` – ${error.hint}` : "");
+  byId("news").classList.add("wrong");
+};
+
+const filter = new FilterBox(), toolbar = new Toolbar(), facets = new Facets(filter, fail);
+const detail = new Detail({ fail, close: () => closeDetail() });
+const openRow = (row, version = table.version) => detail.open({ ...table, version }, row);
+const choice = new Choice({ say, fail, redraw: () => gallery.render(), changed: () => load(true, true) });
+const gallery = new Gallery({
+  fail,
+  open: (row) => row && openRow(row.row),
+  moved: (row) => { if (row && detail.isOpen) openRow(row.row); },
+  choose: (row) => choice.only(row),
+  toggle: (row) => choice.toggle(row),
+  extend: (from, to) => choice.extend(from, to),
+  isChosen: (row) => choice.has(row),
+});
+new Copying({ fail, columns: () => (gallery.layout ? gallery.layout.columns : []) });
+const changes = new Changes({ open: openRow }), rowMap = new RowMap({ fail, open: openRow });
+const groups = new Groups({ open: openRow }, choice);
+
+function closeDetail() {
+  detail.close();
+  gallery.root.focus();
+}
+
+/** Ask what the state's table is, and show it. */
+async function load(keep = false, anew = false) {
+  const mine = (asked += 1);
+  main.setAttribute("aria-busy", "true");
+  try {
+    const found = await get("table", rowsQuery(current().version || null));
+    if (mine !== asked) return;
+    const first = table === null;
+    table = found;
+    filter.fail(null);
+    filter.show(table.columns);
+    toolbar.show(table);
+    showTabs();
+    choice.show(table);
+    showView(keep);
+    facets.show(table);
+    if (first || anew) {
+      if (first && current().row) openRow(Number(current().row));
+      toolbar.showVersions(table).then((told) => {
+        versions = told;
+        if (current().view === "changes") showView(true);
+      }).catch(fail);
+    }
+  } catch (error) {
+    if (mine !== asked) return;
+    if (current().where || current().lasso) filter.fail(error);
+    else fail(error);
+    if (table === null) main.replaceChildren(el("p", { class: "empty" }, error.message));
+  } finally {
+    if (mine === asked) main.removeAttribute("aria-busy");
+  }
+}
+
+function showTabs() {
+  const able = { "": true, map: table.axes.length > 0, groups: true, changes: table.can.versions, failures: table.can.versions };
+  byId("tabs").replaceChildren(...TABS.filter(([name]) => able[name]).map(([name, words]) => el("button", {
+    type: "button", "aria-current": current().view === name ? "page" : null, onclick: () => go({ view: name }),
+  }, words)));
+}
+
+function showView(keep) {
+  const view = current().view;
+  if (view === "map") rowMap.show(main, table);
+  else if (view === "groups") groups.show(main, table);
+  else if (view === "changes") {
+    if (versions) changes.show(main, table, versions);
+  } else if (view === "failures") showFailures(main, table);
+  else {
+    if (gallery.root.parentElement !== main) main.replaceChildren(gallery.root);
+    gallery.show(table, keep);
+  }
+}
+
+watch((now, before) => {
+  if (!table || !sameRows(now, before)) { load(false, now.version !== before.version); return; }
+  if (now.view !== before.view || now.column !== before.column || now.score !== before.score || now.least !== before.least
+    || now.from !== before.from || now.to !== before.to) { showTabs(); showView(true); }
+  if (now.row !== before.row) {
+    if (now.row) openRow(Number(now.row));
+    else detail.close();
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    byId("filter").focus();
+    byId("filter").select();
+  } else if (event.key === "Escape" && detail.isOpen && !document.querySelector("dialog[open]")) closeDetail();
+});
+
+load().then(() => {
+  new Watching({ table: () => table, changed: () => load(true, true) });
+});

@@ -1,0 +1,341 @@
+"""`report`: a page and JSON of the same records, whatever a table holds: bounded, escaped, with the parts there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import clipdata as cd
+from clipdata.errors import NotFoundError, SchemaError, UsageError
+from clipdata.lance_io import rows
+from clipdata.lance_io.refused import rejects_uri
+from clipdata.lance_io.table import open_table
+from clipdata.reporting import report_schema
+from clipdata.schema import key_field
+from pipelines.cli.app import VERBS, main
+from pipelines.cli.json_output import schema_of
+from tests.contests import contest_table
+from tests.json_schemas import check_schema
+from tests.reported import CAPTIONS, hostile_table
+from tests.tiny_models import tiny_encoder
+
+MOST_BYTES = 5_000_000
+GROUP = "<b>group</b>"
+
+
+class Parsed(HTMLParser):
+    """Tags, their attributes, and the text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.text = "".join(self.texts)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    return hostile_table(tmp_path_factory.mktemp("hostile"), 240)
+
+
+@pytest.fixture(scope="module")
+def hostile_report(hostile):
+    return cd.report(hostile, "before", "after", by=GROUP, num_pictures=16)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A contest with scores before and after a training, and the run."""
+    folder = tmp_path_factory.mktemp("tuned")
+    table, encoder = contest_table(folder, 60), tiny_encoder(folder)
+    config = cd.recipes.caption_contest(
+        epochs=2, batch_size=8, label="label_ind", evaluate_where="split = 'test'", canary=False
+    )
+    run = cd.train(table, encoder, config, out=folder / "run", where="split = 'train'")
+    for name, model in (("", encoder), ("_fine_tune", run.encoder(device="cpu"))):
+        cd.map_column(table, cd.steps.ChoiceScores(model), f"scores{name}")
+        cd.map_column(table, cd.steps.Pick(f"scores{name}", "label_ind"), f"label_prob{name}")
+    return table, run
+
+
+@pytest.fixture(scope="module")
+def whole(tuned, tmp_path_factory):
+    """A report of all three, and its file."""
+    table, run = tuned
+    out = tmp_path_factory.mktemp("whole") / "made here" / "report.html"
+    found = cd.report(table, "label_prob", "label_prob_fine_tune", run=run, where="split = 'test'", out=out)
+    return found, out.read_text(encoding="utf-8")
+
+
+def test_a_page_of_all_three_shows_what_the_records_say(whole):
+    found, html = whole
+    page, compared = Parsed(html), found.comparison.compared
+
+    assert html == found.to_html()
+    for said in (
+        f"{100 * compared.accuracy.change.difference:+.1f} points".replace("-", "−"),
+        f"{compared.mean.num_rows:,} rows",
+        "No leak found.", "None of them trained on",
+        "Expected calibration error", "held-out rows", "training, smoothed", "tiny", "caption_contest",
+        *(gallery.title for gallery in found.comparison.galleries), "scores_fine_tune", "ChoiceScores",
+        "cd.report(", "clipdata report", "Nothing was refused.",
+    ):  # fmt: skip
+        assert said in page.text, said
+    shown = [row for gallery in found.comparison.galleries for row in gallery.rows]
+    assert [attributes["src"] for tag, attributes in page.tags if tag == "img"] == [
+        row.picture.thumbnail for row in shown
+    ]
+    assert {choice.text for row in shown for choice in row.choices} <= set(map(str.strip, page.texts))
+    assert all(sum(choice.is_right for choice in row.choices) == 1 for row in shown)
+
+
+def test_rows_that_are_shown_have_the_scores_that_the_table_holds(whole, tuned):
+    found, table = whole[0], tuned[0]
+    row = found.comparison.galleries[0].rows[0]
+    held = table.to_table(
+        ["caption_choices", "scores", "scores_fine_tune", "label_ind"], where=row.row.where
+    ).to_pylist()[0]
+
+    assert [choice.text for choice in row.choices] == held["caption_choices"]
+    assert [choice.before for choice in row.choices] == held["scores"]
+    assert [choice.after for choice in row.choices] == held["scores_fine_tune"]
+    assert row.choices[held["label_ind"]].is_right
+    assert row.row.before == pytest.approx(held["scores"][held["label_ind"]])
+
+
+def test_the_figures_are_those_of_compare(whole, tuned):
+    plain = cd.compare(tuned[0], "label_prob", "label_prob_fine_tune", where="split = 'test'", calibration=True)
+    compared = whole[0].comparison.compared
+
+    assert (compared.mean, compared.accuracy, compared.probabilities) == (
+        plain.mean,
+        plain.accuracy,
+        plain.probabilities,
+    )
+    spread = whole[0].comparison.spread
+    assert sum(spread.before) == sum(spread.after) == sum(spread.change_counts) == compared.mean.num_rows
+
+
+def test_lineage_names_the_model_of_each_column_and_what_it_was_trained_on(whole, tuned):
+    made = {one.column: one for one in whole[0].table.made}
+
+    assert made["scores"].trained_on == ()
+    assert made["scores_fine_tune"].model == tuned[1].encoder(device="cpu").identity
+    assert "48 rows" in made["scores_fine_tune"].trained_on[0]
+    assert "split = 'train'" in made["scores_fine_tune"].trained_on[0]
+
+
+def test_rows_that_a_model_was_trained_on_are_told_of(tuned):
+    found = cd.report(tuned[0], "label_prob", "label_prob_fine_tune", where="split = 'train'", num_pictures=0)
+
+    assert found.comparison.leak == "seen"
+    assert "TRAINED ON" in Parsed(found.to_html()).text
+    assert found.comparison.galleries == ()
+
+
+def test_the_python_and_the_command_of_a_page_make_the_same_again(whole, capsys):
+    found, html = whole
+    out = Path(shlex.split(found.command)[-1])
+
+    def written_now() -> str:
+        written = out.read_text(encoding="utf-8")
+        out.unlink()
+        return re.sub(r"<time.*?</time>", "", written)
+
+    exec(found.python, {})
+    by_python = written_now()
+    assert main(shlex.split(found.command)[1:]) == 0
+    by_command = written_now()
+
+    assert by_python == by_command == re.sub(r"<time.*?</time>", "", html)
+
+
+def test_json_follows_its_schema_and_holds_pictures_only_when_asked(whole, capsys):
+    found = whole[0]
+
+    check_schema(found.to_dict(), report_schema())
+    assert json.loads(found.to_json()) == found.to_dict()
+    assert "data:image" not in found.to_json()
+    assert found.to_json(thumbnails=True).count("data:image/webp") == whole[1].count("data:image/webp")
+
+
+def test_the_verb_writes_the_page_and_prints_where_or_the_records(tuned, tmp_path, capsys):
+    table, run = tuned
+    words = ["report", table.uri, "label_prob", "label_prob_fine_tune", "--run", str(run.path)]
+
+    assert main([*words, "-o", str(tmp_path / "a.html")]) == 0
+    said = capsys.readouterr().out
+    assert main([*words, "-o", str(tmp_path / "b.html"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+
+    assert said.startswith(f"{tmp_path}/a.html: ")
+    verb = next(verb for verb in VERBS if verb.words == "report")
+    check_schema(printed, schema_of(verb.words, verb.found))
+    assert printed["comparison"]["compared"]["mean"]["num_rows"] == 60
+    assert (tmp_path / "b.html").stat().st_size < MOST_BYTES
+
+
+def test_no_text_of_a_table_becomes_markup_or_turns_the_page_around(hostile_report):
+    html = hostile_report.to_html()
+    page = Parsed(html)
+
+    tags = {tag for tag, _ in page.tags}
+    assert tags.isdisjoint({"script", "b", "i", "iframe", "object", "link", "base", "form"})
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+    sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert sources
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+    assert not {attributes.get("href", "#")[:1] for tag, attributes in page.tags if tag == "a"} - {"#"}
+    assert not set(html) & set("\x00\x1b\u202e\u202c")
+    assert "\\u202eelif.exe" in page.text
+    assert CAPTIONS[0] in page.text
+    assert CAPTIONS[3] in page.text
+    assert "url(" not in html
+    assert "<title>&lt;hostile&gt;.lance: before → after</title>" in html
+
+
+def test_a_page_stays_below_5_mb_with_every_picture_text_group_and_column_there_is(hostile, tmp_path):
+    table = wide_copy(hostile, tmp_path)
+
+    found = cd.report(table, "before", "after", by=GROUP, num_pictures=100)
+
+    size = len(found.to_html().encode())
+    pictures = [row.picture for gallery in found.comparison.galleries for row in gallery.rows]
+    shown = [picture for picture in pictures if picture.thumbnail]
+    assert len(pictures) > 150
+    assert 10 < len(shown) < len(pictures), "the bound was not met"
+    assert all(max(picture.width, picture.height) <= 256 for picture in shown)
+    assert {picture.refused for picture in pictures[60:] if not picture.thumbnail} == {
+        "left out: the pictures before it take all the room of a report"
+    }
+    assert (len(found.comparison.compared.groups), found.comparison.compared.num_groups_left_out) == (40, 20)
+    assert (len(found.table.columns), found.table.num_columns_left_out) == (100, 36)
+    assert 2_000_000 < size < MOST_BYTES
+
+
+def wide_copy(table, folder):
+    """The same rows with 130 further columns of long texts, whose names are long."""
+    held = table.to_table()
+    for number in range(130):
+        values = pa.array([f"{'🙂' * 100}{row % 9}" for row in range(held.num_rows)])
+        held = held.append_column(f"column_{number}_{'n' * 200}", values)
+    copy = rows.create_table(folder / "wide.lance", held.schema)
+    rows.upsert(copy, held)
+    return open_table(folder / "wide.lance")
+
+
+def test_broken_and_missing_pictures_show_why(hostile_report):
+    worst = hostile_report.comparison.galleries[0].rows[:2]
+
+    assert sorted(row.picture.refused.partition(":")[0] for row in worst) == ["the row holds no picture", "truncated"]
+    text = Parsed(hostile_report.to_html()).text
+    assert all(row.picture.refused in text for row in worst)
+
+
+def test_a_picture_at_an_address_is_read_from_there_and_one_that_is_gone_says_so(tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "here.png"), np.full((30, 40, 3), 90, np.uint8))
+    schema = pa.schema([key_field("path"), pa.field("image", pa.large_binary()), pa.field("uri", pa.string())])
+    table = rows.create_table(tmp_path / "t.lance", schema)
+    places = [str(tmp_path / name) for name in ("gone.png", "here.png")]
+    rows.upsert(table, pa.table({"path": ["a", "b"], "image": [None, None], "uri": places}, schema=schema))
+
+    gone, here = cd.report(open_table(tmp_path / "t.lance")).table.gallery.rows
+
+    assert gone.picture.refused.startswith("missing")
+    assert (here.picture.width, here.picture.height, here.picture.refused) == (40, 30, None)
+
+
+def test_a_table_alone_shows_what_it_holds_and_what_was_refused_by_reason(tmp_path):
+    table = contest_table(tmp_path, 12)
+    schema = pa.schema(
+        [key_field("path"), *(pa.field(n, pa.string()) for n in ("reason", "detail", "etag", "refused_at"))]
+    )
+    refused = {
+        "path": ["a.jpg", "b.jpg", "c <b>.jpg"],
+        "reason": ["truncated", "truncated", "empty"],
+        "detail": ["half of it", "", None],
+        "etag": [""] * 3,
+        "refused_at": [""] * 3,
+    }
+    rejects = rows.create_table(rejects_uri(table.uri), schema)
+    rows.upsert(rejects, pa.table(refused, schema=schema))
+
+    found = cd.report(table, num_pictures=3)
+
+    assert [(one.reason, one.num) for one in found.table.refused] == [("truncated", 2), ("empty", 1)]
+    assert found.table.refused[0].examples[0] == ("a.jpg", "half of it")
+    assert len(found.table.gallery.rows) == 3
+    text = Parsed(found.to_html()).text
+    for said in ("c <b>.jpg", "truncated", "caption_choices", "12", "A few rows", "sides of split"):
+        assert said in text, said
+    assert (found.comparison, found.run) == (None, None)
+    assert "The difference" not in text
+
+
+def test_a_run_alone_is_told_also_before_it_is_finished(tuned, tmp_path):
+    finished = cd.report(run=tuned[1].path)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "config.json").write_bytes((tuned[1].path / "config.json").read_bytes())
+
+    unfinished = cd.report(run=begun)
+
+    assert [chart.title for chart in finished.run.charts] == ["loss", "held-out rows"]
+    assert (finished.table, finished.title) == (None, "run run")
+    assert "not finished" in Parsed(unfinished.to_html()).text
+    assert "data:image/svg+xml;base64," in tuned[1]._repr_html_()
+    assert "No step was done yet." in Parsed(unfinished.to_html()).text
+
+
+def test_a_table_that_has_no_pictures_no_lists_and_no_rows_to_show_is_reported_all_the_same(tmp_path):
+    schema = pa.schema([key_field("id"), pa.field("p", pa.float64()), pa.field("q", pa.float64())])
+    table = rows.create_table(tmp_path / "plain.lance", schema)
+    rows.upsert(table, pa.table({"id": ["a", "b"], "p": [0.5, 0.5], "q": [0.5, 0.5]}, schema=schema))
+
+    found = cd.report(open_table(tmp_path / "plain.lance"), "p", "q")
+
+    assert found.comparison.galleries == ()
+    assert "calibration needs" in found.comparison.not_calibrated
+    assert found.comparison.leak == "unknown"
+    assert "No reliability curve" in Parsed(found.to_html()).text
+    empty = rows.create_table(tmp_path / "empty.lance", schema)
+    assert cd.report(empty).table.gallery is None
+
+
+def test_what_cannot_be_reported_is_refused_with_what_to_type(hostile, tmp_path):
+    with pytest.raises(UsageError, match="a table, or a run"):
+        cd.report()
+    with pytest.raises(UsageError, match="both columns"):
+        cd.report(hostile, "before")
+    with pytest.raises(UsageError, match="at most 100"):
+        cd.report(hostile, num_pictures=101)
+    with pytest.raises(SchemaError, match="no column 'afterwards'"):
+        cd.report(hostile, "before", "afterwards")
+    with pytest.raises(NotFoundError):
+        cd.report(run=tmp_path)
+
+
+def test_a_notebook_shows_the_page_in_a_frame_that_runs_nothing(whole):
+    shown = whole[0]._repr_html_()
+
+    (tag, attributes), *rest = Parsed(shown).tags
+    assert (tag, rest) == ("iframe", [])
+    assert attributes["sandbox"] is None
+    assert attributes["srcdoc"] == whole[1]
