@@ -118,13 +118,13 @@ def upsert(table: Table, rows: pa.Table, *, changed: str | None = None, onto: Ta
     if rows.num_rows == 0:
         return Written()
 
-    def write(dataset: lance.LanceDataset, retries: int) -> Written:
+    def write(dataset: lance.LanceDataset) -> Written:
         builder = dataset.merge_insert(key).when_not_matched_insert_all()
         if changed is not None:
             builder = builder.when_matched_update_all(
                 f"source.{changed} <> target.{changed} OR target.{changed} IS NULL"
             )
-        done = builder.conflict_retries(retries).execute(align(rows, dataset.schema))
+        done = builder.conflict_retries(0).execute(align(rows, dataset.schema))
         return Written(done["num_inserted_rows"], done["num_updated_rows"], done["num_deleted_rows"])
 
     return _written(table, onto, write, "writing")
@@ -138,39 +138,37 @@ def delete_keys(table: Table, keys: Sequence[str], *, onto: Table | None = None)
         return Written()
     gone = pa.table({key: pa.array(keys, pa.string())})
 
-    def write(dataset: lance.LanceDataset, retries: int) -> Written:
-        done = dataset.merge_insert(key).when_matched_delete().conflict_retries(retries).execute(gone)
+    def write(dataset: lance.LanceDataset) -> Written:
+        done = dataset.merge_insert(key).when_matched_delete().conflict_retries(0).execute(gone)
         return Written(deleted=done["num_deleted_rows"])
 
     return _written(table, onto, write, "deleting rows of")
 
 
-def _written(
-    table: Table, onto: Table | None, write: Callable[[lance.LanceDataset, int], Written], doing: str
-) -> Written:
+def _written(table: Table, onto: Table | None, write: Callable[[lance.LanceDataset], Written], doing: str) -> Written:
     """Write by key onto a known version, or onto the newest when there is none or it is too old.
 
     After a conflict Lance would write the same rows again, and a column that the newest version has and they lack would
-    keep its value in a row that is replaced. So it tries again by itself only where the columns are known to be those.
+    keep its value in a row that is replaced. So Lance does not try again: each attempt is made of the newest columns.
 
     Args:
-        write: moves the dataset it is given, and tries so often again after a conflict.
+        write: moves the dataset it is given.
     """
 
     def attempt() -> tuple[Written, lance.LanceDataset]:
         if at_hand:
             dataset = at_hand.pop()
             try:
-                return write(dataset, 0), dataset
+                return write(dataset), dataset
             except (OSError, ValueError) as error:  # also because files of that version were cleaned away
                 if is_transient(error):
                     raise
         dataset = _open_dataset(table.uri, None, table.storage)
-        return write(dataset, 20), dataset
+        return write(dataset), dataset
 
     with translated(table.uri, doing):
         at_hand = [copy(onto.dataset)] if onto is not None else []  # others may hold the same object
-        written, dataset = with_retries(attempt)
+        written, dataset = with_retries(attempt, attempts=30, base_delay_s=0.02)
     if onto is not None:
         onto.move_to(Table(table.uri, dataset.version, table.storage, dataset))
     return written
