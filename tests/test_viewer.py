@@ -222,6 +222,36 @@ def test_each_part_of_a_facet_stands_for_its_filter(client: httpx.Client) -> Non
             assert told(client, "table", where=part["where"])["num_found"] == part["count"], part
 
 
+def test_facets_of_numbers_that_float_does_not_hold_and_of_texts_too_long_to_ask_for(tmp_path: Path) -> None:
+    odd = [float("nan"), float("inf"), 1.0, 2.0, None, 3.0]
+    rows = {
+        "big": pa.array([2**60 + 7 * number for number in range(6)], pa.int64()),
+        "bigger": pa.array([2**64 - 1 - number for number in range(6)], pa.uint64()),
+        "odd": pa.array(odd, pa.float32()),
+        "long": pa.array(["word " * 1000] * 6),
+    }
+    pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
+
+    with cd.view(tmp_path / "rows.parquet") as viewer, browser_of(viewer) as client:
+        for column in ("big", "odd"):
+            facet = told(client, "facet", column=column)
+            parts = [*facet["parts"], *facet["unordered"], *([facet["missing"]] if facet["missing"] else [])]
+            assert sum(part["count"] for part in parts) == 6
+            for part in parts:
+                assert told(client, "table", where=part["where"])["num_found"] == part["count"], part
+        assert sum(part["count"] for part in told(client, "facet", column="bigger")["parts"]) == 6
+        assert told(client, "facet", column="long")["parts"][0]["where"] is None
+
+
+def test_a_broken_picture_among_good_ones_hides_none(tmp_path: Path) -> None:
+    pictures = [picture(1), b"junk", None, picture(2), picture(3)]
+    pq.write_table(pa.table({"thumb": pa.array(pictures, pa.binary())}), tmp_path / "rows.parquet")
+
+    with cd.view(tmp_path / "rows.parquet") as viewer, browser_of(viewer) as client:
+        assert client.get("/picture", params={"row": 3}).headers["content-type"] == "image/webp"
+        assert client.get("/picture", params={"row": 1}).status_code == 404
+
+
 def test_facets_count_the_rows_of_the_filter_alone(client: httpx.Client) -> None:
     facet = told(client, "facet", column="split", where="score > 0.5")
 

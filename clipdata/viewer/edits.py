@@ -68,6 +68,8 @@ def decide(source: LanceTable, positions: np.ndarray, column: str, value: str) -
         UsageError: the rows have no key, or the column is one that was made otherwise.
     """
     key = _key(source)
+    if not len(positions):
+        raise UsageError("no row is chosen; nothing was written")
     if len(value) > _MOST_LETTERS:
         raise UsageError(f"the decision has {len(value):,} letters; expected at most {_MOST_LETTERS}")
     newest = source.table.latest()

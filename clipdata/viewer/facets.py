@@ -22,6 +22,9 @@ BINS = 24
 TOP_VALUES = 12
 FACETED = ("number", "text", "boolean", "texts")
 _MOST_LETTERS = 200
+_MOST_LETTERS_ASKED = 1_000
+_EXACT = 2**53
+"""Whole numbers up to which float64 holds every one."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,12 @@ class Part:
     Args:
         label: the values, in words.
         count: rows; of lists, entries.
-        where: filter that keeps these rows.
+        where: filter that keeps these rows; None where it would be longer than a filter may be.
     """
 
     label: str
     count: int
-    where: str
+    where: str | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Facet:
         missing: rows without a value, and the filter that keeps them; None where every row has one.
         low: the lowest number.
         high: the highest.
+        unordered: rows whose value is no number or infinite, which no bin holds.
     """
 
     column: str
@@ -62,6 +66,7 @@ class Facet:
     missing: Part | None = None
     low: float | None = None
     high: float | None = None
+    unordered: tuple[Part, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -102,14 +107,17 @@ def _value(name: str, value: Any, count: int, is_listed: bool) -> Part:
     literal = "'{}'".format(str(value).replace("'", "''"))
     label = value if len(value) <= _MOST_LETTERS else f"{value[:_MOST_LETTERS]}…"
     where = f"array_contains({quoted(name)}, {literal})" if is_listed else f"{quoted(name)} = {literal}"
-    return Part(label, count, where)
+    return Part(label, count, where if len(value) <= _MOST_LETTERS_ASKED else None)
 
 
 def _bins(name: str, column: pa.ChunkedArray, missing: Part | None) -> Facet:
-    value_K = numbers_of(column.drop_null())
-    value_K = value_K[np.isfinite(value_K)]
+    every_K = numbers_of(column.drop_null())
+    value_K = every_K[np.isfinite(every_K)]
+    unordered = _unordered(name, every_K, column.type)
     if not len(value_K):
-        return Facet(name, "bins", (), missing=missing)
+        return Facet(name, "bins", (), missing=missing, unordered=unordered)
+    if pa.types.is_integer(column.type) and np.abs(value_K).max() >= _EXACT:
+        return _exact_bins(name, column.drop_null(), missing)
     low, high = float(value_K.min()), float(value_K.max())
     edges = _edges(low, high, whole=pa.types.is_integer(column.type))
     compared = _as_compared(edges, column.type)
@@ -121,7 +129,34 @@ def _bins(name: str, column: pa.ChunkedArray, missing: Part | None) -> Facet:
         last = place == len(counts) - 1
         where = f"{called} >= {start} AND {called} {'<=' if last else '<'} {end}"
         parts.append(Part(f"{start} to {end}", count, where))
-    return Facet(name, "bins", tuple(parts), missing=missing, low=low, high=high)
+    return Facet(name, "bins", tuple(parts), missing=missing, low=low, high=high, unordered=unordered)
+
+
+def _unordered(name: str, every_K: np.ndarray, kind: pa.DataType) -> tuple[Part, ...]:
+    num_nan, num_infinite = int(np.isnan(every_K).sum()), int(np.isinf(every_K).sum())
+    called = quoted(name)
+    most = float(np.finfo(kind.to_pandas_dtype()).max) if num_infinite else 0.0
+    parts = (
+        Part("not a number", num_nan, f"isnan({called})"),
+        Part("infinite", num_infinite, f"NOT isnan({called}) AND ({called} > {most!r} OR {called} < {-most!r})"),
+    )
+    return tuple(part for part in parts if part.count)
+
+
+def _exact_bins(name: str, column: pa.ChunkedArray, missing: Part | None) -> Facet:
+    """Bins of whole numbers beyond what float64 tells apart, such as ids of 64 bits and nanoseconds."""
+    ends = pc.min_max(column).as_py()
+    low, high = int(ends["min"]), int(ends["max"])
+    step = (high - low) // BINS + 1
+    values_K = column.to_numpy()
+    # Two's complement: the distance of two numbers of one type is right as uint64, whatever their signs.
+    away_K = values_K.astype(np.uint64) - np.array(low, values_K.dtype).astype(np.uint64)
+    counts = np.bincount((away_K // np.uint64(step)).astype(np.int64), minlength=1).tolist()
+    called, parts = quoted(name), []
+    for place, count in enumerate(counts):
+        start, end = low + place * step, min(low + (place + 1) * step - 1, high)
+        parts.append(Part(f"{start} to {end}", count, f"{called} >= {start} AND {called} <= {end}"))
+    return Facet(name, "bins", tuple(parts), missing=missing, low=float(low), high=float(high))
 
 
 def _edges(low: float, high: float, *, whole: bool) -> np.ndarray:

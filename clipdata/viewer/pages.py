@@ -26,6 +26,7 @@ from clipdata.viewer.view_state import ViewState
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
 _AT_ONCE = 4
+_MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
 _NEVER = {"cache-control": "no-store"}
 T = TypeVar("T")
@@ -191,4 +192,5 @@ def _number(text: str | None, name: str) -> int:
 def _short(message: str) -> str:
     """What a person sees beside the box of filters: without the table's location, which stands above it."""
     head, found, rest = message.partition(": ")
-    return rest if found and head.startswith(("reading /", "counting rows of", "reading ")) else message
+    told = rest if found and head.startswith(("reading /", "counting rows of", "reading ")) else message
+    return told if len(told) <= _MOST_LETTERS else f"{told[:_MOST_LETTERS]}…"

@@ -25,7 +25,10 @@ export class Facets {
       this.open = new Set(columns.slice(0, OPEN_AT_FIRST).map((one) => one.name));
     }
     const made = columns.map((column) => this.facet(column));
-    this.root.replaceChildren(el("h2", {}, "columns"), ...made);
+    const others = table.columns.filter((column) => !FACETED.includes(column.family));
+    const listed = others.map((column) => el("li", {}, told("span", column.name, "name"), el("span", { class: "type" }, column.type)));
+    const rest = others.length ? [el("details", { class: "others" }, el("summary", {}, `${others.length} not counted`), el("ul", {}, ...listed))] : [];
+    this.root.replaceChildren(el("h2", {}, "columns"), ...made, ...rest);
     this.asked += 1;
     for (const one of made) if (one.open) this.fill(one, this.asked);
   }
@@ -58,7 +61,7 @@ export class Facets {
       const facet = await get("facet", rowsQuery(this.table.version, { column }));
       if (this.asked !== asked) return;
       place.replaceChildren(...(facet.kind === "bins" ? this.bins(facet) : this.values(facet)));
-      if (facet.missing) place.append(this.value(facet.missing, facet.column, null));
+      for (const part of [facet.missing, ...facet.unordered]) if (part) place.append(this.value(part, facet.column, null));
     } catch (error) {
       place.replaceChildren(el("p", { class: "small" }, error.message));
     }
@@ -97,7 +100,7 @@ export class Facets {
   value(part, column, share) {
     const label = told("span", part.label === "" ? "(empty)" : part.label, share === null ? "label missing" : "label");
     const bar = el("span", { class: "share", style: { width: share === null ? "0" : `${100 * share}%` } });
-    return el("button", { type: "button", class: "value", onclick: () => this.filter.add(part.where, column) },
+    return el("button", { type: "button", class: "value", disabled: !part.where, onclick: () => this.filter.add(part.where, column) },
       bar, label, el("span", { class: "number" }, whole(part.count)));
   }
 }
