@@ -113,6 +113,20 @@ def test_the_least_loss_is_taken_and_of_equal_ones_the_nearest_to_before():
     assert choose(lambda alpha: Evaluation(0, {"held_out_loss": float("nan")})).alpha == 0.0
 
 
+def test_figures_of_a_mixture_are_those_of_the_exported_model(tmp_path, table, encoder):
+    run = train(table, encoder, quick(wise_ft=0.3, evaluate_where="split = 'test'"), out=tmp_path / "run")
+
+    measured = cd.evaluate(table, run.encoder(device="cpu"), run.config.objective, where="split = 'test'").evaluation
+    figures = run.summary["exported_figures"]
+    assert figures["accuracy"] == pytest.approx(measured.metrics["accuracy"])
+    assert figures["held_out_loss"] == pytest.approx(measured.metrics["held_out_loss"], abs=3e-4)
+    assert figures["held_out_loss"] != pytest.approx(run.epochs[-1]["held_out_loss"], abs=3e-3)
+    assert next(iter(cd.runs(run.path))).after == figures["accuracy"]
+    card = (run.export_path / "README.md").read_text()
+    assert f"| accuracy | {run.epochs[0]['accuracy']:.1%} | {figures['accuracy']:.1%} |" in card
+    assert "mixed: 0.3 of the weights after training" in card
+
+
 def test_auto_chooses_on_rows_that_it_does_not_train_on(tmp_path, table, encoder):
     told = Told()
 

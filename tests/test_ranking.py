@@ -244,6 +244,15 @@ def test_a_recipe_that_the_table_does_not_fit_or_that_reads_other_rows_is_named(
         cd.train_recipes(copied, encoder, recipes, out=tmp_path / "out", held_out=TEST)
 
 
+def test_a_recipe_that_chooses_its_mixture_on_some_rows_stands_beside_one_that_does_not(table, encoder, tmp_path):
+    recipes = {"plain": config(steps=2), "mixed": config(steps=2, wise_ft="auto")}
+
+    found = cd.train_recipes(table, encoder, recipes, seeds=[0], out=tmp_path, held_out=TEST)
+
+    assert {one.name for one in found.recipes} == {"plain", "mixed"}
+    assert cd.open_run(tmp_path / "mixed-seed0").mixture is not None
+
+
 def test_recipes_that_train_for_different_things_are_measured_by_what_the_table_asks_for(table, encoder, tmp_path):
     recipes = {
         "choice": config(steps=1),

@@ -80,8 +80,9 @@ def ticks(values: Sequence[float], most: int = 6) -> list[float]:
 def y_axis(frame: Frame, values: Sequence[float], at_y: Scale, *, as_percent: bool = False) -> list[str]:
     """A rule and a number for each tick."""
     parts = []
+    decimals = next((n for n in range(6) if len({f"{y:.{n}%}" for y in values}) == len(values)), 6)
     for y in values:
-        told, place = f"{y:.0%}" if as_percent else f"{y:g}", at_y(y)
+        told, place = f"{y:.{decimals}%}" if as_percent else f"{y:g}", at_y(y)
         parts.append(f'<line class="rule" x1="{frame.left:g}" x2="{frame.right:g}" y1="{place:.1f}" y2="{place:.1f}"/>')
         parts.append(f'<text x="{frame.left - 8:g}" y="{place + 4:.1f}" text-anchor="end">{told}</text>')
     return parts

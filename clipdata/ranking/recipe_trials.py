@@ -202,7 +202,7 @@ class _Recipes:
             first = first or (name, rows)
 
     def _checked_rows(self, name: str) -> np.ndarray:
-        """Offsets of the rows that a recipe trains on with the first seed."""
+        """Offsets of the rows that a recipe trains on, and chooses by, with the first seed."""
         found = np.empty(0, np.int64)
         for seed in self.seeds:
             trial = self.trial(name, seed)
@@ -214,7 +214,7 @@ class _Recipes:
             portion = Portion(trial.limit, trial.sample, seed)
             read = RowsRead(self.table, config, trial.where, portion)
             if seed == self.seeds[0]:
-                found = read.rows.offsets
+                found = read.offsets
             if is_held:
                 resumption.foresee(folder, read, self.encoder, progress=Silent())
             else:

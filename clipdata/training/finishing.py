@@ -27,6 +27,7 @@ from clipdata.training.config_checks import AUTO
 from clipdata.training.evaluation import figures_of
 from clipdata.training.figures import Evaluation
 from clipdata.training.forward import Forward, PictureIds
+from clipdata.training.held_out import HeldOut
 from clipdata.training.learner import Learner
 from clipdata.training.mixing import Mixture, choose, mixed
 from clipdata.training.processes import Processes
@@ -49,6 +50,7 @@ class Finishing:
         learner: holds what was trained, and the config.
         pictures: of all rows.
         files: takes the model.
+        held_out: rows that are measured.
         processes: of which one writes and measures.
         progress: is told.
     """
@@ -58,6 +60,7 @@ class Finishing:
     learner: Learner
     pictures: PictureIds
     files: RunFiles
+    held_out: HeldOut
     processes: Processes
     progress: Progress
 
@@ -79,6 +82,10 @@ class Finishing:
             if mixture is not None:
                 self.progress.say(str(mixture))
                 summary["mixture"] = mixture.to_dict()
+                found = self.held_out.measure(self._forward(model))
+                if found is not None and found.num_rows:
+                    self.progress.say(f"the mixture, held out: {found}")
+                    summary["exported_figures"] = {"step": exported_step, "epoch": None, **found.to_json()}
             return summary | self._canary(model)
 
     def export(self, path: Path) -> None:
@@ -117,13 +124,18 @@ class Finishing:
         batches = stream if len(validation.offsets) * num_bytes > _MOST_KEPT_BYTES else list(stream)
 
         def figures(alpha: float) -> Evaluation:
-            forward = Forward(mixed(self.encoder.model, after, alpha), self.encoder, config, self.pictures)
-            forward.texts = own.texts
+            forward = self._forward(mixed(self.encoder.model, after, alpha))
             usable = (batch for batch in batches if len(batch["offsets"]))
             with self.learner.autocast():
                 return figures_of(usable, partial(forward, every_text=True), config.objective)
 
         return choose(figures)
+
+    def _forward(self, model: nn.Module) -> Forward:
+        """What a mixture makes of batches, with the texts' features that training keeps."""
+        forward = Forward(model, self.encoder, self.learner.config, self.pictures)
+        forward.texts = self.learner.forward.texts
+        return forward
 
     def _canary(self, model: nn.Module) -> dict[str, Any]:
         """Whether the tuned model still knows what nobody trained on."""

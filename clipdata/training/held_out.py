@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from clipdata.stream.assembly import Batch
 from clipdata.training.evaluation import figures_of
 from clipdata.training.features import BatchFacts, Features
 from clipdata.training.figures import Evaluation
+from clipdata.training.forward import Forward
 from clipdata.training.interruption import Stopping
 from clipdata.training.learner import Learner
 from clipdata.training.left_out import LeftOut, left_out_of
@@ -46,8 +49,11 @@ class HeldOut:
         num_rows = 0 if offsets is None else len(offsets)
         self.left_out = LeftOut("rows to measure", num_rows, learner.config.max_bad_share)
 
-    def measure(self) -> Evaluation | None:
+    def measure(self, forward: Forward | None = None) -> Evaluation | None:
         """Figures of all rows; None where nothing is measured.
+
+        Args:
+            forward: of another model than the learner's, which is measured by default.
 
         Raises:
             Stopped: somebody asked for it meanwhile.
@@ -55,9 +61,12 @@ class HeldOut:
         """
         if self._offsets is None:
             return None
-        stream, learner = self._streams.to_measure(self._learner.forward, self._offsets), self._learner
-        with learner.measuring(), learner.autocast(), out_of_memory_told("--set evaluation_batch=16"):
-            return figures_of(self._usable(load(stream)), self._features, learner.config.objective, self._processes)
+        learner = self._learner
+        standing = learner.measuring() if forward is None else nullcontext()
+        forward = forward or learner.forward
+        stream, features = self._streams.to_measure(forward, self._offsets), partial(self._features, forward)
+        with standing, learner.autocast(), out_of_memory_told("--set evaluation_batch=16"):
+            return figures_of(self._usable(load(stream)), features, learner.config.objective, self._processes)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -67,6 +76,6 @@ class HeldOut:
             if self._processes.total(len(batch["offsets"])):
                 yield batch
 
-    def _features(self, batch: Mapping[str, Any]) -> tuple[Features, BatchFacts]:
+    def _features(self, forward: Forward, batch: Mapping[str, Any]) -> tuple[Features, BatchFacts]:
         """Features of all texts of a batch's rows, those of other processes among them."""
-        return self._processes.gather(*self._learner.forward(batch, every_text=True))
+        return self._processes.gather(*forward(batch, every_text=True))

@@ -18,7 +18,7 @@ from clipdata.folder_lock import is_taken
 from clipdata.notebook import html_table
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.length import Length
-from clipdata.training.metrics import chief_figure, is_lower_better, told
+from clipdata.training.metrics import chief_figure, is_lower_better, of_exported, told
 from clipdata.training.run import TRAINED_ROWS, Run, run_folder
 from clipdata.training.state_files import read_json
 
@@ -183,7 +183,7 @@ def _described(run: Run) -> ListedRun:
     config = TrainConfig.from_json({**BEFORE_IT_EXISTED, **record["config"]})
     num_steps = Length.of(config, table["num_rows"]).num_steps
     summary = read_json(run.path / "summary.json", hint="") if run.is_finished else {}
-    name, before, after = _figure(run, summary.get("exported_step"))
+    name, before, after = _figure(run, summary)
     return ListedRun(
         run.path,
         "finished" if run.is_finished else "running" if is_taken(run.path) else "interrupted",
@@ -207,14 +207,14 @@ def _newest(folder: Path) -> int:
     return max((int(one[1]) for one in found if one), default=0)
 
 
-def _figure(run: Run, exported: int | None) -> tuple[str | None, float | None, float | None]:
+def _figure(run: Run, summary: Mapping[str, Any]) -> tuple[str | None, float | None, float | None]:
     reports = [line for line in run.epochs if chief_figure(line)]
     if not reports:
         return None, None, None
     name = str(chief_figure(reports[-1]))
-    last = next((line for line in reversed(reports) if line["step"] == exported), reports[-1])
+    last = of_exported(reports, summary)
     before = reports[0].get(name) if reports[0]["epoch"] == 0 else None
-    return name, before, last.get(name) if last["epoch"] else None
+    return name, before, last.get(name) if last["epoch"] != 0 else None
 
 
 def _settings(config: TrainConfig, record: Mapping[str, Any]) -> dict[str, Any]:

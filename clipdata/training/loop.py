@@ -63,11 +63,13 @@ class Loop:
         self._files = RunFiles(self._run, config, progress, copies, writes=processes.writes)
         pictures = _pictures_of(begun)
         self._learner = Learner(encoder, config, len(offsets), pictures)
-        self._finishing = Finishing(begun, encoder, self._learner, pictures, self._files, processes, progress)
         self._stopping = Stopping(progress, processes)
         streams = RunStreams(begun.table, config, processes)
         measured = begun.held_out.offsets if begun.held_out is not None else None
         self._held_out = HeldOut(measured, self._learner, streams, processes, self._stopping)
+        self._finishing = Finishing(
+            begun, encoder, self._learner, pictures, self._files, self._held_out, processes, progress
+        )
         self._encode_texts_once()
         self._length = Length.of(config, len(offsets))
         self._num_steps, self._num_epochs = self._length.num_steps, self._length.num_epochs
@@ -84,7 +86,7 @@ class Loop:
         self._step = 0
         self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
-        self._pace = Pace(lambda: self._stream.shares)
+        self._pace = Pace(lambda: self._stream.shares, processes.world)
         self._health = Health(self._num_steps, config.lr, config.objective.kind)
         for word in forewords(begun, encoder, self._learner, self._length):
             progress.say(word)
@@ -132,7 +134,7 @@ class Loop:
             "warnings": [warned.to_json() for warned in self._health.warnings],
         }
         self._files.close(summary)
-        worse = told_if_worse(self._run.epochs, summary["exported_step"]) if self._config.wise_ft is None else None
+        worse = told_if_worse(self._run.epochs, summary)
         if worse is not None:
             self._progress.say(worse)
         if self._left_out.counts:

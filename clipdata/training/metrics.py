@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,21 @@ def chief_figure(report: Mapping[str, Any]) -> str | None:
     names = list(report)
     place = names.index("num_rows") + 1 if "num_rows" in names else len(names)
     return names[place] if place < len(names) else None
+
+
+def of_exported(reports: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report of the model that is exported.
+
+    A mixture was measured once it was mixed; another model is that of its step, or of the newest report.
+
+    Args:
+        reports: at least one, each with figures.
+        summary: of the run; empty before it is finished.
+    """
+    if summary.get("exported_figures"):
+        return dict(summary["exported_figures"])
+    exported = summary.get("exported_step")
+    return next((line for line in reversed(reports) if line["step"] == exported), reports[-1])
 
 
 def is_share(name: str) -> bool:

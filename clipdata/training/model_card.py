@@ -16,7 +16,8 @@ from clipdata.printable import printable
 from clipdata.trained_rows import FOLDER, TrainedRows
 from clipdata.training.canary import Canary
 from clipdata.training.config import OPERATIONAL, TrainConfig
-from clipdata.training.metrics import chief_figure, told
+from clipdata.training.metrics import chief_figure, of_exported, told
+from clipdata.training.mixing import Mixture
 from clipdata.training.run import Run
 from clipdata.training.state_files import read_json, writing
 
@@ -138,6 +139,8 @@ def training_facts(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "objective", config.objective.kind
     yield "began with", f"{encoder['name']} (identity {str(encoder['identity'])[:12]}, {encoder.get('precision')})"
     yield "steps", f"{summary['steps']:,}" if "steps" in summary else None
+    if summary.get("mixture"):
+        yield "exported", str(Mixture.from_dict(summary["mixture"]))
     if summary.get("exported_step") not in (None, summary.get("steps")):
         yield "exported", f"step {summary['exported_step']:,}, the best {config.best}"
     yield "begun", run.record.get("started")
@@ -170,8 +173,7 @@ def held_out_figures(
     reports = [line for line in epochs if chief_figure(line)]
     if not reports:
         return []
-    exported = summary.get("exported_step")
-    last = next((line for line in reversed(reports) if line["step"] == exported), reports[-1])
+    last = of_exported(reports, summary)
     names = list(last)[list(last).index(str(chief_figure(last))) :]
     before = reports[0] if reports[0]["epoch"] == 0 else {}
     numbers = [name for name in names if isinstance(last[name], (int, float)) and not isinstance(last[name], bool)]
@@ -182,7 +184,7 @@ def _measured(run: Run, summary: Mapping[str, Any]) -> list[str]:
     figures = held_out_figures(run.epochs, summary)
     if not figures:
         return ["## Figures", "None: this run measured no rows. `clipdata compare` measures some beside it."]
-    num_rows = next(line["num_rows"] for line in reversed(run.epochs) if chief_figure(line))
+    num_rows = of_exported([line for line in run.epochs if chief_figure(line)], summary)["num_rows"]
     where = run.record.get("measured_where") or run.config.evaluate_where
     head = f"Measured on {num_rows:,} rows, filter `{printable(str(where))}`."
     overlap = run.record.get("held_out", {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clipdata.progress import Counter, note
 from clipdata.stream.assembly import Batch
@@ -83,10 +83,11 @@ class Pace:
 
     Args:
         shares: of the stream that feeds it, so far.
+        num_processes: that train together; each reads as much as this one.
     """
 
-    def __init__(self, shares: Callable[[], Shares]) -> None:
-        self._shares = shares
+    def __init__(self, shares: Callable[[], Shares], num_processes: int = 1) -> None:
+        self._shares, self._num_processes = shares, num_processes
         self._rows, self._start_s, self._wait_s, self._step_s = 0, 0.0, 0.0, 0.0
         self._reported = Measured()
         self._noted_s = 0.0
@@ -117,8 +118,10 @@ class Pace:
         self._rows, self._step_s = self._rows + num_rows, self._step_s + step_s
 
     def whole(self) -> Measured:
-        """All steps of this process."""
-        return Measured(self._rows, self._start_s, self._wait_s, self._step_s, self._shares().work)
+        """All steps of this process, with what all of them read."""
+        work = self._shares().work
+        work = replace(work, read_bytes=work.read_bytes * self._num_processes)
+        return Measured(self._rows, self._start_s, self._wait_s, self._step_s, work)
 
     def since_report(self) -> Measured:
         """The steps since the last report."""
@@ -134,13 +137,13 @@ class Pace:
         """Say in the line of progress how it goes, now and then, what is asked for most first.
 
         Args:
-            loss: of the newest steps.
+            loss: mean of the newest steps.
         """
         now_s = time.monotonic()
         if now_s - self._noted_s > _NOTE_EVERY_S:
             self._noted_s = now_s
             found = self.since_report()
-            told_loss = "" if loss is None else f"loss {loss:.4g}, "
+            told_loss = "" if loss is None else f"mean loss {loss:.4g}, "
             note(counter, f"{told_loss}waited {found.wait:.0%}, {found.rows_s:,.0f} rows/s")
 
 

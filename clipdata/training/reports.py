@@ -21,7 +21,7 @@ from clipdata.training.figures import Evaluation
 from clipdata.training.learner import StepResult
 from clipdata.training.left_out import LeftOut
 from clipdata.training.lines import Lines
-from clipdata.training.metrics import chief_figure, is_lower_better, told
+from clipdata.training.metrics import chief_figure, is_lower_better, of_exported, told
 from clipdata.training.pace import Measured
 from clipdata.training.tally import Tally
 
@@ -85,19 +85,19 @@ class Best:
         return f"the best {told(str(self._metric), self._value)}, of step {self.step:,}"
 
 
-def told_if_worse(epochs: Sequence[Mapping[str, Any]], exported_step: int) -> str | None:
+def told_if_worse(epochs: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str | None:
     """What to try where the chief figure of the exported model is worse than before training; None where it is not.
 
     Args:
         epochs: lines of reports, the first of them before the first step.
-        exported_step: of the model.
+        summary: of the run.
     """
     reports = [line for line in epochs if chief_figure(line)]
     if not reports or reports[0]["epoch"] != 0:
         return None
     name = str(chief_figure(reports[0]))
     before = reports[0][name]
-    after = next((line[name] for line in reports if line["step"] == exported_step), reports[-1][name])
+    after = of_exported(reports, summary)[name]
     if not (after > before if is_lower_better(name) else after < before):
         return None
     return (

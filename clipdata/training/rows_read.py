@@ -56,6 +56,12 @@ class RowsRead:
         """Split off the rows to train on, to choose by; None where nothing is chosen, or the rows are too few."""
         return self._sides[1]
 
+    @property
+    def offsets(self) -> np.ndarray:
+        """Of the rows to train on and of those to choose by: int64, ascending."""
+        kept = [one.offsets for one in self._sides if one is not None]
+        return np.sort(np.concatenate(kept))
+
     @cached_property
     def _sides(self) -> tuple[ChosenRows, ChosenRows | None]:
         config, chosen = self.config, self._chosen(self.where, self.portion)

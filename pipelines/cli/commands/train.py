@@ -108,7 +108,7 @@ def train(
     opened = cd.open_table(table, storage=store.storage)
     if recipes is not None or seeds is not None:
         _refuse_beside(recipes, recipe, write_back)
-        numbers = numbers_listed(seeds or "0,1,2", "--seeds")
+        numbers = numbers_listed("0,1,2" if seeds is None else seeds, "--seeds")
         sides = sides_of(opened, where, held_out)
         for line in sides.told:
             terminal.say(line)
