@@ -259,8 +259,8 @@ def test_after_any_history_a_refresh_leaves_every_cell_what_its_step_makes_of_it
             append_numbers(table, count, count + 1)
             count += 1
         elif event == "drop":
-            table.latest().dataset.delete(f"number = {count - 1}")
-            count -= 1
+            table.latest().dataset.delete(f"number = {count - 1}")  # of no row, where none is left
+            count = max(count - 1, 0)
         else:
             letter = f"{event[0]}{place}"
             cd.map_column(table, cd.steps.Prompt(letter + "{number}"), "one", overwrite=True)

@@ -82,11 +82,11 @@ def test_the_help_of_urls_names_the_limits_there_are(capsys: pytest.CaptureFixtu
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     rules = DownloadRules()
     for words in (
-        f"Requests at once; {rules.num_in_flight}",
-        f"to one host; {rules.num_per_host}.",
-        f"requests to one host; {rules.delay_s:g}.",
-        f"one download; {rules.deadline_s:g}.",
-        f"passing fault; {rules.num_retries}.",
-        f"Largest download; {rules.max_bytes}.",
+        f"Requests at once; {rules.num_in_flight} by default",
+        f"Requests at once to one host; {rules.num_per_host} by default",
+        f"requests to one host; {rules.delay_s:g} by default",
+        f"one download; {rules.deadline_s:g} by default",
+        f"passing fault; {rules.num_retries} by default",
+        f"largest download; {rules.max_bytes} by default",
     ):
         assert words in shown
