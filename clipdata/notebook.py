@@ -18,7 +18,7 @@ def html_table(rows: Iterable[Mapping[str, Any]], *, title: str = "", names: Seq
     """Rows as an HTML table.
 
     Args:
-        rows: column → value.
+        rows: column → value; what is markup already, such as a chart or a thumbnail, stays as it is.
         title: a line above, as text.
         names: columns to show, in order; those of the first row by default.
     """
@@ -26,7 +26,7 @@ def html_table(rows: Iterable[Mapping[str, Any]], *, title: str = "", names: Seq
     shown = list(names) if names is not None else list(listed[0]) if listed else []
     head = "".join(f"<th style='text-align:left'>{escape(printable(name))}</th>" for name in shown)
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{escape(_cell(row.get(name)))}</td>" for name in shown) + "</tr>"
+        "<tr>" + "".join(f"<td style='text-align:left'>{_shown(row.get(name))}</td>" for name in shown) + "</tr>"
         for row in listed
     )
     above = f"<div><b>{escape(printable(title))}</b></div>" if title else ""
@@ -36,6 +36,10 @@ def html_table(rows: Iterable[Mapping[str, Any]], *, title: str = "", names: Seq
 def html_facts(facts: Mapping[str, Any], *, title: str = "") -> str:
     """One line a fact, its name beside it."""
     return html_table(({"": name, "value": value} for name, value in facts.items()), title=title)
+
+
+def _shown(value: Any) -> str:
+    return str(value.__html__()) if hasattr(value, "__html__") else escape(_cell(value))
 
 
 def _cell(value: Any) -> str:

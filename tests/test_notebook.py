@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lance
+import pyarrow as pa
+
 import clipdata as cd
 from clipdata.notebook import html_facts, html_table
+from tests.contests import SCHEMA, contest_rows
 
 
 def test_rows_are_a_table_with_everything_escaped_and_cut() -> None:
@@ -44,3 +48,25 @@ def test_a_run_shows_what_it_is_and_its_epochs(tmp_path: Path) -> None:
 
     for words in ("not finished", "tiny", "1,200 of /data/&lt;b&gt;.lance, version 3", "0.5"):
         assert words in shown
+
+
+def test_a_table_shows_small_pictures_and_why_there_is_none(tmp_path: Path) -> None:
+    rows = contest_rows(3).to_pylist()
+    rows[1]["image"] = b"no picture"
+    rows[2]["image"] = None
+    lance.write_dataset(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "t.lance")
+
+    shown = cd.open_table(tmp_path / "t.lance")._repr_html_()
+
+    assert shown.count("data:image/webp;base64,") == 1
+    assert "not_an_image" in shown
+
+
+def test_a_comparison_draws_its_intervals(tmp_path: Path) -> None:
+    rows = pa.table({"path": list("abcdefgh"), "before": [0.1] * 8, "after": [0.1 + 0.01 * n for n in range(8)]})
+    lance.write_dataset(rows, tmp_path / "t.lance")
+
+    shown = cd.compare(tmp_path / "t.lance", "before", "after")._repr_html_()
+
+    assert shown.count('<svg preserveAspectRatio="none" class="interval"') == 1
+    assert "svg.interval" in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from clipdata.charts import interval_bar, interval_scale, style
 from clipdata.comparison import sections
 from clipdata.comparison.changes import Change
 from clipdata.comparison.records import Compared, Group, Row
@@ -21,11 +22,14 @@ def render(comparison: Compared) -> str:
         figures.append(_figures("right", comparison.accuracy.change))
     title, *lines = header(comparison)
     lines += [f"{margin.figure}: {margin.verdict}" for margin in comparison.margins]
-    blocks = [html_table(figures, title=title)]
+    blocks = [f"<style>{style()}</style>", html_table(figures, title=title)]
     blocks.append("".join(f"<div>{escape(line)}</div>" for line in lines))
     blocks += [_more(comparison)]
     if comparison.groups:
-        groups = [_group(group) for group in comparison.groups[:_MAX_GROUPS]]
+        shown = comparison.groups[:_MAX_GROUPS]
+        means = [group.mean for group in shown]
+        ends = interval_scale(end for mean in means for end in (mean.low, mean.difference, mean.high))
+        groups = [_group(group, ends) for group in shown]
         hidden = len(comparison.groups) - len(groups) + comparison.num_groups_left_out
         blocks.append(html_table(groups, title=f"by {comparison.by}" + (f", and {hidden:,} more" if hidden else "")))
     for word, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
@@ -49,13 +53,13 @@ def _more(comparison: Compared) -> str:
     return "".join(blocks)
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: Group, ends: tuple[float, float]) -> dict[str, Any]:
     name = "(none)" if group.value is None else group.value
     told = {"Holm": group.p_value, "BH": group.q_value}
-    return {**_figures(name, group.mean), **{word: "" if p is None else f"{p:.3g}" for word, p in told.items()}}
+    return {**_figures(name, group.mean, ends), **{word: "" if p is None else f"{p:.3g}" for word, p in told.items()}}
 
 
-def _figures(name: str, change: Change) -> dict[str, Any]:
+def _figures(name: str, change: Change, ends: tuple[float, float] | None = None) -> dict[str, Any]:
     interval = "" if change.low is None or change.high is None else f"{change.low:+.3g} … {change.high:+.3g}"
     return {
         "": name,
@@ -64,6 +68,14 @@ def _figures(name: str, change: Change) -> dict[str, Any]:
         "after": change.after,
         "change": f"{change.difference:+.3g}",
         "95 % interval": interval,
+        " ": interval_bar(
+            change.difference,
+            change.low,
+            change.high,
+            ends=ends or interval_scale((change.low, change.difference, change.high)),
+            verdict=change.verdict,
+            label=f"{name}: {change.difference:+.3g} ({interval})" if interval else f"{name}: {change.difference:+.3g}",
+        ),
         "verdict": change.verdict,
     }
 

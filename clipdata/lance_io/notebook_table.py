@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 import pyarrow as pa
 
 from clipdata.arguments import check_count
-from clipdata.errors import ClipdataError, UsageError
+from clipdata.errors import ClipdataError, ImageRefused, UsageError
 from clipdata.notebook import html_table
-from clipdata.schema import is_binary
+from clipdata.schema import is_binary, picture_column
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clipdata.lineage import Lineage
 
 SHOWN_ROWS = 5
+_SIDE = 96
 
 
 class NotebookTable:
@@ -127,11 +128,36 @@ class NotebookTable:
         columns = [self._described(column) for column in self.schema]
         title = f"{redact(self.uri)}: {self.num_rows:,} rows, version {self.version}"
         try:
-            first = html_table(self.head().to_pylist(), title=f"first {SHOWN_ROWS} rows")
+            first = html_table(self._first_rows(), title=f"first {SHOWN_ROWS} rows")
         except ClipdataError as error:
             first = html_table([{"rows": error.message}])
         return html_table(columns, title=title) + first
 
+    def _first_rows(self) -> list[dict[str, Any]]:
+        """The first rows, with small pictures where the table holds them itself."""
+        rows: list[dict[str, Any]] = self.head().to_pylist()
+        pictures = picture_column(self.schema)
+        if pictures is None or not is_binary(self.schema.field(pictures).type):
+            return rows
+        files = self.to_table([pictures], limit=SHOWN_ROWS).column(0).to_pylist()
+        return [{pictures: _small(file), **row} for file, row in zip(files, rows, strict=True)]
+
     def _described(self, column: pa.Field) -> dict[str, Any]:
         lineage = self.lineage(column.name)
         return {"column": column.name, "type": str(column.type), "made by": lineage.describe() if lineage else ""}
+
+
+def _small(file: bytes | None) -> Any:
+    """A picture's file as markup of a small one; why there is none, in words."""
+    from markupsafe import Markup
+
+    from clipdata.images.thumbnails import thumbnail
+
+    if file is None:
+        return None
+    try:
+        small = thumbnail(file, side=_SIDE)
+    except ImageRefused as refused:
+        return f"{refused.reason}: {refused.message}"
+    shown = '<img src="{}" width="{}" height="{}" alt="picture">'
+    return Markup(shown).format(small.uri, small.width, small.height)  # noqa: S704 - no text of a table is in it
