@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { byId, el, figure, told, whole } from "./dom.js";
 import { go, rowsQuery } from "./state.js";
 
-const FACETED = ["number", "text", "boolean", "texts"], OPEN_AT_FIRST = 3;
+const FACETED = ["number", "text", "boolean", "texts"], OPEN_AT_FIRST = 3, PICTURES_FIRST_MS = 200;
 const DULL = /^(path|filename|file_name|folder|uri|etag|sha256|id|image_id|mtime|format|width|height|bytes)$/;
 const WORDY = /caption|text|title|description|prompt/i;
 
@@ -57,6 +57,8 @@ export class Facets {
     const column = made.dataset.column, place = made.querySelector(".values");
     if (made.dataset.asked === String(asked)) return;
     made.dataset.asked = String(asked);
+    await new Promise((done) => setTimeout(done, PICTURES_FIRST_MS));
+    if (this.asked !== asked) return;
     try {
       const facet = await get("facet", rowsQuery(this.table.version, { column }));
       if (this.asked !== asked) return;
