@@ -39,7 +39,7 @@ class Finder:
             if found.lineage is not None and found.lineage.model_name:
                 able["text"] = {"column": found.name, "model": found.lineage.model_name}
         except ClipdataError:
-            pass
+            pass  # no column, or several, hold what meaning could be searched by; words are left
         able["words"] = _words_column(source)
         return able
 
