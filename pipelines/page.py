@@ -41,6 +41,7 @@ def told_on_a_page(
             where=found.where,
             trained_where=trained_where,
             lower_is_better=not found.mean.higher_is_better,
+            notes={name.replace("_", " "): str(told) for name, told in result.evaluations.items()},
             storage=storage,
         )
     except ClipdataError as error:

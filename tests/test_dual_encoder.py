@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import lance
@@ -92,6 +93,15 @@ def test_what_it_finds_is_before_and_after_on_both_sides_with_search(done: Done)
     assert query["text"] == "a red square"
     assert len(query["hits"]) == 5
     assert [hit["score"] for hit in query["hits"]] == sorted((hit["score"] for hit in query["hits"]), reverse=True)
+
+
+def test_the_page_shows_the_recall_of_both_sides(done: Done) -> None:
+    _, result, _ = done
+
+    assert result.report is not None
+    page = unescape(Path(result.report).read_text(encoding="utf-8"))
+    for name, told in result.evaluations.items():
+        assert str(told) in page, name
 
 
 def _repeated(result: PipelineResult) -> int:

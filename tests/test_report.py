@@ -189,6 +189,51 @@ def test_the_verb_writes_the_page_and_prints_where_or_the_records(tuned, tmp_pat
     assert (tmp_path / "b.html").stat().st_size < MOST_BYTES
 
 
+def test_rows_of_two_versions_have_the_scores_of_both_and_are_made_again(tuned, tmp_path):
+    table, run = tuned
+    before = open_table(table.uri, version=table.version)
+    model = run.encoder(device="cpu")
+    cd.map_column(table, cd.steps.ChoiceScores(model), "scores", overwrite=True)
+
+    by_version = cd.report(table, f"scores@{before.version}", "scores", any_scale=True)
+    by_table = cd.report(table, "scores", "scores", table_before=before, any_scale=True, out=tmp_path / "a.html")
+
+    row = by_version.comparison.galleries[0].rows[0]
+    assert by_table.comparison.galleries == by_version.comparison.galleries
+    for side, held in (("before", before), ("after", table)):
+        scores = held.to_table(["scores"], where=row.row.where)["scores"].to_pylist()[0]
+        assert [getattr(choice, side) for choice in row.choices] == scores
+    assert f"--table-before {table.uri} --version-before {before.version}" in by_table.command
+    exec(by_table.python, {})
+    assert main(shlex.split(by_table.command)[1:]) == 0
+
+
+@pytest.mark.parametrize("there", ["notes of mine", ""])
+def test_a_file_that_is_no_report_stays_unless_it_is_to_be_replaced(hostile, tmp_path, there):
+    out = tmp_path / "a.html"
+    out.write_text(there)
+    if there:
+        with pytest.raises(UsageError, match="no report"):
+            cd.report(hostile, out=out)
+        assert out.read_text() == there
+
+    cd.report(hostile, out=out, num_pictures=0, overwrite=bool(there))
+    cd.report(hostile, out=out, num_pictures=0, title="another")
+
+    assert "<title>another</title>" in out.read_text()
+    with pytest.raises(UsageError, match="is a folder"):
+        cd.report(hostile, out=tmp_path)
+
+
+def test_notes_stand_as_they_are_and_are_no_markup(hostile):
+    lines = "recall     R@1\n  <b>held out</b>   4.0%"
+    found = cd.report(hostile, num_pictures=0, notes={"recall": lines})
+
+    assert lines in Parsed(found.to_html()).text
+    assert found.to_dict()["notes"] == [{"title": "recall", "text": lines}]
+    check_schema(found.to_dict(), report_schema())
+
+
 def test_no_text_of_a_table_becomes_markup_or_turns_the_page_around(hostile_report):
     html = hostile_report.to_html()
     page = Parsed(html)

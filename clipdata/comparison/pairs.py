@@ -37,6 +37,7 @@ class Pairs:
         before_N: value before.
         after_N: value after.
         offset_N: offset of the row in the table.
+        partner_N: offset of its partner in the other table, or None where both sides lie in one.
         cluster_N: equal codes are resampled together.
         group_N: index into `group_values`, or None.
         group_values: values of the `by` column.
@@ -55,6 +56,7 @@ class Pairs:
     offset_N: IntArray
     cluster_N: IntArray
     coverage: Coverage
+    partner_N: IntArray | None = None
     group_N: IntArray | None = None
     group_values: tuple[str | None, ...] = ()
     right_before_N: SmallArray | None = None
@@ -118,6 +120,7 @@ def read(request: Request) -> Pairs:
         offset_N=offset_N,
         cluster_N=dense_codes(cluster_N),
         coverage=coverage,
+        partner_N=partner.offsets(both),
         group_N=_joined(columns.group, np.int64)[kept] if request.by else None,
         group_values=groups.values(),
         right_before_N=_joined(columns.right_before, np.float32)[kept] if request.judged else None,
@@ -193,6 +196,12 @@ class _Partner:
         own = selected if request.where is None else as_keys(_single(request.table.to_table([key]).column(key)), kind)
         missing = pc.sum(pc.invert(pc.is_in(keys, value_set=own, skip_nulls=True))).as_py() or 0
         return cls(other.select(names), position_N, position_N.null_count, missing)
+
+    def offsets(self, kept_N: np.ndarray) -> IntArray | None:
+        """Offsets in the other table of the rows that are kept, each of which has a partner."""
+        if self.position_N is None:
+            return None
+        return np.asarray(self.position_N.filter(pa.array(kept_N)).to_numpy(zero_copy_only=False), np.int64)
 
     def rows(self, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
         if self.columns is None or self.position_N is None:

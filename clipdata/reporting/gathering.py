@@ -16,7 +16,9 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.reporting.comparison_section import comparison_section
-from clipdata.reporting.result import Report
+from clipdata.reporting.records import Note
+from clipdata.reporting.rendering import cut
+from clipdata.reporting.result import Report, require_replaceable
 from clipdata.reporting.run_section import run_section
 from clipdata.reporting.table_section import table_section
 from clipdata.storage import Storage, redact
@@ -32,6 +34,7 @@ def report(
     *,
     run: Run | str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     where: str | None = None,
     by: str | None = None,
     table_before: AnyTable | None = None,
@@ -48,6 +51,7 @@ def report(
     resamples: int = 2000,
     seed: int = 0,
     title: str | None = None,
+    notes: Mapping[str, str] | None = None,
     storage: Storage | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -60,17 +64,19 @@ def report(
         before: column to compare `after` with; the same words as of `compare` say how.
         after: column.
         run: a training run, or its folder.
-        out: file to write the page to, here or in a bucket; none by default.
+        out: file to write the page to, here or in a bucket; none by default. A report that is there is replaced.
+        overwrite: replace also what is no report.
         where: SQL condition of the rows that are compared; where nothing is compared, of those that are told of.
         num_pictures: rows of each kind to show with their pictures, at most 100.
         title: of the page.
+        notes: lines to show beside the sections, as they stand, by title.
         storage: how to reach the table, and `out`.
         progress: watches.
 
     Further arguments are those of `compare`.
 
     Raises:
-        UsageError: there is neither a table nor a run; or only one of two columns.
+        UsageError: there is neither a table nor a run; or only one of two columns; or `out` is no report.
         NotFoundError: there is no such table, or no such run.
         SchemaError: there is no such column, or the condition is not valid.
     """
@@ -88,6 +94,8 @@ def report(
             "report: expected a table and both columns, before and after, or none of them",
             hint="clipdata report TABLE BEFORE AFTER",
         )
+    if out is not None and not overwrite:
+        require_replaceable(out, storage=storage)
     watched = progress or Silent()
     opened = as_table(table, storage=storage) if table is not None else None
     trained = run if isinstance(run, Run) or run is None else open_run(run)
@@ -112,9 +120,10 @@ def report(
         comparison=compared,
         run=run_section(trained) if trained is not None else None,
         table=_table(opened, None if compared else where, watched, 0 if compared else num_pictures),
+        notes=tuple(Note(cut(title, 80), text) for title, text in (notes or {}).items()),
     )
     if out is not None:
-        found.save(out, storage=storage)
+        found.save(out, overwrite=overwrite, storage=storage)
     return found
 
 
@@ -155,17 +164,17 @@ class Words:
         words += ["--run", str(self.run.path)] if self.run is not None else []
         for name, value in self._given():
             flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
-            words += [flag] if value is True else [flag, _place(value)]
+            words += [flag] if value is True else [flag, str(_plain(value))]
+            words += ["--version-before", str(value.version)] if isinstance(value, Table) else []
         words += ["-o", redact(os.fspath(out)) if out is not None else "report.html"]
         return shlex.join(words)
 
     def python(self, out: str | os.PathLike[str] | None) -> str:
         """For Python."""
-        version = self.table.version if self.table is not None else None
-        table = f"cd.open_table({redact(self.table.uri)!r}, version={version})" if self.table is not None else ""
+        table = _spelled(self.table) if self.table is not None else ""
         given = [table, *(repr(name) for name in (self.before, self.after) if name is not None)] if table else []
         given += [f"run={str(self.run.path)!r}"] if self.run is not None else []
-        given += [f"{name}={_place(value) if value is True else repr(_plain(value))}" for name, value in self._given()]
+        given += [f"{name}={_spelled(value)}" for name, value in self._given()]
         given.append(f"out={redact(os.fspath(out)) if out is not None else 'report.html'!r}")
         listed = "".join(f"    {one},\n" for one in given)
         return f"import clipdata as cd\n\ncd.report(\n{listed})"
@@ -184,5 +193,8 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _place(value: Any) -> str:
-    return str(_plain(value))
+def _spelled(value: Any) -> str:
+    """As Python spells it."""
+    if isinstance(value, Table):
+        return f"cd.open_table({redact(value.uri)!r}, version={value.version})"
+    return repr(_plain(value))

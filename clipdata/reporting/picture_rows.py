@@ -91,23 +91,31 @@ class _Shown:
 
     def rows(self, places: IntArray) -> list[dict[str, Any]]:
         """Arguments of `PictureRow`, in the order of the places."""
-        records = self._records(self._pairs.offset_N[places])
+        described = described_rows(self._request, self._pairs, places)
         return [
-            self._row(row, record)
-            for row, record in zip(described_rows(self._request, self._pairs, places), records, strict=True)
+            self._row(row, record, before)
+            for row, record, before in zip(described, self._records(places), self._before(places), strict=True)
         ]
 
-    def _records(self, offset_n: IntArray) -> list[dict[str, Any]]:
-        request = self._request
+    def _records(self, places: IntArray) -> list[dict[str, Any]]:
         own = [self._caption, self._choices]
-        if self._has_lists:
-            own += [request.label_index, request.scores_after]
-            own += [request.scores_before] if request.table_before is None else []
+        own += [self._request.label_index, self._request.scores_after] if self._has_lists else []
         names = [name for name in dict.fromkeys(own) if name]
-        return request.table.take(offset_n, names).to_pylist() if names else [{} for _ in offset_n]
+        return (
+            self._request.table.take(self._pairs.offset_N[places], names).to_pylist() if names else [{} for _ in places]
+        )
 
-    def _row(self, row: Any, record: dict[str, Any]) -> dict[str, Any]:
-        choices, left_out = self._choices_of(record)
+    def _before(self, places: IntArray) -> list[Sequence[Any]]:
+        """Score lists of the before side, of the rows' partners where they lie in another table."""
+        column, partner_N = self._request.scores_before, self._pairs.partner_N
+        if not self._has_lists or column is None:
+            return [()] * len(places)
+        table = self._request.table_before or self._request.table
+        offset_N = partner_N if partner_N is not None else self._pairs.offset_N
+        return [scores or () for scores in table.take(offset_N[places], [column]).column(column).to_pylist()]
+
+    def _row(self, row: Any, record: dict[str, Any], before: Sequence[Any]) -> dict[str, Any]:
+        choices, left_out = self._choices_of(record, before)
         shown = dict(row.shown)
         name = shown.pop("filename", None) or row.key
         caption = None
@@ -125,13 +133,12 @@ class _Shown:
             "facts": facts,
         }
 
-    def _choices_of(self, record: dict[str, Any]) -> tuple[tuple[Choice, ...], int]:
+    def _choices_of(self, record: dict[str, Any], before: Sequence[Any]) -> tuple[tuple[Choice, ...], int]:
         """Choices of a row; of many the right one and those that score highest."""
         texts = record[self._choices] if self._choices else self._classes
         if not self._has_lists or not texts:
             return (), 0
         right = record[self._request.label_index] if self._request.label_index else None
-        before = record.get(self._request.scores_before or "") or []
         after = record[self._request.scores_after or ""] or []
         every = [
             Choice(cut(str(text), _CHOICE_CHARS), _entry(before, place), _entry(after, place), place == right)

@@ -60,6 +60,19 @@ class ComparisonSection:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Lines that whoever asked for the report gave to it, as they stand.
+
+    Args:
+        title: over them.
+        text: the lines.
+    """
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Reported:
     """A report: its sections, those that there are, and what makes it again.
 
@@ -70,6 +83,7 @@ class Reported:
         command: to type.
         python: the same.
         comparison, run, table: the sections.
+        notes: what the caller adds to them.
     """
 
     title: str
@@ -80,6 +94,7 @@ class Reported:
     comparison: ComparisonSection | None = None
     run: RunSection | None = None
     table: TableSection | None = None
+    notes: tuple[Note, ...] = ()
 
     def to_dict(self, *, thumbnails: bool = False) -> dict[str, Any]:
         """The fields of this record and of those inside it by name; figures that do not exist are None.

@@ -11,6 +11,7 @@ from typing import Any
 
 from clipdata.comparison.jsonschema import schema_of
 from clipdata.comparison.records import finite
+from clipdata.errors import UsageError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.reporting.page import page
 from clipdata.reporting.records import SCHEMA_VERSION, Reported
@@ -40,17 +41,25 @@ class Report(Reported):
         found: dict[str, Any] = finite(super().to_dict(thumbnails=thumbnails))
         return found
 
-    def save(self, out: str | os.PathLike[str], *, storage: Storage | None = None) -> str:
-        """Write the page to a file, here or in a bucket; one that is there is replaced whole.
+    def save(self, out: str | os.PathLike[str], *, overwrite: bool = False, storage: Storage | None = None) -> str:
+        """Write the page to a file, here or in a bucket; a report that is there is replaced whole.
+
+        Args:
+            out: the file.
+            overwrite: replace also what is no report.
+            storage: how to reach it.
 
         Returns:
             Its location.
 
         Raises:
+            UsageError: what is there is no report.
             StorageError: it cannot be written.
             CredentialsError: the store refuses access.
         """
         location, reached = absolute(out), storage or Storage()
+        if not overwrite:
+            require_replaceable(location, storage=reached)
         data = self.to_html().encode("utf-8")
         if not is_remote(location):
             path = Path(location)
@@ -83,3 +92,38 @@ def report_schema() -> dict[str, Any]:
     schema["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **schema["properties"]}
     schema["required"] = ["schema_version", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Report", **schema}
+
+
+_MARK, _HEAD_BYTES = b'<meta name="generator" content="clipdata', 4096
+
+
+def require_replaceable(out: str | os.PathLike[str], *, storage: Storage | None = None) -> None:
+    """Check that a page may be written somewhere: nothing is there, or a report.
+
+    Raises:
+        UsageError: there is something else.
+    """
+    location = absolute(out)
+    if not is_remote(location) and Path(location).is_dir():
+        raise UsageError(f"{location} is a folder; expected the name of a file", hint=f"-o {location}/report.html")
+    head = _head_of(location, storage or Storage())
+    if head and _MARK not in head:
+        raise UsageError(
+            f"{redact(location)} is a file that is no report; it stays as it is",
+            hint="name another file with -o, or replace it with --overwrite",
+        )
+
+
+def _head_of(location: str, storage: Storage) -> bytes:
+    """The first bytes of what is there; none where nothing is, or where nobody may look."""
+    try:
+        if not is_remote(location):
+            with open(location, "rb") as file:
+                return file.read(_HEAD_BYTES)
+        filesystem, place = storage.filesystem(location)
+        has_bytes = bool(filesystem.info(place)["size"])
+        return bytes(filesystem.cat_file(place, start=0, end=_HEAD_BYTES)) if has_bytes else b""
+    except (FileNotFoundError, PermissionError):
+        return b""
+    except OSError as error:
+        raise as_clipdata_error(error, f"looking at {redact(location)}", storage) from error

@@ -12,7 +12,7 @@ from clipdata.errors import UsageError
 from pipelines.cli.field_help import figures_help
 from pipelines.cli.json_output import Schema, either
 from pipelines.cli.listed_recipes import runs_listed
-from pipelines.cli.options import Device, ReadOptions, TableArgument, Where, version_of
+from pipelines.cli.options import ComparisonOptions, Device, ReadOptions, TableArgument
 from pipelines.cli.reports import RANKING
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -69,35 +69,12 @@ def compare(
     ] = None,
     device: Device = None,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Of several columns, compare each with each.")] = False,
-    where: Where = None,
-    by: Annotated[str | None, typer.Option(help="Column of groups to show apart.")] = None,
-    table_before: Annotated[str | None, typer.Option(help="Another table that holds the values before.")] = None,
-    version_before: Annotated[str | None, typer.Option(help="Version of the table that holds them.")] = None,
-    on: Annotated[str | None, typer.Option(help="Column that pairs two tables; their key by default.")] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Column whose equal values are resampled together; the image by default.")
-    ] = None,
-    scores_before: Annotated[
-        str | None, typer.Option(help="Score lists behind BEFORE; by default those that it was picked from.")
-    ] = None,
-    scores_after: Annotated[
-        str | None, typer.Option(help="Score lists behind AFTER; by default those that it was picked from.")
-    ] = None,
-    label_index: Annotated[
-        str | None, typer.Option(help="Column with the place of the right choice; by default the one picked by.")
-    ] = None,
-    trained_where: Annotated[
-        str | None, typer.Option(help="SQL condition of rows trained on, beside those in the models' own records.")
-    ] = None,
     model_before: Annotated[
         str | None, typer.Option(help="Identity of the model that must be behind BEFORE; else exit code 1.")
     ] = None,
     model_after: Annotated[
         str | None, typer.Option(help="Identity of the model that must be behind AFTER; else exit code 1.")
     ] = None,
-    lower_is_better: Annotated[
-        bool, typer.Option("--lower-is-better", help="A fall is a gain: losses, ranks.")
-    ] = False,
     no_worse_than: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,18 +84,10 @@ def compare(
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Also log loss, Brier score, calibration, temperature.")
     ] = False,
-    ranks: Annotated[
-        bool, typer.Option("--ranks", help="Also R@k, MRR, median rank: of score lists, or of columns of ranks.")
-    ] = False,
     anytime: Annotated[
         bool, typer.Option("--anytime", help="Intervals for those who look every night as rows come in.")
     ] = False,
-    any_scale: Annotated[
-        bool, typer.Option("--any-scale", help="Compare a probability with a cosine all the same.")
-    ] = False,
     num_rows_shown: Annotated[int, typer.Option("--rows-shown", min=0, help="Worst and best rows to list.")] = 5,
-    resamples: Annotated[int, typer.Option(min=200, help="Bootstrap draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same intervals.")] = 0,
     fail_if: Annotated[
         list[str] | None,
         typer.Option("--fail-if", help='Gate such as "accuracy.difference < 0"; exit code 7. Repeatable.'),
@@ -130,6 +99,7 @@ def compare(
     certain: Annotated[
         bool, typer.Option("--certain", help="Hold the lower end of the interval to these two, not the difference.")
     ] = False,
+    compared: ComparisonOptions,
     store: ReadOptions,
 ) -> None:
     """Compare two columns over the same rows: difference with its interval, accuracy, wins and losses, worst rows."""
@@ -138,37 +108,21 @@ def compare(
 
     require_conditions(fail_if or [])
     opened = store.open(table)
-    other = None
-    if table_before is not None or version_before is not None:
-        other = store.open(table_before or table, version=version_of(version_before) if version_before else None)
     named = [before, *(after or [])] if before is not None else []
-    options: dict[str, Any] = {
-        "where": where,
-        "table_before": other,
-        "on": on,
-        "by": by,
-        "cluster": cluster,
-        "scores_before": scores_before,
-        "scores_after": scores_after,
-        "label_index": label_index,
-        "trained_where": trained_where,
+    options = {
+        **compared.arguments(store, table),
         "models": (model_before, model_after),
-        "lower_is_better": lower_is_better,
         "no_worse_than": no_worse_than or (),
         "calibration": calibration,
-        "ranks": ranks,
         "anytime": anytime,
-        "any_scale": any_scale,
         "num_rows_shown": num_rows_shown,
-        "resamples": resamples,
-        "seed": seed,
     }
     if runs is not None:
         _refuse_beside_runs(named, made_by, options, {"all_pairs": all_pairs, "fail_if": fail_if, "certain": certain})
         ranking = cd.compare_runs(
             opened,
             runs_listed([runs, *named]),
-            where=where,
+            where=compared.where,
             objective=objective,
             figure=figure,
             device=device,
