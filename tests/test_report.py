@@ -225,8 +225,14 @@ def test_a_file_that_is_no_report_stays_unless_it_is_to_be_replaced(hostile, tmp
         cd.report(hostile, out=tmp_path)
 
 
+def test_a_long_command_stands_whole_on_the_page(hostile):
+    found = cd.report(hostile, num_pictures=0, where=" OR ".join(f"caption = '{n}'" for n in range(200)))
+
+    assert found.command in Parsed(found.to_html()).text
+
+
 def test_notes_stand_as_they_are_and_are_no_markup(hostile):
-    lines = "recall     R@1\n  <b>held out</b>   4.0%"
+    lines = "recall     R@1\n  <b>held out</b>   4.0%" + "\n  trained on   9.0%" * 100
     found = cd.report(hostile, num_pictures=0, notes={"recall": lines})
 
     assert lines in Parsed(found.to_html()).text

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from clipdata.charts import style as chart_style
 from clipdata.printable import printable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_CHARS = 600
 """Of a text that the page shows whole."""
+_MOST_OF_LINES = 40_000
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -33,7 +34,7 @@ def environment() -> Environment:
     """Where templates are found and how texts come into them."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -41,6 +42,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["lines"] = lines
+    return made
 
 
 @cache
@@ -52,6 +55,11 @@ def page_style() -> Markup:
 def shown(value: Any) -> Any:
     """What a template writes for a value: markup as it is, any other text printable and of a bounded length."""
     return cut(printable(value, keep="\n")) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def lines(text: str) -> Markup:
+    """Lines that are to be copied or read as they stand, such as a command: cut far later than a value is."""
+    return escape(cut(printable(text, keep="\n"), _MOST_OF_LINES))
 
 
 def cut(text: str, most: int = MOST_CHARS) -> str:
