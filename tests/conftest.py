@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Read when torch is imported, here and in every process that a test starts: models as small as those of tests are
+# slower with more threads, and two workers of pytest with two threads each keep two cores busy with waiting.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # gcsfs reads it when it is imported, and a test may do so before ours: its probe stalls 60 s where gRPC is shut.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
@@ -24,17 +27,6 @@ def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     Session.cleanup_for_tests()
     yield root
     Session.cleanup_for_tests()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """One thread for torch: models as small as those of tests are slower with more, and crawl on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -157,7 +157,6 @@ def figures(line: dict[str, Any]) -> dict[str, Any]:
 
 def main(folder: Path, names: list[str]) -> None:
     """Do jobs, "NAME" or "NAME:RUN" for a run of another name, one after the other; a failed one ends only itself."""
-    torch.set_num_threads(1)
     rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     told = {}
     for name in names:

@@ -24,8 +24,6 @@ from tests.telling import Told
 from tests.test_towers import ARCHITECTURES, TEXTS, image_batch
 from tests.tiny_models import tiny_config, tiny_dual_encoder, tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def tiny() -> Encoder:

@@ -39,9 +39,6 @@ def table(tmp_path_factory) -> Table:
     return objective_table(tmp_path_factory.mktemp("objectives"))
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def config(**changes) -> TrainConfig:
     return TrainConfig(**{"epochs": 2, "batch_size": 8, "lr": 1e-3, "train": "all", "evaluate_where": None, **changes})
 

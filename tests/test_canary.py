@@ -30,14 +30,6 @@ from tests.tiny_models import tiny_encoder
 SET = Path(cd.__file__).parent / "training" / "canary_set"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLIPDATA_CACHE", str(tmp_path / "cache"))

@@ -91,7 +91,6 @@ def test_all_of_a_guide_runs_as_it_stands(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     datachain_root: Path,
-    one_thread: None,
     request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -63,7 +63,7 @@ def begin(host: str, rank: int, folder: Path, *jobs: str) -> subprocess.Popen[st
     return subprocess.Popen(
         [*command, "-m", "tests.ranks", str(folder), *jobs],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": end, "TMPDIR": str(folder)},
+        env={**os.environ, "GLOO_SOCKET_IFNAME": end, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,7 +72,7 @@ def begin(host: str, rank: int, folder: Path, *jobs: str) -> subprocess.Popen[st
 
 @pytest.mark.slow
 def test_a_run_of_two_hosts_that_lost_a_process_goes_on_in_one_and_is_the_run_of_one(
-    tmp_path: Path, hosts: list[str], monkeypatch: pytest.MonkeyPatch, one_thread: None
+    tmp_path: Path, hosts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     ranks.make_tables(tmp_path)

@@ -36,14 +36,6 @@ from tests.telling import Told
 from tests.tiny_models import tiny_encoder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     return tiny_encoder()
@@ -227,8 +219,7 @@ def test_a_kill_while_mixing_changes_nothing(tmp_path, table):
 
     def in_a_process(kill: str) -> int:
         words = [table.uri, model, str(tmp_path / "parts"), json.dumps(config.to_json()), kill]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, capture_output=True).returncode
+        return subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True).returncode
 
     assert in_a_process("yes") == -signal.SIGKILL
     assert in_a_process("no") == 0

@@ -34,9 +34,6 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture
 def table(tmp_path) -> Table:
     return contest_table(tmp_path)
@@ -182,7 +179,7 @@ def test_the_command_line_ends_with_the_code_of_the_signal_and_one_line(tmp_path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1])},
         start_new_session=True,
     )
     while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_text().splitlines()) < 4:

@@ -31,9 +31,6 @@ WHOLE = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def loop_by_hand(encoder: Encoder, table: Table, make_optimizer, make_scheduler) -> tuple[list[float], list[float]]:
     """Losses and rates of a loop over all rows at once, each row's own captions in a loop of its own."""
     model = encoder.model

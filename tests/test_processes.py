@@ -28,10 +28,8 @@ def folder(tmp_path_factory) -> Path:
     """Tables, and the runs of one process."""
     found = tmp_path_factory.mktemp("ranks")
     ranks.make_tables(found)
-    threads = torch.get_num_threads()
     os.environ["TMPDIR"] = str(found)
     ranks.main(found, [*EQUAL, "whole", "cut"])
-    torch.set_num_threads(threads)
     return found
 
 
@@ -49,7 +47,7 @@ def start(num: int, *arguments: str | Path) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
     )
 
 

@@ -33,9 +33,6 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def quick(**changes) -> TrainConfig:
     return TrainConfig(**{"steps": 2, "batch_size": 8, **changes})
 

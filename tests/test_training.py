@@ -37,9 +37,6 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture
 def table(tmp_path) -> Table:
     return contest_table(tmp_path)
@@ -366,7 +363,7 @@ def in_a_process(folder: Path, table: Table, model: Path, out: Path, config: Tra
     script = folder / "train_once.py"
     script.write_text(SCRIPT)
     command = [sys.executable, script, table.uri, model, out, json.dumps(config.to_json()), str(kill_at)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1])}
     return subprocess.run(
         [*map(str, command)], env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -28,9 +28,6 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def quick(**changes) -> TrainConfig:
     return TrainConfig(**{"epochs": 2, "batch_size": 8, "lr": 3e-3, "train": "all", **changes})
 

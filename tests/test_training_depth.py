@@ -22,8 +22,6 @@ from tests.contests import contest_table
 from tests.test_towers import ARCHITECTURES, TEXTS, image_batch
 from tests.tiny_models import tiny_config, tiny_dual_encoder, tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(params=["clip", "resnet", "timm linear", "timm's own classifier", "coca", "hugging face"])
 def encoder(request: pytest.FixtureRequest, tmp_path: Path) -> Encoder:

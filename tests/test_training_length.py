@@ -24,9 +24,6 @@ def encoder() -> Encoder:
     return tiny_encoder()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     return contest_table(tmp_path)

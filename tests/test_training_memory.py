@@ -39,9 +39,6 @@ def table(tmp_path_factory):
     return objective_table(tmp_path_factory.mktemp("objectives"))
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def config(**changes) -> TrainConfig:
     return TrainConfig(**{"epochs": 1, "batch_size": 8, "train": "all", "evaluate_where": None, **changes})
 
@@ -221,7 +218,7 @@ def test_a_step_that_the_memory_does_not_hold_is_told_with_what_to_change(tmp_pa
     script.write_text(SCRIPT)
     table = contest_table(tmp_path, 64)
     command = [sys.executable, script, table.uri, model, tmp_path / "run", json.dumps(given.to_json())]
-    environment = {**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1])}
 
     done = subprocess.run(
         [*map(str, command)], env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -35,9 +35,6 @@ def table(tmp_path_factory) -> Table:
     return objective_table(tmp_path_factory.mktemp("options"))
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def quick(**changes) -> TrainConfig:
     return TrainConfig(**{"epochs": 2, "batch_size": 8, "lr": 3e-3, "evaluate_where": None, **changes})
 

@@ -35,9 +35,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> cd.Tab
     return table
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def quick(**changes) -> TrainConfig:
     settings = {"epochs": 2, "batch_size": 8, "lr": 3e-3, "train": "all", "shuffle": False}
     return TrainConfig(**{**settings, "evaluate_where": "split = 'test'", **changes})

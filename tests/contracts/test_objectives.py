@@ -41,9 +41,6 @@ def table(tmp_path_factory) -> Table:
     return objective_table(tmp_path_factory.mktemp("objectives"))
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def config(case: Case, **changes) -> TrainConfig:
     return TrainConfig(**{
         "objective": case.objective, "epochs": 2, "batch_size": 8, "lr": 1e-3, "train": "all", "evaluate_where": None,
