@@ -92,7 +92,7 @@ class RowsOfFiles:
         """Take in files; when the store goes down, what came before is written all the same."""
         self._survey, todo = self._look(), self._plan.todo
         ranks = self.sampling.of_files(self.source, todo, self.source.key)
-        unit, ended = Unit(), list[tuple[Item, Ended]]()
+        unit, ended = Unit(self.target.table_rows), list[tuple[Item, Ended]]()
         with closing(read_files_ahead(self.source, todo)) as entries:
             try:
                 for item, entry in entries:

@@ -72,7 +72,8 @@ class RowsOfItems:
         # All in one go: a source that waits for slow servers would wait at the end of every portion.
         with closing(read_ahead(self.source, self._plan.todo)) as entries:
             try:
-                for unit in units(rows_of(entries, lambda reject: self._refuse(reject, counter), counter.advance)):
+                batches = rows_of(entries, lambda reject: self._refuse(reject, counter), counter.advance)
+                for unit in units(batches, self.target.table_rows):
                     self._write(unit)
                     self.target.rejects.flush()
             except TransientError:

@@ -129,6 +129,10 @@ class Target:
         """Mark the end of a verb that wrote something, and move the table there."""
         self.make().move_to(rows.close_verb(self._at_hand(), properties))
 
+    def table_rows(self) -> int:
+        """Rows of the table as far as this run knows; 0 while there is none."""
+        return self._newest.num_rows if self._newest is not None else 0
+
     def _at_hand(self) -> Table:
         assert self._newest is not None, "the table is there"
         return self._newest

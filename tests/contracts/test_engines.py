@@ -130,7 +130,7 @@ def test_a_killed_job_is_finished_by_either_engine(tmp_path: Path, kind: str, re
     folder.mkdir()
     command = [sys.executable, "-m", "tests.contracts.engines", kind, table.uri, str(folder)]
     job = subprocess.Popen(command, cwd=ROOT)
-    while len(list((tmp_path / "t.lance.state").glob("map/made-*/part-*.arrow"))) < 2:
+    while len(list((tmp_path / "t.lance.state").glob("map/made-*/parts/*/*.arrow"))) < 2:
         assert job.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
     job.send_signal(signal.SIGKILL)
