@@ -47,7 +47,7 @@ def is_map_of(name: str, marks: Iterable[str]) -> bool:
 
 
 def parts_folder(fragment_id: int) -> str:
-    """What the names of a map's records of one unfinished fragment begin with: a folder, so that its listing is short."""
+    """What names of the records of one unfinished fragment begin with: a folder, so that its listing is short."""
     return f"parts/{fragment_id}/"
 
 
