@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from clipdata.progress import Counter
 from clipdata.storage import is_remote, redact
 from ingest.updating import batches
 from ingest.updating.admission import Admission
+from ingest.updating.batches import unit_rows
 from ingest.updating.deleted import Deleted
 from ingest.updating.file_rows import FileRows
 from ingest.updating.item_rows import ItemRows
@@ -192,10 +193,11 @@ def take_in(engine: RayEngine, run: RowsOfItems | RowsOfFiles, target: Target, c
     target.make()
     work = TakingIn(run.survey(), target)
     least = LEAST_ITEMS if isinstance(run, RowsOfItems) else 1
-    most = min(max(-(-len(run.todo) // (PORTIONS_EACH * num_workers)), least), batches.UNIT_ROWS)
+    share = max(-(-len(run.todo) // (PORTIONS_EACH * num_workers)), least)
+    present = target.table_rows()
     errands = (
         Errand(number, portion, work, f"took in portion {number}, which begins with {portion[0].key}")
-        for number, portion in enumerate(portions(run.todo, most))
+        for number, portion in enumerate(portions(run.todo, lambda given: min(share, unit_rows(present + given))))
     )
     hint = "is clipdata on every machine, and memory for some hundred MB of pictures a worker?"
     try:
@@ -206,15 +208,20 @@ def take_in(engine: RayEngine, run: RowsOfItems | RowsOfFiles, target: Target, c
         target.catch_up()
 
 
-def portions(items: Iterable[Item], most_items: int) -> Iterator[list[Item]]:
-    """Items in portions, bounded by their number and by what the listing says of their bytes."""
+def portions(items: Iterable[Item], most_items: Callable[[int], int]) -> Iterator[list[Item]]:
+    """Items in portions, bounded by their number and by what the listing says of their bytes.
+
+    Args:
+        most_items: of a portion, when so many items were handed out before it.
+    """
     portion: list[Item] = []
-    size = 0
+    size = given = 0
     for item in items:
         portion.append(item)
         size += item.size or 0
-        if len(portion) >= most_items or size >= batches.UNIT_BYTES:
+        if len(portion) >= most_items(given) or size >= batches.UNIT_BYTES:
             yield portion
+            given += len(portion)
             portion, size = [], 0
     if portion:
         yield portion

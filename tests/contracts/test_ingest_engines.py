@@ -258,9 +258,10 @@ def test_portions_are_bounded_by_items_and_by_bytes(monkeypatch: pytest.MonkeyPa
     from ingest.updating.source import Item
 
     items = [Item(str(number), "", 100, "") for number in range(7)]
-    assert [len(one) for one in portions.portions(items, 3)] == [3, 3, 1]
+    assert [len(one) for one in portions.portions(items, lambda given: 3)] == [3, 3, 1]
+    assert [len(one) for one in portions.portions(items, lambda given: 1 + given // 2)] == [1, 1, 2, 3]
     monkeypatch.setattr(batches, "UNIT_BYTES", 150)
-    assert [len(one) for one in portions.portions(items, 3)] == [2, 2, 2, 1]
+    assert [len(one) for one in portions.portions(items, lambda given: 3)] == [2, 2, 2, 1]
 
 
 def test_a_fault_of_a_broken_file_keeps_what_it_says_when_it_is_sent() -> None:
