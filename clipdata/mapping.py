@@ -243,7 +243,7 @@ def _forget_other_decisions(table: Table, step: Step, column: str) -> None:
     state = _state(table, column, columns.mark_of(table.schema.field(column)))
     if (state.read_json(_DECIDED) or {"digest": decided})["digest"] != decided:
         state.remove("done-")
-        state.remove("part-")
+        state.remove("parts/")
     state.write_json(_DECIDED, {"digest": decided})
 
 

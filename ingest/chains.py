@@ -59,6 +59,7 @@ class ChainRows:
     """
 
     kind = "chain"
+    stays_here = "rows of a chain wait sorted in a temporary file of this machine"
     grain: Literal["row"] = "row"
 
     def __init__(self, chain: DataChain, *, file: str | None = None, limits: images.ImageLimits | None = None) -> None:

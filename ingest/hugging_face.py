@@ -46,6 +46,8 @@ class DatasetFiles(RowFiles):
         inside: folder in which the pictures of rows may lie that only name them; None for any.
     """
 
+    stays_here: str | None = "a data set of Hugging Face is open in this process"
+
     def __init__(self, splits: Mapping[str, Any], origin: str, inside: Path | None = None) -> None:
         self.origin, self.text, self.storage = origin, TextOptions(), Storage()
         self._splits = dict(splits)

@@ -71,6 +71,23 @@ def test_what_killed_runs_left_is_removed_and_a_dry_run_says_so_before(tmp_path:
     assert cd.clean(table).num_files == 0
 
 
+def test_parts_of_fragments_stay_as_long_as_the_map_that_they_are_of(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    double(table)
+    mark = mark_of(cd.open_table(table.uri).schema.field("twice"))
+    records = StateFolder(table, map_folder("twice", str(mark)))
+    records.write_arrow("parts/0/a", pa.table({"place": [0]}))
+    make_old(Path(f"{table.uri}.state"), DAYS_AGO)
+
+    assert cd.clean(table).num_files == 0
+    records.write_json("done-0-x", {"file": unused_column_file(table)})
+    make_old(Path(f"{table.uri}.state", "map", records.uri.rpartition("/")[2], "parts"), LONG_AGO)
+    assert cd.clean(table).num_files == 0
+    make_old(Path(f"{table.uri}.state"), LONG_AGO)
+    why = "records of a map that nobody went on with"
+    assert names(cd.clean(table)) == [("a.arrow", why), ("done-0-x.json", why)]
+
+
 def test_what_is_young_stays_for_somebody_may_be_about_to_commit_it(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     unused_column_file(table)

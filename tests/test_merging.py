@@ -127,7 +127,7 @@ def test_metadata_too_large_to_keep_in_memory_gives_the_same_table(
 ) -> None:
     kept = remerge(sides, group=group)
     monkeypatch.setattr("ingest.merging.metadata_side.HELD_BYTES", 0)
-    monkeypatch.setattr("ingest.merging.plan.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 2)
 
     read = ingest.merge_report(sides / "images.lance", sides / "meta.lance", into=sides / "read.lance", group=group)
 

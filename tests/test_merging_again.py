@@ -351,7 +351,7 @@ def test_a_handle_that_is_older_than_what_was_merged_brings_nothing_back(sides: 
 
 
 def test_a_merge_that_was_killed_is_finished_by_the_next(sides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.merging.plan.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 2)
     merged(sides)
     metadata(sides, filename=NAMES, label=list("XYZA"))
 

@@ -434,7 +434,7 @@ class Ends(Silent):
 def test_a_merge_that_was_killed_leaves_rows_that_show_their_own_picture_and_is_gone_on_with(
     sides: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.merging.plan.UNIT_ROWS", 2)
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 2)
     table = merged(sides)
     cd.map_column(table, digest, "digest")
     for number in (1, 4):

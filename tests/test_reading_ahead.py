@@ -93,14 +93,29 @@ def test_a_fault_of_the_source_comes_after_all_that_it_gave() -> None:
         next(ahead)
 
 
+def nothing_yet() -> int:
+    """Rows of a table that is not there."""
+    return 0
+
+
+def test_units_are_a_part_of_a_large_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [pa.record_batch([[str(number)], [b""]], schema=SCHEMA) for number in range(14)]
+    monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 2)
+    table_rows = iter([32, 3 * 32, 6 * 32, 12 * 32, 14 * 32])
+
+    written = units(batches, lambda: next(table_rows))
+
+    assert [len(unit) for unit in keys(written)] == [2, 3, 6, 3]
+
+
 def test_units_are_bounded_by_rows_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = [pa.record_batch([[str(number)], [bytes(1000)]], schema=SCHEMA) for number in range(7)]
     monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 3)
-    assert keys(units(batches)) == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+    assert keys(units(batches, nothing_yet)) == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
     monkeypatch.setattr("ingest.updating.batches.UNIT_BYTES", 1500)
-    assert [len(unit) for unit in keys(units(batches))] == [2, 2, 2, 1]
+    assert [len(unit) for unit in keys(units(batches, nothing_yet))] == [2, 2, 2, 1]
     monkeypatch.setattr("ingest.updating.batches.UNIT_S", -1.0)
-    assert [len(unit) for unit in keys(units(batches))] == [1] * 7
+    assert [len(unit) for unit in keys(units(batches, nothing_yet))] == [1] * 7
 
 
 def test_when_the_store_goes_down_what_came_before_is_a_last_unit() -> None:
@@ -108,7 +123,7 @@ def test_when_the_store_goes_down_what_came_before_is_a_last_unit() -> None:
         yield pa.record_batch([["0"], [b""]], schema=SCHEMA)
         raise TransientError("the store is down")
 
-    given = units(batches())
+    given = units(batches(), nothing_yet)
     assert next(given).column("path").to_pylist() == ["0"]
     with pytest.raises(TransientError, match="the store is down"):
         next(given)

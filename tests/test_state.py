@@ -32,6 +32,23 @@ def test_records_come_back_until_they_are_removed(state: StateFolder, tmp_path: 
     assert state.read_json("fragment-1") is None
 
 
+def test_records_of_a_folder_are_listed_and_removed_by_themselves(state: StateFolder) -> None:
+    rows = pa.table({"place": [1, 2]})
+    for name in ("parts/1/a", "parts/1/b", "parts/10/a"):
+        state.write_arrow(name, rows)
+    state.write_json("done-1", {"file": "a"})
+
+    assert state.names("parts/1/") == ["parts/1/a", "parts/1/b"]
+    assert state.names("parts/2/") == []
+    assert state.names("done-") == ["done-1"]
+    assert state.read_arrow("parts/10/a") == rows
+    state.remove("parts/1/a")
+    assert state.names("parts/1/") == ["parts/1/b"]
+    state.remove("parts/")
+    assert state.names("parts/10/") == []
+    assert state.names() == ["done-1"]
+
+
 @pytest.mark.parametrize("size", [0, 1, -1])
 def test_a_record_that_is_not_whole_is_none(state: StateFolder, tmp_path: Path, size: int) -> None:
     state.write_json("a", {"file": "a"})

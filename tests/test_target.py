@@ -85,7 +85,7 @@ def test_small_files_go_in_together(tmp_path: Path) -> None:
 
 
 def test_a_source_of_nothing_but_refusals_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.updating.target.MANY_REJECTS", 10_000)
+    monkeypatch.setattr("ingest.updating.receiver.MANY_REJECTS", 10_000)
     bomb = Files([(str(row), None) for row in range(15_000)], [("a", "never reached")])
     with pytest.raises(TooManyRejectsError, match="stopped there"):
         ingest(bomb, tmp_path / "t.lance")

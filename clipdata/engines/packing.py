@@ -1,4 +1,4 @@
-"""A step and an error as bytes for a worker of another machine, and back.
+"""A step, a source or an error as bytes for a worker of another machine, and back.
 
 What is installed (clipdata, torch, a user's package) travels by its name. Code of a file that is not (the script that
 runs, a FILE.py of the command line) travels as it is, since a worker has no such file. It knows nothing of tables.
@@ -18,9 +18,8 @@ from typing import Any
 
 from clipdata.engines.ray_library import ray_library
 from clipdata.errors import StepError
-from clipdata.step_protocol import Step
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGES = [Path(__file__).resolve().parents[2] / name for name in ("clipdata", "ingest", "pipelines")]
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - the cause of an error, and none itself
@@ -30,35 +29,33 @@ class WorkerTraceback(Exception):  # noqa: N818 - the cause of an error, and non
         return f"in a worker:\n{self.args[0]}"
 
 
-def pack(step: Step) -> bytes:
-    """A step as bytes that `unpack` makes a step of, in a process that has the same packages.
+class Unsendable(Exception):  # noqa: N818 - what it is of, not an error of ours
+    """Something that holds what cannot be sent, such as an open file."""
+
+
+def pack(sent: Any) -> bytes:
+    """A step or a source as bytes that `unpack` makes one of, in a process that has the same packages.
 
     Raises:
-        StepError: the step holds what cannot be sent, such as an open file.
+        Unsendable: it holds what cannot be sent.
     """
     cloudpickle = ray_library().cloudpickle
 
-    module = _own_module(step)
+    module = _own_module(sent)
     if module is not None:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return _packed(step, module)
+        return _packed(sent, module)
     except Exception as error:  # pickle raises whatever an object's own reduction does
-        raise StepError(
-            f"step {step.name} cannot be sent to a worker: {error}",
-            hint="make what cannot be pickled (open files, connections, locks) inside the step, on its first rows",
-        ) from error
+        raise Unsendable(str(error)) from error
     finally:
         if module is not None:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def unpack(data: bytes) -> Step:
-    """The step again; a model in it is loaded, and held to its identity."""
-    cloudpickle = ray_library().cloudpickle
-
-    step: Step = cloudpickle.loads(data)
-    return step
+def unpack(data: bytes) -> Any:
+    """What was packed; a model in it is loaded, and held to its identity."""
+    return ray_library().cloudpickle.loads(data)
 
 
 def pack_error(error: BaseException) -> bytes:
@@ -84,7 +81,7 @@ def unpack_error(data: bytes) -> BaseException:
     return found
 
 
-def _packed(step: Step, module: ModuleType | None) -> bytes:
+def _packed(sent: Any, module: ModuleType | None) -> bytes:
     base: Any = ray_library().cloudpickle.cloudpickle.CloudPickler
 
     class Pickler(base):  # type: ignore[misc, valid-type]
@@ -96,7 +93,7 @@ def _packed(step: Step, module: ModuleType | None) -> bytes:
             return super().reducer_override(obj)
 
     with io.BytesIO() as stream:
-        Pickler(stream).dump(step)
+        Pickler(stream).dump(sent)
         return stream.getvalue()
 
 
@@ -107,12 +104,12 @@ def _is_a_name(obj: Any) -> bool:
     return reduce is not object.__reduce__ and isinstance(obj.__reduce__(), str)
 
 
-def _own_module(step: Step) -> ModuleType | None:
-    """The module of a step's code, where no worker can be expected to have it."""
-    code = getattr(step, "function", None) or type(step)
+def _own_module(sent: Any) -> ModuleType | None:
+    """The module of a step's or a source's code, where no worker can be expected to have it."""
+    code = getattr(sent, "function", None) or type(sent)
     module = sys.modules.get(getattr(code, "__module__", None) or "")
     if module is None or module.__name__ == "__main__":
         return module
     path = Path(getattr(module, "__file__", None) or sys.executable).resolve()
-    installed = [_PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
+    installed = [*_PACKAGES, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
     return None if any(path.is_relative_to(place) for place in installed) else module

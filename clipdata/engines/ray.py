@@ -1,8 +1,8 @@
-"""The Ray engine: fragments as tasks of actors on the machines of a cluster, each of which loads the step once.
+"""The Ray engine: work in pieces for actors on the machines of a cluster, each of which is sent once what all share.
 
-What is computed is recorded beside the table by whoever computes it, just as in the local engine; so a job begun in one
-engine is finished in the other. Ray decides where actors run. When one is lost, its fragment is given to another, which
-finds what was stored of it. It commits nothing, and knows nothing of steps but that they pickle.
+What is done is recorded by whoever does it, just as in the local engine; so a job begun in one engine is finished in
+the other. Ray decides where actors run. When one is lost, its piece is given to another, which finds what was stored of
+it. It knows nothing of steps and sources but that they pickle.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from clipdata.cores import num_cores
+from clipdata.engines.errands import Errand
+from clipdata.engines.filler import Filler, errands_of
 from clipdata.engines.ray_crew import Crew, Demand
 from clipdata.engines.ray_library import ray_library
 from clipdata.engines.task import FragmentDone, FragmentTask
@@ -28,7 +31,7 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Fills fragments on a Ray cluster.
+    """Fills fragments, and takes in rows, on a Ray cluster.
 
     Args:
         workers: actors at most; by default as many as the cluster has room for.
@@ -68,16 +71,51 @@ class RayEngine:
         first = next(waiting, None)
         if first is None:
             return
-        connect(self.address)
-        demand = self._demand(first)
-        with closing(Crew(demand, first, waiting, counter)) as crew:
+        hint = "is there memory for a batch of the step (--batch-size), and clipdata on every machine?"
+        errands = errands_of(chain([first], waiting))
+        for errand, filled in self.each(errands, counter, has_model=first.step.model is not None, hint=hint):
+            assert isinstance(errand.work, Filler), "errands of tasks are a filler's"
+            yield errand.work.add(filled)
+
+    def each(
+        self, errands: Iterable[Errand], counter: Counter, *, has_model: bool = False, hint: str
+    ) -> Iterator[tuple[Errand, Any]]:
+        """Have each errand done, and yield it with what came of it, in any order.
+
+        Args:
+            errands: taken one by one, as workers get free.
+            counter: told of rows as they are done.
+            has_model: whether a worker wants a GPU, where it was not said.
+            hint: what may be wrong where workers keep ending.
+
+        Raises:
+            Whatever the work raised in a worker; the others end what they have first.
+            UsageError: Ray is not installed, or the cluster has no room for a single actor.
+            TransientError: Ray did not start, or actors keep ending before they finish an errand.
+        """
+        waiting = iter(errands)
+        first = next(waiting, None)
+        if first is None:
+            return
+        demand = self._demand(has_model)
+        told = f"{hint} The same command goes on"
+        with closing(Crew(demand, first, waiting, counter, hint=told)) as crew:
             yield from crew.work()
 
-    def _demand(self, task: FragmentTask) -> Demand:
+    def num_workers(self) -> int:
+        """How many actors there will be at most; connects to the cluster.
+
+        Raises:
+            UsageError, NotFoundError, TransientError: see `connect`.
+        """
+        return self._demand(has_model=False).workers
+
+    def _demand(self, has_model: bool) -> Demand:
+        connect(self.address)
         nodes = _nodes()
         gpus = self.gpus
         if gpus is None:
-            gpus = 1 if task.step.model is not None and any(node.get("GPU") for node in nodes) else 0
+            gpus = 1 if has_model and any(node.get("GPU") for node in nodes) else 0
         needs = {"CPU": float(self.cpus), "GPU": float(gpus)}
         room = sum(_room(node, needs) for node in nodes)
         return Demand(self.workers or max(room, 1), float(self.cpus), float(gpus), float(self.start_s))

@@ -1,6 +1,6 @@
-"""The crew of a run on Ray: starts actors, hands them fragments, counts their rows, and replaces those that are lost.
+"""The crew of a run on Ray: starts actors, hands them errands, counts their rows, and replaces those that are lost.
 
-It knows of a step only that it can be packed, and nothing of columns or commits.
+It knows of the work only that it can be sent, and nothing of steps, columns or commits.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import clipdata
-from clipdata.engines.packing import pack, unpack_error
+from clipdata.engines.errands import Errand, Work
+from clipdata.engines.packing import unpack_error
 from clipdata.engines.ray_library import ray_library
-from clipdata.engines.ray_worker import Answer, Counted, Errand, RayWorker
-from clipdata.engines.task import FragmentDone, FragmentTask
+from clipdata.engines.ray_worker import Answer, Counted, RayWorker
 from clipdata.errors import TransientError, UsageError
-from clipdata.lance_io.filling import Filling
 from clipdata.progress import Counter, note
-from clipdata.step_protocol import Step
 
 ATTEMPTS = 3
 ASK_EVERY_S = 1.0
@@ -51,10 +49,10 @@ class Demand:
 
 @dataclass(eq=False)
 class _Hand:
-    """One actor, and the fragment that it has."""
+    """One actor, and the errand that it has."""
 
     actor: Any
-    task: FragmentTask | None = None
+    errand: Errand | None = None
     asked: Any = None  # reference of the answer to how far it is
     asked_s: float = field(default_factory=time.monotonic)
 
@@ -64,24 +62,27 @@ class Crew:
 
     Args:
         demand: of the cluster.
-        first: task, taken from the others already.
-        tasks: the others, taken as actors get free.
-        counter: told of rows as they are computed.
+        first: errand, taken from the others already.
+        errands: the others, taken as actors get free.
+        counter: told of rows as they are done.
+        hint: what to do where actors keep ending.
     """
 
-    def __init__(self, demand: Demand, first: FragmentTask, tasks: Iterator[FragmentTask], counter: Counter) -> None:
-        self._demand, self._tasks, self._counter = demand, tasks, counter
+    def __init__(
+        self, demand: Demand, first: Errand, errands: Iterator[Errand], counter: Counter, *, hint: str
+    ) -> None:
+        self._demand, self._errands, self._counter, self._hint = demand, errands, counter, hint
         self._waiting = deque([first])
         self._starting: dict[Any, _Hand] = {}
         self._idle: list[_Hand] = []
         self._busy: dict[Any, _Hand] = {}
-        self._losses: Tally[int | None] = Tally()  # by fragment; None is an actor that did not start
+        self._losses: Tally[int | None] = Tally()  # by errand; None is an actor that did not start
         self._counted: dict[int, Counted] = {}
-        self._shared: tuple[Step, Filling, list[Any]] | None = None
+        self._shared: tuple[Work, list[Any]] | None = None
         self._since_s = time.monotonic()
 
-    def work(self) -> Iterator[FragmentDone]:
-        """Yield what was filled, until nothing is left."""
+    def work(self) -> Iterator[tuple[Errand, Any]]:
+        """Yield each errand with what came of it, until nothing is left."""
         ray = ray_library()
 
         while True:
@@ -118,12 +119,12 @@ class Crew:
             ray.kill(hand.actor)
 
     def _assign(self) -> None:
-        """Hand out fragments, and start actors for those that nobody has."""
+        """Hand out errands, and start actors for those that nobody has."""
         while len(self._waiting) < self._demand.workers - len(self._busy):
-            task = next(self._tasks, None)
-            if task is None:
+            errand = next(self._errands, None)
+            if errand is None:
                 break
-            self._waiting.append(task)
+            self._waiting.append(errand)
         while self._waiting and self._idle:
             self._send(self._idle.pop(), self._waiting.popleft())
         while len(self._waiting) > len(self._starting) and len(self._hands) < self._demand.workers:
@@ -169,20 +170,19 @@ class Crew:
         self._losses[None] = 0
         self._idle.append(hand)
 
-    def _send(self, hand: _Hand, task: FragmentTask) -> None:
-        hand.task, hand.asked, hand.asked_s = task, None, time.monotonic()
-        self._busy[hand.actor.fill.remote(self._share(task), Errand.of(task))] = hand
+    def _send(self, hand: _Hand, errand: Errand) -> None:
+        hand.errand, hand.asked, hand.asked_s = errand, None, time.monotonic()
+        shared = self._share(errand.work)
+        self._busy[hand.actor.do.remote(shared, errand.number, errand.given, errand.again)] = hand
 
-    def _share(self, task: FragmentTask) -> list[Any]:
-        """The reference of what tasks have in common; it is put into the cluster once."""
-        ray = ray_library()
+    def _share(self, work: Work) -> list[Any]:
+        """The reference of what errands have in common; it is put into the cluster once."""
+        if self._shared is None or self._shared[0] is not work:
+            self._shared = work, [ray_library().put(work)]
+        return self._shared[1]
 
-        if self._shared is None or self._shared[0] is not task.step or self._shared[1] is not task.filling:
-            self._shared = task.step, task.filling, [ray.put((pack(task.step), task.filling))]
-        return self._shared[2]
-
-    def _finish(self, reference: Any) -> FragmentDone | None:
-        """What came of a fragment; None when its actor was lost.
+    def _finish(self, reference: Any) -> tuple[Errand, Any] | None:
+        """What came of an errand; None when its actor was lost.
 
         Raises:
             Whatever the worker raised.
@@ -190,40 +190,39 @@ class Crew:
         ray = ray_library()
 
         hand = self._busy.pop(reference)
-        task, hand.task, hand.asked = hand.task, None, None
-        assert task is not None
+        errand, hand.errand, hand.asked = hand.errand, None, None
+        assert errand is not None
         try:
             answer: Answer = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from error
         except ray.exceptions.RayError as error:
             ray.kill(hand.actor)  # it may only be out of reach
-            self._waiting.appendleft(task)
-            self._lose(task.fragment_id, error)
+            self._waiting.appendleft(replace(errand, again=True))
+            self._lose(errand, error)
             return None
         self._idle.append(hand)
         self._count(answer.counted)
         if answer.error is not None:
             raise unpack_error(answer.error)
-        assert answer.done is not None
-        return FragmentDone(answer.done.fragment_id, answer.done.finished, _notes(task.step, answer), answer.done.cost)
+        return errand, answer.value
 
-    def _lose(self, fragment_id: int | None, error: Exception) -> None:
+    def _lose(self, errand: Errand | None, error: Exception) -> None:
         """An actor is gone; another takes its place, unless that was tried too often.
 
         Raises:
             TransientError: it was.
         """
-        self._losses[fragment_id] += 1
+        number = None if errand is None else errand.number
+        self._losses[number] += 1
         self._since_s = time.monotonic()
-        if self._losses[fragment_id] < ATTEMPTS:
+        if self._losses[number] < ATTEMPTS:
             return
-        what = "did not start" if fragment_id is None else f"ended while they filled fragment {fragment_id}"
+        what = "did not start" if errand is None else f"ended while they {errand.doing}"
         said = next((line for line in str(error).strip().splitlines()[::-1] if line.strip()), type(error).__name__)
         raise TransientError(
             f"{ATTEMPTS} workers {what}; the last one: {said.strip()[:300]}",
-            hint="is there memory for a batch of the step (--batch-size), and clipdata on every machine? The same "
-            "command goes on",
+            hint=self._hint,
         ) from error
 
     def _ask(self) -> None:
@@ -244,10 +243,10 @@ class Crew:
                 hand.asked = None
 
     def _count(self, counted: Counted) -> None:
-        """Count what is new; a fragment that is begun again elsewhere does not count twice."""
-        if counted.fragment_id is None:
+        """Count what is new; an errand that is begun again elsewhere does not count twice."""
+        if counted.number is None:
             return
-        before = self._counted.get(counted.fragment_id, Counted())
+        before = self._counted.get(counted.number, Counted())
         if counted.rows > before.rows:
             self._counter.advance(counted.rows - before.rows)
         refused = dict(before.refused)
@@ -255,7 +254,7 @@ class Crew:
             if num > refused.get(reason, 0):
                 self._counter.refuse(reason, num - refused.get(reason, 0))
                 refused[reason] = num
-        self._counted[counted.fragment_id] = Counted(counted.fragment_id, max(counted.rows, before.rows), refused)
+        self._counted[counted.number] = Counted(counted.number, max(counted.rows, before.rows), refused)
 
     def _give_up(self) -> None:
         """Wait for a first actor no longer than is borne.
@@ -273,13 +272,3 @@ class Crew:
             f"{total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU in all",
             hint="--engine-option gpus=0 asks for none (gpus=0); start_s=600 waits for a cluster that grows",
         )
-
-
-def _notes(step: Step, answer: Answer) -> dict[str, object]:
-    """The notes of all workers together, where the step can count them together; else those of the last one."""
-    assert answer.done is not None
-    add, told = getattr(step, "add", None), getattr(step, "notes", None)
-    if not answer.tally or not callable(add) or not callable(told):
-        return dict(answer.done.notes)
-    add(answer.tally)
-    return dict(told())

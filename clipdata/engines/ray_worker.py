@@ -1,7 +1,7 @@
-"""A worker of the Ray engine: an actor that loads the step once, and fills one fragment after the other with it.
+"""A worker of the Ray engine: an actor that is sent the work once, and does one errand of it after the other.
 
-It says how far it is when asked, and stores what it holds when told to stop. It commits nothing, knows no other worker,
-and logs nothing: what it is given may hold keys of a store.
+It says how far it is when asked, and ends an errand early when told to stop. It knows no other worker, and logs
+nothing: what it is given may hold keys of a store.
 """
 
 from __future__ import annotations
@@ -16,41 +16,22 @@ from typing import Any
 
 import clipdata
 from clipdata.cores import SHARE
-from clipdata.engines.fill import fill
-from clipdata.engines.packing import pack_error, unpack
+from clipdata.engines.errands import Work
+from clipdata.engines.packing import pack_error
 from clipdata.engines.ray_library import ray_library
-from clipdata.engines.task import FragmentDone, FragmentTask
-from clipdata.lance_io.filling import Filling
-from clipdata.step_protocol import Step
-
-
-@dataclass(frozen=True)
-class Errand:
-    """A FragmentTask without what all tasks share; fields as there."""
-
-    fragment_id: int
-    batch_rows: int
-    limit: int
-    checkpoint_every_s: float
-    checkpoint_bytes: int
-
-    @classmethod
-    def of(cls, task: FragmentTask) -> Errand:
-        """What is of this task alone."""
-        return cls(task.fragment_id, task.batch_rows, task.limit, task.checkpoint_every_s, task.checkpoint_bytes)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """How far a fragment is.
+    """How far an errand is.
 
     Args:
-        fragment_id: None when the worker has not begun with one.
-        rows: that were computed, or found stored.
+        number: of the errand; None when the worker has not begun with one.
+        rows: that are done.
         refused: reason → rows.
     """
 
-    fragment_id: int | None = None
+    number: int | None = None
     rows: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -60,16 +41,14 @@ class Answer:
     """What came of an errand.
 
     Args:
-        done: the fragment, or None when an error ended the work.
+        value: what the work gave, or None when an error ended it.
         error: packed.
         counted: of all of it.
-        tally: what the step counted since the answer before.
     """
 
-    done: FragmentDone | None
+    value: Any
     error: bytes | None
     counted: Counted
-    tally: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stopped(BaseException):
@@ -89,76 +68,63 @@ class RayWorker:
         if not has_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._reference: Any = None
-        self._step: Step | None = None
-        self._filling: Filling | None = None
+        self._work: Work | None = None
         self._counts = _Counts()
-        self._told: Tally[str] = Tally()
 
     def begin(self) -> tuple[str, str]:
         """Versions of clipdata and of Python; the answer says that the worker has started."""
         return clipdata.__version__, platform.python_version()
 
-    def fill(self, shared: list[Any], errand: Errand) -> Answer:
-        """Fill one fragment.
+    def do(self, shared: list[Any], number: int, given: Any, again: bool) -> Answer:
+        """Do one errand.
 
         Args:
-            shared: the reference of a packed step and a Filling; in a list, so that Ray does not load it each time.
+            shared: the reference of the work; in a list, so that Ray does not load it each time.
+            number: of the errand.
+            given: what it is about.
+            again: whether a worker that had it was lost.
         """
-        self._counts.start(errand.fragment_id)
+        self._counts.start(number)
         try:
-            self._load(shared[0])
-            assert self._step is not None
-            assert self._filling is not None
-            done = fill(FragmentTask(self._filling, self._step, **vars(errand)), self._counts)
+            value = self._loaded(shared[0]).do(given, self._counts, again=again)
         except BaseException as error:  # as a value, or Ray would wrap it, and write it into its log
             return Answer(None, pack_error(error), self._counts.now())
-        return Answer(done, None, self._counts.now(), self._tally())
+        return Answer(value, None, self._counts.now())
 
     def counted(self) -> Counted:
-        """How far the fragment under way is."""
+        """How far the errand under way is."""
         return self._counts.now()
 
     def stop(self) -> None:
-        """Have the work end at the next batch; what is held is stored."""
+        """Have the work end when it counts next; what it does at its end is its own matter."""
         self._counts.stop()
 
-    def _load(self, reference: Any) -> None:
-        if reference == self._reference:
-            return
-        ray = ray_library()
-
-        packed, self._filling = ray.get(reference)
-        self._step, self._told = unpack(packed), Tally()
-        self._reference = reference
-
-    def _tally(self) -> dict[str, int]:
-        tally = getattr(self._step, "tally", None)
-        now = Tally(tally()) if callable(tally) else Tally()
-        new = {name: count - self._told[name] for name, count in now.items()}
-        self._told = now
-        return new
+    def _loaded(self, reference: Any) -> Work:
+        if self._work is None or reference != self._reference:
+            self._work, self._reference = ray_library().get(reference), reference
+        return self._work
 
 
 class _Counts:
-    """The Counter of the fragment under way; another thread reads it."""
+    """The Counter of the errand under way; another thread reads it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._fragment_id: int | None = None
+        self._number: int | None = None
         self._rows = 0
         self._refused: Tally[str] = Tally()
         self._stopped = False
 
-    def start(self, fragment_id: int) -> None:
+    def start(self, number: int) -> None:
         with self._lock:
-            self._fragment_id, self._rows, self._refused = fragment_id, 0, Tally()
+            self._number, self._rows, self._refused = number, 0, Tally()
 
     def stop(self) -> None:
         self._stopped = True
 
     def now(self) -> Counted:
         with self._lock:
-            return Counted(self._fragment_id, self._rows, dict(self._refused))
+            return Counted(self._number, self._rows, dict(self._refused))
 
     def advance(self, num: int = 1) -> None:
         """Count; raises `Stopped` once nobody wants the rest."""

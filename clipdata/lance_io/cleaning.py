@@ -23,7 +23,7 @@ from clipdata.lance_io.columns import mark_of
 from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
 from clipdata.lance_io.deleted_rows import notes_of
 from clipdata.lance_io.faults import translated
-from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri
+from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri, work_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
 from clipdata.objects.removing import remove
@@ -183,7 +183,7 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
     in_data = list(_files(table.storage, join(table.uri, "data"), now))
     folders: dict[str, list[_File]] = {}
     for file in _files(table.storage, state_uri(table), now):
-        folders.setdefault(file.path.rpartition("/")[0], []).append(file)
+        folders.setdefault(work_of(file.path.rpartition("/")[0]), []).append(file)
     marks = [mark_of(field) for field in table.latest().schema]
     recorded: set[str] = set()
     of_deletes: list[_File] = []

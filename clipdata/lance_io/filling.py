@@ -33,7 +33,7 @@ from clipdata.lance_io.pictures import places_needed
 from clipdata.lance_io.pinned import readable
 from clipdata.lance_io.presence import count_missing, files_of, places_of, rows_that_fit
 from clipdata.lance_io.signatures import Signatures
-from clipdata.lance_io.state import StateFolder
+from clipdata.lance_io.state import StateFolder, parts_folder
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import References, columns_needed
 from clipdata.schema import error_column, image_column, is_binary
@@ -173,7 +173,7 @@ class Filling:
         expected = self.signature(self._fragment(fragment_id)).encode()
         found: list[Checkpoint] = []
         taken = np.empty(0, np.int64)
-        for name in self.records.names(f"part-{fragment_id}-"):
+        for name in self.records.names(parts_folder(fragment_id)):
             stored = self.records.read_arrow(name)
             if stored is None or (stored.schema.metadata or {}).get(b"signature") != expected:
                 continue
@@ -196,7 +196,7 @@ class Filling:
             "reason": pa.chunked_array([part.reasons for part in parts], type=pa.string()),
         }
         stored = pa.table(columns).replace_schema_metadata({"signature": signature})
-        name = f"part-{fragment_id}-{uuid.uuid4().hex}"
+        name = f"{parts_folder(fragment_id)}{uuid.uuid4().hex}"
         self.records.write_arrow(name, stored)
         failed = columns["reason"].null_count < stored.num_rows
         return Checkpoint(name, columns["place"].to_numpy().copy(), failed)

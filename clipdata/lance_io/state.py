@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from clipdata.storage import join, redact
 
 MAP_FOLDER = "map"
 _MARK_LETTERS = 16
+_PARTS = re.compile(r"/parts/\d+$")
 
 
 def state_uri(table: Table) -> str:
@@ -44,8 +46,18 @@ def is_map_of(name: str, marks: Iterable[str]) -> bool:
     return name.startswith(f"{MAP_FOLDER}/") and name.rpartition("-")[2] in {mark[:_MARK_LETTERS] for mark in marks}
 
 
+def parts_folder(fragment_id: int) -> str:
+    """What names of the records of one unfinished fragment begin with: a folder, so that its listing is short."""
+    return f"parts/{fragment_id}/"
+
+
+def work_of(name: str) -> str:
+    """Name of the records that a folder belongs to: its own, or that of the map whose unfinished fragment it is of."""
+    return _PARTS.sub("", name)
+
+
 class StateFolder:
-    """A folder of records `<table>.state/<name>/`.
+    """A folder of records `<table>.state/<name>/`. A record's name may have folders of its own before it.
 
     Args:
         table: the table the work belongs to.
@@ -97,29 +109,30 @@ class StateFolder:
         return sorted(name.rsplit(".", 1)[0] for name in self._filenames(prefix))
 
     def remove(self, prefix: str = "") -> None:
-        """Remove the records that begin with a prefix; all of them and the folder when it is empty."""
-        if not prefix:
-            remove(self._storage, self.uri, recursive=True)
+        """Remove the records that begin with a prefix; a folder, with "" all of them, when it ends there."""
+        if not prefix or prefix.endswith("/"):
+            remove(self._storage, join(self.uri, prefix.rstrip("/")) if prefix else self.uri, recursive=True)
             return
         for name in self._filenames(prefix):
             remove(self._storage, join(self.uri, name))
 
     def _filenames(self, prefix: str) -> list[str]:
+        folder, slash, start = prefix.rpartition("/")
         found: list[str] = []
-        with self._told("listing", ""), suppress(FileNotFoundError):
-            found = self._listed(prefix)
+        with self._told("listing", folder), suppress(FileNotFoundError):
+            found = self._listed(f"{self._root}{slash}{folder}", start)
         names = (path.rsplit("/", 1)[-1] for path in found)
-        return [name for name in names if name.startswith(prefix) and not name.endswith(".tmp")]
+        return [f"{folder}{slash}{name}" for name in names if name.startswith(start) and not name.endswith(".tmp")]
 
-    def _listed(self, prefix: str) -> list[str]:
-        """What a listing gives, at least of a prefix: it is asked for once a fragment, and the folder may hold many."""
+    def _listed(self, folder: str, start: str) -> list[str]:
+        """What a listing of a folder gives, at least what begins with a text; the folder may hold much else."""
         if "file" in _protocols(self._fs):
-            return [name for name in os.listdir(self._root) if name.startswith(prefix)]
-        self._fs.invalidate_cache(self._root)
-        if prefix and {"gs", "s3"} & set(_protocols(self._fs)):
-            found: list[str] = self._fs.find(self._root, prefix=prefix)
+            return [name for name in os.listdir(folder) if name.startswith(start)]
+        self._fs.invalidate_cache(folder)
+        if start and {"gs", "s3"} & set(_protocols(self._fs)):
+            found: list[str] = self._fs.find(folder, prefix=start)
         else:
-            found = self._fs.ls(self._root, detail=False)
+            found = self._fs.ls(folder, detail=False)
         return found
 
     def _write(self, filename: str, data: bytes | pa.Buffer) -> None:
@@ -130,7 +143,7 @@ class StateFolder:
                 return
             half = f"{target}.{uuid.uuid4().hex[:8]}.tmp"  # a file may be half written when killed
             for _ in range(2):
-                self._fs.makedirs(self._root, exist_ok=True)
+                self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
                 with suppress(FileNotFoundError):  # another process removed the folder meanwhile
                     with open(half, "wb") as stream:
                         stream.write(data)

@@ -26,6 +26,7 @@ from ingest.merging.picture_rows import COPY_IMAGES
 from ingest.merging.plan import Plan
 from ingest.merging.unmatched import settle_unmatched
 from ingest.updating.admission import BROUGHT_BACK, DROPPED_NOTE
+from ingest.updating.batches import unit_rows
 from ingest.updating.deleted import NOTE
 
 # How often a merge begins anew because its sides moved on while it ran.
@@ -168,13 +169,13 @@ class MergeJob:
             raise _SupersededError
         plan.pictures.begin(table)
         with self.progress.task("merge", len(changes.wanted)) as counter:
-            for unit in plan.units(changes.wanted):
-                built = plan.build(unit)
+            for unit in plan.units(changes.wanted, changes.num_present):
                 newest = self._check(table, claim)
-                self.written += rows.upsert(table, built, changed="etag", onto=newest)
-                counter.advance(len(unit))
-        for start in range(0, len(changes.gone), _DELETED_AT_ONCE):
-            places = changes.gone[start : start + _DELETED_AT_ONCE]
+                self.written += rows.upsert(table, unit, changed="etag", onto=newest)
+                counter.advance(unit.num_rows)
+        at_once = max(_DELETED_AT_ONCE, unit_rows(changes.num_present))
+        for start in range(0, len(changes.gone), at_once):
+            places = changes.gone[start : start + at_once]
             keys = snapshot.take(places, [KEY]).column(0).to_pylist()
             newest = self._check(table, claim)
             self.written += rows.delete_keys(table, keys, onto=newest)

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.dropped_columns import dropped_columns
-from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
 from clipdata.lance_io.table import Table
 from clipdata.schema import is_list, is_text, key_field
 from ingest.merging.alike_names import Alike, Doubt, find_alike
@@ -26,11 +25,10 @@ from ingest.merging.matching import Found, arranged, find, keys_of, keys_of_grou
 from ingest.merging.metadata_side import MetadataSide
 from ingest.merging.outcome import LISTED, Joined
 from ingest.merging.picture_rows import Outputs, PictureRows
+from ingest.updating.batches import UNIT_BYTES, unit_rows
 from ingest.updating.digests import digests_of_texts
 from ingest.updating.sampling import Sampling
 
-UNIT_ROWS = ROWS_PER_FRAGMENT
-UNIT_BYTES = 128 << 20
 EXAMPLES = 5
 
 
@@ -130,19 +128,27 @@ class Plan:
         """The rows that the table is to have, and the places of their images."""
         return Outputs(self.keys, self.etags, self.matches.images)
 
-    def units(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Outputs in runs bounded by rows and by the bytes of the images that are read for them."""
+    def units(self, wanted: np.ndarray, num_present: int) -> Iterator[pa.Table]:
+        """Rows of outputs in what is written at once: bounded by rows, and by their bytes as far as these are known.
+
+        Args:
+            wanted: int64, outputs.
+            num_present: rows that the table has before the first of them is written.
+        """
         is_read = self.images.image in self.pictures.reads
         ends = np.cumsum(self.images.sizes[self.matches.images[wanted]] * is_read)
-        first = 0
+        first, most = 0, unit_rows(0)
         while first < len(wanted):
             held = ends[first - 1] if first else 0
             full = int(np.searchsorted(ends, held + UNIT_BYTES))  # the one that makes it full belongs to it
-            stop = min(first + UNIT_ROWS, full + 1, len(wanted))
-            yield wanted[first:stop]
+            stop = min(first + most, full + 1, len(wanted))
+            built = self._build(wanted[first:stop])
+            yield built
+            fitting = UNIT_BYTES * built.num_rows // max(built.nbytes, 1)
+            most = max(min(unit_rows(num_present + stop), 4 * most, fitting), 1)
             first = stop
 
-    def build(self, unit: np.ndarray) -> pa.Table:
+    def _build(self, unit: np.ndarray) -> pa.Table:
         """Read what the rows of a unit need: each image once."""
         columns = self._pictures(self.matches.images[unit].astype(np.int64))
         members, starts = self.matches.members_of(unit)

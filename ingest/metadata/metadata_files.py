@@ -70,6 +70,11 @@ class MetadataFiles:
         """All that shapes or refuses rows."""
         return {"required": self.required, "lists": list(self.lists.names), **self.files.text.to_dict()}
 
+    @property
+    def stays_here(self) -> str | None:
+        """Why no other process can read the files; None when any can."""
+        return self.files.stays_here
+
     def items(self) -> Iterator[Item]:
         """The files, sorted by name."""
         return iter(self.files.items())

@@ -35,7 +35,12 @@ class RowFiles:
         where: a file, a folder (searched for parquet files, and where it has none for the others), or a glob.
         text: how text files are to be read.
         storage: how to reach it.
+
+    Attributes:
+        stays_here: why no other process can read them; None when any can.
     """
+
+    stays_here: str | None = None
 
     def __init__(
         self, where: str | os.PathLike[str], *, text: TextOptions | None = None, storage: Storage | None = None

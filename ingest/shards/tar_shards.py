@@ -114,6 +114,14 @@ class TarShards:
             notes |= self._exports.notes(self.covers)
         return notes
 
+    def tally(self) -> Mapping[str, int]:
+        """Members of kinds that are not read, by suffix."""
+        return self._ignored
+
+    def add(self, tally: Mapping[str, int]) -> None:
+        """Count in the members that another process met."""
+        self._ignored.update(tally)
+
     def schema(self) -> pa.Schema:
         """The contract's image row, the caption, and the columns made of JSON fields."""
         if self._schema is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,16 @@ BATCH_BYTES = 32 << 20
 UNIT_ROWS = ROWS_PER_FRAGMENT
 UNIT_BYTES = 128 << 20
 UNIT_S = 20.0
+_PART_OF_TABLE = 32
+
+
+def unit_rows(num_rows: int) -> int:
+    """Rows that are written at once into a table of so many.
+
+    Each unit is joined with all keys of the table. Units of one size would make a table's time grow with the square of
+    its rows; as a part of the table, each row is joined with as many others whatever the size.
+    """
+    return max(UNIT_ROWS, num_rows // _PART_OF_TABLE)
 
 
 def batch_of(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
@@ -55,9 +65,15 @@ def batches_of(
 
 
 class Unit:
-    """Rows that are to be written at once: bounded by rows, bytes and time."""
+    """Rows that are to be written at once: bounded by rows, bytes and time.
 
-    def __init__(self) -> None:
+    Args:
+        table_rows: how many rows the table has when it is asked.
+    """
+
+    def __init__(self, table_rows: Callable[[], int]) -> None:
+        self._table_rows = table_rows
+        self._most_rows = unit_rows(table_rows())
         self._batches: list[pa.RecordBatch] = []
         self._num_rows = self._num_bytes = 0
         self._began_s = time.monotonic()
@@ -66,7 +82,7 @@ class Unit:
     def is_full(self) -> bool:
         """Whether it is time to write."""
         is_late = time.monotonic() - self._began_s > UNIT_S
-        return self._num_rows >= UNIT_ROWS or self._num_bytes >= UNIT_BYTES or is_late
+        return self._num_rows >= self._most_rows or self._num_bytes >= UNIT_BYTES or is_late
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take in a batch."""
@@ -77,18 +93,22 @@ class Unit:
     def take(self) -> pa.Table | None:
         """All rows taken in since the last time, or None when there are none."""
         batches, self._batches = self._batches, []
+        self._most_rows = unit_rows(self._table_rows())
         self._num_rows = self._num_bytes = 0
         self._began_s = time.monotonic()
         return pa.Table.from_batches(batches) if batches else None
 
 
-def units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def units(batches: Iterable[pa.RecordBatch], table_rows: Callable[[], int]) -> Iterator[pa.Table]:
     """Gather batches into what is written at once.
+
+    Args:
+        table_rows: how many rows the table has when it is asked.
 
     Raises:
         TransientError: of `batches`, after the rows that came before it.
     """
-    unit = Unit()
+    unit = Unit(table_rows)
     try:
         for batch in batches:
             unit.add(batch)

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import TransientError, UsageError
 from clipdata.lance_io.history import Properties, properties_of
-from clipdata.progress import Progress, Silent
+from clipdata.progress import Counter, Progress, Silent
 from clipdata.storage import Storage, redact
 from ingest.updating.admission import BROUGHT_BACK, DROPPED_NOTE
 from ingest.updating.deleted import NOTE
@@ -28,6 +28,9 @@ from ingest.updating.rows_of_items import RowsOfItems
 from ingest.updating.sampling import Sampling
 from ingest.updating.source import Item, Source
 from ingest.updating.target import Target
+
+if TYPE_CHECKING:
+    from clipdata.engines.task import Engine
 
 
 def ingest(
@@ -43,6 +46,7 @@ def ingest(
     retry_rejects: bool = False,
     max_rejects: float | None = None,
     parameters: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Ingested:
     """Bring a table up to date with a source.
@@ -61,6 +65,8 @@ def ingest(
             are written all the same. Of 100,000 refusals and more the job stops there; without a bound it does so when
             95 % of what it looked at is refused.
         parameters: for the log.
+        engine: where items are read and rows written; by default in this process. With `clipdata.RayEngine` the workers
+            of a cluster do it; what the listing says is planned here.
         progress: watches the items go by.
 
     Raises:
@@ -79,7 +85,7 @@ def ingest(
         plan = rows_.plan(chain(first, items), retry_rejects=retry_rejects)
     if not dry_run:
         with target.making(), watch.task(f"ingest {source.kind}", len(plan.todo), "items") as counter:
-            rows_.write(counter)
+            _write(rows_, target, engine, counter)
         plan.refused_before = rows_.settle()
         said = {"from": redact(source.origin), **({"prefix": prefix} if prefix else {})}
         _close(target, f"ingest {source.kind}", {**(parameters or {}), **said})
@@ -87,6 +93,17 @@ def ingest(
     _check_gone(source, target, plan)
     target.check(plan.refused_before)
     return done
+
+
+def _write(run: RowsOfItems | RowsOfFiles, target: Target, engine: Engine | None, counter: Counter) -> None:
+    from clipdata.engines.ray import RayEngine
+
+    if isinstance(engine, RayEngine):
+        from ingest.updating.portions import take_in
+
+        take_in(engine, run, target, counter)
+    else:
+        run.write(counter)
 
 
 def _run_of(source: Source, target: Target, prefix: str, sampling: Sampling) -> RowsOfItems | RowsOfFiles:

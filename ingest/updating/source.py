@@ -1,6 +1,8 @@
 """What a source of rows is: the contract between the ways in and the job that runs them.
 
-A source lists items cheaply, then reads the ones the job asks for. It knows nothing of tables.
+A source lists items cheaply, then reads the ones the job asks for. It knows nothing of tables. One that pickles can be
+read by workers on other machines; one that does not says why in an attribute `stays_here`. What a source counts while
+it reads, it gives by `tally` and takes in by `add`, as a step does.
 """
 
 from __future__ import annotations
@@ -67,6 +69,9 @@ class BrokenFile(Exception):  # noqa: N818 - what it is of, not an error of ours
     def __init__(self, reason: str, detail: str = "", *, passing: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail, self.passing = reason, detail, passing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.detail), {"passing": self.passing}
 
 
 class _Listed(Protocol):

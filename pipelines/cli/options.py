@@ -106,8 +106,29 @@ class VersionOptions(ReadOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestOptions(StorageOptions):
-    """Options of every `ingest …`. Each but the storage is an argument of the same name of the function behind."""
+class EngineOptions:
+    """Where the work of a map or an ingest runs."""
+
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: in this process; ray: on the machines of a Ray cluster.")
+    ] = "local"
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option", "-E", help="key=value of ray: workers, gpus, cpus, address, start_s; repeatable."
+        ),
+    ] = None
+
+    def make(self) -> Engine:
+        """The engine."""
+        from clipdata.engines.named import engine_named
+
+        return engine_named(self.engine, parse_pairs(self.engine_option))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestOptions(EngineOptions, StorageOptions):
+    """Options of every `ingest …`. Each but the storage and the engine's is an argument of the function behind."""
 
     into: Into
     prefix: Annotated[str, typer.Option(help="Folder to put before every key, where another source has them.")] = ""
@@ -125,9 +146,9 @@ class IngestOptions(StorageOptions):
 
     def arguments(self, terminal: Terminal) -> dict[str, Any]:
         """As the functions of `ingest` take them."""
-        given = {name: value for name, value in vars(self).items() if name != "storage_option"}
+        given = {name: value for name, value in vars(self).items() if name not in ("storage_option", "engine_option")}
         given["max_rejects"] = count_or_share(self.max_rejects, "--max-rejects")
-        return given | {"storage": self.storage, "progress": terminal}
+        return given | {"storage": self.storage, "engine": self.make(), "progress": terminal}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,27 +239,6 @@ class RebuildOptions:
         from pipelines.cli.named_steps import own_step
 
         return [own_step(name) for name in self.step or ()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineOptions:
-    """Where the work of a map runs."""
-
-    engine: Annotated[
-        str, typer.Option("--engine", help="local: in this process; ray: on the machines of a Ray cluster.")
-    ] = "local"
-    engine_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--engine-option", "-E", help="key=value of ray: workers, gpus, cpus, address, start_s; repeatable."
-        ),
-    ] = None
-
-    def make(self) -> Engine:
-        """The engine."""
-        from clipdata.engines.named import engine_named
-
-        return engine_named(self.engine, parse_pairs(self.engine_option))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the tests of engines share: steps that a worker of another process imports, a job to be killed, a cluster.
 
-python -m tests.contracts.engines ENGINE URI FOLDER      maps `made` with `Slow`, until somebody kills it
+python -m tests.contracts.engines map ENGINE URI FOLDER           maps `made` with `Shifted`, until somebody kills it
+python -m tests.contracts.engines ingest ENGINE URI FOLDER IN     takes in the pictures of IN, until somebody kills it
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ from clipdata.engines.ray import RayEngine
 from clipdata.engines.task import Engine, FragmentDone, FragmentTask
 from clipdata.progress import Counter
 from clipdata.step_protocol import BaseStep
+from ingest.pictures.image_files import ImageFiles
+from ingest.updating.job import ingest
+from ingest.updating.source import Item, Refuse
 
+WITHIN = "CLIPDATA_TEST_WITHIN"
+"""Variable of the environment that says whether this is the run inside a namespace."""
 ADDRESS = "CLIPDATA_TEST_RAY"
 """Variable of the environment with the address of the cluster that the tests began."""
 STARTS = 3
@@ -104,6 +110,34 @@ class Shifted(BaseStep):
         return {"rows seen": self.num_seen}
 
 
+class SlowImages(ImageFiles):
+    """Image files, read one by one; says in files of a folder what was read and where.
+
+    Args:
+        root: of the pictures.
+        folder: gets a file a picture, named after the process.
+        pause_s: to wait before each.
+        dies_once: the first process that is to read a picture of this name ends there, all others go on.
+    """
+
+    def __init__(
+        self, root: str | Path, *, folder: Path, pause_s: float = 0.0, dies_once: str = "", storage: Any = None
+    ) -> None:
+        super().__init__(root, storage=storage)
+        self.folder, self.pause_s, self.dies_once = folder, pause_s, dies_once
+
+    def read(self, items: Iterable[Item], refuse: Refuse) -> Iterator[pa.RecordBatch]:
+        for item in items:
+            if item.key == self.dies_once:
+                with suppress(FileExistsError):
+                    (self.folder / "died").touch(exist_ok=False)
+                    os._exit(1)
+            time.sleep(self.pause_s)
+            number = Path(item.key).stem
+            (self.folder / f"{os.getpid()}-{number}-{time.monotonic_ns()}").write_text(number)
+            yield from super().read([item], refuse)
+
+
 def computed(folder: Path) -> list[int]:
     """The numbers that were computed, each as often as it was."""
     return sorted(int(word) for file in folder.glob("*-*-*") for word in file.read_text().split())
@@ -156,8 +190,23 @@ def _add_node(cluster: Any) -> None:
                 raise
 
 
+def take_in_slowly(kind: str, uri: str, folder: Path, pictures: str) -> None:
+    """Take in pictures two at a time, so that a job can be killed between them."""
+    from ingest.updating import batches, portions
+
+    batches.UNIT_ROWS, portions.LEAST_ITEMS = 2, 2
+    ingest(SlowImages(pictures, folder=folder, pause_s=0.1), uri, engine=engine(kind))
+
+
 if __name__ == "__main__":
-    kind, uri, folder = sys.argv[1:]
-    cd.map_column(
-        cd.open_table(uri), Shifted(folder=Path(folder), pause_s=0.1), "made", batch_rows=2, engine=Often(engine(kind))
-    )
+    verb, kind, uri, folder, *pictures = sys.argv[1:]
+    if verb == "ingest":
+        take_in_slowly(kind, uri, Path(folder), *pictures)
+    else:
+        cd.map_column(
+            cd.open_table(uri),
+            Shifted(folder=Path(folder), pause_s=0.1),
+            "made",
+            batch_rows=2,
+            engine=Often(engine(kind)),
+        )

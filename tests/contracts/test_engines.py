@@ -1,6 +1,7 @@
 """What every engine must keep: the same values, the same record, one commit; and whatever one began, another finishes.
 
-The tests of Ray run in a network namespace that has nothing but the loopback: one test runs this file there anew.
+The tests of Ray run in a network namespace that has nothing but the loopback: one test runs this file there anew, with
+that of ingests beside it, on one cluster.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from tests.cloud.fixtures import Bucket
 from tests.contests import contest_table
-from tests.contracts.engines import ADDRESS, Often, Shifted, computed, engine, processes, two_nodes, why_not
+from tests.contracts.engines import ADDRESS, WITHIN, Often, Shifted, computed, engine, processes, why_not
 from tests.tables import append_numbers, number_table
 
 ROOT = Path(__file__).parents[2]
-WITHIN = "CLIPDATA_TEST_WITHIN"
 IS_WITHIN = os.environ.get(WITHIN) == "1"
 OTHER = {"local": "ray", "ray": "local"}
+INGESTS = Path(__file__).with_name("test_ingest_engines.py")
 only_ray = pytest.mark.skipif(not IS_WITHIN, reason="run by test_ray_keeps_it_too, in a namespace of its own")
 
 
@@ -45,22 +45,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_ray_keeps_it_too() -> None:
     if (reason := why_not()) is not None:
         pytest.skip(reason)
-    inner = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
+    inner = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        __file__,
+        str(INGESTS),
+    ]
     command = ["unshare", "-n", "bash", "-c", 'ip link set lo up; exec "$@"', "tests", *inner]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, WITHIN: "1"}, check=False, timeout=550
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, WITHIN: "1"}, check=False, timeout=1500
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[Any]:
-    """One cluster for the whole file, where there is one."""
-    if not IS_WITHIN:
-        yield None
-        return
-    with two_nodes() as cluster:
-        yield cluster
+@pytest.fixture(autouse=True)
+def on_the_cluster(cluster: Any) -> None:
+    """Every test of the inner run has one."""
 
 
 def mapped(table: cd.Table, kind: str, step: Any, **options: Any) -> cd.Mapped:
@@ -128,9 +135,9 @@ def test_a_killed_job_is_finished_by_either_engine(tmp_path: Path, kind: str, re
     table = number_table(tmp_path, 32, rows_per_write=8)
     folder = tmp_path / "seen"
     folder.mkdir()
-    command = [sys.executable, "-m", "tests.contracts.engines", kind, table.uri, str(folder)]
+    command = [sys.executable, "-m", "tests.contracts.engines", "map", kind, table.uri, str(folder)]
     job = subprocess.Popen(command, cwd=ROOT)
-    while len(list((tmp_path / "t.lance.state").glob("map/made-*/part-*.arrow"))) < 2:
+    while len(list((tmp_path / "t.lance.state").glob("map/made-*/parts/*/*.arrow"))) < 2:
         assert job.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
     job.send_signal(signal.SIGKILL)

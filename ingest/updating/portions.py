@@ -1,0 +1,263 @@
+"""Portions: some of the items of a run, taken into the table by a worker on another machine.
+
+The driver plans, and hands out portions; a worker reads, checks and commits with the code and the keys of the local
+engine, so a row is never doubled, whoever writes it. What is kept beside the table (refusals, files that were taken in)
+comes back, and the driver writes it down as if it had read the items itself. So a run that began on a cluster is
+finished on one machine, and the reverse. It knows no particular source.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from clipdata.engines.errands import Errand
+from clipdata.engines.packing import Unsendable, pack, pack_error, unpack, unpack_error
+from clipdata.engines.ray import RayEngine
+from clipdata.errors import TransientError, UsageError
+from clipdata.lance_io.rows import Written
+from clipdata.lance_io.table import Table, open_table
+from clipdata.progress import Counter
+from clipdata.storage import is_remote, redact
+from ingest.updating import batches
+from ingest.updating.admission import Admission
+from ingest.updating.batches import unit_rows
+from ingest.updating.deleted import Deleted
+from ingest.updating.file_rows import FileRows
+from ingest.updating.item_rows import ItemRows
+from ingest.updating.receiver import Receiver
+from ingest.updating.rows_of_files import RowsOfFiles
+from ingest.updating.rows_of_items import RowsOfItems
+from ingest.updating.source import Item, Reject
+from ingest.updating.taken import SeenRow, TakenFile
+from ingest.updating.target import Target
+
+# So many portions a worker, so that the last ones end together; but none so small that its commit is most of it.
+PORTIONS_EACH = 4
+LEAST_ITEMS = 64
+
+
+@dataclass
+class Told:
+    """What came of a portion.
+
+    Args:
+        rejects: refusals, with the scope that each is kept under.
+        seen: contents that were compared.
+        files: that were taken in.
+        read: places of files that were read.
+        written: rows.
+        num_rows: that could be used.
+        num_gone: items that were gone.
+        num_left_out: rows that were deleted by hand.
+        notes: what the source counted while it read.
+        fault: of the store, packed; what came before is written.
+    """
+
+    rejects: list[tuple[Reject, str]] = field(default_factory=list)
+    seen: list[SeenRow] = field(default_factory=list)
+    files: list[TakenFile] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    written: Written = field(default_factory=Written)
+    num_rows: int = 0
+    num_gone: int = 0
+    num_left_out: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    fault: bytes | None = None
+
+
+class Portion(Receiver):
+    """The table as a worker has it, and what is to be told of a portion.
+
+    Args:
+        again: whether a worker that had the portion was lost; rows that it wrote count as this one's.
+    """
+
+    def __init__(self, *args: Any, again: bool, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._again = again
+        self.told = Told()
+
+    def upsert(self, unit: pa.Table, *, changed: str | None) -> None:
+        """Write rows by key."""
+        before = self.written
+        super().upsert(unit, changed=changed)
+        if self._again:  # what is left of a unit is new or changed; what was not written now was before
+            now = self.written.inserted + self.written.updated - before.inserted - before.updated
+            self.written += Written(inserted=unit.num_rows - now)
+
+    def keep_reject(self, reject: Reject, scope: str) -> None:
+        """Tell a refusal."""
+        self.told.rejects.append((replace(reject, detail=redact(reject.detail)), scope))
+
+    def keep_files(self, files: Iterable[TakenFile]) -> None:
+        """Tell that files were taken in."""
+        self.told.files += files
+
+    def keep_seen(self, seen: Iterable[SeenRow]) -> None:
+        """Tell that contents were compared."""
+        self.told.seen += seen
+
+    def tell(self) -> Told:
+        """All of it."""
+        told = self.told
+        told.read, told.written, told.num_rows, told.num_gone = self.read, self.written, self.num_rows, self.num_gone
+        told.num_left_out = self.deleted.num_left_out
+        return told
+
+
+class TakingIn:
+    """What the portions of a run have in common.
+
+    Args:
+        rows: how they are taken in.
+        target: the table, which is there.
+
+    Raises:
+        UsageError: the source cannot be sent.
+    """
+
+    def __init__(self, rows: ItemRows | FileRows, target: Target) -> None:
+        self._rows, self._uri, self._storage, self._key = rows, target.uri, target.storage, target.key
+        self._admission: Admission = target.admission
+        self._deleted: Deleted = target.deleted
+        self._table: Table | None = None
+        try:
+            self._packed = pack(rows.source)
+        except Unsendable as error:
+            raise UsageError(
+                f"{redact(rows.source.origin)} cannot be sent to a worker: {error}", hint="--engine local reads it here"
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_rows": replace(self._rows, source=None), "_table": None}  # type: ignore[arg-type]
+
+    def do(self, given: Sequence[Item], counter: Counter, *, again: bool) -> Told:
+        """Take in a portion.
+
+        Raises:
+            UsageError: this machine does not see the table or the items.
+        """
+        if self._table is None:
+            self._rows = replace(self._rows, source=unpack(self._packed))
+            self._table = self._opened(given[0].where)
+        self._table.move_to(self._table.latest())
+        self._deleted.num_left_out = 0
+        portion = Portion(
+            self._uri,
+            self._key,
+            table=self._table,
+            admission=self._admission,
+            deleted=self._deleted,
+            max_rejects=None,
+            again=again,
+        )
+        before = _tally(self._rows.source)
+        try:
+            self._rows.take_in(given, portion, counter)
+        except TransientError as error:
+            portion.told.fault = pack_error(error)
+        told = portion.tell()
+        told.notes = {name: num - before.get(name, 0) for name, num in _tally(self._rows.source).items()}
+        return told
+
+    def _opened(self, first: str) -> Table:
+        where = None if is_remote(self._uri) or os.path.isdir(self._uri) else self._uri
+        if os.path.isabs(first) and not os.path.exists(os.path.dirname(first)):
+            where = os.path.dirname(first)
+        if where is not None:
+            raise UsageError(
+                f"{where} is not on the machine {platform.node()}, where a worker was to use it",
+                hint="workers see what all machines share: a bucket, or a folder that is mounted on each of them",
+            )
+        return open_table(self._uri, storage=self._storage)
+
+
+def take_in(engine: RayEngine, run: RowsOfItems | RowsOfFiles, target: Target, counter: Counter) -> None:
+    """Have the items of a plan taken in by the workers of a cluster.
+
+    Raises:
+        UsageError: the source can only be read here, or Ray is not installed, or has no room.
+        TransientError: the store went down, or workers keep ending; what came before is written.
+        TooManyRejectsError: so much is refused that going on makes no sense.
+    """
+    if not len(run.todo):
+        return
+    _check(run)
+    num_workers = engine.num_workers()
+    target.make()
+    work = TakingIn(run.survey(), target)
+    least = LEAST_ITEMS if isinstance(run, RowsOfItems) else 1
+    share = max(-(-len(run.todo) // (PORTIONS_EACH * num_workers)), least)
+    present = target.table_rows()
+    errands = (
+        Errand(number, portion, work, f"took in portion {number}, which begins with {portion[0].key}")
+        for number, portion in enumerate(portions(run.todo, lambda given: min(share, unit_rows(present + given))))
+    )
+    hint = "is clipdata on every machine, and memory for some hundred MB of pictures a worker?"
+    try:
+        for _, told in engine.each(errands, counter, hint=hint):
+            _write_down(told, target, run)
+    finally:
+        target.flush()
+        target.catch_up()
+
+
+def portions(items: Iterable[Item], most_items: Callable[[int], int]) -> Iterator[list[Item]]:
+    """Items in portions, bounded by their number and by what the listing says of their bytes.
+
+    Args:
+        most_items: of a portion, when so many items were handed out before it.
+    """
+    portion: list[Item] = []
+    size = given = 0
+    for item in items:
+        portion.append(item)
+        size += item.size or 0
+        if len(portion) >= most_items(given) or size >= batches.UNIT_BYTES:
+            yield portion
+            given += len(portion)
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _write_down(told: Told, target: Target, run: RowsOfItems | RowsOfFiles) -> None:
+    """Keep what a worker tells of a portion; refusals first, for nobody looks again at a file that was taken in."""
+    target.written += told.written
+    target.num_rows += told.num_rows
+    target.num_gone += told.num_gone
+    target.read |= told.read
+    target.deleted.num_left_out += told.num_left_out
+    add = getattr(run.source, "add", None)
+    if callable(add) and told.notes:
+        add(told.notes)
+    for reject, scope in told.rejects:
+        target.refuse(reject, scope)
+    target.flush()
+    target.keep_files(told.files)
+    target.keep_seen(told.seen)
+    if told.fault is not None:
+        raise unpack_error(told.fault)
+
+
+def _tally(source: Any) -> dict[str, int]:
+    tally = getattr(source, "tally", None)
+    return dict(tally()) if callable(tally) else {}
+
+
+def _check(run: RowsOfItems | RowsOfFiles) -> None:
+    """Refuse what can only be read where it was listed."""
+    why = getattr(run.source, "stays_here", None)
+    if why:
+        raise UsageError(f"{run.source.kind}: {why}, so no worker can read it", hint="--engine local reads it here")
+    if isinstance(run, RowsOfFiles) and not run.sampling.is_whole:
+        raise UsageError(
+            "a part of the rows of files is counted while they are read, by one process",
+            hint="--engine local with --limit or --sample; or name some of the files",
+        )
