@@ -25,6 +25,7 @@ from clipdata.viewer.view_state import ViewState
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
+EDITS = ("tag", "decide", "keep", "forget", "delete")
 _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
@@ -58,11 +59,13 @@ class Pages:
         read = {
             "table": self._table, "rows": self._rows, "row": self._row, "facet": self._facet,
             "versions": self._versions, "diff": self._diff, "failures": self._failures, "commands": self._commands,
-            "groups": self._groups, "live": self._now,
+            "groups": self._groups, "live": self._now, "decisions": self._decisions,
         }  # fmt: skip
         routes = [
             Route("/", self._home),
             Route("/picture", self._told(self._picture)),
+            Route("/asked/{digest}", self._told(self._asked_picture)),
+            Route("/api/picture", self._told(_as_json(self._ask_picture)), methods=["POST"]),
             Route("/api/points", self._told(self._points)),
             *[Route(f"/api/{name}", self._told(_as_json(answer))) for name, answer in read.items()],
             Route("/api/edit/{what}", self._told(_as_json(self._edit)), methods=["POST"]),
@@ -71,7 +74,8 @@ class Pages:
         return Starlette(routes=routes)
 
     def close(self) -> None:
-        """End the threads, without waiting for an answer that nobody wants any more."""
+        """Write decisions that wait, and end the threads, without waiting for answers that nobody wants any more."""
+        self._desk.decider.close()
         for pool in (self._asking, self._drawing):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -162,6 +166,18 @@ class Pages:
         since = _number(request.query_params.get("since", "0"), "since")
         return await self._ask(lambda: self._live.now(since))
 
+    async def _decisions(self, request: Request) -> Any:
+        return self._desk.decider.now()
+
+    async def _ask_picture(self, request: Request) -> Any:
+        data, name = await request.body(), request.query_params.get("name", "")
+        asked = self._desk.finder.asked_pictures
+        return {"picture": await self._ask(lambda: asked.keep(data, name))}
+
+    async def _asked_picture(self, request: Request) -> Response:
+        data = self._desk.finder.asked_pictures.data(request.path_params["digest"])
+        return Response(data, media_type="image/webp", headers=_FOREVER)
+
     async def _edit(self, request: Request) -> Any:
         try:
             asked = json.loads(await request.body())
@@ -171,8 +187,8 @@ class Pages:
             raise UsageError("what was sent is no JSON object")
         state = ViewState.parse(request.query_params)
         what = request.path_params["what"]
-        if what not in ("tag", "decide", "delete"):
-            raise UsageError(f"{what!r} is no edit; expected tag, decide or delete")
+        if what not in EDITS:
+            raise UsageError(f"{what!r} is no edit; expected one of {', '.join(EDITS)}")
         return await self._ask(lambda: self._desk.edited(what, state, asked))
 
 
