@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clipdata.errors import ImageRefused, UsageError
+from clipdata.hints import typed
 from clipdata.lance_io.history import log
 from clipdata.lance_io.refused import read_refused
 from clipdata.row_errors import list_errors
@@ -97,6 +98,7 @@ class Desk:
         return {
             "kind": source.kind,
             "location": source.location,
+            "typed": typed(source.location),
             "version": source.version,
             "num_rows": source.num_rows,
             "num_found": len(rows),

@@ -30,6 +30,7 @@ _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
 _NEVER = {"cache-control": "no-store"}
+MODULES = sorted(file.name for file in (HERE / "static").glob("*.js"))
 T = TypeVar("T")
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -80,7 +81,7 @@ class Pages:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _home(self, request: Request) -> Response:
-        html = self._page.render(title=self._desk.first.location, edit=self._desk.edit)
+        html = self._page.render(title=self._desk.first.location, edit=self._desk.edit, modules=MODULES)
         return HTMLResponse(html, headers=_NEVER)
 
     def _told(self, answer: Answer) -> Answer:

@@ -109,14 +109,10 @@ def _timestamps(column: pa.ChunkedArray) -> Ticks:
         return short[:10] if tick % (_DAY_S * per_s) == 0 else short[:16] if tick % (60 * per_s) == 0 else short
 
     days = tuple(days * _DAY_S * per_s for days in _STEPS_DAYS[1:])
-    zone = "Z" if column.type.tz else ""  # a literal without one would be read in the column's own
-    return Ticks(
-        _whole(column.cast(pa.int64())),
-        str,
-        lambda tick: f"timestamp '{told(tick)}{zone}'",
-        label,
-        _steps(per_s) + days,
-    )
+    values, steps = _whole(column.cast(pa.int64())), _steps(per_s) + days
+    if column.type.tz not in (None, "UTC", "Z", "+00:00"):  # a literal would be read by the clocks of that zone
+        return Ticks(values, lambda name: f"arrow_cast({name}, 'Int64')", str, lambda tick: f"{label(tick)} UTC", steps)
+    return Ticks(values, str, lambda tick: f"timestamp '{told(tick)}'", label, steps)
 
 
 def _steps(per_s: int) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import pytest
 
 import clipdata as cd
 from clipdata.viewer import Viewer
+from tests.chromium import PATIENCE_MS
 from tests.viewing import MARKUP, NUM_ROWS, picture, viewed_table
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 MILLION = 1_000_000
-PATIENCE_MS = 120_000  # of a machine that does much else
 
 
 @contextmanager

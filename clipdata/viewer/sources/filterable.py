@@ -16,7 +16,7 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.scratch_table import ScratchTable
 from clipdata.lance_io.selected_rows import names_in
 from clipdata.plain_types import plain_array, plain_type, settled
-from clipdata.schema import is_binary
+from clipdata.schema import is_binary, is_picture_struct
 from clipdata.viewer.sources.picture_guess import is_narrow
 
 BATCH_ROWS = 65_536
@@ -50,8 +50,9 @@ class Filterable:
                 hint="take the rows in as one: clipdata ingest --help",
             )
         if named := columns_named(where, [column.name for column in self._others]):
-            kinds = {column.name: column.type for column in self._others}
-            what = "pictures or other bytes" if is_binary(kinds[named[0]]) else str(kinds[named[0]])
+            kind = next(column.type for column in self._others if column.name == named[0])
+            is_bytes = is_binary(kind) or is_picture_struct(kind)
+            what = "pictures or other bytes" if is_bytes else str(kind)
             raise UsageError(
                 f"column {named[0]!r} holds {what}, and a filter of what is no Lance table can ask for texts, numbers, "
                 f"times and lists alone: {', '.join(self._names) or 'there are none'}",

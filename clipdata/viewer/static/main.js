@@ -27,7 +27,7 @@ const fail = (error) => {
   byId("news").classList.add("wrong");
 };
 
-const filter = new FilterBox(), toolbar = new Toolbar(), facets = new Facets(filter, fail);
+const filter = new FilterBox(), toolbar = new Toolbar(fail), facets = new Facets(filter, fail);
 const detail = new Detail({ fail, close: () => closeDetail() });
 const openRow = (row, version = table.version) => detail.open({ ...table, version }, row);
 const choice = new Choice({ say, fail, redraw: () => gallery.render(), changed: () => load(true, true) });
@@ -42,6 +42,7 @@ const gallery = new Gallery({
 });
 new Copying({ fail, columns: () => (gallery.layout ? gallery.layout.columns : []) });
 const changes = new Changes({ open: openRow }), rowMap = new RowMap({ fail, open: openRow });
+if (choice.can) facets.forget = (name) => choice.forget(name);
 const groups = new Groups({ open: openRow }, choice);
 
 function closeDetail() {
@@ -59,7 +60,7 @@ async function load(keep = false, anew = false) {
     const first = table === null;
     table = found;
     filter.fail(null);
-    filter.show(table.columns);
+    filter.show(table.columns, table.selections);
     toolbar.show(table);
     showTabs();
     choice.show(table);
@@ -83,7 +84,7 @@ async function load(keep = false, anew = false) {
 }
 
 function showTabs() {
-  const able = { "": true, map: table.axes.length > 0, groups: true, changes: table.can.versions, failures: table.can.versions };
+  const able = { "": true, map: true, groups: true, changes: table.can.versions, failures: table.can.versions };
   byId("tabs").replaceChildren(...TABS.filter(([name]) => able[name]).map(([name, words]) => el("button", {
     type: "button", "aria-current": current().view === name ? "page" : null, onclick: () => go({ view: name }),
   }, words)));
@@ -119,6 +120,30 @@ document.addEventListener("keydown", (event) => {
     byId("filter").focus();
     byId("filter").select();
   } else if (event.key === "Escape" && detail.isOpen && !document.querySelector("dialog[open]")) closeDetail();
+});
+
+/** Files that are dropped or pasted anywhere are searched by. */
+const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+document.addEventListener("dragover", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
+document.addEventListener("drop", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  toolbar.searchBy(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => {
+  const file = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
+  if (file) toolbar.searchBy(file);
+});
+
+byId("columns").addEventListener("click", () => {
+  const isOpen = document.body.classList.toggle("with-facets");
+  byId("columns").setAttribute("aria-expanded", String(isOpen));
 });
 
 load().then(() => {
