@@ -77,10 +77,26 @@ async function load(keep = false, anew = false) {
     if (mine !== asked) return;
     if (current().where || current().lasso) filter.fail(error);
     else fail(error);
-    if (table === null) main.replaceChildren(el("p", { class: "empty" }, error.message));
+    if (table === null) await showFailed(error);
   } finally {
     if (mine === asked) main.removeAttribute("aria-busy");
   }
+}
+
+/** The page of a link whose rows cannot be told: with its filter to be mended, and all that is known without. */
+async function showFailed(error) {
+  main.replaceChildren(el("p", { class: "empty" }, error.message));
+  try {
+    const version = current().version;
+    table = { ...(await get("table", new URLSearchParams(version ? { version } : {}))), num_found: 0 };
+  } catch {
+    return;
+  }
+  filter.show(table.columns, table.selections);
+  toolbar.show(table);
+  showTabs();
+  choice.show(table);
+  toolbar.showVersions(table).then((told) => { versions = told; }).catch(fail);
 }
 
 function showTabs() {
