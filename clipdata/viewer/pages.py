@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from clipdata.errors import ClipdataError, ImageRefused, UsageError
 from clipdata.viewer.desk import Desk
@@ -29,8 +29,10 @@ EDITS = ("tag", "decide", "keep", "forget", "delete")
 _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
+_A_WHILE = {"cache-control": "private, max-age=600"}
 _NEVER = {"cache-control": "no-store"}
-MODULES = sorted(file.name for file in (HERE / "static").glob("*.js"))
+STATIC = {file.name: file.read_bytes() for file in sorted((HERE / "static").iterdir()) if file.is_file()}
+MODULES = [name for name in STATIC if name.endswith(".js")]
 T = TypeVar("T")
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -70,7 +72,7 @@ class Pages:
             Route("/api/points", self._told(self._points)),
             *[Route(f"/api/{name}", self._told(_as_json(answer))) for name, answer in read.items()],
             Route("/api/edit/{what}", self._told(_as_json(self._edit)), methods=["POST"]),
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Route("/static/{name}", self._static),
         ]
         return Starlette(routes=routes)
 
@@ -81,8 +83,26 @@ class Pages:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _home(self, request: Request) -> Response:
-        html = self._page.render(title=self._desk.first.location, edit=self._desk.edit, modules=MODULES)
-        return HTMLResponse(html, headers=_NEVER)
+        told = await self._first_told(request)
+        page = {"title": self._desk.first.location, "edit": self._desk.edit, "modules": MODULES, "told": told}
+        return HTMLResponse(self._page.render(page), headers=_NEVER)
+
+    async def _first_told(self, request: Request) -> str | None:
+        """What the page would ask first, as JSON that may stand in HTML; None where an answer may take its time."""
+        try:
+            state = ViewState.parse(request.query_params)
+            if state != ViewState(version=state.version):
+                return None
+            told = await self._ask(lambda: self._desk.table(state))
+        except (ClipdataError, TimeoutError):
+            return None  # the page asks, and shows why not
+        return json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
+
+    async def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            return Response("there is no such file", 404, headers=_NEVER, media_type="text/plain")
+        return Response(STATIC[name], media_type=guess_type(name)[0], headers=_A_WHILE)
 
     def _told(self, answer: Answer) -> Answer:
         """Errors as JSON, in words."""

@@ -18,6 +18,8 @@ import { Toolbar } from "./toolbar.js";
 
 const TABS = [["", "gallery"], ["map", "map"], ["groups", "duplicates"], ["changes", "changes"], ["failures", "failures"]];
 
+const ROWS_FIRST_MS = 250;
+
 let table = null, versions = null, asked = 0;
 const main = byId("main");
 
@@ -50,12 +52,20 @@ function closeDetail() {
   gallery.root.focus();
 }
 
+/** What stands in the page already, once: the answer for all rows of its version. */
+function takeTold(query) {
+  const place = byId("told"), given = place?.textContent;
+  place?.remove();
+  return given && [...query.keys()].every((name) => name === "version") ? JSON.parse(given) : null;
+}
+
 /** Ask what the state's table is, and show it. */
 async function load(keep = false, anew = false) {
   const mine = (asked += 1);
   main.setAttribute("aria-busy", "true");
   try {
-    const found = await get("table", rowsQuery(current().version || null));
+    const query = rowsQuery(current().version || null);
+    const found = takeTold(query) ?? await get("table", query);
     if (mine !== asked) return;
     const first = table === null;
     table = found;
@@ -68,10 +78,7 @@ async function load(keep = false, anew = false) {
     facets.show(table);
     if (first || anew) {
       if (first && current().row) openRow(Number(current().row));
-      toolbar.showVersions(table).then((told) => {
-        versions = told;
-        if (current().view === "changes") showView(true);
-      }).catch(fail);
+      setTimeout(listVersions, first ? ROWS_FIRST_MS : 0);
     }
   } catch (error) {
     if (mine !== asked) return;
@@ -96,7 +103,16 @@ async function showFailed(error) {
   toolbar.show(table);
   showTabs();
   choice.show(table);
-  toolbar.showVersions(table).then((told) => { versions = told; }).catch(fail);
+  await listVersions();
+}
+
+async function listVersions() {
+  try {
+    versions = await toolbar.showVersions(table);
+    if (current().view === "changes") showView(true);
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function showTabs() {
