@@ -138,6 +138,7 @@ class _Deletion:
         remember(table, self._properties.id, self._where)
         updated, gone, num_rows = [], [], 0
         with asked(table, self._where, "deleting rows of") as where:
+            assert where is not None, "a delete has a condition"
             for fragment in dataset.get_fragments():
                 left = fragment.delete(where)
                 if left is None:
