@@ -49,6 +49,8 @@ from clipdata.lance_io.history import log as log
 from clipdata.lance_io.kept_rows import Cache as Cache
 from clipdata.lance_io.restoring import Restored as Restored
 from clipdata.lance_io.restoring import restore as restore
+from clipdata.lance_io.selecting import Selected as Selected
+from clipdata.lance_io.selecting import select as select
 from clipdata.lance_io.table import Table as Table
 from clipdata.lance_io.table import open_table as open_table
 from clipdata.lance_io.tags import Tagged as Tagged

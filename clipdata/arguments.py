@@ -78,30 +78,24 @@ def check_condition(where: Any) -> None:
     """Hold an SQL condition, if one is given, to a text that says something and stays one term beside others.
 
     Raises:
-        UsageError: it is no text, or blank; or a bracket closes that none opened, which Lance passes over.
+        UsageError: it is no text, or blank; or a bracket closes that none opened, which Lance passes over; or it draws
+            anew, so that it would find other rows each time it is asked.
     """
     if where is not None and (not isinstance(where, str) or not where.strip()):
         raise UsageError(
             f"where is {where!r:.80}; expected an SQL condition",
             hint="leave it out for all rows, or name some: where=\"split = 'train'\"",
         )
+    drawn = _DRAWN.search(_QUOTED.sub("", where or ""))
+    if drawn is not None:
+        raise UsageError(
+            f"where is {where!r:.80}; {drawn[1].lower()}() is another value each time it is asked, and so would be the "
+            "rows",
+            hint="name the rows by what stands in a column; a step can draw one first: clipdata map --help",
+        )
     depth_N = np.cumsum([(sign == "(") - (sign == ")") for sign in _QUOTED.sub("", where or "")] or [0])
     if depth_N.min() < 0 or depth_N[-1] != 0:
         raise UsageError(f"where is {where!r:.80}; its brackets do not match", hint="each ( wants a ) behind it")
-
-
-def check_repeatable(where: str) -> None:
-    """Hold an SQL condition to one that finds the same rows each time it is asked.
-
-    Raises:
-        UsageError: it draws anew.
-    """
-    drawn = _DRAWN.search(_QUOTED.sub("", where))
-    if drawn is not None:
-        raise UsageError(
-            f"where is {where!r:.80}; {drawn[1].lower()}() is another value each time, and it is asked more than once",
-            hint="name the rows by what stands in a column; a step can draw one first: clipdata map --help",
-        )
 
 
 def _brackets(found: Any) -> str:

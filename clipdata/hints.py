@@ -46,6 +46,11 @@ def tag(location: str) -> str:
     return f"clipdata tag {typed(location)} NAME"
 
 
+def select(location: str, name: str) -> str:
+    """The command that gives rows of a table a name, but for how they are chosen."""
+    return f"clipdata select {typed(location)} {shlex.quote(name)}"
+
+
 def export(location: str) -> str:
     """The command that writes a table's rows elsewhere."""
     return f"clipdata export {typed(location)} --out DIR"

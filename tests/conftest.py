@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # gcsfs reads it when it is imported, and a test may do so before ours: its probe stalls 60 s where gRPC is shut.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
-pytest_plugins = ["tests.cloud.fixtures", "tests.comparisons"]
+pytest_plugins = ["tests.chromium", "tests.cloud.fixtures", "tests.comparisons"]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,9 +11,15 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urldefrag
 
 import pytest
+
+from tests.chromium import page_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 # Where a reader may be sent; nothing is loaded from there.
@@ -138,26 +143,19 @@ def address(site: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.mark.skipif(
-    not (find_spec("playwright") and shutil.which("chromium")), reason="playwright or chromium is not installed"
-)
-def test_a_browser_finds_a_field_by_search_and_asks_nobody_else(address: str) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_finds_a_field_by_search_and_asks_nobody_else(chromium: Browser, address: str) -> None:
     asked: list[str] = []
     faults: list[str] = []
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{address}/guides/own-data.html")
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        page.set_viewport_size({"width": 1300, "height": 800})
-        page.locator("input.md-search__input").fill("grad_cache_chunk")
-        page.locator(".md-search-result__link").first.wait_for(timeout=60_000)
-        found = page.locator(".md-search-result__link").evaluate_all("links => links.map(link => link.href)")
-        browser.close()
+    page = page_of(chromium, viewport={"width": 390, "height": 800})
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{address}/guides/own-data.html")
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size({"width": 1300, "height": 800})
+    page.locator("input.md-search__input").fill("grad_cache_chunk")
+    page.locator(".md-search-result__link").first.wait_for(timeout=60_000)
+    found = page.locator(".md-search-result__link").evaluate_all("links => links.map(link => link.href)")
+    page.close()
     assert any("reference/training.html" in link for link in found), found
     assert wide <= 390, "a phone has to scroll sideways"
     assert faults == []

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import cv2
 import httpx
@@ -43,6 +48,16 @@ def written(client: httpx.Client, what: str, body: Any, **headers: str) -> httpx
     """What it says to an edit from its own page."""
     origin = str(client.base_url).rstrip("/")
     return client.post(f"/api/edit/{what}", content=json.dumps(body), headers={"origin": origin, **headers})
+
+
+def settled(client: httpx.Client, ticket: int) -> dict[str, Any]:
+    """What is told of decisions once one of them is in the table."""
+    give_up = time.monotonic() + 60
+    while (now := told(client, "decisions"))["written"] < ticket:
+        assert now["error"] is None
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    return now
 
 
 @pytest.fixture(scope="module")
@@ -398,14 +413,60 @@ def test_a_view_can_be_typed_as_a_command_and_as_python(client: httpx.Client, ta
     exec(found["python"].replace("print(", "answer = ("), scope)
 
     assert found["command"].startswith(f"clipdata query {table.uri} ")
+    assert found["command"].endswith(" --limit 100")
     shown = told(client, "rows", at=0, num=60, **view)["rows"]
     assert scope["answer"].to_pylist() == [
         {"path": row["cells"]["path"], "score": pytest.approx(row["cells"]["score"])} for row in shown
     ]
 
 
+def test_a_search_is_typed_with_its_number_of_rows_and_gives_them_in_the_same_order(
+    client: httpx.Client, table: cd.Table
+) -> None:
+    view = {"words": "red house", "where": "score > 0.5", "column": "path"}
+    found = told(client, "commands", **view)
+    scope: dict[str, Any] = {}
+    exec(found["python"].replace("print(", "answer = ("), scope)
+
+    assert "--words-column caption" in found["command"]
+    assert found["command"].endswith("--top 500")
+    shown = [row["cells"]["path"] for row in told(client, "rows", at=0, num=60, **view)["rows"]]
+    assert [hit.row for hit in scope["answer"].answers[0].hits] == shown
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"words": "red house", "sort": "score", "descending": "1"},
+        {"x": "x", "y": "y", "lasso": "1.5,1.5,4.5,1.5,4.5,3.5,1.5,3.5", "sort": "score", "version": "scored"},
+    ],
+)
+def test_what_no_query_says_is_typed_as_a_view_of_the_same_link(
+    client: httpx.Client, table: cd.Table, view: dict[str, str]
+) -> None:
+    found = told(client, "commands", **view)
+    typed = shlex.split(found["command"])
+    shown = [row["row"] for row in told(client, "rows", at=0, num=60, **view)["rows"]]
+
+    assert typed[:4] == ["clipdata", "view", table.uri, "--link"]
+    assert f"link={typed[4]!r}" in found["python"]
+    with cd.view(table.uri, link=typed[4]) as again:
+        start = httpx.get(again.url, trust_env=False).headers["location"]
+    state = dict(parse_qsl(start.partition("?")[2]))
+    assert state == view
+    assert [row["row"] for row in told(client, "rows", at=0, num=60, **state)["rows"]] == shown
+    with pytest.raises(UsageError, match="by itself"):
+        cd.view(table.uri, link=typed[4], where="score > 0.5")
+
+
 def test_a_viewer_that_only_reads_refuses_to_write(client: httpx.Client, table: cd.Table) -> None:
-    for what, body in (("tag", {"name": "mine"}), ("decide", {"all": True}), ("delete", {"rows": [0], "confirmed": 1})):
+    bodies = {
+        "tag": {"name": "mine"},
+        "decide": {"all": True},
+        "keep": {"all": True, "name": "x"},
+        "delete": {"rows": [0]},
+    }
+    for what, body in bodies.items():
         answer = written(client, what, body)
         assert answer.status_code == 400
         assert "only reads" in answer.json()["error"]
@@ -432,7 +493,9 @@ def test_edits_are_the_librarys_own_verbs(tmp_path: Path) -> None:
         chosen = [row["row"] for row in told(client, "rows", at=0, num=2, column="path", sort="path")["rows"]]
         assert written(client, "decide", {"rows": chosen, "column": "decision", "value": "keep"}).json()["rows"] == 2
         groups = {"groups": {"column": "cluster"}, "column": "decision", "value": "duplicate"}
-        assert written(client, "decide", groups).json()["rows"] == 40
+        taken = written(client, "decide", groups).json()
+        assert taken["rows"] == 40
+        settled(client, taken["ticket"])
         assert written(client, "decide", {"rows": chosen, "column": "score", "value": "x"}).status_code == 400
         gone = written(client, "delete", {"rows": chosen, "confirmed": 2}).json()
 
@@ -456,6 +519,10 @@ def test_a_parquet_file_is_looked_at_as_it_lies(tmp_path: Path) -> None:
         sorted_rows = told(client, "rows", at=0, num=40, column="score", sort="score")["rows"]
         picture_type = client.get("/picture", params={"row": 39}).headers["content-type"]
         facet = told(client, "facet", column="split")
+        for where, words in (("picture IS NOT NULL", "'picture' holds pictures"), ("@kept", "beside a Lance table")):
+            refused = client.get("/api/table", params={"where": where})
+            assert refused.status_code == 400
+            assert words in refused.json()["error"]
 
     assert (found["kind"], found["num_found"], found["picture"]) == ("parquet", 8, "picture")
     assert found["can"] == {"versions": False, "edit": False, "keyed": False}
@@ -553,3 +620,114 @@ def test_one_file_holds_a_view_with_its_pictures_and_asks_for_nothing(table: cd.
     assert "http" not in html.replace("http-equiv", "")
     with pytest.raises(UsageError, match="there already"):
         cd.export_view(table.uri, tmp_path / "v.html")
+
+
+def test_rows_are_kept_under_a_name_that_every_filter_says(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with cd.view(table.uri, edit=True) as viewer, browser_of(viewer) as client:
+        lasso = {"x": "x", "y": "y", "lasso": "1.5,1.5,4.5,1.5,4.5,3.5,1.5,3.5"}
+        origin = str(client.base_url).rstrip("/")
+        body = json.dumps({"all": True, "name": "middle"})
+        kept = client.post("/api/edit/keep", params=lasso, content=body, headers={"origin": origin}).json()
+        assert (kept["rows"], kept["done"]) == (6, "made")
+        found = told(client, "table", where="@middle AND split = 'test'")
+        earlier = told(client, "table", where="@middle", version=table.version)
+        assert (found["num_found"], earlier["num_found"]) == (2, 6)
+        assert found["selections"][0]["chosen_by"] == "inside a lasso on x, y"
+        refused = written(client, "keep", {"rows": [0], "name": "middle"})
+        assert refused.status_code == 400
+        assert "6 other rows already" in refused.json()["error"]
+        unknown = client.get("/api/table", params={"where": "@other"})
+        assert "there are: @middle" in unknown.json()["error"]
+        assert cd.stats(table.uri, where="@middle").num_rows == 6
+        written(client, "forget", {"name": "middle"})
+        assert told(client, "table")["selections"] == []
+    assert table.latest().num_rows == NUM_ROWS
+
+
+def test_decisions_one_after_another_are_few_versions_and_none_is_lost_at_the_end(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with cd.view(table.uri, edit=True) as viewer, browser_of(viewer) as client:
+        for row in range(NUM_ROWS):
+            answer = written(client, "decide", {"rows": [row], "column": "decision", "value": f"v{row % 3}"})
+            assert answer.status_code == 200
+        taken = answer.json()["ticket"]
+        before = told(client, "decisions")
+        assert before["taken"] == taken == NUM_ROWS
+        assert (before["written"] < taken) is (before["waiting"] > 0), "nothing is told as written before it is"
+    newest = table.latest()
+    assert newest.count_rows("decision <> ''") == NUM_ROWS
+    said = [entry.properties.parameters for entry in cd.log(newest) if entry.properties]
+    assert sum(one.get("column") == "decision" for one in said) <= 4
+
+
+def test_a_decision_that_cannot_be_written_waits_and_says_so(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with cd.view(table.uri, edit=True) as viewer, browser_of(viewer) as client:
+        aside = tmp_path / "aside"
+        assert written(client, "decide", {"rows": [3], "column": "decision", "value": "keep"}).status_code == 200
+        Path(table.uri).rename(aside)
+        give_up = time.monotonic() + 60
+        while (now := told(client, "decisions"))["error"] is None:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        assert (now["written"], now["waiting"]) == (0, 1)
+        aside.rename(table.uri)
+        taken = written(client, "decide", {"rows": [4], "column": "decision", "value": "drop"}).json()
+        settled(client, taken["ticket"])
+    assert sorted(filter(None, table.latest().to_table(["decision"]).column(0).to_pylist())) == ["drop", "keep"]
+
+
+def test_rows_are_searched_by_a_picture_that_is_no_part_of_the_table(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    cd.map_column(table.uri, cd.steps.ImageEmbedding(tiny_encoder(tmp_path)), "features")
+    file = picture(7, suffix=".jpg")
+    with cd.view(table.uri) as viewer, browser_of(viewer) as client:
+        origin = {"origin": str(client.base_url).rstrip("/")}
+        version = told(client, "table")["version"]
+        sent = client.post("/api/picture", params={"name": "a/cat.jpg"}, content=file, headers=origin).json()
+        found = told(client, "rows", at=0, num=5, column="path", picture=sent["picture"])
+        (tmp_path / "asked.webp").write_bytes(client.get(f"/asked/{sent['picture']}").content)
+        hits = cd.search(table.uri, image=tmp_path / "asked.webp", top=5).answers[0].hits
+        shown = told(client, "commands", picture=sent["picture"])["command"]
+        assert [row["cells"]["path"] for row in found["rows"]] == [hit.row for hit in hits]
+        assert "--image cat.jpg" in shown
+        assert told(client, "table", picture=sent["picture"])["asked"] == "cat.jpg"
+        assert client.post("/api/picture", content=file).status_code == 403
+        assert client.post("/api/picture", content=file, headers={"origin": "http://evil.example"}).status_code == 403
+        assert client.post("/api/picture", content=b"<svg/>", headers=origin).status_code == 404
+        assert client.post("/api/picture", content=bytes(33 << 20), headers=origin).status_code == 413
+        lost = client.get("/api/table", params={"picture": "0" * 32})
+        assert "once more" in lost.json()["hint"]
+        assert told(client, "table")["version"] == version
+
+
+def test_times_decimals_and_lists_are_counted_and_structs_are_told(tmp_path: Path) -> None:
+    import lance
+
+    begin, num = datetime(2026, 1, 31, 12, tzinfo=UTC), 40
+    moments = [None if n % 9 == 0 else begin + timedelta(hours=n * 7, milliseconds=n) for n in range(num)]
+    plain = [one and one.replace(tzinfo=None) for one in moments]
+    columns = {
+        "at": pa.array(plain, pa.timestamp("us")),
+        "there": pa.array(moments, pa.timestamp("ms", "America/New_York")),
+        "day": pa.array([one and one.date() for one in moments]),
+        "hour": pa.array([one and one.time() for one in plain], pa.time64("us")),
+        "took": pa.array(range(num), pa.duration("s")),
+        "price": pa.array([Decimal(n * 37 - 200).scaleb(-2) for n in range(num)], pa.decimal128(10, 2)),
+        "numbers": pa.array([None if n % 7 == 0 else [1] * (n % 4) for n in range(num)]),
+        "boxes": pa.array([[{"left": 1}] * (n % 3) for n in range(num)]),
+        "about": pa.array([{"source": "web", "year": 2020 + n} for n in range(num)]),
+    }
+    lance.write_dataset(pa.table(columns), tmp_path / "t.lance")
+    with cd.view(tmp_path / "t.lance") as viewer, browser_of(viewer) as client:
+        for column in [*columns][:-1]:
+            facet = told(client, "facet", column=column)
+            parts = [*facet["parts"], *([facet["missing"]] if facet["missing"] else [])]
+            assert sum(part["count"] for part in parts) == num, column
+            for part in parts:
+                assert told(client, "table", where=part["where"])["num_found"] == part["count"], part
+        about = told(client, "facet", column="about")
+        assert (about["kind"], about["parts"]) == ("told", [])
+        assert "source (string), year (int64)" in about["told"]
+        assert told(client, "table", where="about.year > 2050")["num_found"] == 9

@@ -23,6 +23,8 @@ from clipdata.lance_io.columns import mark_of
 from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
 from clipdata.lance_io.deleted_rows import notes_of
 from clipdata.lance_io.faults import translated
+from clipdata.lance_io.selected_rows import FOLDER as SELECTED_FOLDER
+from clipdata.lance_io.selected_rows import selections_of
 from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri, work_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
@@ -186,7 +188,7 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
         folders.setdefault(work_of(file.path.rpartition("/")[0]), []).append(file)
     marks = [mark_of(field) for field in table.latest().schema]
     recorded: set[str] = set()
-    of_deletes: list[_File] = []
+    named: dict[str, list[_File]] = {DELETED_FOLDER: [], SELECTED_FOLDER: []}
     for folder, files in folders.items():
         name = folder.removeprefix(state_uri(table)).strip("/")
         is_known = is_map_of(name, marks)
@@ -196,18 +198,20 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
             yield from (Leftover(file.path, file.bytes, why) for file in files)
             continue
         yield from _half_written(files, abandoned_for)
-        if name == DELETED_FOLDER:
-            of_deletes += [file for file in files if file.name.endswith(".arrow") and file.age > abandoned_for]
+        if name in named:
+            named[name] += [file for file in files if file.name.endswith(".arrow") and file.age > abandoned_for]
         recorded |= _recorded(StateFolder(table, name))
     old = [file for file in in_data if file.age > abandoned_for]
     yield from _half_written(old, abandoned_for)
     # A branch may need what no version of the main line names any more, and Lance alone can tell.
-    if not (old or of_deletes) or table.dataset.branches.list():
+    if not (old or any(named.values())) or table.dataset.branches.list():
         return
     needed = recorded | _named_by_versions(table)
-    for file in of_deletes:
-        if file.name not in needed:
-            yield Leftover(file.path, file.bytes, "records of a delete that no version knows of")
+    whys = {DELETED_FOLDER: "records of a delete", SELECTED_FOLDER: "a record of selected rows"}
+    for name, files in named.items():
+        for file in files:
+            if file.name not in needed:
+                yield Leftover(file.path, file.bytes, f"{whys[name]} that no version knows of")
     for file in old:
         if file.name.endswith(".lance") and file.name not in needed:
             yield Leftover(file.path, file.bytes, "named by no version")
@@ -266,7 +270,7 @@ def _recorded(records: StateFolder) -> set[str]:
 
 
 def _named_by_versions(table: Table) -> set[str]:
-    """Names of the data files of every version that is left, and of the records of deletes."""
+    """Names of the data files of every version that is left, and of the records of deletes and of selected rows."""
     named: set[str] = set()
     with translated(table.uri, "reading the versions of"):
         dataset = table.latest().dataset
@@ -274,6 +278,7 @@ def _named_by_versions(table: Table) -> set[str]:
             opened = dataset.checkout_version(version["version"])
             for note in notes_of(opened.metadata or {}).values():
                 named |= {f"{part}.arrow" for part in note.parts}
+            named |= {f"{one.record}.arrow" for one in selections_of(opened.metadata or {}).values()}
             for fragment in opened.get_fragments():
                 named |= {file.path.rpartition("/")[2] for file in fragment.metadata.files}
     return named

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from clipdata.arguments import check_condition, check_repeatable
+from clipdata.arguments import check_condition
 from clipdata.errors import UsageError
+from clipdata.lance_io.conditions import asked
 from clipdata.lance_io.deleted_rows import forget, notes_of, remember
-from clipdata.lance_io.faults import translated
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.rows import close_verb, table_metadata
 from clipdata.lance_io.table import AnyTable, Table, as_table
@@ -111,7 +111,6 @@ def delete(
     if where is None:
         return _forgotten(handle, newest, dry_run=dry_run)
     check_condition(where)
-    check_repeatable(where)
     told = _foretold(newest, where)
     if dry_run:
         return told
@@ -138,9 +137,10 @@ class _Deletion:
         table = Table(self._table.uri, dataset.version, self._table.storage, dataset)
         remember(table, self._properties.id, self._where)
         updated, gone, num_rows = [], [], 0
-        with translated(table.uri, "deleting rows of", said=[self._where]):
+        with asked(table, self._where, "deleting rows of") as where:
+            assert where is not None, "a delete has a condition"
             for fragment in dataset.get_fragments():
-                left = fragment.delete(self._where)
+                left = fragment.delete(where)
                 if left is None:
                     gone.append(fragment.fragment_id)
                     num_rows += fragment.count_rows()

@@ -27,6 +27,7 @@ from clipdata.column_names import columns_named
 from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
+from clipdata.lance_io.conditions import read_condition
 from clipdata.lance_io.gathering import gathered
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
 from clipdata.lance_io.pictures import places_needed
@@ -76,7 +77,9 @@ class Filling:
         return StateFolder(self.table, self.state)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("records", "_signatures")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("records", "_signatures", "_asked")
+        }
 
     @cached_property
     def _awaited_bytes(self) -> tuple[str, ...]:
@@ -90,10 +93,15 @@ class Filling:
         missing = [f"`{self.column}` IS NULL"] if self.column in self.table.schema.names else []
         return " AND ".join([*missing, *self._wanted])
 
+    @cached_property
+    def _asked(self) -> str | None:
+        """`where` as Lance takes it."""
+        return read_condition(self.table, self.where)
+
     @property
     def _wanted(self) -> list[str]:
         """SQL terms of rows that can be computed and are asked for, whether or not they have a value."""
-        return [*self._computable.values(), *([f"({self.where})"] if self.where is not None else [])]
+        return [*self._computable.values(), *([f"({self._asked})"] if self._asked is not None else [])]
 
     @property
     def _computable(self) -> dict[str, str]:
@@ -129,7 +137,7 @@ class Filling:
 
     def _count(self, fragment: Any, file: str | None = None) -> int:
         """Rows of a fragment to compute, or that would be if another file held the column."""
-        named = columns_named(self.where, self.table.schema.names)
+        named = columns_named(self._asked, self.table.schema.names)
         among, reads = " AND ".join(self._wanted) or None, tuple({**self._computable, **dict.fromkeys(named)})
         return count_missing(self.table, fragment, self.column, among=among, reads=reads, file=file)
 

@@ -12,14 +12,16 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from clipdata.errors import ClipdataError, StorageError
-from clipdata.lance_io.table import Table
 from clipdata.objects.removing import remove
 from clipdata.storage import join, redact
+
+if TYPE_CHECKING:
+    from clipdata.lance_io.table import Table
 
 MAP_FOLDER = "map"
 _MARK_LETTERS = 16

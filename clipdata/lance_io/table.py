@@ -12,14 +12,15 @@ import pyarrow as pa
 
 from clipdata import hints
 from clipdata import schema as schemas
-from clipdata.arguments import check_condition, check_offsets
+from clipdata.arguments import check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
-from clipdata.lance_io import blobs
+from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
+from clipdata.lance_io.selected_rows import without_names
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
 
@@ -90,11 +91,10 @@ class Table(NotebookTable):
         Raises:
             SchemaError: the condition names a column that does not exist, or is not SQL.
         """
-        check_condition(where)
         if where is not None:
             self._check_readable([])
-        with translated(self.uri, "counting rows of", said=[where]):
-            return self.dataset.count_rows(where)
+        with conditions.asked(self, where, "counting rows of") as asked:
+            return self.dataset.count_rows(asked)
 
     def count_nulls(self, column: str) -> int | None:
         """Count the rows without a value; None for a column of bytes, which would have to be read for it.
@@ -138,16 +138,15 @@ class Table(NotebookTable):
         limit: int | None = None,
     ) -> pa.RecordBatchReader:
         """The same rows as `scan`, as an Arrow reader that knows its schema before the first batch."""
-        check_condition(where)
         self._check_readable(self.schema.names if columns is None else columns)
         self.require([name for name in columns or () if name not in HIDDEN_COLUMNS], verb="read")
         places = place_columns(self.schema)
         wanted = list(columns) if columns is not None else [name for name in self.schema.names if name not in places]
         needed = places_needed(self.schema, wanted)
-        with translated(self.uri, "reading", said=[where]):
+        with conditions.asked(self, where, "reading") as asked:
             scanner = self.dataset.scanner(
                 columns=None if columns is None and not places else [*wanted, *needed],
-                filter=where,
+                filter=asked,
                 batch_size=batch_rows,
                 limit=limit,
                 scan_in_order=True,
@@ -170,18 +169,16 @@ class Table(NotebookTable):
         """
         if where is None:
             return np.arange(self.num_rows, dtype=np.int64)
-        check_condition(where)
         self._check_readable([])
-        with translated(self.uri, "reading", said=[where]):
-            found = self.dataset.scanner(columns=["_rowoffset"], filter=where).to_table()
+        with conditions.asked(self, where, "reading") as asked:
+            found = self.dataset.scanner(columns=["_rowoffset"], filter=asked).to_table()
         return np.sort(found.column("_rowoffset").to_numpy().astype(np.int64))
 
     def offset_batches(self, where: str, *, batch_rows: int = 65_536) -> Iterator[np.ndarray]:
         """Yield the positions that `offsets` gives, int64, a batch at a time and in any order."""
-        check_condition(where)
         self._check_readable([])
-        with translated(self.uri, "reading", said=[where]):
-            scanner = self.dataset.scanner(columns=["_rowoffset"], filter=where, batch_size=batch_rows)
+        with conditions.asked(self, where, "reading") as asked:
+            scanner = self.dataset.scanner(columns=["_rowoffset"], filter=asked, batch_size=batch_rows)
             for batch in scanner.to_batches():
                 yield batch.column("_rowoffset").to_numpy().astype(np.int64)
 
@@ -299,15 +296,17 @@ class Table(NotebookTable):
         """
         check_query(sql, limit, max_bytes)
         self._check_readable([])
-        with translated(self.uri, "querying", said=[sql]):
-            return answer(self.dataset, sql, limit, max_bytes)
+        plain = without_names(self, sql)
+        with translated(self.uri, "querying", said=[plain, sql]):
+            return answer(self.dataset, plain, limit, max_bytes)
 
     @contextmanager
     def answering(self, sql: str) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
         """The same answer, of whatever size: its columns, and its rows batch by batch; see `query`."""
         check_query(sql, None, ANSWER_BYTES)
         self._check_readable([])
-        with translated(self.uri, "querying", said=[sql]), answering(self.dataset, sql) as answered:
+        plain = without_names(self, sql)
+        with translated(self.uri, "querying", said=[plain, sql]), answering(self.dataset, plain) as answered:
             yield answered
 
     def _refers(self, columns: Sequence[str]) -> bool:

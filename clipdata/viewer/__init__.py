@@ -8,14 +8,19 @@
     facets.py       histograms and frequent values, each with the filter that it stands for
     finding.py      searches by text, words or a row
     changes.py      two versions held against each other, with pictures
+    selections.py   rows that are kept under a name
+    ticks.py        times, dates and decimals as whole numbers
     plane.py        rows as points of a plane, and those inside a lasso
     groups.py       clusters of alike rows
     thumbnails.py   pictures, encoded anew
+    asked_pictures.py   pictures that somebody searches by
     commands.py     the same state as a command and as Python
     edits.py        tag, decide, delete
+    deciding.py     decisions that are written together
     desk.py         answers of all of these for one source
     guard.py        who may ask at all
     pages.py        addresses, and JSON in and out
+    beginning.py    what `view` and `export_view` begin with
     server.py       `view`: the server itself
     gallery_file.py `export_view`: one HTML file that needs no server
 

@@ -66,7 +66,7 @@ def family_of(kind: pa.DataType) -> Family:
         return "bytes"
     if pa.types.is_boolean(kind):
         return "boolean"
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "number"
     if is_text(kind):
         return "text"

@@ -1,42 +1,85 @@
-"""The same view as a command and as Python, to be pasted as it stands. Knows the words of both, and no table."""
+"""The same view as a command and as Python, to be pasted as it stands. Knows the words of both, and no table.
+
+`query` says a filter and an order, `search` the answer to a search; what neither says (a lasso, a search in another
+order, what is no table) is said by `view` with the query of the page's own address.
+"""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 
 from clipdata.column_names import quoted
+from clipdata.viewer.finding import TOP
 from clipdata.viewer.sources.protocol import Source
 from clipdata.viewer.view_state import CHANGE, ViewState
 
-_ROWS = 100
+ROWS = 100
 
 
-def as_command(source: Source, state: ViewState, columns: list[str]) -> str:
-    """What to type in a shell.
+@dataclass(frozen=True)
+class SharedView:
+    """What is to be said.
 
     Args:
+        source: that is looked at.
+        state: of the view.
         columns: to show of each row.
+        words_column: that words are searched in.
+        picture: what the file was called that was searched by.
     """
-    place = shlex.quote(source.location)
-    if source.kind != "table":
-        return " ".join(["clipdata view", place, *_view_options(state)])
-    version = ["--version", shlex.quote(state.version)] if state.version else []
-    if state.is_search:
-        return " ".join(["clipdata search", place, *_search_options(state), *version])
-    return " ".join(["clipdata query", place, shlex.quote(select_of(state, columns)), *version])
+
+    source: Source
+    state: ViewState
+    columns: list[str]
+    words_column: str | None = None
+    picture: str | None = None
+
+    @property
+    def verb(self) -> str:
+        """The one that says it: query, search or view."""
+        state = self.state
+        if self.source.kind != "table" or state.lasso is not None or (state.is_search and state.sort is not None):
+            return "view"
+        return "search" if state.is_search else "query"
+
+    @property
+    def arguments(self) -> dict[str, str | int]:
+        """Of `search`, by their names."""
+        state = self.state
+        like = None if state.like is None else f"#{state.like}"
+        told: dict[str, str | int | None] = {
+            "text": state.text, "image": self.picture, "like": like, "words": state.words,
+            "words_column": self.words_column if state.words else None, "where": state.where, "top": TOP,
+        }  # fmt: skip
+        return {name: value for name, value in told.items() if value}
 
 
-def as_python(source: Source, state: ViewState, columns: list[str]) -> str:
+def as_command(view: SharedView) -> str:
+    """What to type in a shell."""
+    place = shlex.quote(view.source.location)
+    if view.verb == "view":
+        return f"clipdata view {place}{_link_option(view.state)}"
+    version = f" --version {shlex.quote(view.state.version)}" if view.state.version else ""
+    if view.verb == "search":
+        options = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in view.arguments.items()]
+        return f"clipdata search {place} {' '.join(options)}{version}"
+    return f"clipdata query {place} {shlex.quote(select_of(view.state, view.columns))} --limit {ROWS}{version}"
+
+
+def as_python(view: SharedView) -> str:
     """The same in Python."""
-    if source.kind != "table":
-        told = [f"{name}={value!r}" for name, value in _view_arguments(state).items()]
-        return f"import clipdata as cd\n\ncd.view({', '.join([repr(source.location), *told])}).wait()"
+    state, place = view.state, view.source.location
+    if view.verb == "view":
+        link = state.query_string()
+        given = f"{place!r}, link={link!r}" if link else repr(place)
+        return f"import clipdata as cd\n\ncd.view({given}).wait()"
     version = f", version={_number(state.version)!r}" if state.version else ""
-    opened = f"import clipdata as cd\n\ntable = cd.open_table({source.location!r}{version})\n"
-    if state.is_search:
-        told = [f"{name}={value!r}" for name, value in _search_arguments(state).items()]
+    opened = f"import clipdata as cd\n\ntable = cd.open_table({place!r}{version})\n"
+    if view.verb == "search":
+        told = [f"{name}={value!r}" for name, value in view.arguments.items()]
         return f"{opened}print(cd.search({', '.join(['table', *told])}))"
-    return f"{opened}print(table.query({select_of(state, columns)!r}))"
+    return f"{opened}print(table.query({select_of(state, view.columns)!r}, limit={ROWS}))"
 
 
 def select_of(state: ViewState, columns: list[str]) -> str:
@@ -49,34 +92,13 @@ def select_of(state: ViewState, columns: list[str]) -> str:
         order = f"{quoted(state.after)} - {quoted(state.before)}"
     elif state.sort and state.sort != CHANGE:
         order = quoted(state.sort)
-    if order:
-        sql += f" ORDER BY {order} {'DESC' if state.descending else 'ASC'} NULLS LAST"
-    return f"{sql} LIMIT {_ROWS}"
+    return f"{sql} ORDER BY {order} {'DESC' if state.descending else 'ASC'} NULLS LAST" if order else sql
 
 
 def _number(version: str | None) -> str | int | None:
     return int(version) if version is not None and version.isdecimal() else version
 
 
-def _search_arguments(state: ViewState) -> dict[str, str]:
-    told = {"text": state.text, "words": state.words, "like": None if state.like is None else f"#{state.like}"}
-    return {name: value for name, value in {**told, "where": state.where}.items() if value}
-
-
-def _search_options(state: ViewState) -> list[str]:
-    return [f"--{name} {shlex.quote(value)}" for name, value in _search_arguments(state).items()]
-
-
-def _view_arguments(state: ViewState) -> dict[str, str | bool]:
-    told: dict[str, str | bool | None] = {
-        "where": state.where, "sort": state.sort, "descending": state.descending, "before": state.before,
-        "after": state.after,
-    }  # fmt: skip
-    return {name: value for name, value in told.items() if value}
-
-
-def _view_options(state: ViewState) -> list[str]:
-    return [
-        f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}"
-        for name, value in _view_arguments(state).items()
-    ]
+def _link_option(state: ViewState) -> str:
+    link = state.query_string()
+    return f" --link {shlex.quote(link)}" if link else ""

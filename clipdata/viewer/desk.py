@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 
 from clipdata.errors import ImageRefused, UsageError
+from clipdata.hints import typed
 from clipdata.lance_io.history import log
 from clipdata.lance_io.refused import read_refused
 from clipdata.row_errors import list_errors
 from clipdata.schema import ERROR_SUFFIX
 from clipdata.storage import redact
-from clipdata.viewer import edits
+from clipdata.viewer import edits, selections
 from clipdata.viewer.cells import LONG, cell
 from clipdata.viewer.changes import changes_between
 from clipdata.viewer.columns import family_of, map_axes, score_pairs, shown_columns, texts_of, title_of
-from clipdata.viewer.commands import as_command, as_python
+from clipdata.viewer.commands import SharedView, as_command, as_python
+from clipdata.viewer.deciding import Decider
 from clipdata.viewer.facets import facet_of
-from clipdata.viewer.finding import Finder
+from clipdata.viewer.finding import Finder, words_column
 from clipdata.viewer.groups import groups_of, spare_rows
 from clipdata.viewer.orders import Orders, sorted_positions
 from clipdata.viewer.plane import inside, points_of
@@ -49,7 +51,7 @@ class Desk:
         self._lock = threading.Lock()
         self._sources: OrderedDict[str, Source] = OrderedDict()
         self._planes: OrderedDict[object, np.ndarray] = OrderedDict()
-        self.orders, self.thumbnails, self.finder = Orders(), Thumbnails(), Finder()
+        self.orders, self.thumbnails, self.finder, self.decider = Orders(), Thumbnails(), Finder(), Decider()
 
     def source(self, version: str | None) -> Source:
         """The source at a version: a number, a tag, or None for the newest.
@@ -73,7 +75,8 @@ class Desk:
     def order(self, state: ViewState) -> tuple[Source, np.ndarray]:
         """The rows of a state in their order, uint32 [K]."""
         source = self.source(state.version)
-        key = source.version, state.of(version=None)
+        names_at = self.source(None).version if state.where and "@" in state.where else None
+        key = source.version, names_at, state.of(version=None)
 
         def make() -> np.ndarray:
             if state.sort is not None:
@@ -95,6 +98,7 @@ class Desk:
         return {
             "kind": source.kind,
             "location": source.location,
+            "typed": typed(source.location),
             "version": source.version,
             "num_rows": source.num_rows,
             "num_found": len(rows),
@@ -105,6 +109,10 @@ class Desk:
             "texts": texts_of(columns),
             "pairs": score_pairs(columns),
             "axes": map_axes(columns),
+            "selections": selections.selections_in(source, self._table(self.source(None)))
+            if isinstance(source, LanceTable)
+            else [],
+            "asked": self.finder.asked_pictures.name(state.picture) if state.picture else None,
             "failures": [column.name for column in columns if column.name.endswith(ERROR_SUFFIX)],
             "can": {"versions": is_table, "edit": self.edit, "keyed": source.key is not None}
             | (self.finder.abilities(source) if isinstance(source, LanceTable) else {}),
@@ -180,7 +188,10 @@ class Desk:
         """The same as a command and as Python."""
         source = self.source(state.version)
         columns = [name for name in columns if name in source.schema.names]
-        return {"command": as_command(source, state, columns), "python": as_python(source, state, columns)}
+        texts = words_column(source) if isinstance(source, LanceTable) and state.words else None
+        picture = self.finder.asked_pictures.name(state.picture) if state.picture else None
+        view = SharedView(source, state, columns, texts, picture)
+        return {"command": as_command(view), "python": as_python(view)}
 
     def points(self, state: ViewState) -> tuple[np.ndarray, np.ndarray]:
         """Positions uint32 [P] of rows of a state, and where they lie, float32 [P, 2]; a sample of very many."""
@@ -198,10 +209,10 @@ class Desk:
         return groups_of(source, rows, column, score=score, least=least)
 
     def edited(self, what: str, state: ViewState, asked: dict[str, Any]) -> dict[str, Any]:
-        """Tag, decide or delete.
+        """Tag, decide, keep or forget a name of rows, or delete.
 
         Args:
-            what: "tag", "decide" or "delete".
+            what: "tag", "decide", "keep", "forget" or "delete".
             state: whose rows are meant where `asked` lists none.
             asked: by the page.
 
@@ -213,9 +224,14 @@ class Desk:
         source = self._table(self.source(state.version))
         if what == "tag":
             return edits.tag_version(source, str(asked.get("name", "")))
+        if what == "forget":
+            return selections.forget(source, str(asked.get("name", "")))
         rows = self._meant(source, state, asked)
         if what == "decide":
-            return edits.decide(source, rows, str(asked.get("column", "")), str(asked.get("value", "")))
+            return self.decider.take(source, rows, str(asked.get("column", "")), str(asked.get("value", "")))
+        if what == "keep":
+            whole, name = state if asked.get("all") is True else None, str(asked.get("name", ""))
+            return selections.keep(source, rows, name, whole, overwrite=asked.get("overwrite") is True)
         confirmed = asked.get("confirmed")
         return edits.delete_rows(source, rows, confirmed if isinstance(confirmed, int) else -1)
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clipdata.column_names import check_column_name
+from clipdata.column_names import check_column_name, quoted
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.deleting import delete
+from clipdata.lance_io.table import Table
 from clipdata.lance_io.tags import tag
 from clipdata.lineage import Lineage
 from clipdata.mapping import map_column
@@ -56,12 +57,12 @@ def tag_version(source: LanceTable, name: str) -> dict[str, Any]:
     return tag(source.table.pinned(), name).to_dict()
 
 
-def decide(source: LanceTable, positions: np.ndarray, column: str, value: str) -> dict[str, Any]:
-    """Write a decision on rows into a column of decisions; what stands there of other rows stays.
+def checked_keys(source: LanceTable, positions: np.ndarray, column: str, value: str) -> list[Any]:
+    """Keys of rows that a decision is about, held to what can be written.
 
     Args:
         positions: of the rows at the version that is looked at, uint32 [K].
-        column: made where it is not there.
+        column: of decisions; made where it is not there.
         value: an empty one takes decisions back.
 
     Raises:
@@ -72,21 +73,41 @@ def decide(source: LanceTable, positions: np.ndarray, column: str, value: str) -
         raise UsageError("no row is chosen; nothing was written")
     if len(value) > _MOST_LETTERS:
         raise UsageError(f"the decision has {len(value):,} letters; expected at most {_MOST_LETTERS}")
-    newest = source.table.latest()
+    _check_decided(source.table.latest(), column)
+    keys: list[Any] = source.take(positions.astype(np.int64), [key]).column(0).to_pylist()
+    return keys
+
+
+def write_decisions(source: LanceTable, column: str, values: Mapping[Any, str]) -> int:
+    """Write decisions by the keys of rows as one version; what stands there of other rows stays.
+
+    Returns:
+        The version.
+    """
+    key, newest = _key(source), source.table.latest()
     decided: dict[Any, str] = {}
-    if column in newest.schema.names:
-        made = Lineage.of(newest.schema.field(column))
-        if made is None or made.step != Decisions.name:
-            raise UsageError(f"column {column!r} holds no decisions of this page", hint="choose another name")
-        rows = newest.to_table([key, column], where=f"`{column}` <> ''")
+    if is_there := _check_decided(newest, column):
+        rows = newest.to_table([key, column], where=f"{quoted(column)} <> ''")
         decided = dict(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
-    else:
-        check_column_name(column, newest.schema)
-    names = source.take(positions.astype(np.int64), [key]).column(0).to_pylist()
-    decided.update(dict.fromkeys(names, value))
+    decided.update(values)
     step = Decisions(key, {name: said for name, said in decided.items() if said})
-    done = map_column(newest, step, column, overwrite=column in newest.schema.names)
-    return {"version": newest.version, "rows": len(names), "column": column, "told": str(done)}
+    map_column(newest, step, column, overwrite=is_there)
+    return newest.version
+
+
+def _check_decided(table: Table, column: str) -> bool:
+    """Whether a table has a column of decisions.
+
+    Raises:
+        UsageError: the column holds something else, or cannot be made.
+    """
+    if column not in table.schema.names:
+        check_column_name(column, table.schema)
+        return False
+    made = Lineage.of(table.schema.field(column))
+    if made is None or made.step != Decisions.name:
+        raise UsageError(f"column {column!r} holds no decisions of this page", hint="choose another name")
+    return True
 
 
 def delete_rows(source: LanceTable, positions: np.ndarray, confirmed: int) -> dict[str, Any]:

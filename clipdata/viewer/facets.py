@@ -14,13 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.column_names import quoted
+from clipdata.schema import is_list
 from clipdata.viewer.columns import family_of
 from clipdata.viewer.orders import numbers_of, require_family
 from clipdata.viewer.sources.protocol import Source
+from clipdata.viewer.ticks import edges_of, ticks_of
 
 BINS = 24
 TOP_VALUES = 12
-FACETED = ("number", "text", "boolean", "texts")
+FACETED = ("number", "text", "boolean", "texts", "time", "numbers", "other")
 _MOST_LETTERS = 200
 _MOST_LETTERS_ASKED = 1_000
 _EXACT = 2**53
@@ -48,14 +50,16 @@ class Facet:
 
     Args:
         column: of them.
-        kind: "bins" of numbers in their order, or "values", the most frequent first.
+        kind: "bins" of numbers or times in their order, "values", the most frequent first, or "told" of what is not
+            counted.
         parts: of the values.
         num_others: rows of values that are not listed.
         num_values: distinct values; None of bins.
         missing: rows without a value, and the filter that keeps them; None where every row has one.
-        low: the lowest number.
+        low: the lowest number, or time in words.
         high: the highest.
         unordered: rows whose value is no number or infinite, which no bin holds.
+        told: what the values are, in words, where that is not plain; such as lengths of lists.
     """
 
     column: str
@@ -64,9 +68,10 @@ class Facet:
     num_others: int = 0
     num_values: int | None = None
     missing: Part | None = None
-    low: float | None = None
-    high: float | None = None
+    low: float | str | None = None
+    high: float | str | None = None
     unordered: tuple[Part, ...] = ()
+    told: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -88,8 +93,14 @@ def facet_of(source: Source, positions: np.ndarray, name: str) -> Facet:
         column = column.take(pa.array(positions))
     num_null = column.null_count
     missing = Part("no value", num_null, f"{quoted(name)} IS NULL") if num_null else None
+    if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type):
+        return _tick_bins(name, column.drop_null(), missing)
     if family_of(column.type) == "number":
         return _bins(name, column, missing)
+    if is_list(column.type) and family_of(column.type) != "texts":
+        return _lengths(name, column.drop_null(), missing)
+    if family_of(column.type) == "other":
+        return Facet(name, "told", (), missing=missing, told=_described(name, column.type))
     is_listed = family_of(column.type) == "texts"
     values = pc.list_flatten(column) if is_listed else column
     if pa.types.is_dictionary(values.type):
@@ -130,6 +141,47 @@ def _bins(name: str, column: pa.ChunkedArray, missing: Part | None) -> Facet:
         where = f"{called} >= {start} AND {called} {'<=' if last else '<'} {end}"
         parts.append(Part(f"{start} to {end}", count, where))
     return Facet(name, "bins", tuple(parts), missing=missing, low=low, high=high, unordered=unordered)
+
+
+def _tick_bins(name: str, column: pa.ChunkedArray, missing: Part | None) -> Facet:
+    """Bins of times, dates and decimals between borders that are round to people."""
+    ticks = ticks_of(column)
+    if ticks is None:
+        return Facet(name, "told", (), missing=missing, told=f"{column.type}: too many digits to be counted")
+    if not len(ticks.value_K):
+        return Facet(name, "bins", (), missing=missing)
+    low, high = int(ticks.value_K.min()), int(ticks.value_K.max())
+    edges = edges_of(low, high, ticks.steps, BINS)
+    counts = np.bincount(np.searchsorted(edges, ticks.value_K, side="right") - 1, minlength=len(edges) - 1).tolist()
+    tested, parts = ticks.tested(quoted(name)), []
+    for start, end, count in zip(edges, edges[1:], counts, strict=False):
+        where = f"{tested} >= {ticks.literal(start)} AND {tested} < {ticks.literal(end)}"
+        parts.append(Part(f"{ticks.label(start)} to {ticks.label(end)}", count, where))
+    return Facet(name, "bins", tuple(parts), missing=missing, low=ticks.label(low), high=ticks.label(high))
+
+
+def _lengths(name: str, column: pa.ChunkedArray, missing: Part | None) -> Facet:
+    """The most frequent numbers of entries of lists; an empty list has none, which Lance says by null."""
+    counted = pc.value_counts(pc.list_value_length(column))
+    lengths, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    order = sorted(range(len(lengths)), key=lambda place: (-counts[place], lengths[place]))[:TOP_VALUES]
+    called = quoted(name)
+    parts = []
+    for place in order:
+        num = lengths[place]
+        where = f"array_length({called}) = {num}" if num else f"{called} IS NOT NULL AND array_empty({called})"
+        parts.append(Part(f"{num:,} {'entry' if num == 1 else 'entries'}", counts[place], where))
+    others = sum(counts) - sum(part.count for part in parts)
+    return Facet(name, "values", tuple(parts), others, len(lengths), missing, told="lengths of the lists")
+
+
+def _described(name: str, kind: pa.DataType) -> str:
+    """What values are that nothing is counted of."""
+    if not pa.types.is_struct(kind):
+        return f"{kind}, which is not counted"
+    fields = [f"{kind.field(place).name} ({kind.field(place).type})" for place in range(kind.num_fields)]
+    example = f"; a filter asks for a field: {name}.{kind.field(0).name} IS NOT NULL" if fields else ""
+    return f"a struct of {', '.join(fields) or 'nothing'}{example}"
 
 
 def _unordered(name: str, every_K: np.ndarray, kind: pa.DataType) -> tuple[Part, ...]:

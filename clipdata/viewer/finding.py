@@ -1,9 +1,10 @@
-"""Finding: rows that answer a text, words or another row, as positions. Knows tables, and searches as `search` does."""
+"""Finding: rows that answer a text, words, a picture or a row, as positions. It searches a table as `search` does."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from clipdata.errors import ClipdataError
 from clipdata.named_rows import NAMES
 from clipdata.similarity.searched_column import model_of, searched_column, texts_column
 from clipdata.similarity.table_search import search
+from clipdata.viewer.asked_pictures import AskedPictures
 from clipdata.viewer.columns import family_of, shown_columns, texts_of
 from clipdata.viewer.sources.lance_table import LanceTable
 from clipdata.viewer.view_state import ViewState
@@ -27,6 +29,7 @@ class Finder:
     """Searches of one table, with its model kept."""
 
     def __init__(self) -> None:
+        self.asked_pictures = AskedPictures()
         self._lock = threading.Lock()
         self._models: dict[str, Encoder] = {}
 
@@ -40,7 +43,7 @@ class Finder:
                 able["text"] = {"column": found.name, "model": found.lineage.model_name}
         except ClipdataError:
             pass  # no column, or several, hold what meaning could be searched by; words are left
-        able["words"] = _words_column(source)
+        able["words"] = words_column(source)
         return able
 
     def positions(self, source: LanceTable, state: ViewState) -> np.ndarray:
@@ -51,8 +54,12 @@ class Finder:
         if state.like is not None:
             given["like"] = f"#{state.like}" if source.key is None else self._name(source, state.like)
         if state.words:
-            given |= {"words": state.words, "words_column": _words_column(source)}
-        found = search(source.table, columns=[], **given)
+            given |= {"words": state.words, "words_column": words_column(source)}
+        with ExitStack() as stack:
+            if state.picture:
+                file = stack.enter_context(self.asked_pictures.file(state.picture))
+                given |= {"image": file, "model": self._model(source)}
+            found = search(source.table, columns=[], **given)
         rows = [hit.row for answer in found.answers for hit in answer.hits]
         return _positions_of(source, rows)
 
@@ -69,7 +76,7 @@ class Finder:
         return str(source.take(np.array([position], np.int64), [source.key]).column(0)[0].as_py())
 
 
-def _words_column(source: LanceTable) -> str | None:
+def words_column(source: LanceTable) -> str | None:
     """The column of texts that words are searched in."""
     try:
         return texts_column(source.table, None, [])

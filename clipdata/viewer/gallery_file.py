@@ -15,10 +15,9 @@ from clipdata.arguments import check_count
 from clipdata.errors import ImageRefused, UsageError
 from clipdata.lance_io.table import AnyTable
 from clipdata.storage import Storage
+from clipdata.viewer.beginning import begin
 from clipdata.viewer.columns import shown_columns, texts_of, title_of
 from clipdata.viewer.desk import Desk
-from clipdata.viewer.sources import open_source
-from clipdata.viewer.view_state import ViewState
 
 ROWS, MOST_ROWS = 200, 5_000
 _SIZE = 320
@@ -63,6 +62,7 @@ def export_view(
     descending: bool = False,
     before: str | None = None,
     after: str | None = None,
+    link: str | None = None,
     overwrite: bool = False,
     storage: Storage | None = None,
 ) -> ExportedView:
@@ -78,6 +78,7 @@ def export_view(
         descending: the highest first.
         before: column of scores to show beside `after`.
         after: column of scores.
+        link: address of a state of the page, or its query: the version, filter and order.
         overwrite: replace a file that is there.
         storage: how to reach the location.
 
@@ -95,20 +96,22 @@ def export_view(
     file = Path(into)
     if file.exists() and not overwrite:
         raise UsageError(f"{file} is there already", hint="--overwrite (overwrite=True) replaces it")
-    desk = Desk(open_source(table, version=version, storage=storage))
-    told = None if version is None else str(version)
-    state = ViewState(told, where, sort, descending, before, after)
+    desk, state = begin(
+        table, version=version, where=where, sort=sort, descending=descending, before=before, after=after, link=link,
+        storage=storage,
+    )  # fmt: skip
     source, order = desk.order(state)
     columns = shown_columns(source.schema, source.key)
     title, texts = title_of(columns), texts_of(columns)
-    scores = [name for name in (before, after) if name is not None]
+    scores = [name for name in (state.before, state.after) if name is not None]
     shown = list(dict.fromkeys([*([title] if title else []), *texts, *scores]))
     cards = []
     for start in range(0, min(rows, len(order)), 200):
         page = desk.rows(state, start, min(200, rows - start), shown)
         cards += [_card(desk, source.version, row, title, texts, scores) for row in page["rows"]]
     html = templates().get_template("gallery.html").render(
-        title=source.location, version=source.version, where=where, sort=sort, descending=descending, cards=cards,
+        title=source.location, version=source.version, where=state.where, sort=state.sort,
+        descending=state.descending, cards=cards,
         num_found=len(order), style=(Path(__file__).parent / "static" / "gallery_file.css").read_text("utf-8"),
     )  # fmt: skip
     data = html.encode("utf-8", "replace")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.viewer.cells import cell
+from clipdata.viewer.columns import shown_columns, title_of
 from clipdata.viewer.orders import numbers_of, require_family
 from clipdata.viewer.sources.protocol import Source
 
@@ -63,7 +64,17 @@ def groups_of(
     return {
         "column": column, "groups": groups, "num_groups": len(several), "num_rows": num_rows,
         "num_spare": num_rows - len(several), "low": low, "high": high,
+        "labels": _labels(source, [row for group in groups for row in group["rows"]]),
     }  # fmt: skip
+
+
+def _labels(source: Source, rows: list[int]) -> dict[int, str]:
+    """What a few rows are called, by their positions."""
+    title = title_of(shown_columns(source.schema, source.key))
+    if title is None or not rows:
+        return {}
+    names = source.take(np.array(rows, np.int64), [title]).column(0).to_pylist()
+    return {row: str(cell(name)) for row, name in zip(rows, names, strict=True) if name is not None}
 
 
 def spare_rows(

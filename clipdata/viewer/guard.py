@@ -31,7 +31,7 @@ HEADERS = (
     ("x-frame-options", "DENY"),
     ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
 )
-MOST_BODY_BYTES = 2 << 20
+MOST_BODY_BYTES, MOST_PICTURE_BYTES = 2 << 20, 32 << 20
 _READS = ("GET", "HEAD")
 
 
@@ -84,8 +84,9 @@ class Guard:
         origin = headers.get("origin")
         if (origin is not None or scope["method"] not in _READS) and origin != f"http://{host}":
             return 403, "another page asked; this viewer answers its own page alone"
-        if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", 0)) > MOST_BODY_BYTES:
-            return 413, f"a request may have {MOST_BODY_BYTES:,} bytes"
+        most = MOST_PICTURE_BYTES if scope["path"] == "/api/picture" else MOST_BODY_BYTES
+        if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", 0)) > most:
+            return 413, f"a request may have {most:,} bytes"
         if scope["method"] not in _READS and "content-length" not in headers:
             return 411, "a request that writes says how long it is"
         if given and scope["path"] == "/" and _alike(given, self._token):

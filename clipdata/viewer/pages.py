@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from clipdata.errors import ClipdataError, ImageRefused, UsageError
 from clipdata.viewer.desk import Desk
@@ -25,10 +25,14 @@ from clipdata.viewer.view_state import ViewState
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
+EDITS = ("tag", "decide", "keep", "forget", "delete")
 _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
+_A_WHILE = {"cache-control": "private, max-age=600"}
 _NEVER = {"cache-control": "no-store"}
+STATIC = {file.name: file.read_bytes() for file in sorted((HERE / "static").iterdir()) if file.is_file()}
+MODULES = [name for name in STATIC if name.endswith(".js")]
 T = TypeVar("T")
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -58,26 +62,47 @@ class Pages:
         read = {
             "table": self._table, "rows": self._rows, "row": self._row, "facet": self._facet,
             "versions": self._versions, "diff": self._diff, "failures": self._failures, "commands": self._commands,
-            "groups": self._groups, "live": self._now,
+            "groups": self._groups, "live": self._now, "decisions": self._decisions,
         }  # fmt: skip
         routes = [
             Route("/", self._home),
             Route("/picture", self._told(self._picture)),
+            Route("/asked/{digest}", self._told(self._asked_picture)),
+            Route("/api/picture", self._told(_as_json(self._ask_picture)), methods=["POST"]),
             Route("/api/points", self._told(self._points)),
             *[Route(f"/api/{name}", self._told(_as_json(answer))) for name, answer in read.items()],
             Route("/api/edit/{what}", self._told(_as_json(self._edit)), methods=["POST"]),
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Route("/static/{name}", self._static),
         ]
         return Starlette(routes=routes)
 
     def close(self) -> None:
-        """End the threads, without waiting for an answer that nobody wants any more."""
+        """Write decisions that wait, and end the threads, without waiting for answers that nobody wants any more."""
+        self._desk.decider.close()
         for pool in (self._asking, self._drawing):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _home(self, request: Request) -> Response:
-        html = self._page.render(title=self._desk.first.location, edit=self._desk.edit)
-        return HTMLResponse(html, headers=_NEVER)
+        told = await self._first_told(request)
+        page = {"title": self._desk.first.location, "edit": self._desk.edit, "modules": MODULES, "told": told}
+        return HTMLResponse(self._page.render(page), headers=_NEVER)
+
+    async def _first_told(self, request: Request) -> str | None:
+        """What the page would ask first, as JSON that may stand in HTML; None where an answer may take its time."""
+        try:
+            state = ViewState.parse(request.query_params)
+            if state != ViewState(version=state.version):
+                return None
+            told = await self._ask(lambda: self._desk.table(state))
+        except (ClipdataError, TimeoutError):
+            return None  # the page asks, and shows why not
+        return json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
+
+    async def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            return Response("there is no such file", 404, headers=_NEVER, media_type="text/plain")
+        return Response(STATIC[name], media_type=guess_type(name)[0], headers=_A_WHILE)
 
     def _told(self, answer: Answer) -> Answer:
         """Errors as JSON, in words."""
@@ -162,6 +187,18 @@ class Pages:
         since = _number(request.query_params.get("since", "0"), "since")
         return await self._ask(lambda: self._live.now(since))
 
+    async def _decisions(self, request: Request) -> Any:
+        return self._desk.decider.now()
+
+    async def _ask_picture(self, request: Request) -> Any:
+        data, name = await request.body(), request.query_params.get("name", "")
+        asked = self._desk.finder.asked_pictures
+        return {"picture": await self._ask(lambda: asked.keep(data, name))}
+
+    async def _asked_picture(self, request: Request) -> Response:
+        data = self._desk.finder.asked_pictures.data(request.path_params["digest"])
+        return Response(data, media_type="image/webp", headers=_FOREVER)
+
     async def _edit(self, request: Request) -> Any:
         try:
             asked = json.loads(await request.body())
@@ -171,8 +208,8 @@ class Pages:
             raise UsageError("what was sent is no JSON object")
         state = ViewState.parse(request.query_params)
         what = request.path_params["what"]
-        if what not in ("tag", "decide", "delete"):
-            raise UsageError(f"{what!r} is no edit; expected tag, decide or delete")
+        if what not in EDITS:
+            raise UsageError(f"{what!r} is no edit; expected one of {', '.join(EDITS)}")
         return await self._ask(lambda: self._desk.edited(what, state, asked))
 
 

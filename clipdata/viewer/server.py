@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clipdata.errors import ClipdataError, UsageError
 from clipdata.lance_io.table import AnyTable
 from clipdata.storage import Storage
+from clipdata.viewer.beginning import begin
 from clipdata.viewer.desk import Desk
-from clipdata.viewer.sources import open_source
-from clipdata.viewer.view_state import ViewState
 
 if TYPE_CHECKING:
     import uvicorn
@@ -54,7 +53,7 @@ class Viewer:
             self._thread.join(0.5)
 
     def close(self) -> None:
-        """End the server."""
+        """End the server, once decisions that wait are written."""
         self._server.should_exit = True
         self._thread.join(_STOP_S)
         self._pages.close()
@@ -78,6 +77,7 @@ def view(
     descending: bool = False,
     before: str | None = None,
     after: str | None = None,
+    link: str | None = None,
     edit: bool = False,
     run: str | os.PathLike[str] | None = None,
     host: str = HOST,
@@ -98,6 +98,7 @@ def view(
         descending: the highest first.
         before: column of scores to show beside `after`.
         after: column of scores.
+        link: address of a state of the page, or its query: the version, filter, order and search to begin with.
         edit: let the page tag versions, write decisions and delete rows.
         run: folder of a training run, whose metrics the page draws as they come.
         host: a name of the loopback.
@@ -126,14 +127,13 @@ def view(
             f"view: host is {host!r}; expected a name of the loopback: {', '.join(_LOOPBACK)}",
             hint="from another machine, tunnel to it: ssh -L PORT:127.0.0.1:PORT HOST",
         )
-    source = open_source(table, version=version, storage=storage)
-    desk = Desk(source, edit=edit)
-    told = None if version is None else str(version)
-    state = ViewState(told, where, sort, descending, before, after)
-    desk.order(state)  # so that a false filter is said here
+    desk, state = begin(
+        table, version=version, where=where, sort=sort, descending=descending, before=before, after=after, link=link,
+        storage=storage, edit=edit,
+    )  # fmt: skip
     listening = _listening(host, port)
     taken, token = listening.getsockname()[1], secrets.token_urlsafe(24)
-    pages = Pages(desk, Live(source, Path(run) if run is not None else None))
+    pages = Pages(desk, Live(desk.first, Path(run) if run is not None else None))
     config = uvicorn.Config(
         Guard(pages.app(), token=token, port=taken, start=state.query_string()),
         log_level="error", access_log=False, lifespan="off",

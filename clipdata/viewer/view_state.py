@@ -31,6 +31,7 @@ class ViewState:
         text: to search by.
         words: that texts must hold.
         like: position of a row to search by.
+        picture: digest of a picture to search by, which the page sent.
         x: column of the map's abscissa; or of embeddings, where there is no `y`.
         y: column of its ordinate.
         lasso: corners of a polygon on that map, as x and y in turn, with commas between.
@@ -48,6 +49,7 @@ class ViewState:
     text: str | None = None
     words: str | None = None
     like: int | None = None
+    picture: str | None = None
     x: str | None = None
     y: str | None = None
     lasso: str | None = None
@@ -96,7 +98,17 @@ class ViewState:
     @property
     def is_search(self) -> bool:
         """Whether rows come in the order of an answer."""
-        return bool(self.text or self.words or self.like is not None)
+        return bool(self.text or self.words or self.picture or self.like is not None)
+
+    def in_words(self) -> str:
+        """What chose the rows, for people."""
+        told = [self.where] if self.where else []
+        told += [f"words {self.words!r}"] if self.words else []
+        told += [f"like text {self.text!r}"] if self.text else []
+        told += ["like a picture"] if self.picture else []
+        told += [f"like row {self.like}"] if self.like is not None else []
+        told += [f"inside a lasso on {', '.join(filter(None, (self.x, self.y)))}"] if self.lasso else []
+        return "; ".join(told) or "all rows"
 
     def of(self, **changes: Any) -> ViewState:
         """The same with other values."""

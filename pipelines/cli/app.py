@@ -62,6 +62,7 @@ from pipelines.cli.commands.run_locked_image import run_locked_image
 from pipelines.cli.commands.run_prompt_classification import run_prompt_classification
 from pipelines.cli.commands.runs import runs
 from pipelines.cli.commands.search import search
+from pipelines.cli.commands.select import select
 from pipelines.cli.commands.show import show
 from pipelines.cli.commands.similar import similar
 from pipelines.cli.commands.stats import stats
@@ -116,6 +117,7 @@ VERBS = (
     export,
     push,
     export_towers,
+    select,
     tag,
     diff,
     restore,

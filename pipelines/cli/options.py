@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 TableArgument = Annotated[str, typer.Argument(help="Table: a path, or gs:// s3:// az:// URL.")]
 ImagesArgument = Annotated[str, typer.Argument(help="Folder, or URL of a bucket's prefix; searched with all inside.")]
 Into = Annotated[str, typer.Option("--into", help="Table to write: a path, or gs:// s3:// az:// URL.")]
-Where = Annotated[str | None, typer.Option("--where", help="SQL condition on the rows, such as \"split = 'test'\".")]
+Where = Annotated[
+    str | None, typer.Option("--where", help="SQL condition on the rows, such as \"split = 'test'\" or @NAME.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already and was made otherwise.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; the best there is by default.")]
 Model = Annotated[

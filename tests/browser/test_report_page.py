@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 import clipdata as cd
+from tests.chromium import page_of
 from tests.reported import CAPTIONS, hostile_table
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +21,11 @@ def file(tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-def page_of(browser, **options):
-    """A page with patience: on a machine that is busy a browser takes its time."""
-    page = browser.new_page(**options)
-    page.set_default_timeout(180_000)
-    return page
-
-
 @pytest.fixture
-def opened(browser, file):
+def opened(chromium, file):
     """The page, on a wide screen, and every address that was asked for since."""
     asked: list[str] = []
-    page = page_of(browser, viewport={"width": 1280, "height": 900})
+    page = page_of(chromium, viewport={"width": 1280, "height": 900})
     page.on("request", lambda request: asked.append(request.url))
     page.goto(file.as_uri(), wait_until="load")
     yield page, asked
@@ -77,9 +60,9 @@ def test_no_caption_runs_and_each_is_read_in_its_own_direction(opened):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_nothing(browser, file, scheme, width):
+def test_axe_finds_nothing(chromium, file, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    page = page_of(browser, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = page_of(chromium, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     page.goto(file.as_uri())
 
     found = axe.Axe().run(page)
@@ -88,8 +71,8 @@ def test_axe_finds_nothing(browser, file, scheme, width):
     assert found.violations_count == 0, found.generate_report()
 
 
-def test_a_telephone_scrolls_in_one_direction_and_letters_are_not_small(browser, file):
-    page = page_of(browser, viewport={"width": 390, "height": 844}, is_mobile=True, device_scale_factor=2)
+def test_a_telephone_scrolls_in_one_direction_and_letters_are_not_small(chromium, file):
+    page = page_of(chromium, viewport={"width": 390, "height": 844}, is_mobile=True, device_scale_factor=2)
     page.goto(file.as_uri())
 
     assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -121,8 +104,8 @@ def test_the_page_is_used_with_the_keyboard(opened):
     assert all(anchors)
 
 
-def test_print_is_dark_on_white_and_leaves_the_navigation_out(browser, file, tmp_path: Path):
-    page = page_of(browser, color_scheme="dark")
+def test_print_is_dark_on_white_and_leaves_the_navigation_out(chromium, file, tmp_path: Path):
+    page = page_of(chromium, color_scheme="dark")
     page.goto(file.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
 

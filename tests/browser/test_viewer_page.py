@@ -15,6 +15,8 @@ import pytest
 
 import clipdata as cd
 from clipdata.viewer import Viewer
+from tests.chromium import PATIENCE_MS
+from tests.tiny_models import tiny_encoder
 from tests.viewing import MARKUP, NUM_ROWS, picture, viewed_table
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 MILLION = 1_000_000
-PATIENCE_MS = 120_000  # of a machine that does much else
 
 
 @contextmanager
@@ -218,7 +219,16 @@ def test_rows_are_chosen_by_click_and_by_keyboard_and_written(chromium: Browser,
         page.wait_for_selector("text=3 chosen")
         page.fill("#decision-value", "keep")
         page.get_by_role("button", name="write", exact=True).click()
-        page.wait_for_selector("text=is “keep”")
+        page.wait_for_selector("text=pending")
+        page.wait_for_selector("text=/is “keep” .version/")
+        page.fill("#keep-name", "first-three")
+        page.press("#keep-name", "Enter")
+        page.wait_for_selector("text=/@first-three is 3 rows/")
+        page.locator(".selections .value").click()
+        wait_for_count(page, "3 of 60")
+        assert state_of(page)["where"] == "@first-three"
+        page.click("#clear")
+        wait_for_count(page, "60 rows")
         page.locator(".gallery").focus()
         page.keyboard.press("Shift+ArrowRight")
         wait_until(page, "/^[1-9]\\d* chosen/.test(document.querySelector('.chosen').textContent)")
@@ -245,6 +255,34 @@ def test_rows_are_chosen_by_click_and_by_keyboard_and_written(chromium: Browser,
     assert "looked-at" in {tag.name for tag in cd.tag(table.uri).tags}
 
 
+def test_rows_are_searched_by_a_picture_from_a_file(chromium: Browser, tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    cd.map_column(table.uri, cd.steps.ImageEmbedding(tiny_encoder(tmp_path)), "features")
+    file = tmp_path / "asked.png"
+    file.write_bytes(picture(3))
+    with cd.view(table.uri) as viewer, page_of(chromium, viewer) as page:
+        page.set_input_files("#picture-file", file)
+        wait_for_count(page, "60 like the picture of 60")
+        wait_until(page, "document.querySelector('#asked img').naturalWidth > 0")
+        assert "asked.png" in page.locator("#asked").inner_text()
+        assert texts(page, ".title")[0] == "003.png"
+        page.get_by_role("button", name="do not search by this picture").click()
+        wait_for_count(page, "60 rows")
+
+
+def test_a_link_with_a_false_filter_shows_the_filter_and_all_that_is_known_without(
+    chromium: Browser, viewer: Viewer
+) -> None:
+    with page_of(chromium, viewer) as page:
+        page.goto(viewer.url.partition("?")[0] + "?where=%22split%22+%3D+%27test%27")
+        page.wait_for_selector("#filter-error:visible")
+        wait_until(page, "document.querySelectorAll('#sort option').length > 5")
+        assert page.input_value("#filter") == "\"split\" = 'test'"
+        page.fill("#filter", "split = 'test'")
+        page.press("#filter", "Enter")
+        wait_for_count(page, "12 of 60")
+
+
 def test_a_lasso_is_drawn_by_mouse_and_by_keyboard(chromium: Browser, viewer: Viewer) -> None:
     with page_of(chromium, viewer, "view=map") as page:
         page.wait_for_selector("canvas[data-points='60']")
@@ -268,6 +306,9 @@ def test_a_lasso_is_drawn_by_mouse_and_by_keyboard(chromium: Browser, viewer: Vi
         page.wait_for_selector("canvas[data-near='yes']")
         page.keyboard.press("l")
         wait_until(page, "!document.getElementById('count').textContent.startsWith('30 ')")
+        page.fill("#filter", "score > 5")
+        page.press("#filter", "Enter")
+        page.wait_for_selector("text=No row meets this filter, so there is nothing to draw")
 
 
 def test_alike_rows_are_shown_together_above_a_threshold(chromium: Browser, viewer: Viewer) -> None:
@@ -309,6 +350,10 @@ def test_axe_finds_no_violation(chromium: Browser, table: cd.Table, scheme: str,
 def test_a_narrow_screen_shows_a_row_over_everything_and_closes_it(chromium: Browser, viewer: Viewer) -> None:
     with page_of(chromium, viewer, viewport={"width": 400, "height": 720}) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.click("#columns")
+        page.wait_for_selector("[data-column=score] .bin:not(:disabled)")
+        page.click("#columns")
+        page.wait_for_selector("#facets", state="hidden")
         page.locator("#card-0").click()
         page.wait_for_selector("#detail dl")
         assert page.locator("#detail").bounding_box()["width"] == 400

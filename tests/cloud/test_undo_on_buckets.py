@@ -26,6 +26,8 @@ def test_what_is_removed_comes_back_and_is_what_it_was(bucket: Bucket) -> None:
     cd.map_column(table, twice, "twice")
     old = table.to_table()
     assert cd.tag(table, "raw").done == "made"
+    assert cd.select(table, "high", where="number > 3").num_rows == 2
+    assert cd.open_table(table.uri, storage=bucket.storage).offsets("@high AND number < 5").tolist() == [4]
 
     assert cd.delete(table, "number > 3").num_rows == 2
     assert cd.drop(table, "twice").version == table.version

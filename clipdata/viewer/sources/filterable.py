@@ -11,9 +11,12 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from clipdata.column_names import is_readable
+from clipdata.column_names import columns_named, is_readable
+from clipdata.errors import UsageError
 from clipdata.lance_io.scratch_table import ScratchTable
+from clipdata.lance_io.selected_rows import names_in
 from clipdata.plain_types import plain_array, plain_type, settled
+from clipdata.schema import is_binary, is_picture_struct
 from clipdata.viewer.sources.picture_guess import is_narrow
 
 BATCH_ROWS = 65_536
@@ -29,12 +32,32 @@ class Filterable:
 
     def __init__(self, schema: pa.Schema, read: Callable[[list[str]], pa.Table]) -> None:
         self._names = [column.name for column in schema if is_narrow(column) and _fits(column.name)]
+        self._others = [column for column in schema if column.name not in self._names]
         self._read = read
         self._lock = threading.Lock()
         self._scratch: ScratchTable | None = None
 
     def positions(self, where: str) -> np.ndarray:
-        """Positions of rows that meet a filter, uint32 [K], ascending."""
+        """Positions of rows that meet a filter, uint32 [K], ascending.
+
+        Raises:
+            UsageError: it names a column that is not copied, or an @name, which rows of a table alone have.
+            SchemaError: it is no filter on these columns.
+        """
+        if names := names_in(where):
+            raise UsageError(
+                f"there are no names such as @{names[0]} here: they are kept beside a Lance table",
+                hint="take the rows in as one: clipdata ingest --help",
+            )
+        if named := columns_named(where, [column.name for column in self._others]):
+            kind = next(column.type for column in self._others if column.name == named[0])
+            is_bytes = is_binary(kind) or is_picture_struct(kind)
+            what = "pictures or other bytes" if is_bytes else str(kind)
+            raise UsageError(
+                f"column {named[0]!r} holds {what}, and a filter of what is no Lance table can ask for texts, numbers, "
+                f"times and lists alone: {', '.join(self._names) or 'there are none'}",
+                hint="in a table every column can be asked for: clipdata ingest --help",
+            )
         with self._lock:
             if self._scratch is None:
                 rows = _plain(self._read(self._names))

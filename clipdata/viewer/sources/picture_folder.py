@@ -51,7 +51,7 @@ class PictureFolder:
         self.num_rows = len(found)
         self.picture: str | None = _PICTURE
         self.schema = pa.schema([*self._rows.schema, pa.field(_PICTURE, pa.binary())])
-        self._filterable = Filterable(self._rows.schema, self.read)
+        self._filterable = Filterable(self.schema, self.read)
 
     def positions(self, where: str | None) -> np.ndarray:
         """See `Source`."""

@@ -40,5 +40,11 @@ export async function post(what, query, body) {
   return (await answered(await asked(`/api/edit/${what}?${query}`, options))).json();
 }
 
+/** Send a file to search by; the server keeps what it made of it, and says under which name. */
+export async function sendPicture(file) {
+  const options = { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } };
+  return (await answered(await asked(`/api/picture?${new URLSearchParams({ name: file.name || "" })}`, options))).json();
+}
+
 export const pictureUrl = (version, row, size) =>
   `/picture?${new URLSearchParams({ ...(version === null ? {} : { version }), row, size })}`;

@@ -47,6 +47,7 @@ export function fillCard(card, row, layout, version) {
 function frameOf(version, row, title) {
   const frame = el("div", { class: "frame" });
   const image = el("img", { alt: title, decoding: "async", draggable: false });
+  image.addEventListener("load", () => frame.classList.add("drawn"));
   image.addEventListener("error", () => {
     if (!image.hasAttribute("src")) return;
     frame.replaceChildren(told("span", "no picture", "none"));

@@ -50,7 +50,7 @@ export class Detail {
     }
     if (table.can.like) {
       made.push(el("div", { class: "row-tools" }, el("button", {
-        type: "button", onclick: () => go({ like: String(row), text: "", words: "", sort: "", lasso: "", view: "" }),
+        type: "button", onclick: () => go({ like: String(row), text: "", words: "", picture: "", sort: "", lasso: "", view: "" }),
       }, "rows alike")));
     }
     made.push(el("dl", {}, ...table.columns.filter((column) => column.name in cells)

@@ -24,7 +24,8 @@ export function told(tag, text, className) {
   return made;
 }
 
-export const whole = (number) => Number(number).toLocaleString("en-US");
+/** A whole number with commas; the browser's own way loads tables of all languages first. */
+export const whole = (number) => String(Number(number)).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /** A number as short as it stays telling. */
 export function figure(value) {

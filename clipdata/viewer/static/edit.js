@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { byId, el, whole } from "./dom.js";
 import { current, rowsQuery } from "./state.js";
 
-const MOST_CHOSEN = 5000, PAGE = 240;
+const MOST_CHOSEN = 5000, PAGE = 240, ASK_MS = 400;
 
 export class Choice {
   constructor(actions) {
@@ -12,6 +12,7 @@ export class Choice {
     this.can = this.root.dataset.edit === "yes";
     this.actions = actions;
     this.rows = new Set();
+    this.awaited = null;
     if (this.can) this.build();
   }
 
@@ -19,6 +20,7 @@ export class Choice {
     this.told = el("strong", { class: "chosen" });
     this.column = el("input", { type: "text", value: "decision", size: 12, id: "decision-column" });
     this.value = el("input", { type: "text", placeholder: "keep", size: 10, id: "decision-value", dir: "auto" });
+    this.kept = el("input", { type: "text", placeholder: "blurry", size: 10, id: "keep-name", dir: "auto" });
     this.name = el("input", { type: "text", placeholder: "reviewed", size: 12, id: "tag-name" });
     this.all = el("input", { type: "checkbox", id: "all-found", onchange: () => this.show() });
     const field = (label, input) => el("label", { class: "field" }, el("span", {}, label), input);
@@ -30,10 +32,12 @@ export class Choice {
     this.root.replaceChildren(
       this.told, this.clear, el("label", { class: "tick" }, this.all, "all rows in view"),
       form("decide", () => this.decide(), field("column", this.column), field("decision", this.value), el("button", {}, "write")),
+      form("keep", () => this.keep(), field("keep as @", this.kept), el("button", {}, "keep")),
       form("tag", () => this.tag(), field("tag this version", this.name), el("button", {}, "tag")),
       el("button", { type: "button", class: "danger", id: "delete", onclick: () => this.ask() }, "delete …"), this.confirm,
     );
     this.root.hidden = false;
+    addEventListener("beforeunload", (event) => { if (this.awaited) event.preventDefault(); });
   }
 
   show(table = this.table) {
@@ -45,6 +49,7 @@ export class Choice {
     this.clear.hidden = !this.rows.size || this.all.checked;
     const off = !num || !table.can.keyed;
     for (const button of [this.root.querySelector("[aria-label=decide] button"), byId("delete")]) button.disabled = off;
+    this.root.querySelector("[aria-label=keep] button").disabled = !num;
     this.actions.redraw();
   }
 
@@ -72,15 +77,51 @@ export class Choice {
   get meant() { return this.all.checked ? { all: true } : { rows: [...this.rows] }; }
   get number() { return this.all.checked ? this.table.num_found : this.rows.size; }
 
-  decide() {
-    const body = { ...this.meant, column: this.column.value.trim(), value: this.value.value.trim() };
-    return this.send("decide", body, (done) => `${whole(done.rows)} rows: ${body.column} is “${body.value}” (version ${done.version})`);
+  decide() { return this.decideOn(this.meant, this.value.value.trim()); }
+
+  /** One decision on rows, be it on those that something else than a click chose. */
+  async decideOn(chosen, value) {
+    const column = this.column.value.trim();
+    try {
+      const taken = await post("decide", rowsQuery(this.table.version), { ...chosen, column, value });
+      const words = `${whole(taken.rows)} ${taken.rows === 1 ? "row" : "rows"}: ${column} is “${value}”`;
+      this.actions.say(`${words} – pending`);
+      const isFirst = this.awaited === null;
+      this.awaited = { ticket: taken.ticket, words };
+      if (isFirst) this.await();
+    } catch (error) {
+      this.actions.fail(error);
+    }
   }
 
-  /** One decision on rows that something else than a click chose. */
-  decideOn(chosen, value) {
-    const body = { ...chosen, column: this.column.value.trim(), value };
-    return this.send("decide", body, (done) => `${whole(done.rows)} rows: ${body.column} is “${value}” (version ${done.version})`);
+  /** Ask until the last decision is in the table; only then it is said to be. */
+  async await() {
+    while (this.awaited) {
+      await new Promise((done) => setTimeout(done, ASK_MS));
+      try {
+        const now = await get("decisions", "");
+        if (now.error) {
+          this.actions.fail({ message: `${whole(now.waiting)} decisions are not written, and wait for the next one: ${now.error}` });
+          this.awaited = null;
+        } else if (this.awaited && now.written >= this.awaited.ticket) {
+          this.actions.say(`${this.awaited.words} (version ${now.version})`);
+          this.awaited = null;
+          await this.actions.changed();
+        } else if (now.waiting) this.actions.say(`${whole(now.waiting)} decisions pending`);
+      } catch (error) {
+        this.actions.fail(error);
+        this.awaited = null;
+      }
+    }
+  }
+
+  keep(overwrite = false) {
+    const body = { ...this.meant, name: this.kept.value.trim().replace(/^@/, ""), overwrite };
+    return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
+  }
+
+  forget(name) {
+    return this.send("forget", { name }, (done) => `@${done.name} is no name any more (version ${done.version})`);
   }
 
   tag() {

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { byId, el, figure, told, whole } from "./dom.js";
 import { go, rowsQuery } from "./state.js";
 
-const FACETED = ["number", "text", "boolean", "texts"], OPEN_AT_FIRST = 3, PICTURES_FIRST_MS = 200;
+const FACETED = ["number", "text", "boolean", "texts", "time", "numbers", "other"], OPEN_AT_FIRST = 3, PICTURES_FIRST_MS = 200;
 const DULL = /^(path|filename|file_name|folder|uri|etag|sha256|id|image_id|mtime|format|width|height|bytes)$/;
 const WORDY = /caption|text|title|description|prompt/i;
 
@@ -27,8 +27,9 @@ export class Facets {
     const made = columns.map((column) => this.facet(column));
     const others = table.columns.filter((column) => !FACETED.includes(column.family));
     const listed = others.map((column) => el("li", {}, told("span", column.name, "name"), el("span", { class: "type" }, column.type)));
+    const named = table.selections.length ? [this.selections(table.selections)] : [];
     const rest = others.length ? [el("details", { class: "others" }, el("summary", {}, `${others.length} not counted`), el("ul", {}, ...listed))] : [];
-    this.root.replaceChildren(el("h2", {}, "columns"), ...made, ...rest);
+    this.root.replaceChildren(...named, el("h2", {}, "columns"), ...made, ...rest);
     this.asked += 1;
     for (const one of made) if (one.open) this.fill(one, this.asked);
   }
@@ -38,7 +39,22 @@ export class Facets {
     if (column.is_key || DULL.test(column.name)) return 4;
     if (column.name.endsWith("__error")) return 3;
     if (column.family === "number") return 0;
+    if (column.family === "other" || column.family === "numbers") return 3;
     return this.table.texts.includes(column.name) || WORDY.test(column.name) || column.family === "texts" ? 2 : 1;
+  }
+
+  /** Names of rows, each a filter. */
+  selections(named) {
+    const made = named.map((one) => {
+      const use = this.value({ label: `@${one.name}`, count: one.num_rows, where: `@${one.name}` }, null, 0);
+      use.title = `version ${one.version}${one.chosen_by ? `: ${one.chosen_by}` : ""}`;
+      const away = this.forget ? [el("button", {
+        type: "button", class: "quiet away-with", "aria-label": `remove the name @${one.name}`, title: "remove this name; its rows stay",
+        onclick: () => this.forget(one.name),
+      }, "×")] : [];
+      return el("div", { class: "named" }, use, ...away);
+    });
+    return el("section", { class: "selections", "aria-label": "selections" }, el("h2", {}, "selections"), el("div", { class: "values" }, ...made));
   }
 
   facet(column) {
@@ -62,7 +78,9 @@ export class Facets {
     try {
       const facet = await get("facet", rowsQuery(this.table.version, { column }));
       if (this.asked !== asked) return;
-      place.replaceChildren(...(facet.kind === "bins" ? this.bins(facet) : this.values(facet)));
+      const shown = { bins: () => this.bins(facet), values: () => this.values(facet), told: () => [] }[facet.kind]();
+      const words = facet.told ? [told("p", facet.told, "small")] : [];
+      place.replaceChildren(...words, ...shown);
       for (const part of [facet.missing, ...facet.unordered]) if (part) place.append(this.value(part, facet.column, null));
     } catch (error) {
       place.replaceChildren(el("p", { class: "small" }, error.message));
@@ -70,7 +88,7 @@ export class Facets {
   }
 
   bins(facet) {
-    if (!facet.parts.length) return [el("p", { class: "small" }, "no number")];
+    if (!facet.parts.length) return [el("p", { class: "small" }, "no value")];
     const most = Math.max(...facet.parts.map((part) => part.count), 1);
     const bars = facet.parts.map((part) => {
       const bar = el("button", {

@@ -3,7 +3,7 @@
 import { byId, el, told } from "./dom.js";
 import { current, go } from "./state.js";
 
-const WORD = /[\p{L}\p{N}_]+$/u, MOST = 8;
+const WORD = /@[\p{L}\p{N}_-]*$|[\p{L}\p{N}_]+$/u, MOST = 8;
 const WORDS = ["AND", "OR", "NOT", "IS NULL", "IS NOT NULL", "LIKE", "IN", "BETWEEN"];
 
 export class FilterBox {
@@ -20,8 +20,9 @@ export class FilterBox {
     this.box.addEventListener("keydown", (event) => this.typed(event));
   }
 
-  show(columns) {
-    this.names = columns.filter((column) => column.family !== "bytes").map((column) => column.name);
+  show(columns, selections = []) {
+    this.names = [...columns.filter((column) => column.family !== "bytes").map((column) => column.name),
+      ...selections.map((one) => `@${one.name}`)];
     if (document.activeElement !== this.box || !this.dirty) this.box.value = current().where;
     byId("clear").hidden = !this.box.value;
   }
@@ -78,7 +79,7 @@ export class FilterBox {
   take(name) {
     const start = this.box.selectionStart ?? 0, head = this.box.value.slice(0, start);
     const word = head.match(WORD)?.[0] ?? "";
-    const written = /^[a-z_][a-z0-9_]*$/.test(name) || WORDS.includes(name) ? name : `\`${name}\``;
+    const written = /^(@.*|[a-z_][a-z0-9_]*)$/.test(name) || WORDS.includes(name) ? name : `\`${name}\``;
     this.box.value = `${head.slice(0, head.length - word.length)}${written} ${this.box.value.slice(start).trimStart()}`;
     const place = head.length - word.length + written.length + 1;
     this.box.setSelectionRange(place, place);

@@ -14,9 +14,9 @@ export class Gallery {
     this.spacer = el("div", { class: "spacer", role: "presentation" });
     this.root = el("div", {
       class: "gallery", tabIndex: 0, role: "listbox", "aria-label": "rows", "aria-multiselectable": "true",
-    }, this.spacer);
+    });
     this.empty = el("p", { class: "empty", hidden: true }, "no row meets this filter");
-    this.root.append(this.empty);
+    this.root.append(this.empty, this.spacer);
     this.cards = new Map();
     this.blocks = new Map();
     this.pending = new Map();
@@ -38,6 +38,9 @@ export class Gallery {
     this.table = table;
     this.num = table.num_found;
     this.empty.hidden = this.num > 0;
+    this.spacer.hidden = this.num === 0;
+    this.empty.textContent = !table.num_rows ? "there are no rows yet" : current().text || current().words || current().picture || current().like
+      ? "no row answers this search" : "no row meets this filter";
     if (!keep) this.active = this.anchor = 0;
     this.active = Math.max(0, Math.min(this.active, this.num - 1));
     this.measure();

@@ -5,6 +5,7 @@ import { el, figure, told, whole } from "./dom.js";
 import { current, go, rowsQuery } from "./state.js";
 import { strip } from "./strip.js";
 
+const FEW = 3;
 const LIKELY = /(duplicate|cluster|group)/i;
 
 export class Groups {
@@ -29,7 +30,7 @@ export class Groups {
     this.bar = el("div", { class: "bar tools" },
       pick("group-column", "together by", [...new Set([...likely, ...able])], column, (value) => go({ column: value, score: "", least: "" })),
       pick("group-score", "threshold on", ["", ...numbers], state.score, (value) => go({ score: value, least: "" })));
-    this.body = el("div", { class: "sections" });
+    this.body = el("div", { class: "sections packed" });
     root.replaceChildren(this.bar, this.body);
     await this.load(table, column);
   }
@@ -40,9 +41,9 @@ export class Groups {
       const more = { column, ...(score ? { score } : {}), ...(least ? { least } : {}) };
       const found = await get("groups", rowsQuery(table.version, more));
       this.controls(table, column, found, score, least);
-      const sections = found.groups.map((group) => el("section", {},
+      const sections = found.groups.map((group) => el("section", { class: group.rows.length > FEW ? "many" : null },
         el("h2", {}, told("span", String(group.value)), el("span", { class: "count" }, ` ${whole(group.count)} rows`)),
-        strip(group.rows.map((row) => ({ row, label: `row ${row}` })), table, table.version, (row) => this.actions.open(row))));
+        strip(group.rows.map((row) => ({ row, label: found.labels[row] || `row ${row}` })), table, table.version, (row) => this.actions.open(row))));
       this.body.replaceChildren(...(sections.length ? sections : [el("p", { class: "empty" }, "no two rows share a value")]));
     } catch (error) {
       this.body.replaceChildren(el("p", { class: "error" }, error.message));

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { byId, el, figure, told } from "./dom.js";
 import { current } from "./state.js";
 
-const EVERY_MS = 4000, WIDE = 150, TALL = 34, MOST = 4000;
+const EVERY_MS = 4000, ROWS_FIRST_MS = 300, WIDE = 150, TALL = 34, MOST = 4000;
 const SVG = "http://www.w3.org/2000/svg";
 const TELLING = /loss|accuracy|recall|top1|top5|rate|lr/i;
 
@@ -15,7 +15,7 @@ export class Watching {
     this.series = new Map();
     this.place = el("section", { class: "run", "aria-label": "run", hidden: true });
     byId("facets").before(this.place);
-    this.tick();
+    setTimeout(() => this.tick(), ROWS_FIRST_MS);
   }
 
   async tick() {

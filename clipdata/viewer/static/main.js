@@ -18,6 +18,8 @@ import { Toolbar } from "./toolbar.js";
 
 const TABS = [["", "gallery"], ["map", "map"], ["groups", "duplicates"], ["changes", "changes"], ["failures", "failures"]];
 
+const ROWS_FIRST_MS = 250;
+
 let table = null, versions = null, asked = 0;
 const main = byId("main");
 
@@ -27,7 +29,7 @@ const fail = (error) => {
   byId("news").classList.add("wrong");
 };
 
-const filter = new FilterBox(), toolbar = new Toolbar(), facets = new Facets(filter, fail);
+const filter = new FilterBox(), toolbar = new Toolbar(fail), facets = new Facets(filter, fail);
 const detail = new Detail({ fail, close: () => closeDetail() });
 const openRow = (row, version = table.version) => detail.open({ ...table, version }, row);
 const choice = new Choice({ say, fail, redraw: () => gallery.render(), changed: () => load(true, true) });
@@ -42,6 +44,7 @@ const gallery = new Gallery({
 });
 new Copying({ fail, columns: () => (gallery.layout ? gallery.layout.columns : []) });
 const changes = new Changes({ open: openRow }), rowMap = new RowMap({ fail, open: openRow });
+if (choice.can) facets.forget = (name) => choice.forget(name);
 const groups = new Groups({ open: openRow }, choice);
 
 function closeDetail() {
@@ -49,17 +52,25 @@ function closeDetail() {
   gallery.root.focus();
 }
 
+/** What stands in the page already, once: the answer for all rows of its version. */
+function takeTold(query) {
+  const place = byId("told"), given = place?.textContent;
+  place?.remove();
+  return given && [...query.keys()].every((name) => name === "version") ? JSON.parse(given) : null;
+}
+
 /** Ask what the state's table is, and show it. */
 async function load(keep = false, anew = false) {
   const mine = (asked += 1);
   main.setAttribute("aria-busy", "true");
   try {
-    const found = await get("table", rowsQuery(current().version || null));
+    const query = rowsQuery(current().version || null);
+    const found = takeTold(query) ?? await get("table", query);
     if (mine !== asked) return;
     const first = table === null;
     table = found;
     filter.fail(null);
-    filter.show(table.columns);
+    filter.show(table.columns, table.selections);
     toolbar.show(table);
     showTabs();
     choice.show(table);
@@ -67,23 +78,45 @@ async function load(keep = false, anew = false) {
     facets.show(table);
     if (first || anew) {
       if (first && current().row) openRow(Number(current().row));
-      toolbar.showVersions(table).then((told) => {
-        versions = told;
-        if (current().view === "changes") showView(true);
-      }).catch(fail);
+      setTimeout(listVersions, first ? ROWS_FIRST_MS : 0);
     }
   } catch (error) {
     if (mine !== asked) return;
     if (current().where || current().lasso) filter.fail(error);
     else fail(error);
-    if (table === null) main.replaceChildren(el("p", { class: "empty" }, error.message));
+    if (table === null) await showFailed(error);
   } finally {
     if (mine === asked) main.removeAttribute("aria-busy");
   }
 }
 
+/** The page of a link whose rows cannot be told: with its filter to be mended, and all that is known without. */
+async function showFailed(error) {
+  main.replaceChildren(el("p", { class: "empty" }, error.message));
+  try {
+    const version = current().version;
+    table = { ...(await get("table", new URLSearchParams(version ? { version } : {}))), num_found: 0 };
+  } catch {
+    return;
+  }
+  filter.show(table.columns, table.selections);
+  toolbar.show(table);
+  showTabs();
+  choice.show(table);
+  await listVersions();
+}
+
+async function listVersions() {
+  try {
+    versions = await toolbar.showVersions(table);
+    if (current().view === "changes") showView(true);
+  } catch (error) {
+    fail(error);
+  }
+}
+
 function showTabs() {
-  const able = { "": true, map: table.axes.length > 0, groups: true, changes: table.can.versions, failures: table.can.versions };
+  const able = { "": true, map: true, groups: true, changes: table.can.versions, failures: table.can.versions };
   byId("tabs").replaceChildren(...TABS.filter(([name]) => able[name]).map(([name, words]) => el("button", {
     type: "button", "aria-current": current().view === name ? "page" : null, onclick: () => go({ view: name }),
   }, words)));
@@ -119,6 +152,30 @@ document.addEventListener("keydown", (event) => {
     byId("filter").focus();
     byId("filter").select();
   } else if (event.key === "Escape" && detail.isOpen && !document.querySelector("dialog[open]")) closeDetail();
+});
+
+/** Files that are dropped or pasted anywhere are searched by. */
+const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+document.addEventListener("dragover", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
+document.addEventListener("drop", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  toolbar.searchBy(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => {
+  const file = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
+  if (file) toolbar.searchBy(file);
+});
+
+byId("columns").addEventListener("click", () => {
+  const isOpen = document.body.classList.toggle("with-facets");
+  byId("columns").setAttribute("aria-expanded", String(isOpen));
 });
 
 load().then(() => {

@@ -1,10 +1,17 @@
 // The map: rows as points; near enough, their pictures stand in for the points. A lasso round some becomes a filter.
 
 import { getBytes, pictureUrl } from "./api.js";
-import { el, whole } from "./dom.js";
+import { el, told, whole } from "./dom.js";
 import { current, go, rowsQuery } from "./state.js";
 
 const NEAR = 90, SIDE = 56, MOST_PICTURES = 400, MOST_CORNERS = 96, MARGIN = 24;
+
+/** A sentence in place of a map, and what to type. */
+function nothing(words, command) {
+  const made = el("div", { class: "empty" }, el("p", {}, words));
+  if (command) made.append(told("pre", command));
+  return made;
+}
 
 export class RowMap {
   constructor(actions) {
@@ -17,7 +24,13 @@ export class RowMap {
     const state = current();
     const axes = table.axes.map(([x, y]) => [JSON.stringify([x, y]), y ? `${x}, ${y}` : `${x} (two main axes)`]);
     if (!axes.length) {
-      root.replaceChildren(el("p", { class: "empty" }, "a map needs two columns such as x and y, or a column of embeddings"));
+      root.replaceChildren(nothing("A map needs two columns of numbers such as x and y, or a column of embeddings, and there is none. "
+        + "This makes one of the pictures:", table.kind === "table" ? `clipdata map ${table.typed} image-embedding embedding --model starter`
+        : `clipdata ingest ${table.kind === "parquet" ? "parquet" : "images"} ${table.typed} --into TABLE.lance`));
+      return;
+    }
+    if (!table.num_found) {
+      root.replaceChildren(nothing(table.num_rows ? "No row meets this filter, so there is nothing to draw." : "There are no rows yet.", null));
       return;
     }
     if (!state.x) go({ x: table.axes[0][0], y: table.axes[0][1] || "" }, true);
@@ -53,6 +66,10 @@ export class RowMap {
         ? `${whole(this.num)} of ${whole(this.table.num_found)} rows` : `${whole(this.num)} rows`;
       if (current().lasso) this.told.textContent = `${whole(this.table.num_found)} of ${whole(this.num)} rows inside`;
       this.canvas.dataset.points = this.num;
+      if (!this.num && !current().lasso) {
+        this.canvas.parentElement.replaceWith(nothing(`None of the ${whole(this.table.num_found)} rows has a place here: ${current().x} holds no value.`, null));
+        return;
+      }
       this.fit();
       this.draw();
     } catch (error) {
@@ -221,12 +238,12 @@ export class RowMap {
   }
 
   pictureOf(row) {
-    let image = this.pictures.get(row);
+    let image = this.pictures.get(`${this.table.version} ${row}`);
     if (!image) {
       image = new Image();
       image.addEventListener("load", () => this.draw());
       image.src = pictureUrl(this.table.version, row, 160);
-      this.pictures.set(row, image);
+      this.pictures.set(`${this.table.version} ${row}`, image);
       if (this.pictures.size > MOST_PICTURES) this.pictures.delete(this.pictures.keys().next().value);
     }
     return image;

@@ -1,11 +1,11 @@
 // What is shown, as it stands in the page's address: every state is a link.
 
 const NAMES = [
-  "view", "version", "where", "sort", "descending", "before", "after", "text", "words", "like", "x", "y", "lasso",
+  "view", "version", "where", "sort", "descending", "before", "after", "text", "words", "like", "picture", "x", "y", "lasso",
   "row", "column", "score", "least", "from", "to",
 ];
 // What the server has to know to find the rows.
-const ROWS = ["where", "sort", "descending", "before", "after", "text", "words", "like", "x", "y", "lasso"];
+const ROWS = ["where", "sort", "descending", "before", "after", "text", "words", "like", "picture", "x", "y", "lasso"];
 
 let state = read();
 const watchers = [];

@@ -42,6 +42,9 @@ def view(
     descending: Annotated[bool, typer.Option("--descending", help="The highest first.")] = False,
     before: Annotated[str | None, typer.Option("--before", help="Column of scores to show beside --after.")] = None,
     after: Annotated[str | None, typer.Option("--after", help="Column of scores.")] = None,
+    link: Annotated[
+        str | None, typer.Option("--link", help="Address of a state of the page, or its query, to begin with.")
+    ] = None,
     edit: Annotated[
         bool, typer.Option("--edit", help="Let the page tag versions, write decisions and delete rows.")
     ] = False,
@@ -68,7 +71,7 @@ def view(
     shown = {
         "version": version_of(store.version) if store.version is not None else None,
         "where": where, "sort": sort, "descending": descending, "before": before, "after": after,
-        "storage": store.storage,
+        "link": link, "storage": store.storage,
     }  # fmt: skip
     if export is not None:
         done = cd.export_view(what, export, rows=200 if rows is None else rows, overwrite=overwrite, **shown)  # type: ignore[arg-type]
