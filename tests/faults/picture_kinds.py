@@ -1,31 +1,23 @@
-"""Kinds of strange picture files beyond `tests.hostile_images`, each with what has to become of it.
-
-`KEPT` is a row with the file's own bytes; anything else is the reason for which the file has to be refused.
-"""
+"""Kinds of strange picture files beyond `tests.hostile_images`, each with what has to become of it."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, features
 
-from tests.hostile_images import drop_jpeg_segment, encode, flip_byte, png_chunk, png_file, smooth_picture
-
-KEPT = "kept"
-Kinds = dict[str, tuple[str, bytes, str]]
-"""Name of a kind → name of its file, its bytes, and what has to become of it."""
-MB = 1 << 20
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from tests.faults.outcomes import KEPT, MB, Kinds
+from tests.faults.png_kinds import png_kinds
+from tests.hostile_images import drop_jpeg_segment, encode, png_chunk, smooth_picture
 
 
 def picture_kinds() -> Kinds:
     """All kinds."""
-    return {**_of_jpeg(), **_of_png(), **_of_tiff(), **_of_others(), **_of_two_formats(), **_animated()}
+    return {**_of_jpeg(), **png_kinds(), **_of_tiff(), **_of_others(), **_of_two_formats(), **_animated()}
 
 
 def _segment(marker: int, content: bytes) -> bytes:
@@ -56,106 +48,98 @@ def _of_jpeg() -> Kinds:
         "grey JPEG": ("grey.jpg", encode(smooth_picture().convert("L"), "JPEG"), KEPT),
         "progressive JPEG": ("progressive.jpg", encode(smooth_picture(), "JPEG", progressive=True), KEPT),
         "progressive JPEG cut after half its scans": (
-            "progressive_cut.jpg", encode(smooth_picture(320, 240), "JPEG", progressive=True)[:2500], "truncated"
+            "progressive_cut.jpg",
+            encode(smooth_picture(320, 240), "JPEG", progressive=True)[:2500],
+            "truncated",
         ),
         "JPEG with restart markers": ("restarts.jpg", restarts, KEPT),
         "JPEG of one pixel": ("one.jpg", encode(smooth_picture().resize((1, 1)), "JPEG"), KEPT),
         "JPEG of one row of 20000": ("strip.jpg", encode(smooth_picture().resize((20_000, 1)), "JPEG"), KEPT),
-        "JPEG with a profile of junk": ("icc_junk.jpg", with_segments(_segment(0xE2, b"ICC_PROFILE\0\1\1" + b"\xff" * 999)), KEPT),
+        "JPEG with a profile of junk": (
+            "icc_junk.jpg",
+            with_segments(_segment(0xE2, b"ICC_PROFILE\0\1\1" + b"\xff" * 999)),
+            KEPT,
+        ),
         "JPEG with a profile whose parts are missing": (
-            "icc_parts.jpg", with_segments(_segment(0xE2, b"ICC_PROFILE\0\3\xff" + profile[:200])), KEPT
+            "icc_parts.jpg",
+            with_segments(_segment(0xE2, b"ICC_PROFILE\0\3\xff" + profile[:200])),
+            KEPT,
         ),
-        "JPEG with EXIF that points to itself": ("exif_loop.jpg", with_segments(exif_segment([(0x0112, 3, 1, 1)], 8)), KEPT),
+        "JPEG with EXIF that points to itself": (
+            "exif_loop.jpg",
+            with_segments(exif_segment([(0x0112, 3, 1, 1)], 8)),
+            KEPT,
+        ),
         "JPEG with EXIF whose parts point to each other": (
-            "exif_parts_loop.jpg", with_segments(exif_segment([(0x8769, 4, 1, 8), (0x8825, 4, 1, 8), (0xA005, 4, 1, 8)], 8)), KEPT
+            "exif_parts_loop.jpg",
+            with_segments(exif_segment([(0x8769, 4, 1, 8), (0x8825, 4, 1, 8), (0xA005, 4, 1, 8)], 8)),
+            KEPT,
         ),
-        "JPEG turned by an orientation that does not exist": ("exif_99.jpg", with_segments(exif_segment([(0x0112, 3, 1, 99)])), KEPT),
+        "JPEG turned by an orientation that does not exist": (
+            "exif_99.jpg",
+            with_segments(exif_segment([(0x0112, 3, 1, 99)])),
+            KEPT,
+        ),
         "JPEG with an orientation of four billion values": (
-            "exif_count.jpg", with_segments(exif_segment([(0x0112, 3, 0xFFFFFFFF, 0xFFFFFFFF)])), KEPT
+            "exif_count.jpg",
+            with_segments(exif_segment([(0x0112, 3, 0xFFFFFFFF, 0xFFFFFFFF)])),
+            KEPT,
         ),
-        "JPEG with 65535 EXIF entries, none of which is there": ("exif_many.jpg", with_segments(_segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff")), KEPT),
-        "JPEG whose segment is longer than the file": ("segment_long.jpg", whole[:2] + b"\xff\xe5\xff\xff" + whole[2:], "truncated"),
+        "JPEG with 65535 EXIF entries, none of which is there": (
+            "exif_many.jpg",
+            with_segments(_segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff")),
+            KEPT,
+        ),
+        "JPEG whose segment is longer than the file": (
+            "segment_long.jpg",
+            whole[:2] + b"\xff\xe5\xff\xff" + whole[2:],
+            "truncated",
+        ),
         "JPEG whose segment has no length": ("segment_0.jpg", whole[:2] + b"\xff\xe5\0\0" + whole[2:], KEPT),
-        "JPEG without quantisation tables": ("no_tables.jpg", drop_jpeg_segment(drop_jpeg_segment(whole, b"\xff\xdb"), b"\xff\xdb"), "corrupt"),
-        "picture of a camera's film, with the usual Huffman tables left out": ("no_huffman.jpg", _without(whole, b"\xff\xc4"), KEPT),
+        "JPEG without quantisation tables": (
+            "no_tables.jpg",
+            drop_jpeg_segment(drop_jpeg_segment(whole, b"\xff\xdb"), b"\xff\xdb"),
+            "corrupt",
+        ),
+        "picture of a camera's film, with the usual Huffman tables left out": (
+            "no_huffman.jpg",
+            _without(whole, b"\xff\xc4"),
+            KEPT,
+        ),
         "JPEG of no width": ("no_width.jpg", whole[: frame + 7] + b"\0\0" + whole[frame + 9 :], "corrupt"),
         "JPEG of 255 components": ("components.jpg", whole[: frame + 9] + b"\xff" + whole[frame + 10 :], "corrupt"),
-        "JPEG with two frames": ("two_frames.jpg", whole[:frame] + whole[frame : frame + 19] + whole[frame:], "corrupt"),
-        "JPEG whose pixels are said to be coded by arithmetic": ("arithmetic.jpg", whole[:frame] + b"\xff\xc9" + whole[frame + 2 :], KEPT),
+        "JPEG with two frames": (
+            "two_frames.jpg",
+            whole[:frame] + whole[frame : frame + 19] + whole[frame:],
+            "corrupt",
+        ),
+        "JPEG whose pixels are said to be coded by arithmetic": (
+            "arithmetic.jpg",
+            whole[:frame] + b"\xff\xc9" + whole[frame + 2 :],
+            KEPT,
+        ),
         "lossless JPEG": ("lossless.jpg", whole[:frame] + b"\xff\xc3" + whole[frame + 2 :], "corrupt"),
-        "JPEG that claims 65535 x 65535": ("claims.jpg", whole[: frame + 5] + b"\xff\xff\xff\xff" + whole[frame + 9 :], "too_many_pixels"),
+        "JPEG that claims 65535 x 65535": (
+            "claims.jpg",
+            whole[: frame + 5] + b"\xff\xff\xff\xff" + whole[frame + 9 :],
+            "too_many_pixels",
+        ),
         "JPEG with a megabyte behind its end": ("behind.jpg", whole + bytes(MB), KEPT),
         "two JPEGs in one file": ("two.jpg", whole * 2, KEPT),
         "JPEG with zeros before its start": ("zeros_first.jpg", bytes(16) + whole, "not_an_image"),
-        "JPEG whose first half is zeros": ("half_zero.jpg", bytes(len(whole) // 2) + whole[len(whole) // 2 :], "not_an_image"),
+        "JPEG whose first half is zeros": (
+            "half_zero.jpg",
+            bytes(len(whole) // 2) + whole[len(whole) // 2 :],
+            "not_an_image",
+        ),
         "JPEG whose header ends in zeros": ("zero_header.jpg", whole[:-900] + bytes(898) + b"\xff\xd9", "truncated"),
-    }  # fmt: skip
+    }
 
 
 def _without(data: bytes, marker: bytes) -> bytes:
     while marker in data:
         data = drop_jpeg_segment(data, marker)
     return data
-
-
-def _of_png() -> Kinds:
-    picture = smooth_picture()
-    whole = encode(picture, "PNG")
-    idat, end = whole.index(b"IDAT"), whole.index(b"IEND")
-    rows = [bytes(range(16))] * 4
-    header = struct.pack(">IIBBBBB", 16, 4, 8, 0, 0, 0, 0)
-    profile_bomb = png_chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(16 * MB)))
-    text_bomb = png_chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(16 * MB)))
-    grey_16 = Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21)
-    return {
-        "PNG with a palette": ("palette.png", encode(picture.quantize(200), "PNG"), KEPT),
-        "PNG with a palette of two colours": ("palette_1.png", encode(picture.quantize(2), "PNG", bits=1), KEPT),
-        "PNG with a palette and transparency": ("palette_clear.png", encode(picture.quantize(9), "PNG", transparency=b"\0\x80\xff"), KEPT),
-        "PNG with a palette index beyond the palette": ("palette_beyond.png", png_file((16, 4), 8, 3, rows, png_chunk(b"PLTE", b"abc")), KEPT),
-        "PNG of one bit": ("one_bit.png", encode(picture.convert("1"), "PNG"), KEPT),
-        "PNG of 16 bits, grey": ("grey_16.png", encode(grey_16, "PNG"), KEPT),
-        "PNG of 16 bits, with alpha": ("rgba_16.png", png_file((2, 2), 16, 6, [bytes(range(16))] * 2), KEPT),
-        "PNG with grey and alpha": ("grey_alpha.png", encode(picture.convert("LA"), "PNG"), KEPT),
-        "interlaced PNG of one pixel": ("interlaced.png", _interlaced(), KEPT),
-        "PNG with a wrong checksum in its header": ("crc_header.png", flip_byte(whole, 30), "corrupt"),
-        "PNG with a wrong checksum of its pixels": ("crc_pixels.png", flip_byte(whole, end - 6), "corrupt"),
-        "PNG with a wrong checksum of its end": ("crc_end.png", flip_byte(whole, len(whole) - 1), "corrupt"),
-        "PNG with a wrong checksum of a comment": ("crc_text.png", whole[:33] + flip_byte(png_chunk(b"tEXt", b"a\0b"), 13) + whole[33:], KEPT),
-        "PNG of no pixels": ("none.png", png_file((0, 0), 8, 2, [b""]), "corrupt"),
-        "PNG of no height": ("no_height.png", png_file((16, 0), 8, 0, []), "corrupt"),
-        "PNG of two billion columns": ("wide.png", png_file((2**31 - 1, 1), 8, 0, [b""]), "too_many_pixels"),
-        "PNG of a negative width": ("negative.png", png_file((2**32 - 1, 4), 8, 0, rows), "too_many_pixels"),
-        "PNG of a bit depth that does not exist": ("depth_7.png", png_file((16, 4), 7, 0, rows), "corrupt"),
-        "PNG of a colour type that does not exist": ("colour_5.png", png_file((16, 4), 8, 5, rows), "corrupt"),
-        "PNG whose pixels go on for 4 MB": ("goes_on.png", _goes_on(header, rows, 4 * MB), KEPT),
-        "PNG whose pixels go on for 320 MB": ("swells.png", _goes_on(header, rows, 320 * MB), "time_bomb"),
-        "PNG with a profile of 16 MB": ("profile_bomb.png", whole[:33] + profile_bomb + whole[33:], KEPT),
-        "PNG with a comment of 16 MB": ("text_bomb.png", whole[:33] + text_bomb + whole[33:], KEPT),
-        "PNG without pixels": ("no_pixels.png", whole[: idat - 4] + whole[end - 4 :], "corrupt"),
-        "PNG whose header comes twice": ("headers.png", whole[:33] + whole[8:], "corrupt"),
-        "PNG whose first chunk is no header": ("no_header.png", _SIGNATURE + whole[33:], "corrupt"),
-        "PNG with a chunk of four gigabytes": ("chunk_4g.png", whole[:33] + b"\xff\xff\xff\xfftEXtx" + whole[33:], "truncated"),
-        "PNG signature alone": ("signature.png", _SIGNATURE, "truncated"),
-        "PNG whose line ends were changed": ("ftp.png", whole.replace(b"\r\n", b"\n"), "not_an_image"),
-        "PNG with a megabyte behind its end": ("behind.png", whole + bytes(MB), KEPT),
-    }  # fmt: skip
-
-
-def _goes_on(header: bytes, rows: list[bytes], num_bytes: int) -> bytes:
-    """A PNG whose packed pixels do not end with its last row."""
-    packing = zlib.compressobj()
-    first = packing.compress(b"".join(b"\0" + row for row in rows))
-    first += packing.compress(bytes(MB)) + packing.flush(zlib.Z_FULL_FLUSH)
-    again = packing.compress(bytes(MB)) + packing.flush(zlib.Z_FULL_FLUSH)  # every such piece is alike
-    packed = first + again * (num_bytes // MB) + packing.flush()
-    return _SIGNATURE + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
-
-
-def _interlaced() -> bytes:
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 1)
-    return _SIGNATURE + b"".join(
-        [png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(b"\0\x80")), png_chunk(b"IEND", b"")]
-    )
 
 
 def _of_tiff() -> Kinds:
@@ -173,14 +157,26 @@ def _of_tiff() -> Kinds:
         "TIFF of 16 bits": ("grey_16.tif", encode(Image.fromarray(np.full((8, 8), 40_000, np.uint16)), "TIFF"), KEPT),
         "CMYK TIFF": ("cmyk.tif", encode(picture.convert("CMYK"), "TIFF"), KEPT),
         "TIFF of many pages": ("pages.tif", encode(picture, "TIFF", save_all=True, append_images=[picture] * 20), KEPT),
-        "TIFF whose pages go round in a circle": ("circle.tif", plain[:next_at] + struct.pack("<I", directory) + plain[next_at + 4 :], KEPT),
-        "TIFF whose directory lies beyond its end": ("beyond.tif", plain[:4] + struct.pack("<I", 2**31) + plain[8:], "corrupt"),
-        "TIFF whose directory claims 65535 entries": ("entries.tif", plain[:directory] + b"\xff\xff" + plain[directory + 2 :], KEPT),
+        "TIFF whose pages go round in a circle": (
+            "circle.tif",
+            plain[:next_at] + struct.pack("<I", directory) + plain[next_at + 4 :],
+            KEPT,
+        ),
+        "TIFF whose directory lies beyond its end": (
+            "beyond.tif",
+            plain[:4] + struct.pack("<I", 2**31) + plain[8:],
+            "corrupt",
+        ),
+        "TIFF whose directory claims 65535 entries": (
+            "entries.tif",
+            plain[:directory] + b"\xff\xff" + plain[directory + 2 :],
+            KEPT,
+        ),
         "TIFF that claims four billion columns": ("claims.tif", _tiff_with(plain, 256, 2**32 - 1), "too_many_pixels"),
         "TIFF of no rows": ("no_rows.tif", _tiff_with(plain, 257, 0), "corrupt"),
         "TIFF whose pixels lie beyond its end": ("pixels_beyond.tif", _tiff_with(plain, 273, 2**31), "truncated"),
         "TIFF packed in a way that does not exist": ("packing.tif", _tiff_with(plain, 259, 60_000), "corrupt"),
-    }  # fmt: skip
+    }
 
 
 def _tiff_with(data: bytes, tag: int, value: int) -> bytes:
@@ -197,10 +193,18 @@ def _of_others() -> Kinds:
     picture = smooth_picture()
     bmp, gif, webp = encode(picture, "BMP"), encode(picture, "GIF"), encode(picture, "WEBP")
     kinds = {
-        "BMP that claims two billion columns": ("claims.bmp", bmp[:18] + struct.pack("<i", 2**31 - 1) + bmp[22:], "too_many_pixels"),
+        "BMP that claims two billion columns": (
+            "claims.bmp",
+            bmp[:18] + struct.pack("<i", 2**31 - 1) + bmp[22:],
+            "too_many_pixels",
+        ),
         "BMP of a negative width": ("negative.bmp", bmp[:18] + struct.pack("<i", -64) + bmp[22:], "too_many_pixels"),
         "BMP from the top down": ("top_down.bmp", bmp[:22] + struct.pack("<i", -48) + bmp[26:], KEPT),
-        "BMP whose pixels lie beyond its end": ("beyond.bmp", bmp[:10] + struct.pack("<I", 2**31) + bmp[14:], "truncated"),
+        "BMP whose pixels lie beyond its end": (
+            "beyond.bmp",
+            bmp[:10] + struct.pack("<I", 2**31) + bmp[14:],
+            "truncated",
+        ),
         "BMP of 17 bits a pixel": ("depth_17.bmp", bmp[:28] + b"\x11\0" + bmp[30:], "corrupt"),
         "BMP with a palette": ("palette.bmp", encode(picture.quantize(16), "BMP"), KEPT),
         "BMP packed by run lengths that never end": ("runs.bmp", _runs(), "corrupt"),
@@ -214,10 +218,14 @@ def _of_others() -> Kinds:
         "Netpbm under a JPEG's name": ("netpbm.jpg", b"P6\n8 8\n255\n" + bytes(192), "unsupported_format"),
         "camera's raw file": ("raw.dng", encode(picture, "TIFF"), "unsupported_format"),
         "video": ("video.jpg", b"\0\0\0\x18ftypisom\0\0\0\0isomavc1" + bytes(99), "not_an_image"),
-        "pointer of Git LFS": ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "not_an_image"),
+        "pointer of Git LFS": (
+            "pointer.jpg",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "not_an_image",
+        ),
         "one byte": ("byte.jpg", b"\xff", "not_an_image"),
         "zeros": ("zeros.jpg", bytes(4096), "not_an_image"),
-    }  # fmt: skip
+    }
     if features.check("avif"):
         avif = encode(picture, "AVIF")
         kinds |= {
@@ -267,5 +275,9 @@ def _animated() -> Kinds:
         "animated GIF cut in its last picture": ("animated_cut.gif", gif[: len(gif) * 9 // 10], KEPT),
         "animated PNG cut in its last picture": ("animated_cut.png", png[: len(png) * 9 // 10], "truncated"),
         "animated WebP cut in its last picture": ("animated_cut.webp", webp[: len(webp) * 9 // 10], "truncated"),
-        "JPEG with a second one for 3D": ("stereo.jpg", encode(frames[0], "MPO", save_all=True, append_images=frames[1:]), KEPT),
-    }  # fmt: skip
+        "JPEG with a second one for 3D": (
+            "stereo.jpg",
+            encode(frames[0], "MPO", save_all=True, append_images=frames[1:]),
+            KEPT,
+        ),
+    }

@@ -1,6 +1,6 @@
 """What lies in a folder of pictures beside files: strange names, links, pipes, folders and holes.
 
-Each with what has to become of it, as in `tests.faults.picture_kinds`; `LEFT_OUT` is neither row nor refusal.
+Each with what has to become of it, as in `tests.faults.outcomes`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.faults.picture_kinds import KEPT
+from tests.faults.outcomes import KEPT, LEFT_OUT
 from tests.pictures import encoded
 
-LEFT_OUT = "left out"
 NAMES = {
     "a line's end": "two\nlines.jpg",
     "a tab": "a\tb.jpg",

@@ -6,9 +6,7 @@ Nothing is printed, no memory balloons, and what a row holds are the file's own 
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +14,9 @@ import clipdata as cd
 import ingest
 from clipdata import images
 from clipdata.lance_io.refused import rejects_uri
-from tests.faults.picture_kinds import KEPT, picture_kinds
-from tests.faults.picture_places import LEFT_OUT, make_places
+from tests.faults.outcomes import KEPT, LEFT_OUT
+from tests.faults.picture_kinds import picture_kinds
+from tests.faults.picture_places import make_places
 from tests.hostile_images import refused_files
 
 KINDS = {
@@ -42,7 +41,7 @@ class Taken:
 
 
 @pytest.fixture(scope="module")
-def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taken]:
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Taken:
     folder, outside = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("outside")
     (folder / "kinds").mkdir()
     for name, data, _ in KINDS.values():
@@ -53,7 +52,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taken]:
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     rows = done.table.to_table(["path", "image"]).to_pylist()
     refused = cd.open_table(rejects_uri(done.table.uri)).to_table().to_pylist()
-    yield Taken(
+    return Taken(
         {row["path"]: row["image"] for row in rows},
         {row["path"]: (row["reason"], row["detail"]) for row in refused},
         places,
