@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from clipdata.errors import ClipdataError, ImageRefused, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.viewer.desk import Desk
 from clipdata.viewer.live import Live
 from clipdata.viewer.thumbnails import SIZES
@@ -164,7 +164,7 @@ class Pages:
 
     async def _edit(self, request: Request) -> Any:
         try:
-            asked = json.loads(await request.body())
+            asked = parse_json(await request.body())
         except ValueError as error:
             raise UsageError("what was sent is no JSON") from error
         if not isinstance(asked, dict):
