@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clipdata.errors import StorageError, TransientError, UsageError
+from clipdata.json_parsing import parse_json
 
 FILE = ".clipdata.lock"
 
@@ -132,7 +133,7 @@ def _write(descriptor: int, doing: str) -> None:
 def _holder(descriptor: int) -> str:
     """Who holds the lock, as far as the file says."""
     try:
-        record = json.loads(os.pread(descriptor, 4096, 0))
+        record = parse_json(os.pread(descriptor, 4096, 0))
         return f"{record['doing']} (process {record['pid']} on {record['host']}, since {record['since']})"
     except (ValueError, KeyError, TypeError):  # it is just being written, or by something else
         return "another process"

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from clipdata.errors import UsageError
 from clipdata.exact_values import ExactValues, Untold
+from clipdata.json_parsing import parse_json
 from clipdata.printable import printable
 
 METADATA_KEY = b"clipdata.lineage"
@@ -80,7 +81,7 @@ class Lineage:
     def from_json(cls, text: str | bytes) -> Lineage:
         """Read what `to_json` wrote, in this version of the library or in a later one that says more."""
         known = {entry.name for entry in fields(cls)}
-        read = {name: value for name, value in json.loads(text).items() if name in known}
+        read = {name: value for name, value in parse_json(text).items() if name in known}
         trained_on = read.get("trained_on")  # earlier releases did not record it
         lists = {
             "inputs": tuple(read.get("inputs", ())),

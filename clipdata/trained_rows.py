@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.lineage import Lineage
 from clipdata.schema import image_column, is_binary, is_text
 
@@ -127,7 +128,7 @@ class TrainedRows:
         """
         try:
             rows = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-            said = json.loads((rows.schema.metadata or {})[b"record"])
+            said = parse_json((rows.schema.metadata or {})[b"record"])
             digest = said.pop("digest")
             said |= {name: tuple(said[name]) for name in ("pictures_by", "images")}
             digests, is_picture = (rows.column(name).to_numpy() for name in ("digest", "is_picture"))

@@ -7,7 +7,6 @@ BERT is trained against that column, and no picture is decoded on the way.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import clipdata as cd
 from clipdata.encoder.model_config import ModelConfig
 from clipdata.errors import NotFoundError, TransientError, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from pipelines import configs
@@ -296,7 +296,7 @@ class LockedImage(PairsPipeline[LockedImageSettings]):
 
         folder = self.settings.home / "towers"
         with suppress(OSError, ValueError):
-            record = json.loads((folder / TOWERS).read_text(encoding="utf-8"))
+            record = parse_json((folder / TOWERS).read_text(encoding="utf-8"))
             if record["made_from"] == encoder.identity:
                 return ExportedTowers(**{one.name: record[one.name] for one in fields(ExportedTowers)})
         self.changed = True

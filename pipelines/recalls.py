@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clipdata.json_parsing import parse_json
+
 SIDES = {"text_to_image": "caption → picture", "image_to_text": "picture → caption"}
 SIZES = (1, 5, 10)
 
@@ -74,7 +76,7 @@ def _line(name: str, found: Mapping[str, Any], figure: str) -> str:
 def kept(file: Path, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     """Figures from a file, or made and kept there: measuring again would give the same."""
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = parse_json(file.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         found = None
     if isinstance(found, dict):

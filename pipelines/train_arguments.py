@@ -8,7 +8,6 @@ Source: the arguments of CLIP-Chinese, and the defaults of transformers.Training
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipdata.errors import ConfigError, NotFoundError, StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.training import settings
 
 _PLACES = ("output_dir", "image_path", "train_file", "clip_pretrain_path")
@@ -138,7 +138,7 @@ class TrainArguments:
         """
         try:
             text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-            given = json.loads(text, object_pairs_hook=_Pairs)
+            given = parse_json(text, pairs=_Pairs)
         except ValueError as error:  # no UTF-8, or no JSON
             raise ConfigError([f"not JSON: {error}"], what=what) from error
         if not isinstance(given, _Pairs):

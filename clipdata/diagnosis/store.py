@@ -6,7 +6,6 @@ version at once, one is refused and tries again. That is tried on an object of a
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -19,6 +18,7 @@ from typing import Any
 from clipdata import hints
 from clipdata.diagnosis.records import Finding
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.lance_io.layout import Layout
 from clipdata.lance_io.table import open_table
 from clipdata.objects.faults import as_clipdata_error, status_of, words_of
@@ -213,7 +213,7 @@ def _of_google(storage: Storage) -> str:
 
 def _kind_of_key(path: str) -> str:
     try:
-        kind = json.loads(Path(path).read_text(encoding="utf-8")).get("type")
+        kind = parse_json(Path(path).read_text(encoding="utf-8")).get("type")
     except (OSError, ValueError, AttributeError):
         return "a file that is no key"
     known = {"service_account": "key of a service account", "authorized_user": "login of a user"}

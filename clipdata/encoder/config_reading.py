@@ -6,7 +6,6 @@ It knows dataclasses, and nothing of what their fields mean.
 from __future__ import annotations
 
 import difflib
-import json
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from clipdata.errors import ConfigError, NotFoundError
+from clipdata.json_parsing import parse_json
 
 HINT = "clipdata new --help shows whole configs"
 
@@ -38,7 +38,7 @@ def parse_object(text: str | bytes) -> Mapping[str, Any]:
         ConfigError: it is of something else.
     """
     try:
-        given = json.loads(text)
+        given = parse_json(text)
     except ValueError as error:
         raise ConfigError([f"not JSON: {error}"], what="model config", hint=HINT) from error
     if not isinstance(given, Mapping):

@@ -6,7 +6,6 @@ It must know nothing of how a model is built. What it raises says what was tried
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from clipdata.encoder.layout import OPEN_CLIP_CONFIG, TOWER_CONFIG, has_tokenizer, read_config
 from clipdata.encoder.parts.tensors import weights_in
 from clipdata.errors import CredentialsError, NotFoundError, TransientError, UsageError
+from clipdata.json_parsing import parse_json
 
 # The first answer of a hub that can be reached takes well under a second.
 _TIMEOUT_S = 10.0
@@ -148,7 +148,7 @@ def find_tower(repository: str) -> Path:
     for file in (HF_INDEX, "preprocessor_config.json", *_TOKENIZER_FILES):
         with suppress(NotFoundError):
             _fetch(repository, repository, [file], _TOWER_WITHOUT_HUB)
-    shards = json.loads((folder / HF_INDEX).read_text())["weight_map"] if (folder / HF_INDEX).is_file() else {}
+    shards = parse_json((folder / HF_INDEX).read_text())["weight_map"] if (folder / HF_INDEX).is_file() else {}
     for shard in sorted(set(shards.values())):
         _fetch(repository, repository, [shard], _TOWER_WITHOUT_HUB)
     if not shards:

@@ -25,6 +25,7 @@ from typing import Any
 
 from clipdata import trained_rows
 from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.trained_rows import TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -110,7 +111,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / CLIPDATA_CONFIG
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -155,7 +156,7 @@ def note_place(folder: Path) -> None:
     Only in folders that clipdata wrote; one that may not be written stays as it is.
     """
     path = folder / OPEN_CLIP_CONFIG
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = parse_json(path.read_text(encoding="utf-8"))
     text_cfg = config["model_cfg"]["text_cfg"]
     if text_cfg.get("hf_model_name") in (None, str(folder)) or not (folder / CLIPDATA_CONFIG).is_file():
         return
@@ -183,7 +184,7 @@ def read_config(path: Path) -> dict[str, Any]:
         UsageError: the file is not one.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
         if {"embed_dim", "text_cfg", "vision_cfg"} <= set(config["model_cfg"]):
             return dict(config)
     except (ValueError, KeyError, TypeError) as error:

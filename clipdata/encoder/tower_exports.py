@@ -10,7 +10,6 @@ What a library has no class for is not written nearly right: the reason is said 
 from __future__ import annotations
 
 import copy
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from clipdata.encoder.parts.protocol import Part
 from clipdata.encoder.quiet import quiet_libraries
 from clipdata.encoder.tower_kinds import Head
 from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.json_parsing import parse_json
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
@@ -109,7 +109,7 @@ def export_towers(encoder: Encoder, path: str | os.PathLike[str], *, overwrite: 
 def _made_from(folder: Path) -> str | None:
     """Identity of the model whose towers a folder holds; None where its record cannot be read."""
     try:
-        made_from = json.loads((folder / TOWERS).read_text(encoding="utf-8"))["made_from"]
+        made_from = parse_json((folder / TOWERS).read_text(encoding="utf-8"))["made_from"]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return str(made_from)

@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol
 
 from clipdata import hints
 from clipdata.errors import ClipdataError, StorageError, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.removing import remove
 from clipdata.storage import Storage, is_remote, join, redact
@@ -299,7 +300,7 @@ def _record_of(out: str, storage: Storage) -> dict[str, Any] | None:
     """What an export left in a folder to say what it is; None where there is none."""
     fs, path = storage.filesystem(join(out, RECORD))
     try:
-        found = json.loads(fs.cat_file(path))
+        found = parse_json(fs.cat_file(path))
     except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.storage import Storage, join, redact
 
 NAME = "clipdata.json"
@@ -66,7 +67,7 @@ class Manifest:
         Raises:
             ValueError: the text is something else.
         """
-        record = json.loads(text)
+        record = parse_json(text)
         if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"expected schema_version {SCHEMA_VERSION}")
         try:

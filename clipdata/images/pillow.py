@@ -200,4 +200,6 @@ def _refusal(error: Exception) -> ImageRefused:
     is_cut = any(
         word in said.lower() for word in ("truncated", "unexpected end", "not enough", "eof", "unpack requires")
     )
+    if not isinstance(error, (OSError, SyntaxError)):  # of these the words alone, such as a number, say nothing
+        said = f"its reader stumbles: {type(error).__name__} {said}".rstrip()
     return ImageRefused("truncated" if is_cut else "corrupt", said or type(error).__name__)

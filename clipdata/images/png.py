@@ -1,4 +1,4 @@
-"""PNG: the chunks, their checksums, and a still of an animation. It inflates nothing.
+"""PNG: the chunks, their checksums, and a still of an animation. It inflates only what looks as if it would swell.
 
 Source: PNG specification (third edition), 5 and 11.
 """
@@ -24,6 +24,12 @@ _SIGNATURE_BYTES = 8
 # bomb-like one says nothing of the picture.
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _CHUNK = struct.Struct(">I4s")
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Deflate makes 1032 bytes of one at most, and few-valued bytes of that. What it packs less stays within its own size.
+_MOST_FOLD, _FEW_VALUES = 1032, 64
+_WINDOW_BYTES, _NUM_WINDOWS = 256, 64
+_SLACK_BYTES, _PIECE_BYTES = 16 << 20, 4 << 20
+_CHEAP_BYTES = 256 << 20  # to unpack so many costs less than to look at every picture of large plain areas
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,12 @@ class PngLayout:
     orientation: int = UPRIGHT
     transparency: bytes | None = None
     pixels_only: bytes = b""
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the pixels before they are packed, about; an interlaced picture takes a few more."""
+        row_bits = self.width * self.bit_depth * _CHANNELS.get(self.colour_type, 4)
+        return self.height * (1 + (row_bits + 7) // 8)
 
     @property
     def has_alpha(self) -> bool:
@@ -104,8 +116,38 @@ def hold_whole(data: bytes, layout: PngLayout) -> PngLayout:
         raise ImageRefused("corrupt", "a PNG without pixel data")
     if layout.colour_type == _PALETTE and b"PLTE" not in seen:
         raise ImageRefused("corrupt", "a PNG without its palette")
+    _hold_swelling([part[8:-4] for part in kept if part[4:8] == b"IDAT"], layout)
     whole = sum(map(len, kept)) == len(data)
     return replace(layout, transparency=transparency, pixels_only=data if whole else b"".join(kept))
+
+
+def _hold_swelling(packed: list[memoryview], layout: PngLayout) -> None:
+    """Refuse pixels that go on after the last row: libpng unpacks all of them, and throws them away.
+
+    Where bytes take few values, packing was strong; only then are the pixels unpacked here, and counted.
+    """
+    most = 2 * layout.raw_bytes + _SLACK_BYTES
+    if sum(map(len, packed)) * _MOST_FOLD <= most + _CHEAP_BYTES:
+        return
+    rest, unpacking, num_bytes = b"".join(packed), zlib.decompressobj(), 0
+    if not _may_swell(rest):
+        return
+    while rest and not unpacking.eof:
+        try:
+            num_bytes += len(unpacking.decompress(rest, _PIECE_BYTES))
+        except zlib.error:
+            return  # the decoder says so, too
+        if num_bytes > most:
+            raise ImageRefused("time_bomb", f"a PNG whose pixels swell to more than {most:,} bytes")
+        rest = unpacking.unconsumed_tail
+
+
+def _may_swell(packed: bytes) -> bool:
+    """Whether some of the bytes, looked at here and there, take so few values that they may stand for many."""
+    letters = np.frombuffer(packed, np.uint8)
+    starts = np.linspace(0, max(len(letters) - _WINDOW_BYTES, 0), _NUM_WINDOWS).astype(int)
+    windows = (letters[start : start + _WINDOW_BYTES] for start in starts)
+    return any(np.count_nonzero(np.bincount(window)) < _FEW_VALUES for window in windows)
 
 
 def mask_of_clear_grey(stored_HW: np.ndarray, layout: PngLayout) -> np.ndarray:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 
+from clipdata.json_parsing import parse_json
 from clipdata.lance_io.columns import REASONS_OF
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.pictures import place_columns
@@ -85,7 +86,7 @@ def remember(table: Table, delete_id: str, where: str) -> int:
 
 def notes_of(metadata: Mapping[str, str]) -> dict[str, Note]:
     """What a table's metadata says of its deletes, by their ids."""
-    found = {key.removeprefix(ENTRY): json.loads(text) for key, text in metadata.items() if key.startswith(ENTRY)}
+    found = {key.removeprefix(ENTRY): parse_json(text) for key, text in metadata.items() if key.startswith(ENTRY)}
     return {name: Note(**{**said, "parts": tuple(said["parts"])}) for name, said in found.items()}
 
 

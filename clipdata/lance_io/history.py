@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from clipdata.json_parsing import parse_json
 from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage, redact
@@ -62,8 +63,8 @@ class Properties:
         first = strings.get(f"{PREFIX}first_version")
         return cls(
             verb=strings[f"{PREFIX}verb"],
-            parameters=json.loads(strings.get(f"{PREFIX}parameters", "{}")),
-            rows=json.loads(strings.get(f"{PREFIX}rows", "{}")),
+            parameters=parse_json(strings.get(f"{PREFIX}parameters", "{}")),
+            rows=parse_json(strings.get(f"{PREFIX}rows", "{}")),
             first_version=int(first) if first is not None else None,
             id=strings.get(f"{PREFIX}id", ""),
         )

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 
 from clipdata import hints
 from clipdata.errors import NotFoundError, StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.prefetch import map_ordered
 from clipdata.schema import image_column
 from clipdata.storage import Storage, is_remote, redact
@@ -115,7 +116,7 @@ class PictureTable:
 
 def picture_tables(metadata: Mapping[str, str]) -> dict[str, PictureTable]:
     """The versions that a table's metadata names, by what rows call them."""
-    found = {key.removeprefix(ENTRY): json.loads(entry) for key, entry in metadata.items() if key.startswith(ENTRY)}
+    found = {key.removeprefix(ENTRY): parse_json(entry) for key, entry in metadata.items() if key.startswith(ENTRY)}
     return {name: PictureTable(name=name, **entry) for name, entry in found.items()}
 
 

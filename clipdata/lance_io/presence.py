@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata.json_parsing import parse_json
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.table import Table
 from clipdata.schema import is_binary
@@ -151,7 +152,7 @@ def _said_missing(table: Table, file: str) -> Runs | None:
     with translated(table.uri, "reading a column file of"):
         reader = LanceFileReader(join(table.uri, "data", file), storage_options=options)
         said = (reader.metadata().schema.metadata or {}).get(MISSING.encode())
-    return Runs(json.loads(said)) if said is not None else None
+    return Runs(parse_json(said)) if said is not None else None
 
 
 def files_of(dataset: lance.LanceDataset, fragment: Any, names: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from clipdata.errors import ClipdataError, StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.objects.removing import remove
 from clipdata.storage import join, redact
 
@@ -79,7 +80,7 @@ class StateFolder:
         """Read a record; None when there is none, or when it is not whole."""
         data = self._read(f"{name}.json")
         try:
-            return json.loads(data) if data is not None else None
+            return parse_json(data) if data is not None else None
         except ValueError:
             return None
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.printable import printable
 from clipdata.trained_rows import FOLDER, TrainedRows
 
@@ -106,7 +107,7 @@ class ClassHead:
         path = Path(folder)
         hint = "clipdata fit-head TABLE --out DIR makes one"
         try:
-            said = json.loads((path / RECORD).read_text(encoding="utf-8"))
+            said = parse_json((path / RECORD).read_text(encoding="utf-8"))
             weight_CD = load((path / WEIGHTS).read_bytes())["weight"]
             rows = [TrainedRows.from_bytes((path / FOLDER / f"{one}.arrow").read_bytes()) for one in said["trained_on"]]
             head = cls(

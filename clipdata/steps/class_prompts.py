@@ -6,7 +6,6 @@ models or tables.
 
 from __future__ import annotations
 
-import json
 import os
 import string
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.errors import NotFoundError, UsageError
+from clipdata.json_parsing import parse_json
 
 Classes = str | os.PathLike[str] | Sequence[str | int]
 Templates = str | os.PathLike[str] | Sequence[str]
@@ -164,7 +164,7 @@ def _json_list(text: str) -> list[Any] | None:
     if not text.lstrip().startswith("["):
         return None
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError:
         return None
     return found if isinstance(found, list) and all(isinstance(one, str | int) for one in found) else None

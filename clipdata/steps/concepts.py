@@ -8,7 +8,6 @@ words, so a caption takes no longer for half a million concepts than for ten. It
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.errors import UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.steps.caption_figures import UNSPACED
 from clipdata.steps.named_files import is_told, read_named
 
@@ -113,7 +113,7 @@ def _is_file(given: str) -> bool:
 def _lines(data: bytes, path: Path, asker: str) -> Any:
     try:
         text = data.decode("utf-8-sig")
-        return json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        return parse_json(text) if text.lstrip().startswith("[") else text.splitlines()
     except ValueError as error:
         raise UsageError(f"{asker}: {path} is no list of concepts: {error}", hint="one a line, in UTF-8") from error
 

@@ -8,7 +8,6 @@ Shapes: I inputs and O outputs of a layer.
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from clipdata.errors import UsageError
+from clipdata.json_parsing import parse_json
 
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".json")
 _WEIGHTS, _BIASES = {"weight", "weights", "w", "coef", "coef_"}, {"bias", "biases", "b", "intercept", "intercept_"}
@@ -68,7 +68,7 @@ def _read(suffix: str, data: bytes) -> Any:
         with np.load(io.BytesIO(data), allow_pickle=False) as held:
             return {name: held[name] for name in held.files}
     if suffix == ".json":
-        return json.loads(data)
+        return parse_json(data)
     import torch
 
     if suffix == ".safetensors":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError
+from clipdata.json_parsing import parse_json
 from clipdata.training import config_checks, settings
 from clipdata.training.config_checks import AUTO
 from clipdata.training.objectives import OBJECTIVES, Choice, Objective, objective_of
@@ -283,8 +283,8 @@ class TrainConfig:
         """
         if isinstance(given, (str, bytes)):
             try:
-                given = json.loads(given)
-            except json.JSONDecodeError as error:
+                given = parse_json(given)
+            except ValueError as error:
                 raise ConfigError([f"not JSON: {error}"], what="training config") from error
         if not isinstance(given, Mapping):
             raise ConfigError([f"found {type(given).__name__}; expected a JSON object"], what="training config")

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from clipdata import retries
 from clipdata.errors import ClipdataError, StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.objects.faults import PATIENCE, as_clipdata_error
 from clipdata.objects.removing import remove
 from clipdata.storage import Storage, absolute, is_remote, join, redact, scheme
@@ -159,7 +160,7 @@ class Copies:
     def _manifest(self, step: int) -> Copy | None:
         """None where it is gone, or half-written on a disk."""
         try:
-            found = json.loads(self._ask(lambda: self._fs.cat_file(self._at(f"step-{step}.json"))))
+            found = parse_json(self._ask(lambda: self._fs.cat_file(self._at(f"step-{step}.json"))))
             files = {str(name): (str(digest), int(size)) for name, (digest, size) in found["files"].items()}
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.errors import StorageError
+from clipdata.json_parsing import parse_json
 from clipdata.training.state_files import writing
 
 
@@ -60,7 +61,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines()]
+        return [parse_json(line) for line in whole.splitlines()]
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{path} cannot be read: {error}", hint="it is a log: the model of a finished run needs it not"

@@ -5,7 +5,6 @@ It knows runs and copies, and nothing of tables or steps.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.errors import StorageError, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.training import checkpoints
@@ -61,7 +61,7 @@ def restore(
 
 def _require_same(copies: Copies, copy: Copy, wanted: Mapping[str, Any]) -> None:
     try:
-        record = json.loads(copies.read(copy, "config.json"))
+        record = parse_json(copies.read(copy, "config.json"))
         problems = differences(record, wanted)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         problems = [f"its config.json cannot be read: {error}"]

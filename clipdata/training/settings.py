@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from clipdata.errors import ConfigError
+from clipdata.json_parsing import parse_json
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -140,7 +140,7 @@ def from_text(text: str, kind: Any) -> Any:
             raise ValueError(text)
         return values
     if read := getattr(kind, "from_json", None):
-        given = json.loads(text)  # whose error is a ValueError
+        given = parse_json(text)  # whose error is a ValueError
         if not isinstance(given, dict):
             raise ValueError(text)
         return read(given)
@@ -170,7 +170,7 @@ def each_of(kind: Any) -> Any:
 def _texts(text: str) -> tuple[str, ...]:
     if not text.startswith("["):
         return (text,) if text else ()
-    listed = json.loads(text)  # whose error is a ValueError
+    listed = parse_json(text)  # whose error is a ValueError
     if not all(isinstance(one, str) for one in listed):
         raise ValueError(text)
     return tuple(listed)

@@ -18,6 +18,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from clipdata.errors import StorageError
+from clipdata.json_parsing import parse_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NEARLY_NOTHING_BYTES = 1 << 16
@@ -92,7 +93,7 @@ def read_json(path: Path, *, hint: str) -> dict[str, Any]:
         StorageError: it cannot be read, or holds something else.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError

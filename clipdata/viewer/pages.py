@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from clipdata.errors import ClipdataError, ImageRefused, UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.viewer.desk import Desk
 from clipdata.viewer.live import Live
 from clipdata.viewer.thumbnails import SIZES
@@ -201,7 +202,7 @@ class Pages:
 
     async def _edit(self, request: Request) -> Any:
         try:
-            asked = json.loads(await request.body())
+            asked = parse_json(await request.body())
         except ValueError as error:
             raise UsageError("what was sent is no JSON") from error
         if not isinstance(asked, dict):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clipdata.json_parsing import parse_json
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table
 from clipdata.storage import redact, scheme
@@ -113,7 +114,7 @@ class Pair:
 def remembered(table: Table) -> Pair | None:
     """The merge that a table remembers, or None for one that no merge wrote to."""
     entry = rows.table_metadata(table).get(ENTRY)
-    return _pair(json.loads(entry)) if entry else None
+    return _pair(parse_json(entry)) if entry else None
 
 
 def _pair(stored: Mapping[str, Any]) -> Pair:

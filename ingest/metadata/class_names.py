@@ -5,10 +5,11 @@ There a column `label` holds numbers, and the schema's metadata says what they m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+
+from clipdata.json_parsing import parse_json
 
 SUFFIX = "_name"
 ClassNames = Mapping[str, Sequence[str]]
@@ -17,7 +18,7 @@ ClassNames = Mapping[str, Sequence[str]]
 def of(schema: pa.Schema) -> ClassNames:
     """Column → names of its classes, for columns of whole numbers that have any."""
     try:
-        about = json.loads((schema.metadata or {})[b"huggingface"])
+        about = parse_json((schema.metadata or {})[b"huggingface"])
         features = about["info"]["features"]
         named = {column: said["names"] for column, said in features.items() if said.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -109,7 +109,8 @@ class Unpacked(io.RawIOBase):
         except OSError as error:
             if not self._is_packed or error.errno is not None:
                 raise
-            raise FileFault("corrupt", f"it is cut off or not packed as its name says: {error}") from error
+            reason = "truncated" if "truncated" in str(error).lower() else "corrupt"  # of zstandard
+            raise FileFault(reason, f"it is cut off or not packed as its name says: {error}") from error
         self._count += len(data)
         if self._is_packed and self._count > self._free_bytes + self._max_expansion * self._stored.count:
             raise FileFault("time_bomb", f"it swells more than {self._max_expansion}-fold when it is unpacked")

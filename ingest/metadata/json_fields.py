@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -22,6 +23,8 @@ LEFTOVER = "json"
 Record = Mapping[str, Any]
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _MISFIT = object()
+_LARGE = re.compile(rb"[0-9]{300}|[eE]\+?0*[0-9]{3}")  # what may be infinite once it is a float
+MAX_DEPTH = 200  # what reads and writes values goes into each level with a call of its own
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,36 @@ def load(data: bytes) -> dict[str, Any]:
         ImageRefused: the bytes are not a JSON object.
     """
     try:
-        record = json.loads(data.decode("utf-8-sig"))
+        record = json.loads(data.decode("utf-8-sig"), parse_float=_finite if _LARGE.search(data) else None)
     except RecursionError as error:
         raise ImageRefused("corrupt", "the JSON is nested too deeply") from error
     except ValueError as error:
         raise ImageRefused("corrupt", f"the JSON cannot be read: {str(error)[:200]}") from error
     if not isinstance(record, dict):
         raise ImageRefused("corrupt", f"the JSON is a {type(record).__name__}; expected an object")
+    if b"\\u" in data and not all(map(is_text, record)):
+        raise ImageRefused("corrupt", "the name of a field holds half of a surrogate pair")
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deeper(record, MAX_DEPTH):
+        raise ImageRefused("corrupt", f"the JSON is nested more than {MAX_DEPTH} levels deep")
     return record
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is more than a number can be here")
+    return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether a value has more levels of lists and objects than so many."""
+    level = [value]
+    for _ in range(most + 1):
+        inside = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [one for items in inside for one in items if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _is_string(kind: pa.DataType) -> bool:

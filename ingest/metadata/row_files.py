@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -117,7 +117,7 @@ class RowFiles:
                     read_dictionary=_repeating(about),
                     page_checksum_verification=True,
                 )
-                for batch in file.iter_batches(batch_size=_rows_at_once(about)):
+                for batch in _whole_groups(file, _rows_at_once(about)):
                     for part in _unfolding(batch):
                         yield class_names.added(part, names)
             return
@@ -201,6 +201,44 @@ def _repeating(about: pq.FileMetaData) -> list[str]:
             if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page and long:
                 found[column.path_in_schema] = None
     return list(found)
+
+
+def _whole_groups(file: pq.ParquetFile, at_once: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a file in batches; a group of rows that cannot be read costs no other group.
+
+    Raises:
+        pa.ArrowException, OSError: at the end, the first fault that was met.
+    """
+    about, gathered, fault = file.metadata, list[int](), None
+    for number in range(about.num_row_groups):
+        gathered.append(number)
+        num_rows = sum(about.row_group(place).num_rows for place in gathered)
+        if num_rows < at_once and number + 1 < about.num_row_groups:
+            continue
+        num_read = 0
+        try:
+            for batch in file.iter_batches(at_once, row_groups=gathered):
+                yield batch
+                num_read += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            fault = fault or error
+            yield from _one_by_one(file, gathered, num_read, at_once)
+        gathered = []
+    if fault is not None:
+        raise fault
+
+
+def _one_by_one(file: pq.ParquetFile, groups: list[int], num_read: int, at_once: int) -> Iterator[pa.RecordBatch]:
+    """What of some groups of rows can be read, behind the rows that were."""
+    for number in groups:
+        with suppress(pa.ArrowException, OSError):
+            for batch in file.iter_batches(at_once, row_groups=[number]):
+                left = max(batch.num_rows - num_read, 0)
+                num_read = max(num_read - batch.num_rows, 0)
+                if left:
+                    yield batch.slice(batch.num_rows - left)
 
 
 def _unfolding(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

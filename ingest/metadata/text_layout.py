@@ -94,18 +94,19 @@ def find_layout(
     if delimiter is None and chosen != _OWN[file_format]:
         notes.append(f"fields separated by {chosen!r}")
     has_header = header if header is not None else not columns
-    first = next(records(io.StringIO("".join(lines), newline=""), chosen), None)
-    if first is None or first.values is None:
+    sample = [record.values for record in records(io.StringIO("".join(lines), newline=""), chosen)]
+    if not sample or sample[0] is None:
         raise FileFault("empty", "it is empty or has no readable header; expected a line of column names")
-    names = _names(first.values, columns, has_header=has_header)
+    first = sample[0]
+    if len(first) > 1 and not first[-1].strip() and not any(values and values[-1].strip() for values in sample):
+        first = first[:-1]  # every line ends with a delimiter
+    names = _names(first, columns, has_header=has_header)
     num_header = _num_lines(lines, chosen) if has_header else 0
     return TextLayout(names, chosen, num_before + num_header, tuple(dict.fromkeys(notes)))
 
 
 def _names(first: list[str], columns: Sequence[str], *, has_header: bool) -> tuple[str, ...]:
     """The columns' names, each once; an index that a data frame wrote along has none."""
-    if len(first) > 1 and not first[-1].strip():  # every line ends with a delimiter
-        first = first[:-1]
     if columns:
         if len(first) != len(columns):
             raise FileFault(

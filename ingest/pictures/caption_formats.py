@@ -20,6 +20,7 @@ from itertools import chain
 from typing import Any, TextIO
 
 from clipdata.errors import UsageError
+from clipdata.json_parsing import parse_json
 from clipdata.storage import Storage, redact
 from ingest.metadata.delimited_text import Record, records
 from ingest.pictures import caption_json
@@ -138,7 +139,7 @@ class CaptionFile:
         with open_text(self.where, self.storage, self.encoding) as stream:
             first = next((line for line in lines(stream, self.where) if line.strip()), "")
         if self.format == "jsonl":
-            return _is_object(first) and SPLIT in json.loads(first)
+            return _is_object(first) and SPLIT in parse_json(first)
         header = self._header(first)
         return header is not None and header.split_at is not None
 
@@ -167,9 +168,9 @@ class CaptionFile:
             start = stream.read(_START_CHARS)
             first = next((line for line in start.splitlines() if line.strip()), "")
             if first.lstrip().startswith(("{", "[")):
-                if not _is_object(first) or {"images", "annotations"} & json.loads(first).keys():
+                if not _is_object(first) or {"images", "annotations"} & parse_json(first).keys():
                     return self._kind_of_json()
-                if self._columns_of(list(json.loads(first))) is not None:
+                if self._columns_of(list(parse_json(first))) is not None:
                     return "jsonl"
             if _numbered(first) is not None:
                 return "flickr"
@@ -210,7 +211,7 @@ class CaptionFile:
             if not _is_object(line):
                 yield Captioned.fault_at(place, f"expected a JSON object, found {line[:80]!r}")
                 continue
-            row = json.loads(line)
+            row = parse_json(line)
             names = self._columns_of(list(row))
             if names is None or not isinstance(row[names[0]], str):
                 yield Captioned.fault_at(place, f"it has no image and caption, but {', '.join(row) or 'nothing'}")
@@ -320,7 +321,7 @@ def _checked(found: Captioned) -> Captioned:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except (ValueError, RecursionError):
         return False
 

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import ConfigError, NotFoundError, UsageError
+from clipdata.json_parsing import parse_json
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
@@ -149,7 +149,7 @@ def _fields_of(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}; expected a JSON object of the training config's fields")
     try:
-        fields = json.loads(path.read_bytes())
+        fields = parse_json(path.read_bytes())
     except ValueError as error:
         raise ConfigError([f"not JSON: {error}"], what=f"recipe {path}") from error
     if not isinstance(fields, dict):

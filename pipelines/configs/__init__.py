@@ -6,12 +6,12 @@ files, and no pipeline.
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from clipdata.errors import ConfigError, NotFoundError
+from clipdata.json_parsing import parse_json
 
 DOCUMENT = "document"
 _WHAT = "config file"
@@ -33,8 +33,8 @@ def read(given: str | None, pipeline: str) -> dict[str, Any]:
         return {}
     text = document(pipeline) if given == DOCUMENT else _text_of(Path(given).expanduser())
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
+        fields = parse_json(text)
+    except ValueError as error:
         raise ConfigError([f"{given} is not JSON: {error}"], what=_WHAT) from error
     if not isinstance(fields, dict):
         raise ConfigError([f"{given} holds {type(fields).__name__}; expected a JSON object of fields"], what=_WHAT)

@@ -22,7 +22,8 @@ from tests.faults.history_actors import KINDS, Part, make_table, play
 from tests.faults.history_records import History, State, read_operations
 
 POLL_S = 0.02
-LIMIT_S = 3000.0
+LIMIT_S = 600.0
+LIMIT_OF_OPERATION_S = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +95,12 @@ def run(
 
 def _play_all(context, parts: Sequence[Part], uri: str, storage: Storage, states: dict[int, State]) -> int:
     """Start a process for each part, and another for each that dies; returns how many died."""
+    limit_s = LIMIT_S + LIMIT_OF_OPERATION_S * sum(part.num_operations for part in parts)
     num_killed, began_s = 0, time.monotonic()
     playing = [(part, _started(context, part)) for part in parts]
     while playing:
         time.sleep(POLL_S)
-        assert time.monotonic() - began_s < LIMIT_S, "the processes do not come to an end"
+        assert time.monotonic() - began_s < limit_s, "the processes do not come to an end"
         for part, process in list(playing):
             if process.is_alive():
                 continue

@@ -5,7 +5,6 @@ It must know nothing of the other tower of the model that is made.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from clipdata.encoder.parts.timm import timm_part
 from clipdata.encoder.tower_kinds import Head, HuggingFaceText, TimmImage
 from clipdata.encoder.towers.headed import HeadedTower
 from clipdata.errors import UsageError
+from clipdata.json_parsing import parse_json
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
@@ -277,7 +277,7 @@ def read_model(folder: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]
         UsageError: a file of it cannot be read.
     """
     try:
-        config = json.loads((folder / TOWER_CONFIG).read_text(encoding="utf-8"))
+        config = parse_json((folder / TOWER_CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{folder / TOWER_CONFIG} is not JSON: {error}") from error
     return config, read_tensors(folder)
@@ -295,6 +295,6 @@ def _image_processor(folder: Path) -> dict[str, Any]:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return {}
-    said = json.loads(path.read_text(encoding="utf-8"))
+    said = parse_json(path.read_text(encoding="utf-8"))
     found = {"mean": said.get("image_mean"), "std": said.get("image_std")}
     return {key: value for key, value in found.items() if value}

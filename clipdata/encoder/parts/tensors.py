@@ -5,7 +5,6 @@ It must know no kind of tower. Half-precision weights become float32, since trai
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from clipdata.errors import NotFoundError, UsageError
+from clipdata.json_parsing import parse_json
 
 _PATTERNS = (
     "model.safetensors.index.json",
@@ -59,7 +59,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise NotFoundError(f"there is no file of weights {path}")
     if path.name.endswith(".index.json"):
-        shards = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = sorted(set(parse_json(path.read_text(encoding="utf-8"))["weight_map"].values()))
         return {name: tensor for shard in shards for name, tensor in read_tensors(path.with_name(shard)).items()}
     try:
         tensors = _unwrapped(_loaded(path))
