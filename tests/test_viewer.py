@@ -498,6 +498,13 @@ def test_edits_are_the_librarys_own_verbs(tmp_path: Path) -> None:
         settled(client, taken["ticket"])
         assert written(client, "decide", {"rows": chosen, "column": "score", "value": "x"}).status_code == 400
         gone = written(client, "delete", {"rows": chosen, "confirmed": 2}).json()
+        origin = str(client.base_url).rstrip("/")
+        body = json.dumps({"rows": [0, *range(10, 15)], "to": str(gone["version"])})
+        moved = client.post(
+            "/api/edit/places", params={"version": table.version}, content=body, headers={"origin": origin}
+        ).json()["rows"]
+        before = [told(client, "row", row=row, version=table.version)["cells"]["path"] for row in range(10, 15)]
+        assert [told(client, "row", row=row)["cells"]["path"] for row in moved] == before
 
     newest = table.latest()
     assert cd.tag(table.uri).tags[-1].name in ("reviewed", "scored")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clipdata.arguments import check_condition
-from clipdata.column_names import quoted
+from clipdata.column_names import is_readable, quoted
 from clipdata.errors import SchemaError
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.selected_rows import without_names
@@ -67,7 +67,7 @@ def read_condition(table: Table, where: str | None) -> str | None:
 
 def _check_quotes(where: str, schema: pa.Schema) -> None:
     """Refuse a column in double quotes, which Lance takes for a text: `"split" = 'test'` would find nothing."""
-    names = {name.casefold(): name for name in schema.names}
+    names = {name.casefold(): name for name in schema.names if is_readable(name)}
     for found in _TEXT_OR_NAME.finditer(where):
         name = names.get((found["doubled"] or "").casefold())
         if name is not None:

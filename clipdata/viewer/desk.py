@@ -209,10 +209,10 @@ class Desk:
         return groups_of(source, rows, column, score=score, least=least)
 
     def edited(self, what: str, state: ViewState, asked: dict[str, Any]) -> dict[str, Any]:
-        """Tag, decide, keep or forget a name of rows, or delete.
+        """Tag, decide, keep or forget a name of rows, or delete; or find chosen rows again at another version.
 
         Args:
-            what: "tag", "decide", "keep", "forget" or "delete".
+            what: "tag", "decide", "keep", "forget", "delete" or "places".
             state: whose rows are meant where `asked` lists none.
             asked: by the page.
 
@@ -227,6 +227,9 @@ class Desk:
         if what == "forget":
             return selections.forget(source, str(asked.get("name", "")))
         rows = self._meant(source, state, asked)
+        if what == "places":
+            to = self._table(self.source(str(asked["to"]) if asked.get("to") else None))
+            return {"rows": edits.places_at(source, rows, to)}
         if what == "decide":
             return self.decider.take(source, rows, str(asked.get("column", "")), str(asked.get("value", "")))
         if what == "keep":

@@ -18,7 +18,7 @@ from clipdata.lance_io.tags import tag
 from clipdata.lineage import Lineage
 from clipdata.mapping import map_column
 from clipdata.step_protocol import LABEL, BaseStep
-from clipdata.viewer.finding import is_one_of
+from clipdata.viewer.finding import is_one_of, positions_of_keys
 from clipdata.viewer.sources.lance_table import LanceTable
 
 MOST_DELETED = 100_000
@@ -108,6 +108,15 @@ def _check_decided(table: Table, column: str) -> bool:
     if made is None or made.step != Decisions.name:
         raise UsageError(f"column {column!r} holds no decisions of this page", hint="choose another name")
     return True
+
+
+def places_at(source: LanceTable, positions: np.ndarray, to: LanceTable) -> list[int]:
+    """Where rows of one version stand at another one; those that are gone are left out, and all where no key tells."""
+    if source.key is None or source.key != to.key:
+        return []
+    keys = source.take(positions.astype(np.int64), [source.key]).column(0).to_pylist()
+    found: list[int] = positions_of_keys(to, source.key, keys).tolist()
+    return found
 
 
 def delete_rows(source: LanceTable, positions: np.ndarray, confirmed: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from clipdata.viewer.view_state import ViewState
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
-EDITS = ("tag", "decide", "keep", "forget", "delete")
+EDITS = ("tag", "decide", "keep", "forget", "delete", "places")
 _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}

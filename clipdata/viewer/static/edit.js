@@ -42,8 +42,9 @@ export class Choice {
 
   show(table = this.table) {
     if (!this.can || !table) return;
-    if (this.table && table.version !== this.table.version) this.rows.clear();
+    const before = this.table;
     this.table = table;
+    if (before && table.version !== before.version && this.rows.size) this.follow(before);
     const num = this.all.checked ? table.num_found : this.rows.size;
     this.told.textContent = num ? `${whole(num)} chosen` : "no row chosen";
     this.clear.hidden = !this.rows.size || this.all.checked;
@@ -51,6 +52,20 @@ export class Choice {
     for (const button of [this.root.querySelector("[aria-label=decide] button"), byId("delete")]) button.disabled = off;
     this.root.querySelector("[aria-label=keep] button").disabled = !num;
     this.actions.redraw();
+  }
+
+  /** Chosen rows stay chosen at another version, wherever they stand there. */
+  async follow(before) {
+    const rows = [...this.rows], { version } = this.table;
+    this.rows.clear();
+    try {
+      const found = await post("places", rowsQuery(before.version), { rows, to: String(version) });
+      if (this.table.version !== version) return;
+      for (const row of found.rows) this.rows.add(row);
+      this.show();
+    } catch (error) {
+      this.actions.fail(error);
+    }
   }
 
   has(row) { return this.rows.has(row) || (this.can && this.all.checked); }
