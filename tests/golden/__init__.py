@@ -1,0 +1,1 @@
+"""Tables and runs as each release wrote them, which every later one reads and goes on with. Each release adds one."""
