@@ -17,7 +17,9 @@ pytestmark = pytest.mark.browser
 def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     table = hostile_table(folder, 64, num_groups=6)
-    cd.report(table, "before", "after", by="<b>group</b>", num_pictures=8, out=folder / "report.html")
+    notes = {"recall of <i>both</i> sides": "\n".join(f"{n:<60}{n / 10:>60.1%}" for n in range(4))}
+    out = folder / "report.html"
+    cd.report(table, "before", "after", by="<b>group</b>", num_pictures=8, notes=notes, out=out)
     return folder / "report.html"
 
 
