@@ -150,7 +150,7 @@ def test_four_processes_train_the_model_of_one_and_go_on_with_what_two_began(fol
 def test_a_killed_process_ends_the_command_and_one_process_goes_on(folder):
     model = export(ranks.plain().model, ranks.plain(), folder / "model")
     settings = [f"{name}={value}" for name, value in {
-        "epochs": 12, "batch_size": 7, "drop_last": "false", "lr": 1e-5, "train": "all",
+        "epochs": 6, "batch_size": 7, "drop_last": "false", "lr": 1e-5, "train": "all",
         "checkpoint_every_steps": 3, "canary": "false", "evaluate_where": "split = 'test'",
     }.items()]  # fmt: skip
     command = ["-m", "pipelines.cli", "train", folder / "t.lance", "--model", model, "--recipe", "caption-contest",
