@@ -159,11 +159,11 @@ def _version_of(table: Table, commit_ids: Collection[str], *, after: int) -> tup
 
 
 def _properties_at(table: Table, version: int) -> Properties | None:
-    transaction, _ = _transaction_at(table, version)
+    transaction, _ = transaction_at(table, version)
     return Properties.from_strings(transaction.transaction_properties or {}) if transaction is not None else None
 
 
-def _transaction_at(table: Table, version: int) -> tuple[Any, str]:
+def transaction_at(table: Table, version: int) -> tuple[Any, str]:
     """What made a version, and what Lance calls it; None where nothing can be read of it."""
     try:
         transaction = table.dataset.read_transaction(version)
@@ -256,7 +256,7 @@ def last_map_of(table: Table, column: str, *, after: int) -> Properties | None:
 
 def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
     number = entry["version"]
-    transaction, operation = _transaction_at(table, number)
+    transaction, operation = transaction_at(table, number)
     return Version(
         version=number,
         when=_utc(entry["timestamp"]),

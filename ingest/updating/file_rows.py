@@ -6,10 +6,11 @@ only after it was read to its end. It pickles, so that some of the files can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import TransientError
@@ -38,11 +39,13 @@ class Survey:
     Args:
         sources: keys of files that have rows.
         rows: of the files that are to be read.
+        others: keys of rows of files of this source that are not.
         foreign: keys of rows that came from elsewhere.
     """
 
     sources: set[str] = field(default_factory=set)
     rows: KnownRows = field(default_factory=KnownRows)
+    others: DigestSet = field(default_factory=DigestSet)
     foreign: DigestSet = field(default_factory=DigestSet)
 
 
@@ -69,6 +72,11 @@ class FileRows:
             TransientError: the store went down; what came before is written.
         """
         _Taking(self, receiver).files(items, counter)
+
+    def are_new(self, keys: Sequence[str]) -> np.ndarray:
+        """Tell of keys whether the table had no row of them at the start; bool [n]."""
+        is_there = self.survey.rows.find(keys, [""] * len(keys)).places != NOWHERE
+        return ~(is_there | self.survey.others.contains(keys) | self.survey.foreign.contains(keys))
 
 
 class _Taking:

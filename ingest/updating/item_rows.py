@@ -67,6 +67,10 @@ class ItemRows:
                 receiver.flush()
                 raise
 
+    def are_new(self, keys: Sequence[str]) -> np.ndarray:
+        """Tell of keys whether the table had no row of them at the start; bool [n]."""
+        return self.known.find(keys, [""] * len(keys)).places == NOWHERE
+
     def refuse(self, reject: Reject, receiver: Receiver, counter: Counter | None = None) -> None:
         """Refuse one row."""
         if reject.reason == "missing" and not reject.etag:

@@ -1,9 +1,8 @@
-"""Portions: some of the items of a run, taken into the table by a worker on another machine.
+"""Portions: some of the items of a run, taken in by a worker on another machine.
 
-The driver plans, and hands out portions; a worker reads, checks and commits with the code and the keys of the local
-engine, so a row is never doubled, whoever writes it. What is kept beside the table (refusals, files that were taken in)
-comes back, and the driver writes it down as if it had read the items itself. So a run that began on a cluster is
-finished on one machine, and the reverse. It knows no particular source.
+The driver plans, and hands out portions; a worker reads and checks with the code of the local engine, replaces rows
+that changed, and writes those that are new as files, which the driver's `Ledger` puts into the table. So a run that
+began on a cluster is finished on one machine, and the reverse. It knows no particular source.
 """
 
 from __future__ import annotations
@@ -11,15 +10,17 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from clipdata.engines.errands import Errand
-from clipdata.engines.packing import Unsendable, pack, pack_error, unpack, unpack_error
+from clipdata.engines.packing import Unsendable, pack, pack_error, unpack
 from clipdata.engines.ray import RayEngine
 from clipdata.errors import TransientError, UsageError
+from clipdata.lance_io.inserting import write_new
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.progress import Counter
@@ -30,6 +31,7 @@ from ingest.updating.batches import unit_rows
 from ingest.updating.deleted import Deleted
 from ingest.updating.file_rows import FileRows
 from ingest.updating.item_rows import ItemRows
+from ingest.updating.ledger import Ledger, Told
 from ingest.updating.receiver import Receiver
 from ingest.updating.rows_of_files import RowsOfFiles
 from ingest.updating.rows_of_items import RowsOfItems
@@ -42,54 +44,31 @@ PORTIONS_EACH = 4
 LEAST_ITEMS = 64
 
 
-@dataclass
-class Told:
-    """What came of a portion.
-
-    Args:
-        rejects: refusals, with the scope that each is kept under.
-        seen: contents that were compared.
-        files: that were taken in.
-        read: places of files that were read.
-        written: rows.
-        num_rows: that could be used.
-        num_gone: items that were gone.
-        num_left_out: rows that were deleted by hand.
-        notes: what the source counted while it read.
-        fault: of the store, packed; what came before is written.
-    """
-
-    rejects: list[tuple[Reject, str]] = field(default_factory=list)
-    seen: list[SeenRow] = field(default_factory=list)
-    files: list[TakenFile] = field(default_factory=list)
-    read: set[str] = field(default_factory=set)
-    written: Written = field(default_factory=Written)
-    num_rows: int = 0
-    num_gone: int = 0
-    num_left_out: int = 0
-    notes: dict[str, int] = field(default_factory=dict)
-    fault: bytes | None = None
-
-
 class Portion(Receiver):
     """The table as a worker has it, and what is to be told of a portion.
 
     Args:
-        again: whether a worker that had the portion was lost; rows that it wrote count as this one's.
+        are_new: tells of keys whether the table had no row of them when the run was planned.
+        again: whether a worker that had the portion was lost; rows that it replaced count as this one's.
     """
 
-    def __init__(self, *args: Any, again: bool, **named: Any) -> None:
+    def __init__(self, *args: Any, are_new: Callable[[Sequence[str]], np.ndarray], again: bool, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._again = again
+        self._are_new, self._again = are_new, again
         self.told = Told()
 
     def upsert(self, unit: pa.Table, *, changed: str | None) -> None:
-        """Write rows by key."""
+        """Write rows: those that replace others by key, new ones as files."""
+        is_new = self._are_new(unit.column(self.key).to_pylist())
+        new, others = unit.filter(pa.array(is_new)), unit.filter(pa.array(~is_new))
+        if new.num_rows:
+            table = self.make()
+            self.admission.add_columns(table)
+            self.told.new.append(write_new(table, new))
         before = self.written
-        super().upsert(unit, changed=changed)
-        if self._again:  # what is left of a unit is new or changed; what was not written now was before
-            now = self.written.inserted + self.written.updated - before.inserted - before.updated
-            self.written += Written(inserted=unit.num_rows - now)
+        super().upsert(others, changed=changed)
+        if self._again:  # what is left of a unit has changed; what was not replaced now was before
+            self.written += Written(updated=others.num_rows - self.written.updated + before.updated)
 
     def keep_reject(self, reject: Reject, scope: str) -> None:
         """Tell a refusal."""
@@ -155,6 +134,7 @@ class TakingIn:
             admission=self._admission,
             deleted=self._deleted,
             max_rejects=None,
+            are_new=self._rows.are_new,
             again=again,
         )
         before = _tally(self._rows.source)
@@ -190,7 +170,7 @@ def take_in(engine: RayEngine, run: RowsOfItems | RowsOfFiles, target: Target, c
         return
     _check(run)
     num_workers = engine.num_workers()
-    target.make()
+    ledger = Ledger(target, run.source)
     work = TakingIn(run.survey(), target)
     least = LEAST_ITEMS if isinstance(run, RowsOfItems) else 1
     share = max(-(-len(run.todo) // (PORTIONS_EACH * num_workers)), least)
@@ -202,10 +182,9 @@ def take_in(engine: RayEngine, run: RowsOfItems | RowsOfFiles, target: Target, c
     hint = "is clipdata on every machine, and memory for some hundred MB of pictures a worker?"
     try:
         for _, told in engine.each(errands, counter, hint=hint):
-            _write_down(told, target, run)
+            ledger.enter(told)
     finally:
-        target.flush()
-        target.catch_up()
+        ledger.close()
 
 
 def portions(items: Iterable[Item], most_items: Callable[[int], int]) -> Iterator[list[Item]]:
@@ -225,25 +204,6 @@ def portions(items: Iterable[Item], most_items: Callable[[int], int]) -> Iterato
             portion, size = [], 0
     if portion:
         yield portion
-
-
-def _write_down(told: Told, target: Target, run: RowsOfItems | RowsOfFiles) -> None:
-    """Keep what a worker tells of a portion; refusals first, for nobody looks again at a file that was taken in."""
-    target.written += told.written
-    target.num_rows += told.num_rows
-    target.num_gone += told.num_gone
-    target.read |= told.read
-    target.deleted.num_left_out += told.num_left_out
-    add = getattr(run.source, "add", None)
-    if callable(add) and told.notes:
-        add(told.notes)
-    for reject, scope in told.rejects:
-        target.refuse(reject, scope)
-    target.flush()
-    target.keep_files(told.files)
-    target.keep_seen(told.seen)
-    if told.fault is not None:
-        raise unpack_error(told.fault)
 
 
 def _tally(source: Any) -> dict[str, int]:

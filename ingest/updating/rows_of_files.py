@@ -90,6 +90,7 @@ class RowsOfFiles:
             return survey
         to_read = {item.key for item in self._plan.todo}
         own = {file.key for file in self._taken} | to_read
+        unread = own - to_read
         has = set(present.schema.names)
         columns = [self.target.key, *(name for name in ("source", "etag") if name in has)]
 
@@ -101,6 +102,7 @@ class RowsOfFiles:
                 etags = batch.column("etag").to_pylist() if "etag" in columns else keys
                 survey.sources.update(source for source in sources if source is not None)
                 survey.foreign.add([key for key, source in zip(keys, sources, strict=True) if source not in own])
+                survey.others.add([key for key, source in zip(keys, sources, strict=True) if source in unread])
                 again = [at for at, source in enumerate(sources) if source in to_read]
                 yield [keys[at] for at in again], [etags[at] for at in again], [sources[at] for at in again]
 

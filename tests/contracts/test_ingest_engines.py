@@ -164,7 +164,7 @@ def test_a_killed_ingest_is_finished_by_either_engine(tmp_path: Path, first: str
     folder.mkdir()
     command = [sys.executable, "-m", "tests.contracts.engines", "ingest", first, str(uri), str(folder)]
     job = subprocess.Popen([*command, str(tmp_path / "in")], cwd=ROOT)
-    while len(list((uri / "data").glob("*.lance"))) < 2:
+    while len(list((uri / "_versions").glob("*.manifest"))) < 3:
         assert job.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
     job.send_signal(signal.SIGKILL)

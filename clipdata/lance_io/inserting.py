@@ -1,0 +1,194 @@
+"""Inserting rows that a plan knows to be new: written as files by many, put into the table by few commits, no join.
+
+    written = write_new(table, rows)            # in any process; nobody sees it yet
+    inserter = Inserter(table, start)           # in one
+    left = inserter.insert([written, …])        # rows of keys that another writer was faster with are left
+
+No key may become two rows, whoever else writes. So the commit is one that Lance refuses where anybody else changed rows
+since the version that it is made of (a `Merge` of old and new fragments). Before it, the keys are looked for in all
+that is new since the plan, and after a refusal again. An insert by key that is under way when it lands is refused in
+its turn, and finds the rows when it tries again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipdata.lance_io.columns import identity_of
+from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.fragment_numbers import highest_number
+from clipdata.lance_io.history import PREFIX, transaction_at
+from clipdata.lance_io.pinned import readable
+from clipdata.lance_io.table import Table, open_table
+from clipdata.schema import align
+from clipdata.storage import join
+
+if TYPE_CHECKING:
+    import lance
+
+_ID = f"{PREFIX}id"
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Rows that are written, and that no version has yet. It pickles.
+
+    Args:
+        fragments: of Lance, without numbers.
+        keys: string array [n].
+        columns: name → what tells whether it still means the same column.
+    """
+
+    fragments: tuple[Any, ...]
+    keys: pa.Array
+    columns: dict[str, str | None]
+
+
+def write_new(table: Table, rows: pa.Table) -> NewRows:
+    """Write rows as files of a table, at the version that the handle has.
+
+    Args:
+        rows: of the table's columns, or some of them.
+    """
+    from lance.fragment import write_fragments
+
+    dataset = table.dataset
+    assert table.key is not None, "create_table saw to the key"
+
+    def attempt() -> list[Any]:
+        options = table.storage.lance_options(table.uri) or None
+        return list(write_fragments(align(rows, dataset.schema), dataset, mode="append", storage_options=options))
+
+    with translated(table.uri, "writing"):
+        fragments = with_retries(attempt)
+    keys = rows.column(table.key).combine_chunks()
+    columns = {name: identity_of(dataset, name) for name in dataset.schema.names}
+    return NewRows(tuple(fragments), keys.cast(pa.string()), columns)
+
+
+def read_back(table: Table, new: NewRows) -> pa.Table:
+    """The rows again, from their files."""
+    from lance.file import LanceFileReader
+
+    options = table.storage.lance_options(table.uri) or None
+    read = []
+    with translated(table.uri, "reading"):
+        for fragment in new.fragments:
+            (file,) = fragment.files
+            reader = LanceFileReader(join(table.uri, "data", file.path), storage_options=options)
+            read.append(reader.read_all().to_table())
+    return pa.concat_tables(read)
+
+
+class Inserter:
+    """Puts new rows into a table, as one of many writers.
+
+    Args:
+        table: moved to each version that this makes.
+        start: the table as the plan knew it; None where it knew none. None of the keys was in it.
+    """
+
+    def __init__(self, table: Table, start: Table | None) -> None:
+        self.table = table
+        self._known = set(map(_said_of, start.dataset.get_fragments())) if start is not None else set[Any]()
+
+    def insert(self, new: Sequence[NewRows]) -> list[NewRows]:
+        """Put rows into the table, in one commit.
+
+        Args:
+            new: no key of which another of them has, or an earlier call had.
+
+        Returns:
+            those that must be written by key: another writer has a key of theirs now, or replaced a column.
+        """
+        first = self.table.latest()
+        tried: dict[str, list[int]] = {}
+
+        def attempt() -> tuple[Table, list[int]]:
+            newest = self.table.latest() if tried else first
+            landed = _version_of(newest, tried, after=first.version)
+            if landed is not None:
+                version, commit_id = landed
+                return open_table(newest.uri, version=version, storage=newest.storage), tried[commit_id]
+            left = self._left(newest, new)
+            chosen = [place for place in range(len(new)) if place not in left]
+            if not chosen:
+                return newest, []
+            commit_id = uuid.uuid4().hex
+            tried[commit_id] = chosen
+            return _merged(newest, [new[place] for place in chosen], commit_id), chosen
+
+        with translated(self.table.uri, "committing to"):
+            made, inserted = with_retries(attempt, attempts=30, base_delay_s=0.02)
+        files = {file.path for place in inserted for fragment in new[place].fragments for file in fragment.files}
+        self._known |= {_said_of(one) for one in made.dataset.get_fragments() if one.metadata.files[0].path in files}
+        self.table.move_to(made)
+        return [one for place, one in enumerate(new) if place not in inserted]
+
+    def _left(self, newest: Table, new: Sequence[NewRows]) -> set[int]:
+        """Places of rows that cannot go in without being compared."""
+        columns = {name: identity_of(newest.dataset, name) for name in newest.schema.names}
+        left = {
+            place
+            for place, one in enumerate(new)
+            if any(columns.get(name) != known for name, known in one.columns.items())
+        }
+        foreign = [one for one in newest.dataset.get_fragments() if _said_of(one) not in self._known]
+        keys = pa.chunked_array([one.keys for one in new], pa.string()).combine_chunks()
+        there = pa.chunked_array([_found(newest, one, keys) for one in foreign], pa.string()).combine_chunks()
+        if not len(there):
+            self._known |= set(map(_said_of, foreign))
+            return left
+        return left | {place for place, one in enumerate(new) if pc.any(pc.is_in(one.keys, value_set=there)).as_py()}
+
+
+def _found(table: Table, fragment: Any, keys: pa.Array) -> pa.Array:
+    """Which of some keys a fragment has."""
+    with readable(table):
+        read = fragment.to_table(columns=[table.key]).column(0).combine_chunks().cast(pa.string())
+    return read.filter(pc.is_in(read, value_set=keys))
+
+
+def _merged(newest: Table, new: Sequence[NewRows], commit_id: str) -> Table:
+    """Commit rows onto exactly this version."""
+    import lance
+
+    old = [fragment.metadata for fragment in newest.dataset.get_fragments()]
+    number = highest_number(newest.dataset)
+    added = []
+    for one in new:
+        for fragment in one.fragments:
+            number += 1
+            fragment.id = number
+            added.append(fragment)
+    transaction = lance.Transaction(
+        read_version=newest.version,
+        uuid=str(uuid.uuid4()),
+        operation=lance.LanceOperation.Merge([*old, *added], newest.dataset.schema),
+        transaction_properties={_ID: commit_id},
+    )
+    options = newest.storage.lance_options(newest.uri) or None
+    made = lance.LanceDataset.commit(newest.dataset, transaction, storage_options=options, max_retries=0)
+    return Table(newest.uri, made.version, newest.storage, made)
+
+
+def _version_of(table: Table, tried: dict[str, list[int]], *, after: int) -> tuple[int, str] | None:
+    """Version whose commit carries one of some ids, and that id."""
+    for version in range(table.version, after, -1) if tried else ():
+        transaction, _ = transaction_at(table, version)
+        found = (transaction.transaction_properties or {}).get(_ID) if transaction is not None else None
+        if found in tried:
+            return version, str(found)
+    return None
+
+
+def _said_of(fragment: lance.LanceFragment) -> tuple[Any, ...]:
+    """What rows of a fragment depend on: its number, its first file, and which of them are deleted."""
+    about = fragment.metadata
+    return about.id, about.files[0].path if about.files else None, repr(about.deletion_file)

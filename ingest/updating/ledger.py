@@ -1,0 +1,125 @@
+"""The ledger of a run on many machines: what workers tell of their portions, put into the table and written down.
+
+Rows that are new go in some seconds of work at once, in one commit; what is kept beside the table follows, as if the
+driver had read the items itself. A worker that was lost has told nothing, so nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from clipdata.engines.packing import unpack_error
+from clipdata.lance_io.inserting import Inserter, NewRows, read_back
+from clipdata.lance_io.rows import Written
+from ingest.updating.digest_set import DigestSet
+from ingest.updating.source import Reject, Source
+from ingest.updating.taken import SeenRow, TakenFile
+from ingest.updating.target import Target
+
+COMMIT_S = 10.0
+
+
+@dataclass
+class Told:
+    """What came of a portion.
+
+    Args:
+        rejects: refusals, with the scope that each is kept under.
+        seen: contents that were compared.
+        files: that were taken in.
+        new: rows that are written, and that the table does not have yet.
+        read: places of files that were read.
+        written: rows.
+        num_rows: that could be used.
+        num_gone: items that were gone.
+        num_left_out: rows that were deleted by hand.
+        notes: what the source counted while it read.
+        fault: of the store, packed; what came before is written.
+    """
+
+    rejects: list[tuple[Reject, str]] = field(default_factory=list)
+    seen: list[SeenRow] = field(default_factory=list)
+    files: list[TakenFile] = field(default_factory=list)
+    new: list[NewRows] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    written: Written = field(default_factory=Written)
+    num_rows: int = 0
+    num_gone: int = 0
+    num_left_out: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    fault: bytes | None = None
+
+
+class Ledger:
+    """Puts into the table what workers wrote, some seconds of it at once, and writes down what they told.
+
+    Args:
+        target: made, where it was not there.
+        source: of the rows.
+    """
+
+    def __init__(self, target: Target, source: Source) -> None:
+        self._target, self._source = target, source
+        start = target.table.pinned() if target.table is not None else None
+        self._inserter = Inserter(target.make().latest(), start)
+        self._keys = DigestSet()  # of rows that went in
+        self._held: list[Told] = []
+        self._since_s = time.monotonic()
+
+    def enter(self, told: Told) -> None:
+        """Take up what a worker tells of a portion.
+
+        Raises:
+            TransientError: the store went down while it worked; what came before is in the table.
+            TooManyRejectsError: so much is refused that going on makes no sense.
+        """
+        self._held.append(told)
+        if told.fault is not None or time.monotonic() - self._since_s >= COMMIT_S:
+            self._write()
+        if told.fault is not None:
+            raise unpack_error(told.fault)
+
+    def close(self) -> None:
+        """Write what is held, and move the target to the newest version."""
+        self._write()
+        self._target.flush()
+        self._target.catch_up()
+
+    def _write(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self._insert([new for told in held for new in told.new])
+        for told in held:
+            self._write_down(told)
+        self._since_s = time.monotonic()
+
+    def _insert(self, new: Sequence[NewRows]) -> None:
+        """Rows of keys that are there by now, also from another place of the same source, are compared with them."""
+        is_new = [bool(self._keys.add_new(one.keys.to_pylist()).all()) for one in new]
+        fresh = [one for one, first in zip(new, is_new, strict=True) if first]
+        left = self._inserter.insert(fresh) if fresh else []
+        num_left = sum(len(one.keys) for one in left)
+        self._target.written += Written(inserted=sum(len(one.keys) for one in fresh) - num_left)
+        changed = "etag" if "etag" in self._target.schema.names else None
+        for one in [*left, *(one for one, first in zip(new, is_new, strict=True) if not first)]:
+            self._target.catch_up()
+            self._target.upsert(read_back(self._inserter.table, one), changed=changed)
+
+    def _write_down(self, told: Told) -> None:
+        """Keep what a worker tells; refusals first, for nobody looks again at a file that was taken in."""
+        target = self._target
+        target.written += told.written
+        target.num_rows += told.num_rows
+        target.num_gone += told.num_gone
+        target.read |= told.read
+        target.deleted.num_left_out += told.num_left_out
+        add = getattr(self._source, "add", None)
+        if callable(add) and told.notes:
+            add(told.notes)
+        for reject, scope in told.rejects:
+            target.refuse(reject, scope)
+        target.flush()
+        target.keep_files(told.files)
+        target.keep_seen(told.seen)

@@ -1,0 +1,189 @@
+"""Inserting rows that are known to be new: no key becomes two rows, whoever else writes in between."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import clipdata as cd
+from clipdata.lance_io import inserting, rows
+from clipdata.lance_io.inserting import Inserter, NewRows, read_back, write_new
+from clipdata.lance_io.table import Table, open_table
+from clipdata.schema import key_field
+
+SCHEMA = pa.schema([key_field("path"), pa.field("etag", pa.string()), pa.field("number", pa.int64())])
+
+
+def numbered(*numbers: int, etag: str = "a") -> pa.Table:
+    columns = [[f"{number:04d}.jpg" for number in numbers], [etag] * len(numbers), list(numbers)]
+    return pa.table(columns, schema=SCHEMA)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """Rows 0 to 9, in two fragments."""
+    made = rows.create_table(tmp_path / "t.lance", SCHEMA)
+    for start in (0, 5):
+        rows.upsert(made, numbered(*range(start, start + 5)))
+    return open_table(made.uri)
+
+
+def held(table: Table) -> list[int]:
+    read = open_table(table.uri).to_table(["path", "number"])
+    assert max(Counter(read["path"].to_pylist()).values()) == 1, "a key has two rows"
+    return sorted(read["number"].to_pylist())
+
+
+def written(table: Table, *numbers: int) -> NewRows:
+    """As a worker elsewhere would write it."""
+    sent: NewRows = pickle.loads(pickle.dumps(write_new(table.latest(), numbered(*numbers))))
+    return sent
+
+
+def test_rows_of_many_writers_go_in_by_one_commit(table: Table) -> None:
+    inserter = Inserter(table.latest(), table)
+    cd.delete(table.uri, "number = 3")
+    before = table.latest().version
+
+    assert inserter.insert([written(table, 10, 11), written(table, 12)]) == []
+
+    assert held(table) == [0, 1, 2, *range(4, 13)]
+    newest = open_table(table.uri)
+    assert inserter.table.version == newest.version == before + 1
+    row_ids = newest.dataset.to_table(columns=["path"], with_row_id=True)["_rowid"].to_pylist()
+    assert len(set(row_ids)) == 12
+    assert inserter.insert([written(table, 13)]) == []
+    assert held(table)[-1] == 13
+
+
+def test_what_another_writer_inserted_meanwhile_is_left_and_the_rest_goes_in(table: Table) -> None:
+    inserter = Inserter(table.latest(), table)
+    new = [written(table, 10, 11), written(table, 12)]
+    rows.upsert(table, numbered(11, 20))
+
+    left = inserter.insert(new)
+
+    assert left == [new[0]]
+    assert held(table) == [*range(10), 11, 12, 20]
+    assert read_back(table, left[0]).equals(numbered(10, 11))
+
+
+def test_a_writer_that_comes_between_the_look_and_the_commit_is_seen(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inserter = Inserter(table.latest(), table)
+    new = [written(table, 10, 11), written(table, 12)]
+    merged, calls = inserting._merged, []
+
+    def late(*args: object) -> Table:
+        calls.append(args)
+        if len(calls) == 1:
+            rows.upsert(table, numbered(12, 20))
+        return merged(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inserting, "_merged", late)
+    assert inserter.insert(new) == [new[1]]
+
+    assert len(calls) == 2
+    assert held(table) == [*range(12), 12, 20]
+
+
+def test_an_insert_by_key_that_is_under_way_finds_the_rows(table: Table) -> None:
+    under_way = table.latest()
+    assert Inserter(table.latest(), table).insert([written(table, 10, 11)]) == []
+
+    done = rows.upsert(under_way, numbered(11, 12), changed="etag", onto=under_way)
+
+    assert done.inserted == 1
+    assert held(table) == [*range(13)]
+
+
+def test_a_commit_that_landed_though_it_failed_is_not_made_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    inserter = Inserter(table.latest(), table)
+    new = [written(table, 10)]
+    merged, calls = inserting._merged, []
+
+    def lost(*args: object) -> Table:
+        calls.append(merged(*args))  # type: ignore[arg-type]
+        raise OSError("LanceError(IO): Generic S3 error: connection reset by peer")
+
+    monkeypatch.setattr(inserting, "_merged", lost)
+    assert inserter.insert(new) == []
+
+    assert len(calls) == 1
+    assert held(table) == [*range(11)]
+
+
+def test_rows_that_were_deleted_at_the_plan_and_came_back_are_seen(table: Table) -> None:
+    before = table.latest().version
+    cd.delete(table.uri, "number = 3")
+    inserter = Inserter(table.latest(), table.latest())
+    new = [written(table, 3)]
+    cd.restore(table.uri, before)
+
+    assert inserter.insert(new) == new
+    assert held(table) == [*range(10)]
+
+
+@pytest.mark.parametrize("between", ["compact", "map", "add_column", "drop"])
+def test_other_verbs_come_between_and_nothing_is_lost(table: Table, between: str) -> None:
+    inserter = Inserter(table.latest(), table)
+    new = [written(table, 10, 11)]
+    double = cd.step(reads="number", returns=pa.int64(), version="1")(lambda number: number * 2)
+    if between == "compact":
+        cd.compact(table.uri)
+    elif between == "map":
+        cd.map_column(open_table(table.uri), double, "twice")
+    elif between == "add_column":
+        rows.add_columns(table, [pa.field("extra", pa.string())])
+    else:
+        open_table(table.uri).dataset.drop_columns(["number"])
+
+    left = inserter.insert(new)
+
+    assert (left == new) == (between == "drop")
+    if between == "drop":
+        return
+    assert held(table) == [*range(12)]
+    assert cd.map_column(open_table(table.uri), double, "twice").computed == (2 if between == "map" else 12)
+
+
+def test_a_fragment_never_gets_a_number_that_an_index_knows_of_another(table: Table) -> None:
+    cd.delete(table.uri, "number >= 5")
+    inserter = Inserter(table.latest(), table.latest())
+
+    assert inserter.insert([written(table, 10)]) == []
+
+    assert [one.fragment_id for one in open_table(table.uri).dataset.get_fragments()] == [0, 2]
+
+
+def test_inserts_of_both_kinds_at_once_lose_no_row_and_double_none(table: Table) -> None:
+    """Six writers of hundred keys that overlap: three by key, three with rows that they hold to be new."""
+
+    def by_key(first: int) -> None:
+        for start in range(first, first + 100, 25):
+            rows.upsert(table, numbered(*range(start, start + 25)))
+
+    def as_new(first: int) -> None:
+        inserter = Inserter(table.latest(), table)
+        for start in range(first, first + 100, 25):
+            for one in inserter.insert([written(table, *range(start, start + 25))]):
+                rows.upsert(table, read_back(table, one))
+
+    with ThreadPoolExecutor(6) as pool:
+        jobs = [pool.submit(job, first) for first in (100, 150, 200) for job in (by_key, as_new)]
+    for job in jobs:
+        job.result()
+
+    assert held(table) == [*range(10), *range(100, 300)]
+
+
+def test_an_empty_table_is_filled(tmp_path: Path) -> None:
+    made = rows.create_table(tmp_path / "t.lance", SCHEMA)
+    assert Inserter(made.latest(), None).insert([written(made, 0, 1)]) == []
+    assert held(made) == [0, 1]
