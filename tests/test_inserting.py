@@ -73,6 +73,17 @@ def test_what_another_writer_inserted_meanwhile_is_left_and_the_rest_goes_in(tab
     assert read_back(table, left[0]).equals(numbered(10, 11))
 
 
+def test_what_another_writer_inserted_long_before_is_seen_by_every_later_call(table: Table) -> None:
+    inserter = Inserter(table.latest(), table)
+    rows.upsert(table, numbered(12, 20))
+    assert inserter.insert([written(table, 10, 11)]) == []
+
+    new = [written(table, 12, 13)]
+
+    assert inserter.insert(new) == new
+    assert held(table) == [*range(13), 20]
+
+
 def test_a_writer_that_comes_between_the_look_and_the_commit_is_seen(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +173,8 @@ def test_a_fragment_never_gets_a_number_that_an_index_knows_of_another(table: Ta
     assert [one.fragment_id for one in open_table(table.uri).dataset.get_fragments()] == [0, 2]
 
 
-def test_inserts_of_both_kinds_at_once_lose_no_row_and_double_none(table: Table) -> None:
+@pytest.mark.parametrize("round_", range(4))
+def test_inserts_of_both_kinds_at_once_lose_no_row_and_double_none(table: Table, round_: int) -> None:
     """Six writers of hundred keys that overlap: three by key, three with rows that they hold to be new."""
 
     def by_key(first: int) -> None:

@@ -73,7 +73,7 @@ def write_new(table: Table, rows: pa.Table) -> NewRows:
 
 
 def read_back(table: Table, new: NewRows) -> pa.Table:
-    """The rows again, from their files."""
+    """The rows again, from their files: of the columns that the table still has."""
     from lance.file import LanceFileReader
 
     options = table.storage.lance_options(table.uri) or None
@@ -83,7 +83,9 @@ def read_back(table: Table, new: NewRows) -> pa.Table:
             (file,) = fragment.files
             reader = LanceFileReader(join(table.uri, "data", file.path), storage_options=options)
             read.append(reader.read_all().to_table())
-    return pa.concat_tables(read)
+    rows = pa.concat_tables(read)
+    there = table.latest().schema.names
+    return rows.select([name for name in rows.column_names if name in there])
 
 
 class Inserter:
@@ -97,6 +99,7 @@ class Inserter:
     def __init__(self, table: Table, start: Table | None) -> None:
         self.table = table
         self._known = set(map(_said_of, start.dataset.get_fragments())) if start is not None else set[Any]()
+        self._others: list[pa.Array] = []  # keys that were not in it, and that no call here has put there
 
     def insert(self, new: Sequence[NewRows]) -> list[NewRows]:
         """Put rows into the table, in one commit.
@@ -139,20 +142,21 @@ class Inserter:
             for place, one in enumerate(new)
             if any(columns.get(name) != known for name, known in one.columns.items())
         }
-        foreign = [one for one in newest.dataset.get_fragments() if _said_of(one) not in self._known]
-        keys = pa.chunked_array([one.keys for one in new], pa.string()).combine_chunks()
-        there = pa.chunked_array([_found(newest, one, keys) for one in foreign], pa.string()).combine_chunks()
-        if not len(there):
-            self._known |= set(map(_said_of, foreign))
-            return left
-        return left | {place for place, one in enumerate(new) if pc.any(pc.is_in(one.keys, value_set=there)).as_py()}
+        for fragment in newest.dataset.get_fragments():
+            if (said := _said_of(fragment)) not in self._known:
+                self._others.append(_keys_of(newest, fragment))
+                self._known.add(said)
+        others = pa.chunked_array(self._others, pa.string()).combine_chunks()
+        if len(others):
+            taken = (pc.any(pc.is_in(one.keys, value_set=others)).as_py() for one in new)
+            left |= {place for place, is_taken in enumerate(taken) if is_taken}
+        return left
 
 
-def _found(table: Table, fragment: Any, keys: pa.Array) -> pa.Array:
-    """Which of some keys a fragment has."""
+def _keys_of(table: Table, fragment: Any) -> pa.Array:
+    """Keys of the rows of a fragment."""
     with readable(table):
-        read = fragment.to_table(columns=[table.key]).column(0).combine_chunks().cast(pa.string())
-    return read.filter(pc.is_in(read, value_set=keys))
+        return fragment.to_table(columns=[table.key]).column(0).combine_chunks().cast(pa.string())
 
 
 def _merged(newest: Table, new: Sequence[NewRows], commit_id: str) -> Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clipdata.engines.packing import unpack_error
 from clipdata.lance_io.inserting import Inserter, NewRows, read_back
@@ -121,5 +121,6 @@ class Ledger:
         for reject, scope in told.rejects:
             target.refuse(reject, scope)
         target.flush()
-        target.keep_files(told.files)
+        version = self._inserter.table.version
+        target.keep_files(replace(file, at=max(file.at, version)) for file in told.files)
         target.keep_seen(told.seen)
