@@ -51,6 +51,7 @@ def test_no_secret_is_written_or_said_by_any_verb(
     out.mkdir()
     rules = DownloadRules(allow_private=(PUBLIC,), deadline_s=5, num_retries=0)
     ingest.from_urls(tmp_path / "urls.csv", into=out / "urls.lance", url="url", caption="caption", rules=rules)
+    assert cd.open_table(out / "urls.lance").num_rows == 2, "URLs with secrets in them are downloaded"
     write_pictures(tmp_path / "in", 4)
     table, images = str(out / "urls.lance"), str(out / "images.lance")
 
