@@ -73,10 +73,20 @@ def join(uri: str | os.PathLike[str], *parts: str) -> str:
 
 
 def absolute(uri: str | os.PathLike[str]) -> str:
-    """Return a location that does not depend on the working directory (a plain absolute path, or the URL)."""
+    """Return a location that does not depend on the working directory (a plain absolute path, or the URL).
+
+    Raises:
+        UsageError: keys stand in the URL of a bucket, where every message of every library would repeat them.
+    """
     text = os.fspath(uri)
     if is_remote(text):
         written, _, rest = text.partition("://")
+        user, is_named, _ = rest.partition("/")[0].rpartition("@")
+        if is_named and (":" in user or scheme(text) in ("gs", "s3")) and scheme(text) in ("gs", "s3", "az"):
+            raise UsageError(
+                f"{redact(text)} holds keys before its bucket; expected {scheme(text)}://BUCKET/PATH",
+                hint="give keys by --storage-option access_key_id=… (Storage(options=…)), or by the environment",
+            )
         return f"{_CANONICAL.get(written.lower(), written.lower())}://{rest}".rstrip("/")
     return str(Path(text.removeprefix("file://")).expanduser().absolute())
 

@@ -245,3 +245,18 @@ def test_gcsfs_is_taken_plain_even_when_it_was_imported_before() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "gcsfs.core"
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://AKIA:s3cr3t@bucket/x", "s3a://AKIA@bucket", "gs://u:s3cr3t@b/x", "az://u:s3cr3t@c/x"]
+)
+def test_keys_in_the_url_of_a_bucket_are_refused_before_anybody_repeats_them(uri: str) -> None:
+    with pytest.raises(UsageError, match="holds keys before its bucket") as caught:
+        Storage().filesystem(uri)
+    assert "s3cr3t" not in str(caught.value)
+    assert "AKIA" not in str(caught.value)
+
+
+def test_an_at_sign_elsewhere_is_no_key() -> None:
+    for uri in ("s3://bucket/a@b.jpg", "az://container@account.dfs.core.windows.net/x", "https://u:p@host/x"):
+        assert absolute(uri).endswith(uri.partition("://")[2])

@@ -95,15 +95,26 @@ def opened(out: str, storage: Storage, *, is_folder: bool) -> Iterator[Place]:
     }
     place: Any = kinds[is_folder, is_remote(out)](out, storage)
     try:
-        yield place
-    except OSError as error:
-        place.discard()
-        if isinstance(error, ClipdataError):
-            raise
-        raise StorageError(f"writing {redact(out)}: {redact(str(error))}", hint=hints.ROOM) from error
+        with faults_of(out):
+            yield place
     except BaseException:
         place.discard()
         raise
+
+
+@contextmanager
+def faults_of(out: str) -> Iterator[None]:
+    """Say of a fault of the system that something could not be written.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ClipdataError):
+            raise
+        raise StorageError(f"writing {redact(out)}: {redact(str(error))}", hint=hints.ROOM) from error
 
 
 class _Local:

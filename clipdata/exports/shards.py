@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from clipdata.arguments import check_count
 from clipdata.errors import UsageError
 from clipdata.exports.outcome import Exported
+from clipdata.exports.places import faults_of
 from clipdata.exports.selection import NO_PICTURE, Selection
 from clipdata.exports.shard_manifest import NAME, SIZES, Manifest, load_manifest
 from clipdata.exports.shard_members import COUNTED, SampleMembers
@@ -76,10 +77,14 @@ def export_shards(
     Raises:
         SchemaError: there is no column of images; or a column does not exist, or holds what JSON cannot.
         UsageError: the folder holds something else.
+        StorageError: the disk is full, or the folder cannot be written.
     """
     members = SampleMembers.of(selection.table, columns, caption)
     job = _Export(selection, out, storage, rows_per_shard, members)
-    return job.tried(overwrite=overwrite) if dry_run else job.run(progress, overwrite=overwrite)
+    if dry_run:
+        return job.tried(overwrite=overwrite)
+    with faults_of(out):
+        return job.run(progress, overwrite=overwrite)
 
 
 class _Export:

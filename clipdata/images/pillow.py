@@ -39,8 +39,10 @@ _RUN_LENGTH = (1, 2)
 _TILE_WIDTH, _TILE_LENGTH, _PHOTOMETRIC, _WHITE_IS_ZERO = 322, 323, 262, 0
 _SUBFILE_TYPE, _SUB_FILES, _DNG_VERSION, _REDUCED = 254, 330, 50706, 1
 _ORIENTATION = 0x0112
-_DAMAGE = (OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError, struct.error, OverflowError)
-_DAMAGE += (RuntimeError,)  # of the readers of AVIF and HEIC
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError, struct.error, OverflowError),
+    RuntimeError,  # of the readers of AVIF and HEIC
+)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def hold_whole(data: bytes, layout: PngLayout) -> PngLayout:
         raise ImageRefused("corrupt", "a PNG without pixel data")
     if layout.colour_type == _PALETTE and b"PLTE" not in seen:
         raise ImageRefused("corrupt", "a PNG without its palette")
-    _hold_swelling([part[8:-4] for part in kept if part[4:8] == b"IDAT"], layout)
+    _hold_swelling([part[8:-4] for part in kept if bytes(part[4:8]) == b"IDAT"], layout)
     whole = sum(map(len, kept)) == len(data)
     return replace(layout, transparency=transparency, pixels_only=data if whole else b"".join(kept))
 

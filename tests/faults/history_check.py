@@ -94,7 +94,8 @@ def _of_acknowledged(history: History) -> Iterator[str]:
         elif operation.kind == "restore":
             made = [one for one in window[1:] if one.verb == "restore" and one.restored == operation.to]
             target = history.states.get(operation.to or 0)
-            if not made and (target is None or target.rows != window[-1].rows):
+            # Where nothing differed when it was called, it made no version; others may have written before it returned.
+            if not made and (target is None or all(one.rows != target.rows for one in window)):
                 yield f"lost: {operation.id} restored version {operation.to}, and no version is it"
 
 

@@ -134,3 +134,18 @@ def test_a_restore_takes_acknowledged_rows_away_and_gives_them_back() -> None:
         4: replace(HELD, verb="restore", restored=2),
     }
     assert anomalies(History([DONE, back, again], states)) == []
+
+
+def test_a_restore_of_what_was_there_already_makes_no_version_whatever_others_write_meanwhile() -> None:
+    restored = Operation(id="p1-1", process=1, kind="restore", start=3, outcome="ok", end=5, to=2)
+    others = replace(DONE, start=1, end=2)
+    late = _write("b", 4, id="p0-2", outcome="ok", start=3, end=4)
+    both = State(rows=[("a", 1, None), ("b", 4, None)])
+    states = {1: EMPTY, 2: HELD, 3: HELD, 4: both, 5: both}
+
+    assert anomalies(History([others, restored, late], states)) == []
+
+    never = replace(restored, start=4)
+    assert any(
+        "restored version 2, and no version is it" in said for said in anomalies(History([others, never, late], states))
+    )

@@ -1,0 +1,63 @@
+"""Every verb on a disk without room: one error of our own, and the same verb comes to its end once there is room."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from clipdata.errors import ClipdataError, StorageError
+from clipdata.lance_io import cleaning
+from clipdata.storage import Storage
+from tests.faults.kill_matrix import VERBS, World, left_by, prepare
+from tests.faults.test_full_disk import mount
+from tests.faults.test_full_disk_training import fill
+
+NEED_NO_ROOM = {"clean"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def least_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "LEAST", timedelta(0))
+
+
+def world_in(folder: Path, prepared: Path) -> World:
+    shutil.copytree(prepared / "tables", folder / "tables")
+    (folder / "out").mkdir()
+    return World(str(prepared / "sources"), str(folder / "tables"), Storage(), str(folder / "out"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_without_room_says_so_and_ends_as_ever_once_there_is(
+    target: Path, tmp_path: Path, prepared: Path, verb: str
+) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = world_in(tmp_path / "undisturbed", prepared)
+    VERBS[verb](undisturbed)
+    mount(target, "size=32m")
+    world = world_in(target, prepared)
+    ballast = fill(target, leave_bytes=0)
+
+    if verb in NEED_NO_ROOM:
+        VERBS[verb](world)
+    else:
+        with pytest.raises(ClipdataError) as caught:
+            VERBS[verb](world)
+        assert isinstance(caught.value, StorageError), caught.value
+        assert "space" in str(caught.value).lower() or "room" in str(caught.value).lower()
+    ballast.unlink()
+    try:
+        VERBS[verb](world)
+    except ClipdataError:
+        assert verb in ("push", "export parquet", "export folder", "export shards", "drop", "tag")  # it is done
+
+    assert left_by(world) == left_by(undisturbed)
