@@ -8,6 +8,7 @@ import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -206,6 +207,38 @@ def test_rows_of_two_versions_have_the_scores_of_both_and_are_made_again(tuned, 
     assert f"--table-before {table.uri} --version-before {before.version}" in by_table.command
     exec(by_table.python, {})
     assert main(shlex.split(by_table.command)[1:]) == 0
+
+
+def test_columns_of_any_name_are_shown_when_they_look_like_it_or_are_named(hostile, tmp_path):
+    read = hostile.to_table(["image", "caption", "after"], limit=12)
+    odd = pa.table({"la légende": read["caption"], "the picture": read["image"], "notes": ["of mine"] * 12,
+                    "score": read["after"]})  # fmt: skip
+    lance.write_dataset(odd, tmp_path / "odd.lance")
+    captions = set(read["caption"].to_pylist())
+
+    shown = cd.report(tmp_path / "odd.lance", num_pictures=12).table.gallery.rows
+    named = cd.report(tmp_path / "odd.lance", image="the picture", text="notes", num_pictures=12).table.gallery.rows
+
+    assert sum(row.picture.thumbnail is not None for row in shown) >= 8
+    assert {row.caption[:20] for row in shown} <= {text[:20] for text in captions}
+    assert {row.caption for row in named} == {"of mine"}
+    assert [row.picture for row in named] == [row.picture for row in shown]
+    for wrong, said in (({"image": "notes"}, "expected pictures"), ({"text": "nothing"}, "no such column")):
+        with pytest.raises(SchemaError, match=said):
+            cd.report(tmp_path / "odd.lance", **wrong)
+
+
+def test_the_page_says_which_table_and_version_each_side_lies_in(tmp_path):
+    for name, shift in (("a.lance", 0.0), ("b.lance", 0.1)):
+        values = pa.table({"id": [f"{n}" for n in range(12)], "p": [n / 20 + shift for n in range(12)]})
+        lance.write_dataset(values, tmp_path / name)
+
+    found = cd.report(tmp_path / "b.lance", "p", "p", table_before=tmp_path / "a.lance", on="id")
+
+    assert found.title == "b.lance: p of a.lance → p"
+    text = Parsed(found.to_html()).text
+    assert f"of {tmp_path}/a.lance, version 1" in text
+    assert f"of {tmp_path}/b.lance, version 1" in text
 
 
 @pytest.mark.parametrize("there", ["notes of mine", ""])

@@ -30,7 +30,8 @@ def _of_clusters(comparison: Compared, what: str) -> list[str]:
     if mean.method == "studentised":
         notes.append(f"a few {what} moved much more than the others: the interval is widened to that (studentised)")
     if comparison.cluster is None:
-        notes.append("no image column: rows are resampled one by one, which is too sure if rows share images")
+        unknown = "no column tells which rows share an image (sha256, path)"
+        notes.append(f"{unknown}: rows are resampled one by one, which is too sure if some do")
     return notes
 
 

@@ -18,6 +18,7 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.reporting.picture_rows import galleries
 from clipdata.reporting.records import ComparisonSection, Leak, Spread
+from clipdata.reporting.row_columns import RowColumns
 from clipdata.statistics import AnyFloatArray
 
 MOST_GROUPS = 40
@@ -25,7 +26,7 @@ _BINS = 24
 
 
 def comparison_section(
-    table: Table, before: str, after: str, *, sampling: Sampling, num_pictures: int, **asked: Any
+    table: Table, before: str, after: str, *, sampling: Sampling, num_pictures: int, shown: RowColumns, **asked: Any
 ) -> ComparisonSection:
     """Compare two columns, as `clipdata.compare` does, with calibration wherever the scores are probabilities.
 
@@ -34,6 +35,7 @@ def comparison_section(
         before, after: columns.
         sampling: how intervals are made.
         num_pictures: rows of each kind to show.
+        shown: columns to show of them.
         asked: further arguments of `compare`.
     """
     measured, not_calibrated = _measured(table, before, after, sampling, asked)
@@ -50,7 +52,7 @@ def comparison_section(
         leakage=trained_words(compared),
         coverage=coverage_words(compared),
         spread=spread_of(measured.pairs.before_N, measured.pairs.after_N),
-        galleries=galleries(measured, num_pictures),
+        galleries=galleries(measured, num_pictures, shown),
         not_calibrated=not_calibrated,
     )
 

@@ -19,6 +19,7 @@ from clipdata.reporting.comparison_section import comparison_section
 from clipdata.reporting.records import Note
 from clipdata.reporting.rendering import cut
 from clipdata.reporting.result import Report, require_replaceable
+from clipdata.reporting.row_columns import RowColumns
 from clipdata.reporting.run_section import run_section
 from clipdata.reporting.table_section import table_section
 from clipdata.storage import Storage, redact
@@ -47,6 +48,8 @@ def report(
     lower_is_better: bool = False,
     ranks: bool = False,
     any_scale: bool = False,
+    image: str | None = None,
+    text: str | None = None,
     num_pictures: int = 8,
     resamples: int = 2000,
     seed: int = 0,
@@ -67,6 +70,8 @@ def report(
         out: file to write the page to, here or in a bucket; none by default. A report that is there is replaced.
         overwrite: replace also what is no report.
         where: SQL condition of the rows that are compared; where nothing is compared, of those that are told of.
+        image: column of the pictures; by default the one that is declared, or whose bytes begin as pictures do.
+        text: column to show beside a picture; by default the texts that the scores were made of, or the first one.
         num_pictures: rows of each kind to show with their pictures, at most 100.
         title: of the page.
         notes: lines to show beside the sections, as they stand, by title.
@@ -104,13 +109,20 @@ def report(
         "scores_before": scores_before, "scores_after": scores_after, "label_index": label_index,
         "trained_where": trained_where, "lower_is_better": lower_is_better, "ranks": ranks, "any_scale": any_scale,
     }  # fmt: skip
-    words = Words(opened, before, after, trained, {**asked, "num_pictures": num_pictures, "resamples": resamples,
-                  "seed": seed, "title": title})  # fmt: skip
+    shown = RowColumns(image, text)
+    if opened is not None:
+        shown.check(opened.schema)
+    words = Words(opened, before, after, trained, {
+        **asked, "image": image, "text": text, "num_pictures": num_pictures, "resamples": resamples, "seed": seed,
+        "title": title,
+    })  # fmt: skip
     compared = None
     if opened is not None and before is not None and after is not None:
         watched.say(f"comparing {before} with {after}")
         sampling = Sampling(resamples=resamples, seed=seed)
-        compared = comparison_section(opened, before, after, sampling=sampling, num_pictures=num_pictures, **asked)
+        compared = comparison_section(
+            opened, before, after, sampling=sampling, num_pictures=num_pictures, shown=shown, **asked
+        )
     found = Report(
         title=title or words.title(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,7 +131,7 @@ def report(
         python=words.python(out),
         comparison=compared,
         run=run_section(trained) if trained is not None else None,
-        table=_table(opened, None if compared else where, watched, 0 if compared else num_pictures),
+        table=_table(opened, None if compared else where, watched, 0 if compared else num_pictures, shown),
         notes=tuple(Note(cut(title, 80), text) for title, text in (notes or {}).items()),
     )
     if out is not None:
@@ -127,10 +139,10 @@ def report(
     return found
 
 
-def _table(table: Table | None, where: str | None, progress: Progress, num_pictures: int) -> Any:
+def _table(table: Table | None, where: str | None, progress: Progress, num_pictures: int, shown: RowColumns) -> Any:
     if table is None:
         return None
-    return table_section(table, where=where, progress=progress, num_pictures=num_pictures)
+    return table_section(table, where=where, progress=progress, num_pictures=num_pictures, shown=shown)
 
 
 @dataclass(frozen=True)
@@ -150,9 +162,11 @@ class Words:
 
     def title(self) -> str:
         """What the report is about."""
-        name = redact(self.table.uri).rstrip("/").rpartition("/")[2] if self.table is not None else ""
+        name = _name_of(self.table) if self.table is not None else ""
         if self.before is not None:
-            return f"{name}: {self.before} → {self.after}"
+            other = self.asked.get("table_before")
+            of = _name_of(other) if other is not None else name
+            return f"{name}: {self.before}{f' of {of}' if of != name else ''} → {self.after}"
         return name or f"run {self.run.path.name if self.run is not None else ''}"
 
     def command(self, out: str | os.PathLike[str] | None) -> str:
@@ -198,3 +212,7 @@ def _spelled(value: Any) -> str:
     if isinstance(value, Table):
         return f"cd.open_table({redact(value.uri)!r}, version={value.version})"
     return repr(_plain(value))
+
+
+def _name_of(table: AnyTable) -> str:
+    return str(_plain(table)).rstrip("/").rpartition("/")[2]

@@ -19,6 +19,7 @@ from clipdata.comparison.request import Request
 from clipdata.lineage import Lineage
 from clipdata.reporting.picture_records import Choice, Gallery, Picture, PictureRow
 from clipdata.reporting.rendering import cut
+from clipdata.reporting.row_columns import RowColumns
 from clipdata.reporting.thumbnails import Thumbnails
 from clipdata.schema import is_list, is_text
 from clipdata.shown_values import shown_value
@@ -27,21 +28,22 @@ from clipdata.statistics import IntArray
 _MOST_CHOICES, _CHOICE_CHARS, _CAPTION_CHARS = 5, 160, 2_000
 
 
-def galleries(measured: Measured, num_pictures: int) -> tuple[Gallery, ...]:
+def galleries(measured: Measured, num_pictures: int, shown: RowColumns) -> tuple[Gallery, ...]:
     """The rows to look at, by kind; kinds without a row are left out.
 
     Args:
         measured: the comparison with its rows.
         num_pictures: rows of each kind, at most.
+        shown: columns that were asked for.
     """
     kinds = [kind for kind in _kinds(measured, num_pictures) if len(kind[2])]
     offset_N = measured.pairs.offset_N
     in_turn = chain.from_iterable(zip_longest(*(offset_N[places].tolist() for *_, places in kinds)))
-    pictures = Thumbnails(measured.request.table).of([offset for offset in in_turn if offset is not None])
-    shown = _Shown(measured.request, measured.pairs)
+    pictures = Thumbnails(measured.request.table, shown.image).of([offset for offset in in_turn if offset is not None])
+    told = _Told(measured.request, measured.pairs, shown)
     found = []
     for title, about, places in kinds:
-        rows = zip(offset_N[places].tolist(), shown.rows(places), strict=True)
+        rows = zip(offset_N[places].tolist(), told.rows(places), strict=True)
         found.append(Gallery(title, about, tuple(_with_picture(row, pictures[offset]) for offset, row in rows)))
     return tuple(found)
 
@@ -74,19 +76,20 @@ def _kinds(measured: Measured, most: int) -> list[tuple[str, str, IntArray]]:
     return kinds
 
 
-class _Shown:
+class _Told:
     """What is told of a row: its name, its text or its choices with their scores, and further columns."""
 
-    def __init__(self, request: Request, pairs: Pairs) -> None:
+    def __init__(self, request: Request, pairs: Pairs, shown: RowColumns) -> None:
         self._request, self._pairs = request, pairs
         schema = request.table.schema
         lineage = _maker(request.origin_after, is_list_compared=is_list(schema.field(request.after).type))
         self._classes = _classes(lineage)
         inputs = [name for name in (lineage.inputs if lineage else ()) if name in schema.names]
         kinds = {name: schema.field(name).type for name in inputs}
-        self._choices = next((n for n, kind in kinds.items() if is_list(kind) and is_text(kind.value_type)), None)
+        choices = next((n for n, kind in kinds.items() if is_list(kind) and is_text(kind.value_type)), None)
+        self._choices = choices if shown.text is None else None
         texts = [name for name, kind in kinds.items() if is_text(kind)]
-        self._caption = next((name for name in (*texts, "caption", "text") if name in schema.names), None)
+        self._caption = shown.text_of(schema, request.key, texts)
         self._has_lists = bool(request.scores_after) and not request.of_label
 
     def rows(self, places: IntArray) -> list[dict[str, Any]]:

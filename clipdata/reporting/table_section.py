@@ -13,6 +13,7 @@ from clipdata.lineage import Lineage
 from clipdata.progress import Progress
 from clipdata.reporting.picture_records import Gallery, PictureRow
 from clipdata.reporting.rendering import cut
+from clipdata.reporting.row_columns import RowColumns, name_of
 from clipdata.reporting.table_records import Column, Common, MadeColumn, RefusedPictures, Sides, TableSection
 from clipdata.reporting.thumbnails import Thumbnails
 from clipdata.schema import is_text
@@ -22,10 +23,16 @@ from clipdata.summary import ColumnStats, TableStats, stats
 
 MOST_COLUMNS = 100
 _MOST_REASONS, _MOST_EXAMPLES, _MOST_SIDES = 30, 3, 30
-_NAMES, _CAPTIONS = ("filename", "path"), ("caption", "captions", "caption_choices", "text", "class_name", "label")
 
 
-def table_section(table: Table, *, where: str | None, progress: Progress | None, num_pictures: int = 0) -> TableSection:
+def table_section(
+    table: Table,
+    *,
+    where: str | None,
+    progress: Progress | None,
+    num_pictures: int = 0,
+    shown: RowColumns = RowColumns(),  # noqa: B008 - frozen
+) -> TableSection:
     """Tell what a table holds.
 
     Args:
@@ -33,6 +40,7 @@ def table_section(table: Table, *, where: str | None, progress: Progress | None,
         where: SQL condition of the rows to look at.
         progress: watches the scan.
         num_pictures: rows to show, drawn from all of them; 0 shows none.
+        shown: columns to show of them.
 
     Raises:
         SchemaError: the condition is not valid for the table.
@@ -49,7 +57,7 @@ def table_section(table: Table, *, where: str | None, progress: Progress | None,
         made=made_columns(table, found.stale)[:MOST_COLUMNS],
         refused=_refused(table),
         splits=_sides(found),
-        gallery=_gallery(table, where, num_pictures) if num_pictures else None,
+        gallery=_gallery(table, where, num_pictures, shown) if num_pictures else None,
     )
 
 
@@ -121,7 +129,7 @@ def _sides(found: TableStats) -> tuple[Sides, ...]:
     )
 
 
-def _gallery(table: Table, where: str | None, num_pictures: int) -> Gallery | None:
+def _gallery(table: Table, where: str | None, num_pictures: int, shown: RowColumns) -> Gallery | None:
     """Rows drawn from all, the same ones every time."""
     places = table.offsets(where)
     if not len(places):
@@ -129,13 +137,12 @@ def _gallery(table: Table, where: str | None, num_pictures: int) -> Gallery | No
     drawn = np.sort(np.random.default_rng(0).choice(len(places), min(num_pictures, len(places)), replace=False))
     offsets = places[drawn].astype(np.int64)
     schema = table.schema
-    name = next((one for one in (table.key, *_NAMES) if one in schema.names), None)
-    caption = next((one for one in _CAPTIONS if one in schema.names), None)
+    name, caption = name_of(schema, table.key), shown.text_of(schema, table.key)
     facts = [one for one in ("label", "class_name", "split") if one in schema.names and one != caption]
     facts = [one for one in facts if is_text(schema.field(one).type)]
     columns = [one for one in dict.fromkeys([name, caption, *facts]) if one]
     rows = table.take(offsets, columns).to_pylist() if columns else [{}] * len(offsets)
-    pictures = Thumbnails(table).of(offsets.tolist())
+    pictures = Thumbnails(table, shown.image).of(offsets.tolist())
     return Gallery(
         "A few rows",
         f"{len(offsets)} of {len(places):,}, drawn by chance",

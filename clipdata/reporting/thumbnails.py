@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import ClipdataError, ImageRefused
+from clipdata.images.picture_guess import LOOKED_AT, bytes_of, guess_picture_column
 from clipdata.images.thumbnails import thumbnail
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import URI, References, columns_needed
 from clipdata.reporting.picture_records import Picture
-from clipdata.schema import picture_column
 
 MOST_BYTES = 2_500_000
 """Of all pictures of a report, as they are written into the page."""
@@ -25,12 +24,13 @@ class Thumbnails:
 
     Args:
         table: with the rows.
+        column: of pictures; by default the one that is declared, or that looks like it.
         most_bytes: of all of them together.
     """
 
-    def __init__(self, table: Table, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, table: Table, column: str | None = None, most_bytes: int = MOST_BYTES) -> None:
         self._table, self._left = table, most_bytes
-        self._column = picture_column(table.schema)
+        self._column = column or guess_picture_column(table.schema, self._first)
         self._made: dict[int, Picture] = {}
 
     def of(self, offsets: Sequence[int]) -> Mapping[int, Picture]:
@@ -40,9 +40,12 @@ class Thumbnails:
             self._make(wanted[start : start + _AT_ONCE])
         return {offset: self._made[offset] for offset in offsets}
 
+    def _first(self, name: str) -> pa.ChunkedArray:
+        return self._table.to_table([name], limit=LOOKED_AT).column(0)
+
     def _make(self, offsets: Sequence[int]) -> None:
         if self._column is None:
-            found = [Picture(refused="the table holds no pictures")] * len(offsets)
+            found = [Picture(refused="no column holds pictures")] * len(offsets)
         elif self._left <= 0:
             found = [_left_out()] * len(offsets)
         else:
@@ -61,7 +64,7 @@ class Thumbnails:
         uris = filled[URI].to_pylist() if URI in filled.column_names else [None] * len(offsets)
         why = {uri: str(found) for uri, found in references.unread.items()}
         return [
-            (_bytes_of(value), why.get(uri, "the row holds no picture"))
+            (bytes_of(value), why.get(uri, "the row holds no picture"))
             for value, uri in zip(filled[column].to_pylist(), uris, strict=True)
         ]
 
@@ -83,9 +86,3 @@ class Thumbnails:
 
 def _left_out() -> Picture:
     return Picture(refused="left out: the pictures before it take all the room of a report")
-
-
-def _bytes_of(value: Any) -> bytes | None:
-    """Of a picture, whatever holds it."""
-    held = value.get("bytes") if isinstance(value, dict) else value
-    return bytes(held) if held is not None else None

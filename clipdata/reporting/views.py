@@ -41,7 +41,7 @@ def comparison_view(section: ComparisonSection) -> View:
         "headline": headline,
         "rows": f"{found.mean.num_rows:,} rows",
         "clusters": f"{found.mean.num_clusters:,} {cluster_words(found)}" if found.cluster else "",
-        "makers": [_maker(word, side) for word, side in (("before", found.before), ("after", found.after))],
+        "makers": _makers(found.before, found.after),
         "moved": f"{found.num_wins:,} rows up, {found.num_losses:,} down, {found.num_ties:,} the same",
         "answers": answers_words(found.accuracy).strip() if found.accuracy is not None else "",
         "margins": [f"{margin.figure}: {margin.verdict}" for margin in found.margins],
@@ -73,8 +73,18 @@ def _headline(name: str, change: Change, *, percent: bool = False, beside: str =
     }
 
 
-def _maker(word: str, side: Side) -> View:
-    return {"word": word, "column": side.column, "told": maker_words(side) or "nobody recorded what made it"}
+def _makers(before: Side, after: Side) -> list[View]:
+    """What made each side, and where it lies where that is not one place."""
+    is_one_place = (before.uri, before.version) == (after.uri, after.version)
+    return [
+        {
+            "word": word,
+            "column": side.column,
+            "place": "" if is_one_place else f"of {side.uri}, version {side.version}",
+            "told": maker_words(side) or "nobody recorded what made it",
+        }
+        for word, side in (("before", before), ("after", after))
+    ]
 
 
 def _spread_charts(section: ComparisonSection) -> list[View]:

@@ -17,7 +17,6 @@ from clipdata.lance_io.scratch_table import ScratchTable
 from clipdata.lance_io.selected_rows import names_in
 from clipdata.plain_types import plain_array, plain_type, settled
 from clipdata.schema import is_binary, is_picture_struct
-from clipdata.viewer.sources.picture_guess import is_narrow
 
 BATCH_ROWS = 65_536
 
@@ -31,7 +30,7 @@ class Filterable:
     """
 
     def __init__(self, schema: pa.Schema, read: Callable[[list[str]], pa.Table]) -> None:
-        self._names = [column.name for column in schema if is_narrow(column) and _fits(column.name)]
+        self._names = [column.name for column in schema if _is_narrow(column) and _fits(column.name)]
         self._others = [column for column in schema if column.name not in self._names]
         self._read = read
         self._lock = threading.Lock()
@@ -75,3 +74,11 @@ def _plain(rows: pa.Table) -> pa.Table:
         kind = settled(plain_type(column.type))
         columns[column.name] = plain_array(rows.column(column.name), kind)
     return pa.table(columns)
+
+
+def _is_narrow(column: pa.Field) -> bool:
+    """Whether all of a column may be read at once to sort or count: it holds no bytes and no vectors."""
+    kind = column.type
+    if is_binary(kind) or is_picture_struct(kind):
+        return False
+    return not pa.types.is_fixed_size_list(kind)

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from clipdata.column_names import is_readable
 from clipdata.errors import ImageRefused
+from clipdata.images.picture_guess import LOOKED_AT, bytes_of, guess_picture_column
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import References, columns_needed
 from clipdata.schema import image_column
 from clipdata.storage import redact
-from clipdata.viewer.sources.picture_guess import LOOKED_AT, bytes_of, guess_picture_column
 
 _WEB = ("http://", "https://", "ftp://")
 

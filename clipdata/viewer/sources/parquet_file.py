@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipdata.errors import StorageError
+from clipdata.images.picture_guess import LOOKED_AT, bytes_of, guess_picture_column
 from clipdata.viewer.sources.filterable import Filterable
-from clipdata.viewer.sources.picture_guess import LOOKED_AT, bytes_of, guess_picture_column
 
 _KEPT_GROUPS = 4
 _KEPT_BYTES = 256 << 20

@@ -37,6 +37,12 @@ def report(
     *,
     run: Annotated[str | None, typer.Option("--run", help="Folder of a training run to tell of.")] = None,
     out: Annotated[str, typer.Option("--out", "-o", help="File to write, here or in a bucket.")] = "report.html",
+    image: Annotated[
+        str | None, typer.Option(help="Column of the pictures; by default the one that looks like it.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column to show beside a picture; by default what was scored, or the first text.")
+    ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Rows of each kind to show, at most 100.")] = 8,
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
     overwrite: Overwrite = False,
@@ -54,6 +60,8 @@ def report(
         run=run,
         out=out,
         overwrite=overwrite,
+        image=image,
+        text=text,
         num_pictures=pictures,
         title=title,
         storage=store.storage,

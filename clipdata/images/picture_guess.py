@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipdata.images import sniff_format
-from clipdata.schema import is_binary, is_picture_struct, picture_column
+from clipdata.images.formats import sniff_format
+from clipdata.schema import is_binary, picture_column
 
 LOOKED_AT = 16
 
@@ -34,11 +34,3 @@ def guess_picture_column(schema: pa.Schema, first: Callable[[str], pa.ChunkedArr
 def bytes_of(value: Any) -> bytes | None:
     """The file in a cell of such a column: bytes, or Hugging Face's struct of bytes and a path."""
     return value.get("bytes") if isinstance(value, dict) else value
-
-
-def is_narrow(column: pa.Field) -> bool:
-    """Whether all of a column may be read at once to sort or count: it holds no bytes and no vectors."""
-    kind = column.type
-    if is_binary(kind) or is_picture_struct(kind):
-        return False
-    return not pa.types.is_fixed_size_list(kind)
