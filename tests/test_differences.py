@@ -188,3 +188,17 @@ def test_a_table_without_a_key_is_compared_by_its_own_row_ids_and_no_other_table
     assert (found.rows_removed, found.values, found.key) == (1, {"n": 1}, "_rowid")
     with pytest.raises(UsageError, match="nothing tells which row"):
         cd.diff(tmp_path / "t.lance", other=number_table(tmp_path, 2, name="o.lance"))
+
+
+def test_a_table_without_a_key_is_compared_by_a_column_that_has_another_value_in_every_row(tmp_path: Path) -> None:
+    """As `select` does: another writer's table declares nothing."""
+    uri = str(tmp_path / "t.lance")
+    for shift in (0, 1):
+        values = {"path": ["a", "a", "b"], "id": [1, 2, 3], "n": [0, 5, shift]}
+        lance.write_dataset(pa.table(values), uri, mode="overwrite")
+
+    found = cd.diff(uri, 1)
+
+    assert (found.key, found.values) == ("id", {"n": 1})
+    compared = cd.compare(uri, "n@1", "n")
+    assert (compared.mean.num_rows, compared.mean.difference) == (3, pytest.approx(1 / 3))

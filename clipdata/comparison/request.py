@@ -11,6 +11,7 @@ from clipdata.comparison.codes import alike, is_nameable
 from clipdata.comparison.provenance import Provenance, trace
 from clipdata.comparison.records import Side
 from clipdata.errors import LineageMismatchError, SchemaError, UsageError
+from clipdata.lance_io.naming_column import naming_column
 from clipdata.schema import image_column, is_list, is_text
 from clipdata.storage import redact
 
@@ -285,9 +286,12 @@ def _scores(table: Table, column: str, given: str | None, origin: Provenance) ->
 
 
 def _pairing_key(table: Table, other: Table, on: str | None) -> str:
-    key = on or table.key or other.key
+    key = on or table.key or other.key or naming_column(table)
     if key is None:
-        raise UsageError("compare: neither table has a key column to pair their rows by", hint="name one: on=…")
+        raise UsageError(
+            "compare: neither table has a key column to pair their rows by",
+            hint="name a column that tells rows apart in both: --on COLUMN (on=…)",
+        )
     for side in (table, other):
         side.require([key], verb="compare")
     one, two = table.schema.field(key).type, other.schema.field(key).type

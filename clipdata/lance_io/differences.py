@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.columns import identity_of
+from clipdata.lance_io.naming_column import naming_column
 from clipdata.lance_io.row_differences import RowDifferences, ValueDifference, words_of
 from clipdata.lance_io.row_hashes import Compared, Side, compared_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
@@ -241,6 +242,9 @@ def _key(before: Table, after: Table, on: str | None) -> str:
         return before.key
     if before.key is None and after.key is None and before.uri == after.uri and before.dataset.has_stable_row_ids:
         return _ROW_ID
+    named = {naming_column(before), naming_column(after)}
+    if len(named) == 1 and None not in named:
+        return str(*named)
     raise UsageError(
         f"diff: nothing tells which row of {words_of(before)} is which of {words_of(after)}; their keys are "
         f"{before.key!r} and {after.key!r}",

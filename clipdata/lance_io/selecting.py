@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clipdata import hints
 from clipdata.arguments import check_offsets
 from clipdata.errors import NotFoundError, SchemaError, UsageError
 from clipdata.lance_io.history import Properties, commit
+from clipdata.lance_io.naming_column import USUAL, naming_column
 from clipdata.lance_io.selected_rows import (
     ENTRY,
     FOLDER,
@@ -32,11 +32,9 @@ from clipdata.lance_io.selected_rows import (
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
-from clipdata.schema import is_text
 from clipdata.storage import Storage, redact
 
 MOST_ROWS = 50_000  # each is a literal in a condition, of which Lance reads some 25,000 a second
-_NAMING = ("filename", "file_name", "image_id", "path", "id")  # columns that may tell rows apart where no key is
 
 Done = Literal["listed", "made", "kept", "changed", "deleted"]
 
@@ -125,7 +123,7 @@ def select(
     if delete:
         return _deleted(handle, newest, name, before)
     chosen = handle.offsets(where) if offsets is None else check_offsets(offsets, handle.num_rows, "select")
-    column = naming_column(handle)
+    column = _column(handle)
     keys = _keys(handle, column, np.unique(chosen))
     if before is not None and before.column == column and set(keys_of(newest, before).to_pylist()) == set(keys):
         return _told_of(newest, "kept", name)
@@ -146,25 +144,20 @@ def select(
     return _told_of(handle, "made" if before is None else "changed", name)
 
 
-def naming_column(table: Table) -> str:
-    """The column by which rows are remembered: the key, else the first of the usual ones that tells all rows apart.
+def _column(table: Table) -> str:
+    """The column by which rows are remembered.
 
     Raises:
         SchemaError: there is none.
     """
-    if table.key is not None:
-        return table.key
-    for name in _NAMING:
-        kind = table.schema.field(name).type if name in table.schema.names else None
-        if kind is not None and (is_text(kind) or pa.types.is_integer(kind)):
-            values = table.to_table([name]).column(0)
-            if values.null_count == 0 and pc.count_distinct(values).as_py() == len(values):
-                return name
-    raise SchemaError(
-        f"{redact(table.uri)} declares no key, and none of {', '.join(_NAMING)} tells its rows apart, so that they "
-        "could not be found again",
-        hint="take it in as a table with a key: clipdata ingest lance --help",
-    )
+    found = naming_column(table)
+    if found is None:
+        raise SchemaError(
+            f"{redact(table.uri)} declares no key, and none of {', '.join(USUAL)} tells its rows apart, so that they "
+            "could not be found again",
+            hint="take it in as a table with a key: clipdata ingest lance --help",
+        )
+    return found
 
 
 def _keys(table: Table, column: str, offsets: np.ndarray) -> list[Any]:
