@@ -137,6 +137,11 @@ def test_a_filter_is_typed_with_completion_and_a_false_one_is_explained(chromium
         wait_until(page, """document.querySelector('#filter').value === "split = 'test'" """)
         page.wait_for_selector("#filter-error", state="hidden")
         wait_for_count(page, "12 of 60")
+        page.go_forward()
+        page.wait_for_selector("#main.stale")  # its rows are of the filter before
+        assert page.input_value("#filter") == "nope > 3"
+        page.go_back()
+        page.wait_for_selector("#main:not(.stale)")
 
 
 def test_a_click_on_a_facet_adds_to_the_filter(chromium: Browser, viewer: Viewer) -> None:

@@ -23,6 +23,11 @@ export class FilterBox {
   show(columns, selections = []) {
     this.names = [...columns.filter((column) => column.family !== "bytes").map((column) => column.name),
       ...selections.map((one) => `@${one.name}`)];
+    this.follow();
+  }
+
+  /** Hold the box to the address, unless somebody types in it. */
+  follow() {
     if (document.activeElement !== this.box || !this.dirty) this.box.value = current().where;
     byId("clear").hidden = !this.box.value;
   }
@@ -39,6 +44,7 @@ export class FilterBox {
     place.hidden = !error;
     place.textContent = error ? error.message + (error.hint ? ` – ${error.hint}` : "") : "";
     this.box.setAttribute("aria-invalid", error ? "true" : "false");
+    if (error) this.follow();
   }
 
   /** Add a term to the filter; it takes the place of the last one of the same column. */

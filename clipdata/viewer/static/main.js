@@ -69,6 +69,7 @@ async function load(keep = false, anew = false) {
     if (mine !== asked) return;
     const first = table === null;
     table = found;
+    main.classList.remove("stale");
     filter.fail(null);
     filter.show(table.columns, table.selections);
     toolbar.show(table);
@@ -84,6 +85,7 @@ async function load(keep = false, anew = false) {
     if (mine !== asked) return;
     if (current().where || current().lasso) filter.fail(error);
     else fail(error);
+    main.classList.add("stale");  // what is seen is of the state before
     if (table === null) await showFailed(error);
   } finally {
     if (mine === asked) main.removeAttribute("aria-busy");
