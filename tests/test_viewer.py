@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import cv2
 import httpx
+import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -434,6 +435,16 @@ def test_a_search_is_typed_with_its_number_of_rows_and_gives_them_in_the_same_or
     assert [hit.row for hit in scope["answer"].answers[0].hits] == shown
 
 
+def test_a_tab_is_typed_as_a_view_that_begins_with_it(client: httpx.Client, table: cd.Table) -> None:
+    link = "view=groups&column=cluster&where=split+%3D+%27test%27"
+    words = shlex.split(told(client, "commands", where="split = 'test'", link=link)["command"])
+
+    assert words == ["clipdata", "view", table.uri, "--link", link]
+    with cd.view(table, link=f"http://127.0.0.1:1/?{link}&token=old") as viewer:
+        answer = httpx.get(viewer.url, follow_redirects=False)
+    assert dict(parse_qsl(urlsplit(answer.headers["location"]).query)) == dict(parse_qsl(link))
+
+
 @pytest.mark.parametrize(
     "view",
     [
@@ -532,7 +543,7 @@ def test_a_parquet_file_is_looked_at_as_it_lies(tmp_path: Path) -> None:
             assert words in refused.json()["error"]
 
     assert (found["kind"], found["num_found"], found["picture"]) == ("parquet", 8, "picture")
-    assert found["can"] == {"versions": False, "edit": False, "keyed": False}
+    assert found["can"] == {"versions": False, "edit": False}
     assert [row["row"] for row in sorted_rows] == list(range(39, -1, -1))
     assert picture_type == "image/webp"
     assert {part["label"]: part["count"] for part in facet["parts"]} == {"train": 32, "test": 8}
@@ -650,6 +661,28 @@ def test_rows_are_kept_under_a_name_that_every_filter_says(tmp_path: Path) -> No
         written(client, "forget", {"name": "middle"})
         assert told(client, "table")["selections"] == []
     assert table.latest().num_rows == NUM_ROWS
+
+
+def test_a_table_of_another_writer_is_edited_by_the_column_that_tells_its_rows_apart(tmp_path: Path) -> None:
+    uri = str(tmp_path / "plain.lance")
+    lance.write_dataset(pa.table({"id": range(6), "caption": ["a", "b\u202egpj", "c", "d", "e", "f"]}), uri)
+    with cd.view(uri, edit=True) as viewer, browser_of(viewer) as client:
+        turned = told(client, "rows", at=1, num=1, column="caption")["rows"][0]["cells"]["caption"]
+        taken = written(client, "decide", {"rows": [1, 2], "column": "decision", "value": "keep"}).json()
+        settled(client, taken["ticket"])
+        assert written(client, "delete", {"rows": [4], "confirmed": 1}).status_code == 200
+        assert told(client, "diff", **{"from": 1, "to": 2})["key"] == "id"
+
+    assert turned == "b\\u202egpj"
+    newest = cd.open_table(uri)
+    assert newest.to_table(["id"], where="decision = 'keep'")["id"].to_pylist() == [1, 2]
+    assert newest.count_rows("id = 4") == 0
+
+    lance.write_dataset(pa.table({"caption": ["a", "a"]}), str(tmp_path / "bare.lance"))
+    with cd.view(tmp_path / "bare.lance", edit=True) as viewer, browser_of(viewer) as client:
+        refused = written(client, "decide", {"rows": [0], "column": "decision", "value": "keep"})
+    assert refused.status_code == 400
+    assert "tells its rows apart" in refused.json()["error"]
 
 
 def test_decisions_one_after_another_are_few_versions_and_none_is_lost_at_the_end(tmp_path: Path) -> None:

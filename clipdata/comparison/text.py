@@ -101,7 +101,7 @@ def trained_words(comparison: Compared) -> str:
         return f"{parts[0]}; {trained.num_rows:,} where {trained.where}"
     if not trained.num_rows:
         return f"none of them where {trained.where}; no record says which rows the models were trained on"
-    return f"{trained.num_rows:,} TRAINED ON ({trained.where})"
+    return f"{trained.num_rows:,} TRAINED ON, by {trained.where}; no record of a model says so or otherwise"
 
 
 def _by_records(trained: Trained, trainings: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable
@@ -40,9 +40,14 @@ def begin(
             raise UsageError(
                 "view: a link says the version, the filter and the order by itself", hint="give --link alone"
             )
-        query = urlsplit(link).query if "?" in link else link
-        state = ViewState.parse(dict(parse_qsl(query)))
+        state = ViewState.parse(dict(parse_qsl(query_of(link))))
         version = int(state.version) if state.version is not None and state.version.isdecimal() else state.version
     desk = Desk(open_source(table, version=version, storage=storage), edit=edit)
     desk.order(state)  # so that a false filter is said here
     return desk, state
+
+
+def query_of(link: str) -> str:
+    """The query of a link, with what belongs to the page alone, such as its tab, and without a token."""
+    query = urlsplit(link).query if "?" in link else link
+    return urlencode([(name, value) for name, value in parse_qsl(query) if name != "token"])

@@ -1,4 +1,4 @@
-"""Cells: values of a table as JSON that a page can show, short enough for it. Knows Python's values alone."""
+"""Cells: values of a table as JSON that a page can show, short enough for it. Knows values, and no table."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from clipdata.printable import printable
+
 SHORT, LONG = 600, 50_000
 _MOST_ENTRIES = 64
 
 
 def cell(value: Any, most_letters: int = SHORT) -> Any:
-    """A value as JSON: texts and lists are cut, bytes told by their number, NaN and infinities by their name."""
+    """A value as JSON: texts and lists are cut, bytes told by their number, NaN and infinities by their name.
+
+    Characters of a text that would turn the line around are spelled out.
+    """
     if value is None or isinstance(value, bool | int):
         return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return value if len(value) <= most_letters else f"{value[:most_letters]}…"
+        shown = printable(value[: most_letters + 1], keep="\n\t")
+        return shown if len(shown) <= most_letters else f"{shown[:most_letters]}…"
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list | tuple):

@@ -27,6 +27,7 @@ class SharedView:
         columns: to show of each row.
         words_column: that words are searched in.
         picture: what the file was called that was searched by.
+        link: query of the page's address, where a tab of it shows more than rows.
     """
 
     source: Source
@@ -34,14 +35,25 @@ class SharedView:
     columns: list[str]
     words_column: str | None = None
     picture: str | None = None
+    link: str | None = None
 
     @property
     def verb(self) -> str:
         """The one that says it: query, search or view."""
         state = self.state
-        if self.source.kind != "table" or state.lasso is not None or (state.is_search and state.sort is not None):
+        if (
+            self.link
+            or self.source.kind != "table"
+            or state.lasso is not None
+            or (state.is_search and state.sort is not None)
+        ):
             return "view"
         return "search" if state.is_search else "query"
+
+    @property
+    def page(self) -> str:
+        """Query of the page that shows it."""
+        return self.link or self.state.query_string()
 
     @property
     def arguments(self) -> dict[str, str | int]:
@@ -59,7 +71,8 @@ def as_command(view: SharedView) -> str:
     """What to type in a shell."""
     place = shlex.quote(view.source.location)
     if view.verb == "view":
-        return f"clipdata view {place}{_link_option(view.state)}"
+        link = f" --link {shlex.quote(view.page)}" if view.page else ""
+        return f"clipdata view {place}{link}"
     version = f" --version {shlex.quote(view.state.version)}" if view.state.version else ""
     if view.verb == "search":
         options = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in view.arguments.items()]
@@ -71,8 +84,7 @@ def as_python(view: SharedView) -> str:
     """The same in Python."""
     state, place = view.state, view.source.location
     if view.verb == "view":
-        link = state.query_string()
-        given = f"{place!r}, link={link!r}" if link else repr(place)
+        given = f"{place!r}, link={view.page!r}" if view.page else repr(place)
         return f"import clipdata as cd\n\ncd.view({given}).wait()"
     version = f", version={_number(state.version)!r}" if state.version else ""
     opened = f"import clipdata as cd\n\ntable = cd.open_table({place!r}{version})\n"
@@ -97,8 +109,3 @@ def select_of(state: ViewState, columns: list[str]) -> str:
 
 def _number(version: str | None) -> str | int | None:
     return int(version) if version is not None and version.isdecimal() else version
-
-
-def _link_option(state: ViewState) -> str:
-    link = state.query_string()
-    return f" --link {shlex.quote(link)}" if link else ""

@@ -114,7 +114,7 @@ class Desk:
             else [],
             "asked": self.finder.asked_pictures.name(state.picture) if state.picture else None,
             "failures": [column.name for column in columns if column.name.endswith(ERROR_SUFFIX)],
-            "can": {"versions": is_table, "edit": self.edit, "keyed": source.key is not None}
+            "can": {"versions": is_table, "edit": self.edit}
             | (self.finder.abilities(source) if isinstance(source, LanceTable) else {}),
         }
 
@@ -184,13 +184,18 @@ class Desk:
             "rejects": [{name: cell(value) for name, value in one.items()} for one in refused.rejects],
         }
 
-    def commands(self, state: ViewState, columns: list[str]) -> dict[str, str]:
-        """The same as a command and as Python."""
+    def commands(self, state: ViewState, columns: list[str], link: str | None = None) -> dict[str, str]:
+        """The same as a command and as Python.
+
+        Args:
+            columns: to show of each row.
+            link: query of the page's address, where a tab of it shows more than rows.
+        """
         source = self.source(state.version)
         columns = [name for name in columns if name in source.schema.names]
         texts = words_column(source) if isinstance(source, LanceTable) and state.words else None
         picture = self.finder.asked_pictures.name(state.picture) if state.picture else None
-        view = SharedView(source, state, columns, texts, picture)
+        view = SharedView(source, state, columns, texts, picture, link)
         return {"command": as_command(view), "python": as_python(view)}
 
     def points(self, state: ViewState) -> tuple[np.ndarray, np.ndarray]:

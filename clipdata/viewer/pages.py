@@ -174,7 +174,8 @@ class Pages:
 
     async def _commands(self, request: Request) -> Any:
         state, columns = ViewState.parse(request.query_params), request.query_params.getlist("column")
-        return await self._ask(lambda: self._desk.commands(state, columns))
+        link = request.query_params.get("link") or None
+        return await self._ask(lambda: self._desk.commands(state, columns, link))
 
     async def _groups(self, request: Request) -> Any:
         query = request.query_params

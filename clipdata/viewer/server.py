@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from clipdata.errors import ClipdataError, UsageError
 from clipdata.lance_io.table import AnyTable
 from clipdata.storage import Storage
-from clipdata.viewer.beginning import begin
+from clipdata.viewer.beginning import begin, query_of
 from clipdata.viewer.desk import Desk
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def view(
     taken, token = listening.getsockname()[1], secrets.token_urlsafe(24)
     pages = Pages(desk, Live(desk.first, Path(run) if run is not None else None))
     config = uvicorn.Config(
-        Guard(pages.app(), token=token, port=taken, start=state.query_string()),
+        Guard(pages.app(), token=token, port=taken, start=query_of(link) if link is not None else state.query_string()),
         log_level="error", access_log=False, lifespan="off",
         server_header=False, date_header=False, timeout_graceful_shutdown=1, h11_max_incomplete_event_size=65_536,
         http="h11", ws="none", loop="asyncio",

@@ -190,7 +190,7 @@ def test_failures_are_rows_one_click_away(chromium: Browser, viewer: Viewer) -> 
 
 def test_the_keyboard_alone_moves_opens_and_closes(chromium: Browser, viewer: Viewer) -> None:
     with page_of(chromium, viewer, "sort=path") as page:
-        page.locator(".gallery").focus()
+        page.wait_for_selector(".gallery:focus")  # without a click
         for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowUp", "Enter"):
             page.keyboard.press(key)
         page.wait_for_selector("#detail dl")

@@ -51,10 +51,21 @@ function frameOf(version, row, title) {
   image.addEventListener("error", () => {
     if (!image.hasAttribute("src")) return;
     frame.replaceChildren(told("span", "no picture", "none"));
+    tellWhy(frame, image.src);
   });
   image.src = pictureUrl(version, row, 320);
   frame.append(image);
   return frame;
+}
+
+/** Say in an empty frame why there is no picture: the server knows, and the browser keeps it to itself. */
+async function tellWhy(frame, address) {
+  try {
+    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store" });
+    if (!answer.ok) frame.replaceChildren(told("span", (await answer.json()).error, "none"));
+  } catch {
+    // the server has ended, which is said elsewhere
+  }
 }
 
 export function scoresOf(cells, names) {

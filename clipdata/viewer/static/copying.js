@@ -25,7 +25,9 @@ export class Copying {
 
   async open() {
     try {
-      const told = await get("commands", rowsQuery(current().version || null, { column: this.actions.columns() }));
+      const shown = { column: this.actions.columns() };
+      if (current().view) shown.link = location.search.slice(1);  // a tab that no query says
+      const told = await get("commands", rowsQuery(current().version || null, shown));
       const link = location.origin + location.pathname + location.search;
       this.popup.replaceChildren(this.part("command", told.command), this.part("Python", told.python), this.part("link", link));
       this.popup.hidden = false;

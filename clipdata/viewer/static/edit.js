@@ -48,9 +48,8 @@ export class Choice {
     const num = this.all.checked ? table.num_found : this.rows.size;
     this.told.textContent = num ? `${whole(num)} chosen` : "no row chosen";
     this.clear.hidden = !this.rows.size || this.all.checked;
-    const off = !num || !table.can.keyed;
-    for (const button of [this.root.querySelector("[aria-label=decide] button"), byId("delete")]) button.disabled = off;
-    this.root.querySelector("[aria-label=keep] button").disabled = !num;
+    const ofRows = ["[aria-label=decide] button", "[aria-label=keep] button", "#delete"];
+    for (const button of ofRows) this.root.querySelector(button).disabled = !num;
     this.actions.redraw();
   }
 

@@ -102,7 +102,7 @@ export class FilterBox {
     const entries = [...this.list.children];
     if (event.key === "Escape") {
       if (!this.list.hidden) this.hide();
-      else this.box.blur();
+      else byId("gallery")?.focus() ?? this.box.blur();
       event.stopPropagation();
       return;
     }

@@ -13,7 +13,7 @@ export class Gallery {
     this.actions = actions;
     this.spacer = el("div", { class: "spacer", role: "presentation" });
     this.root = el("div", {
-      class: "gallery", tabIndex: 0, role: "listbox", "aria-label": "rows", "aria-multiselectable": "true",
+      class: "gallery", id: "gallery", tabIndex: 0, role: "listbox", "aria-label": "rows", "aria-multiselectable": "true",
     });
     this.empty = el("p", { class: "empty", hidden: true }, "no row meets this filter");
     this.root.append(this.empty, this.spacer);

@@ -77,6 +77,7 @@ async function load(keep = false, anew = false) {
     choice.show(table);
     showView(keep);
     facets.show(table);
+    if (first && document.activeElement === document.body) gallery.root.focus({ preventScroll: true });
     if (first || anew) {
       if (first && current().row) openRow(Number(current().row));
       setTimeout(listVersions, first ? ROWS_FIRST_MS : 0);
