@@ -61,6 +61,30 @@ def test_rows_of_many_writers_go_in_by_one_commit(table: Table) -> None:
     assert held(table)[-1] == 13
 
 
+@pytest.mark.parametrize("change", ["dropped", "made anew", "compacted"])
+def test_columns_keep_their_meaning_where_numbers_of_columns_have_gaps(table: Table, change: str) -> None:
+    double, triple = (cd.step(reads="number", returns=pa.int64(), version=f"{n}")(lambda k, n=n: n * k) for n in (2, 3))
+    cd.map_column(table.latest(), double, "one")
+    cd.map_column(table.latest(), triple, "two")
+    if change == "made anew":
+        cd.map_column(table.latest(), triple, "one", overwrite=True)
+    else:
+        cd.drop(table.uri, ["one"])
+    if change == "compacted":
+        cd.compact(table.uri)
+    before = table.latest()
+    old = before.to_table().to_pylist()
+
+    assert Inserter(before.latest(), before).insert([written(table, 10, 11)]) == []
+
+    after = open_table(table.uri).to_table().sort_by("number").to_pylist()
+    assert after[:10] == sorted(old, key=lambda row: row["number"])
+    assert [(row["number"], row["two"]) for row in after[10:]] == [(10, None), (11, None)]
+    assert cd.check(table.uri).sound
+    cd.map_column(table.latest(), triple, "two")
+    assert open_table(table.uri).to_table(["two"], where="number = 11")["two"].to_pylist() == [33]
+
+
 def test_what_another_writer_inserted_meanwhile_is_left_and_the_rest_goes_in(table: Table) -> None:
     inserter = Inserter(table.latest(), table)
     new = [written(table, 10, 11), written(table, 12)]

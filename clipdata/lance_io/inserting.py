@@ -174,7 +174,7 @@ def _merged(newest: Table, new: Sequence[NewRows], commit_id: str) -> Table:
     transaction = lance.Transaction(
         read_version=newest.version,
         uuid=str(uuid.uuid4()),
-        operation=lance.LanceOperation.Merge([*old, *added], newest.dataset.schema),
+        operation=lance.LanceOperation.Merge([*old, *added], newest.dataset.lance_schema),
         transaction_properties={_ID: commit_id},
     )
     options = newest.storage.lance_options(newest.uri) or None
