@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
+from clipdata.errors import TransientError
 from clipdata.lance_io import inserting, rows
 from clipdata.lance_io.inserting import Inserter, NewRows, read_back, write_new
 from clipdata.lance_io.table import Table, open_table
@@ -83,6 +84,20 @@ def test_columns_keep_their_meaning_where_numbers_of_columns_have_gaps(table: Ta
     assert cd.check(table.uri).sound
     cd.map_column(table.latest(), triple, "two")
     assert open_table(table.uri).to_table(["two"], where="number = 11")["two"].to_pylist() == [33]
+
+
+def test_rows_whose_files_a_clean_up_took_are_never_committed(table: Table) -> None:
+    inserter = Inserter(table.latest(), table)
+    new = [written(table, 10, 11), written(table, 12)]
+    (file,) = new[1].fragments[0].files
+    (Path(table.uri) / "data" / file.path).unlink()
+
+    with pytest.raises(TransientError, match="1 of 2 files"):
+        inserter.insert(new)
+
+    assert held(table) == list(range(10))
+    assert inserter.insert(new[:1]) == []
+    assert held(table) == list(range(12))
 
 
 def test_what_another_writer_inserted_meanwhile_is_left_and_the_rest_goes_in(table: Table) -> None:

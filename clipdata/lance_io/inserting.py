@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.errors import TransientError
+from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.columns import identity_of
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.fragment_numbers import highest_number
@@ -27,7 +29,7 @@ from clipdata.lance_io.history import PREFIX, transaction_at
 from clipdata.lance_io.pinned import readable
 from clipdata.lance_io.table import Table, open_table
 from clipdata.schema import align
-from clipdata.storage import join
+from clipdata.storage import join, redact
 
 if TYPE_CHECKING:
     import lance
@@ -109,7 +111,11 @@ class Inserter:
 
         Returns:
             those that must be written by key: another writer has a key of theirs now, or replaced a column.
+
+        Raises:
+            TransientError: a clean-up took files of theirs; nothing is committed.
         """
+        _require_files(self.table, new)
         first = self.table.latest()
         tried: dict[str, list[int]] = {}
 
@@ -151,6 +157,20 @@ class Inserter:
             taken = (pc.any(pc.is_in(one.keys, value_set=others)).as_py() for one in new)
             left |= {place for place, is_taken in enumerate(taken) if is_taken}
         return left
+
+
+def _require_files(table: Table, new: Sequence[NewRows]) -> None:
+    """Check that the files of rows are still there: for a clean-up they are files that no version names."""
+    filesystem, folder = table.storage.filesystem(join(table.uri, "data"))
+    names = [file.path for one in new for fragment in one.fragments for file in fragment.files]
+    is_there = at_once(lambda name: bool(filesystem.exists(f"{folder}/{name}")), names)
+    gone = [name for name, there in zip(names, is_there, strict=True) if not there]
+    if gone:
+        raise TransientError(
+            f"{len(gone)} of {len(names)} files with new rows of {redact(table.uri)} went before they were committed, "
+            f"such as {gone[0]}; a clean-up takes files that are older than its abandoned_for",
+            hint="type the command again: it reads these rows anew; and let clean-ups spare younger files",
+        )
 
 
 def _keys_of(table: Table, fragment: Any) -> pa.Array:
