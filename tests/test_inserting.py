@@ -100,6 +100,17 @@ def test_rows_whose_files_a_clean_up_took_are_never_committed(table: Table) -> N
     assert held(table) == list(range(12))
 
 
+def test_what_is_remembered_of_others_is_never_more_than_the_table_holds(table: Table) -> None:
+    inserter = Inserter(table.latest(), table)
+    for number in range(6):
+        rows.upsert(table.latest(), numbered(*range(6), etag=f"{number}"))
+        cd.compact(table.uri)
+        assert inserter.insert([written(table, 20 + number)]) == []
+
+    assert sum(map(len, inserter._others.values())) <= table.latest().num_rows
+    assert held(table) == [*range(10), *range(20, 26)]
+
+
 def test_what_another_writer_inserted_meanwhile_is_left_and_the_rest_goes_in(table: Table) -> None:
     inserter = Inserter(table.latest(), table)
     new = [written(table, 10, 11), written(table, 12)]

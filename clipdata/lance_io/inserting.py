@@ -101,7 +101,7 @@ class Inserter:
     def __init__(self, table: Table, start: Table | None) -> None:
         self.table = table
         self._known = set(map(_said_of, start.dataset.get_fragments())) if start is not None else set[Any]()
-        self._others: list[pa.Array] = []  # keys that were not in it, and that no call here has put there
+        self._others: dict[tuple[Any, ...], pa.Array] = {}  # keys of the fragments that others wrote or changed since
 
     def insert(self, new: Sequence[NewRows]) -> list[NewRows]:
         """Put rows into the table, in one commit.
@@ -148,14 +148,15 @@ class Inserter:
             for place, one in enumerate(new)
             if any(columns.get(name) != known for name, known in one.columns.items())
         }
+        held, self._others = self._others, {}
         for fragment in newest.dataset.get_fragments():
             if (said := _said_of(fragment)) not in self._known:
-                self._others.append(_keys_of(newest, fragment))
-                self._known.add(said)
-        others = pa.chunked_array(self._others, pa.string()).combine_chunks()
-        if len(others):
-            taken = (pc.any(pc.is_in(one.keys, value_set=others)).as_py() for one in new)
-            left |= {place for place, is_taken in enumerate(taken) if is_taken}
+                self._others[said] = held[said] if said in held else _keys_of(newest, fragment)
+        asked = pa.chunked_array([one.keys for one in new], pa.string()).combine_chunks()
+        met = [keys.filter(pc.is_in(keys, value_set=asked)) for keys in self._others.values()]
+        taken = pa.chunked_array(met, pa.string()).combine_chunks()
+        if len(taken):
+            left |= {place for place, one in enumerate(new) if pc.any(pc.is_in(one.keys, value_set=taken)).as_py()}
         return left
 
 
