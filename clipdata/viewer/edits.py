@@ -13,7 +13,7 @@ import pyarrow as pa
 from clipdata.column_names import check_column_name, quoted
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.deleting import delete
-from clipdata.lance_io.naming_column import USUAL, naming_column
+from clipdata.lance_io.naming_column import USUAL
 from clipdata.lance_io.table import Table
 from clipdata.lance_io.tags import tag
 from clipdata.lineage import Lineage
@@ -113,8 +113,8 @@ def _check_decided(table: Table, column: str) -> bool:
 
 def places_at(source: LanceTable, positions: np.ndarray, to: LanceTable) -> list[int]:
     """Where rows of one version stand at another one; those that are gone are left out, and all where no key tells."""
-    key = naming_column(source.table)
-    if key is None or key != naming_column(to.table):
+    key = source.naming
+    if key is None or key != to.naming:
         return []
     keys = source.take(positions.astype(np.int64), [key]).column(0).to_pylist()
     found: list[int] = positions_of_keys(to, key, keys).tolist()
@@ -141,7 +141,7 @@ def delete_rows(source: LanceTable, positions: np.ndarray, confirmed: int) -> di
 
 
 def _key(source: LanceTable) -> str:
-    key = naming_column(source.table)
+    key = source.naming
     if key is None:
         raise SchemaError(
             f"{source.location} declares no key, and none of {', '.join(USUAL)} tells its rows apart: nothing says "

@@ -82,6 +82,9 @@ class Portion(Receiver):
         """Tell that contents were compared."""
         self.told.seen += seen
 
+    def flush(self) -> None:
+        """Nothing: the driver writes what is told."""
+
     def tell(self) -> Told:
         """All of it."""
         told = self.told

@@ -6,6 +6,7 @@ have kept beside the table. It knows how rows go in, and nothing of where they c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 
@@ -27,7 +28,7 @@ MANY_REJECTS = 100_000
 _MOST_REFUSED = 0.95
 
 
-class Receiver:
+class Receiver(ABC):
     """Takes rows into a table.
 
     Args:
@@ -126,18 +127,19 @@ class Receiver:
             self.flush()
             raise self._too_many(total, "stopped there")
 
+    @abstractmethod
     def keep_reject(self, reject: Reject, scope: str) -> None:
         """Have a refusal kept beside the table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep_files(self, files: Iterable[TakenFile]) -> None:
         """Have it kept beside the table that files were taken in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep_seen(self, seen: Iterable[SeenRow]) -> None:
         """Have it kept beside the table that contents were compared."""
-        raise NotImplementedError
 
+    @abstractmethod
     def flush(self) -> None:
         """Write what was refused since the last time, where it is written here."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 from clipdata.column_names import is_readable
 from clipdata.errors import ImageRefused
 from clipdata.images.picture_guess import LOOKED_AT, bytes_of, guess_picture_column
+from clipdata.lance_io.naming_column import naming_column
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import References, columns_needed
@@ -76,6 +78,11 @@ class LanceTable:
                 raise ImageRefused("missing", redact(str(getattr(unread, "detail", "") or uri)))
             return bytes(found)
         return None
+
+    @cached_property
+    def naming(self) -> str | None:
+        """The column by which rows are told apart, declared or not; looked for once, since it may be read whole."""
+        return naming_column(self.table)
 
     def _first(self, name: str) -> pa.ChunkedArray:
         return self.table.to_table([name], limit=LOOKED_AT).column(0)
