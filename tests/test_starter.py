@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from clipdata.encoder.starter import starter_folder
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
 from tests.pictures import drawing
 
+ROOT = Path(__file__).parents[1]
 IDENTITY = "2d80320d7fd0d8e2a0fc337db8a71c498cd28d5de7a124b5f18603ad89651133"
 
 
@@ -29,15 +28,35 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module")
-def starter(cache: Path) -> Encoder:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", _no_network)
-        return load_encoder("starter", device="cpu")
+BUILD = """
+import socket
 
-
-def _no_network(*args: object) -> None:
+def no_network(*arguments):
     raise AssertionError("the starter model asked the network for something")
+
+socket.socket.connect = no_network
+from clipdata.encoder import load_encoder
+print(load_encoder("starter", device="cpu").identity)
+"""
+
+
+@pytest.fixture(scope="module")
+def built_by_two(cache: Path) -> list[tuple[str, str]]:
+    """What two processes print and complain of that build it at once, for all tests."""
+    both = [
+        subprocess.Popen([sys.executable, "-c", BUILD], cwd=ROOT, stdout=-1, stderr=-1, text=True) for _ in range(2)
+    ]
+    return [process.communicate() for process in both]
+
+
+@pytest.fixture(scope="module")
+def starter(built_by_two: list[tuple[str, str]]) -> Encoder:
+    return load_encoder("starter", device="cpu")
+
+
+def test_two_processes_may_build_it_at_once(built_by_two: list[tuple[str, str]], cache: Path) -> None:
+    assert built_by_two == [(f"{IDENTITY}\n", "")] * 2
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_the_build_is_the_same_on_every_machine(starter: Encoder) -> None:
@@ -137,17 +156,3 @@ def test_a_cache_that_cannot_be_written_says_how_to_choose_another(
 
     with pytest.raises(StorageError, match="set CLIPDATA_CACHE"):
         load_encoder("starter", device="cpu")
-
-
-@pytest.mark.slow
-def test_two_processes_may_build_it_at_once(tmp_path: Path) -> None:
-    environment = os.environ | {"CLIPDATA_CACHE": str(tmp_path)}
-    code = "from clipdata.encoder import load_encoder; print(load_encoder('starter', device='cpu').identity)"
-    command = [sys.executable, "-c", code]
-    root = Path(__file__).parents[1]
-
-    both = [subprocess.Popen(command, cwd=root, env=environment, stdout=-1, stderr=-1, text=True) for _ in range(2)]
-    outputs = [process.communicate() for process in both]
-
-    assert outputs == [(f"{IDENTITY}\n", "")] * 2
-    assert len(list(tmp_path.iterdir())) == 1

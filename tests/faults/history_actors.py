@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,7 @@ KINDS = {
     "write": 30, "change": 12, "shared": 12, "delete": 12, "map": 14, "overwrite": 4, "compact": 5, "clean": 2,
     "tag": 3, "restore": 3,
 }  # fmt: skip
+MEETING_LIMIT_S = 60.0
 _NOT_DONE = (ConcurrentChangeError, LineageMismatchError)  # said before, or instead of, any change that could be told
 
 
@@ -66,6 +68,7 @@ class Part:
         bug: name of a planted bug, if there is one.
         storage: how to reach the table.
         kinds: weights of the kinds of calls.
+        meets: processes that wait for each other in each call, between reading the table and writing to it; 0 is none.
     """
 
     uri: str
@@ -79,6 +82,7 @@ class Part:
     bug: str = ""
     storage: Storage = Storage()  # noqa: RUF009 - frozen
     kinds: tuple[tuple[str, int], ...] = tuple(KINDS.items())
+    meets: int = 0
 
 
 def make_table(uri: str, storage: Storage, bug: str = "") -> None:
@@ -177,6 +181,15 @@ class Actor:
         if self._random.random() < self._part.kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def meet(self) -> None:
+        """Wait until the others have come as far with the call of the same number."""
+        folder = Path(self._part.log).parent
+        (folder / f"call-{self._number}-of-{self._part.process}").touch()
+        deadline_s = time.monotonic() + MEETING_LIMIT_S
+        while len(list(folder.glob(f"call-{self._number}-of-*"))) < self._part.meets:
+            assert time.monotonic() < deadline_s, "the others do not come"
+            time.sleep(0.002)
+
     def loses(self) -> bool:
         """Whether the answer of a commit is lost."""
         return self._random.random() < self._part.lose
@@ -192,6 +205,8 @@ def play(part: Part) -> None:
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             actor.boundary(f"before {name}")
+            if part.meets and owner is MergeInsertBuilder:
+                actor.meet()
             result = function(*args, **kwargs)
             actor.boundary(f"after {name}")
             if is_commit and actor.loses():

@@ -61,6 +61,7 @@ def run(
     uri: str | None = None,
     storage: Storage | None = None,
     kinds: dict[str, int] | None = None,
+    meets: bool = False,
 ) -> Run:
     """Have processes call so many operations in all, and read every version.
 
@@ -70,6 +71,7 @@ def run(
         kill: chance of each commit boundary to be a process's last.
         lose: chance of each commit to land with its answer lost.
         bug: planted in the processes.
+        meets: in each call all processes have read the table before one of them writes.
     """
     began_s = time.monotonic()
     settings, place = storage or Storage(), uri or str(folder / "t.lance")
@@ -81,7 +83,7 @@ def run(
     parts = [
         Part(
             place, str(folder / f"p{n}.log"), n, 0, seed, num_operations // num_processes, kill, lose, bug, settings,
-            tuple((kinds or KINDS).items()),
+            tuple((kinds or KINDS).items()), num_processes if meets else 0,
         )
         for n in range(num_processes)
     ]  # fmt: skip
