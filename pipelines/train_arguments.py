@@ -232,7 +232,7 @@ def _problems_of(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with values, each by its name; a name that is not among them is not looked at."""
     kinds = settings.field_types(TrainArguments)
     wrong = [name for name, value in values.items() if not settings.fits(value, kinds[name])]
-    problems = [f"{name} is {values[name]!r}; expected {settings.describe(kinds[name])}" for name in wrong]
+    problems = [f"{name} is {values[name]!r:.80}; expected {settings.describe(kinds[name])}" for name in wrong]
     fitting = {name: value for name, value in values.items() if name not in wrong and value is not None}
     return problems + list(_out_of_range(fitting)) + list(_inconsistent(values, fitting))
 

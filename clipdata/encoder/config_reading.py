@@ -55,7 +55,7 @@ def read_tower(given: Any, key: str, kinds: Sequence[Any], head: type) -> tuple[
         return None, [f"{key} is {given!r:.80}; expected an object with a kind: {', '.join(by_name)}"]
     if not isinstance(given.get("kind"), str) or given["kind"] not in by_name:
         near = _nearest(str(given.get("kind")), list(by_name))
-        return None, [f"{key}.kind is {given.get('kind')!r}; {near}"]
+        return None, [f"{key}.kind is {given.get('kind')!r:.80}; {near}"]
     kind = by_name[given["kind"]]
     values = {name: value for name, value in given.items() if name != "kind"}
     problems = [f"{key}: {problem}" for problem in unknown_names(values, [one.name for one in fields(kind)])]
@@ -77,13 +77,13 @@ def _read_head(given: Any, key: str, head: type) -> tuple[Any, list[str]]:
         return None, [f"{key} is {given!r:.80}; expected {', '.join(kinds)}, or an object with such a kind"]
     problems = [f"{key}: {problem}" for problem in unknown_names(values, [one.name for one in fields(head)])]
     if values.get("kind", "linear") not in kinds:
-        problems.append(f"{key} is {values['kind']!r}; {_nearest(str(values['kind']), list(kinds))}")
+        problems.append(f"{key} is {values['kind']!r:.80}; {_nearest(str(values['kind']), list(kinds))}")
     return (None, problems) if problems else (head(**values), [])
 
 
 def unknown_names(given: Iterable[str], known: Sequence[str]) -> list[str]:
     """Say of every name that is not known which known one it resembles."""
-    return [f"there is no field {name!r}; {_nearest(name, list(known))}" for name in given if name not in known]
+    return [f"there is no field {name!r:.80}; {_nearest(name, list(known))}" for name in given if name not in known]
 
 
 def _nearest(wrong: str, known: list[str]) -> str:

@@ -140,14 +140,18 @@ def _wrong_preprocessing(given: Mapping[str, Any]) -> list[str]:
     size = given.get("size", 1)
     sides = size if isinstance(size, list | tuple) and len(size) == 2 else [size]
     if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in sides):
-        problems.append(f"preprocessing.size is {size!r}; expected a number of pixels, or [height, width]")
+        problems.append(f"preprocessing.size is {size!r:.80}; expected a number of pixels, or [height, width]")
     for name in ("mean", "std"):
         levels = given.get(name, 1)
         listed = levels if isinstance(levels, list | tuple) and len(levels) == 3 else [levels]
         if not all(isinstance(level, int | float) and not isinstance(level, bool) for level in listed):
-            problems.append(f"preprocessing.{name} is {levels!r}; expected a number, or one for each of three channels")
+            problems.append(
+                f"preprocessing.{name} is {levels!r:.80}; expected a number, or one for each of three channels"
+            )
         elif name == "std" and 0 in listed:
-            problems.append(f"preprocessing.std is {levels!r}; expected numbers above 0, which pixels are divided by")
+            problems.append(
+                f"preprocessing.std is {levels!r:.80}; expected numbers above 0, which pixels are divided by"
+            )
     if not isinstance(given.get("fill_color", 0), int):
-        problems.append(f"preprocessing.fill_color is {given['fill_color']!r}; expected a level from 0 to 255")
+        problems.append(f"preprocessing.fill_color is {given['fill_color']!r:.80}; expected a level from 0 to 255")
     return problems

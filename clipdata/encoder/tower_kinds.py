@@ -112,7 +112,7 @@ class TimmImage:
     def problems(self) -> list[str]:
         """What is wrong with its values."""
         taken = {"pretrained", "num_classes", "global_pool", "img_size", "pretrained_cfg_overlay"} & set(self.options)
-        return [f"options holds {name!r}, which other fields decide" for name in sorted(taken)]
+        return [f"options holds {name!r:.80}, which other fields decide" for name in sorted(taken)]
 
 
 @dataclass(frozen=True)
@@ -212,4 +212,4 @@ def below_one(value: Any, *names: str) -> list[str]:
 def _inline_with_weights(tower: OpenClipImage | OpenClipText) -> list[str]:
     if isinstance(tower.architecture, str) or tower.weights == RANDOM:
         return []
-    return [f"weights is {tower.weights!r}, which needs an architecture with a name; or use the kind 'clip'"]
+    return [f"weights is {tower.weights!r:.80}, which needs an architecture with a name; or use the kind 'clip'"]

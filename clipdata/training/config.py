@@ -301,7 +301,7 @@ class TrainConfig:
 
     def _of_wrong_type(self) -> list[str]:
         return [
-            f"{name} is {getattr(self, name)!r}; expected {settings.describe(kind)}"
+            f"{name} is {getattr(self, name)!r:.80}; expected {settings.describe(kind)}"
             for name, kind in settings.field_types(TrainConfig).items()
             if not settings.fits(getattr(self, name), kind)
         ]

@@ -33,7 +33,7 @@ def unknown_names(given: Iterable[str], known: Iterable[str]) -> list[str]:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=2) or _sharing_words(name, names)[:3]
             guess = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
-            problems.append(f"there is no field {name!r}; {guess}")
+            problems.append(f"there is no field {name!r:.80}; {guess}")
     return problems
 
 
@@ -61,12 +61,12 @@ def parse(texts: Mapping[str, str], cls: type) -> tuple[dict[str, Any], list[str
         except ConfigError as error:  # what the text says is understood, and wrong
             problems += [f"{name}: {problem}" for problem in error.problems]
         except ValueError:
-            problems.append(f"{name} is {text!r}; expected {describe(kinds[name])}")
+            problems.append(f"{name} is {text!r:.80}; expected {describe(kinds[name])}")
     return values, problems
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value is of a declared type; whole numbers are floats too, booleans are no numbers."""
+    """Tell whether a value is of a declared type; whole numbers of 64 bits are floats too, booleans are no numbers."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return any(fits(value, option) for option in get_args(kind))
@@ -86,9 +86,9 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is type(None):
         return value is None
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, float) or fits(value, int)
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 64
     return isinstance(value, kind)
 
 

@@ -154,7 +154,7 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
         try:
             values[key] = settings.from_text(text, kinds[key])
         except ValueError:
-            problems.append(f"{key} is {text!r}; expected {settings.describe(kinds[key])}")
+            problems.append(f"{key} is {text!r:.80}; expected {settings.describe(kinds[key])}")
     if problems:
         raise ConfigError(problems, what=f"step {name}")
     return values

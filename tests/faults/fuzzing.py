@@ -10,17 +10,18 @@ import contextlib
 import io
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from PIL import features
 
 import clipdata as cd
 from clipdata import images
-from clipdata.encoder.config_reading import parse_object
 from clipdata.encoder.model_config import ModelConfig
+from clipdata.encoder.tower_kinds import HuggingFaceText, TimmImage
 from clipdata.errors import ClipdataError
 from clipdata.filters.reading import read_filters
 from clipdata.lance_io.table import Table
@@ -53,6 +54,13 @@ _OPTIONS = b"""
 """.split()
 
 
+_VALUES = (
+    None, True, False, 0, 1, -1, 2, 7, 0.5, -0.0, 1e-9, 1e300, 2**63, 10**400, float("inf"), float("nan"), "", "0", "1e-3", "auto",
+    "all", "none", "steps", "cosine", "a" * 5000, "\ud800", "\0", "../x", [], [0], [1, 2], ["a"], [None], [[]], {}, {"kind": "siglip"},
+    {"kind": "vit"}, {"a": {"b": []}},
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Target:
     """One reader.
@@ -64,6 +72,7 @@ class Target:
         refusals: errors that it may raise.
         num_runs: that are worth it, by what one costs.
         words: pieces to put together, for a reader of lines that people type.
+        given: a good object, for a reader of JSON: some of its values are replaced by others.
     """
 
     name: str
@@ -72,6 +81,7 @@ class Target:
     refusals: tuple[type[BaseException], ...] = (ClipdataError,)
     num_runs: int = 20_000
     words: Sequence[bytes] = ()
+    given: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,8 @@ def mutated(random_: random.Random, target: Target) -> bytes:
     """Another input, made of the seeds."""
     if target.words and random_.random() < 0.7:
         return b" ".join(random_.choices(target.words, k=random_.randint(1, 8)))
+    if target.given is not None and random_.random() < 0.7:
+        return json.dumps(_replaced(random_, target.given)).encode()
     data = bytearray(random_.choice(target.seeds)[:_MOST_BYTES])
     for _ in range(1 << random_.randint(0, 4)):
         at, size = random_.randrange(len(data) + 1), random_.randint(1, 1 << random_.randint(0, 8))
@@ -109,6 +121,20 @@ def mutated(random_: random.Random, target: Target) -> bytes:
             other = random_.choice(target.seeds)
             data[at:] = other[random_.randrange(len(other) + 1) :]
     return bytes(data[:_MOST_BYTES])
+
+
+def _replaced(random_: random.Random, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with another value, or none, under some of its names, however deep."""
+    made = dict(given)
+    for name in random_.sample(sorted(made), min(random_.randint(1, 3), len(made))):
+        inner = made[name]
+        if isinstance(inner, dict) and random_.random() < 0.7:
+            made[name] = _replaced(random_, inner)
+        elif random_.random() < 0.1:
+            del made[name]
+        else:
+            made[name] = random_.choice(_VALUES)
+    return made
 
 
 def fuzz(target: Target, *, num_runs: int, seed: int) -> Iterator[Finding]:
@@ -203,15 +229,26 @@ def _metadata(folder: Path) -> list[Target]:
 
 
 def _configs() -> list[Target]:
-    config = json.dumps(cd.TrainConfig().to_json()).encode()
-    model = json.dumps({"embed_dim": 8, "vision": {"kind": "timm", "name": "resnet18"}, "text": {"kind": "x"}}).encode()
-    arguments = b'{"output_dir": "o", "learning_rate": 1e-3, "num_train_epochs": 1, "model_name_or_path": "m"}'
+    config = cd.TrainConfig().to_json()
+    model = ModelConfig(image=TimmImage("resnet18"), text=HuggingFaceText("distilbert"), embed_dim=8)
+    names = ("output_dir", "image_path", "train_file", "clip_pretrain_path", "bert_pretrain_path")
+    arguments = vars(TrainArguments(**dict.fromkeys(names, "x")))
     deep = b'{"lr": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+
+    def target(name: str, given: Mapping[str, Any], read: Callable[[bytes], object], *more: bytes) -> Target:
+        return Target(name, [json.dumps(given).encode(), *more, b"{}", b"null", deep], read, given=given)
+
     return [
-        Target("training config", [config, b"{}", b'{"objective": "siglip"}', deep], cd.TrainConfig.from_json),
-        Target("model config", [model, b"{}", b"null", deep], lambda data: ModelConfig.from_json(parse_object(data))),
-        Target("training arguments", [arguments, b"{}", deep], TrainArguments.from_json),
-    ]  # fmt: skip
+        target(
+            "training config", config, lambda data: cd.TrainConfig.from_json(data).to_json(), b'{"objective": "siglip"}'
+        ),
+        target("model config", model.to_json(), lambda data: ModelConfig.from_json(data).to_json()),
+        target(
+            "training arguments",
+            arguments,
+            lambda data: cd.TrainConfig(**TrainArguments.from_json(data).to_train_config(on_gpu=False)),
+        ),
+    ]
 
 
 def _filters(table: Table) -> Target:

@@ -12,6 +12,7 @@ from tests.tables import number_table
 
 SEED = 1
 NUM_RUNS = 150
+MANY = {"training config": 100, "model config": 100, "training arguments": 100}
 DEAR = {"conditions": 40, "command line": 40, "parquet": 80}
 NAMES = (
     "pictures, checked", "pictures, decoded", "tar shards", "CSV", "TSV", "packed CSV", "JSON lines", "parquet",
@@ -32,6 +33,23 @@ def test_damaged_input_is_read_or_refused(readers: dict[str, Target], name: str)
 
 def test_every_reader_is_tried(readers: dict[str, Target]) -> None:
     assert tuple(readers) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reader_reads_on_behind_its_first_look(readers: dict[str, Target], name: str) -> None:
+    """Or damage behind the first thing that is wrong would never be met."""
+    target, random_ = readers[name], random.Random(SEED)
+    refused = num_read = 0
+    for data in [*target.seeds, *(mutated(random_, target) for _ in range(MANY.get(name, 20)))]:
+        try:
+            target.read(data)
+            num_read += 1
+        except target.refusals as error:
+            refused += 1
+            assert len(str(error)) < 2000, "a text of the input stands whole in the message"
+
+    assert num_read > 1
+    assert refused > 0 or name == "command line"  # which says a refusal by its exit code
 
 
 def test_what_a_reader_may_not_raise_is_found() -> None:
