@@ -55,9 +55,9 @@ _OPTIONS = b"""
 
 
 _VALUES = (
-    None, True, False, 0, 1, -1, 2, 7, 0.5, -0.0, 1e-9, 1e300, 2**63, 10**400, float("inf"), float("nan"), "", "0", "1e-3", "auto",
-    "all", "none", "steps", "cosine", "a" * 5000, "\ud800", "\0", "../x", [], [0], [1, 2], ["a"], [None], [[]], {}, {"kind": "siglip"},
-    {"kind": "vit"}, {"a": {"b": []}},
+    None, True, False, 0, 1, -1, 2, 7, 0.5, -0.0, 1e-9, 1e300, 2**63, 10**400, float("inf"), float("nan"),
+    "", "0", "1e-3", "auto", "all", "none", "steps", "cosine", "a" * 5000, "\ud800", "\0", "../x",
+    [], [0], [1, 2], ["a"], [None], [[]], {}, {"kind": "siglip"}, {"kind": "vit"}, {"a": {"b": []}},
 )  # fmt: skip
 
 
