@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 import lance
+import numpy as np
 import pyarrow as pa
 
 import clipdata as cd
+from clipdata.viewer.deciding import Decider
+from clipdata.viewer.sources import LanceTable
 from tests.viewer_client import browser_of, settled, told, written
 from tests.viewing import NUM_ROWS, viewed_table
+
+
+def decided(table: cd.Table) -> dict[str, str]:
+    """What stands in the table, by path."""
+    rows = table.latest().to_table(["path", "decision"], where="decision <> ''")
+    return dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+
+def decide_on(client: httpx.Client, value: str, *rows: int, page: str, version: int) -> dict[str, Any]:
+    """A decision from a page that shows a version."""
+    body = {"rows": list(rows), "column": "decision", "value": value, "page": page}
+    answer = written(client, "decide", body, at=version)
+    assert answer.status_code == 200, answer.text
+    taken: dict[str, Any] = answer.json()
+    return taken
 
 
 def test_a_viewer_that_only_reads_refuses_to_write(tmp_path: Path) -> None:
@@ -149,3 +170,66 @@ def test_a_decision_that_cannot_be_written_waits_and_says_so(tmp_path: Path) -> 
         taken = written(client, "decide", {"rows": [4], "column": "decision", "value": "drop"}).json()
         settled(client, taken["ticket"])
     assert sorted(filter(None, table.latest().to_table(["decision"]).column(0).to_pylist())) == ["drop", "keep"]
+
+
+def test_a_decision_on_what_another_page_decided_meanwhile_is_told_and_waits_for_an_answer(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with cd.view(table.uri, edit=True) as viewer, browser_of(viewer) as client:
+        version = told(client, "table")["version"]
+        paths = [told(client, "row", row=row)["cells"]["path"] for row in (1, 2)]
+
+        decide = partial(decide_on, client, version=version)
+        assert decide("keep", 1, page="one")["disputes"] is None
+        pending = decide("drop", 1, page="two")  # theirs is on its way yet
+        assert (pending["rows"], pending["disputes"]["num"]) == (0, 1)
+        settled(client, decide("maybe", 1, page="one")["ticket"])  # a page may change its own mind
+        later = decide("drop", 1, 2, page="two")
+        assert (later["rows"], later["disputes"]["num"], later["disputes"]["num_over"]) == (1, 1, 1)
+        line = later["disputes"]["lines"][0]
+        assert f"{paths[0]} is “maybe” (another page of this viewer, version {version + 2}, 20" in line
+        assert line.endswith("not “drop”")
+        settled(client, later["ticket"])
+        assert decided(table) == {paths[0]: "maybe", paths[1]: "drop"}
+        over = written(client, "settle", {"column": "decision", "over": True}).json()
+        assert settled(client, over["ticket"])["disputes"] == []
+        assert decided(table) == dict.fromkeys(paths, "drop")
+        assert written(client, "settle", {"column": "decision", "over": True}).status_code == 400
+    assert viewer.held_back == []
+
+
+def test_a_decision_on_what_another_viewer_or_a_command_wrote_is_told_by_version_and_kept_apart(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with (
+        cd.view(table.uri, edit=True) as mine, browser_of(mine) as client,
+        cd.view(table.uri, edit=True) as other, browser_of(other) as stranger,
+    ):  # fmt: skip
+        rows = told(client, "rows", at=0, num=3, column="path", sort="path")["rows"]
+        first, second, third = [row["row"] for row in rows]
+        settled(stranger, decide_on(stranger, "keep", first, page="x", version=table.version)["ticket"])
+        cd.delete(table.uri, "path = '002.png'")
+        taken = decide_on(client, "drop", first, second, third, page="y", version=table.version)
+        assert (taken["rows"], taken["disputes"]["num"], taken["disputes"]["num_over"]) == (1, 2, 1)
+        kept, gone = taken["disputes"]["lines"]
+        assert kept.startswith("000.png is “keep” (another viewer, or a command, version ")
+        assert gone.startswith("002.png is gone since version ")
+        settled(client, taken["ticket"])
+        assert decided(table) == {"000.png": "keep", "001.png": "drop"}
+    assert [line.split(" is ")[0] for line in mine.held_back] == ["decision: 000.png", "decision: 002.png"]
+
+
+def test_viewers_that_write_at_once_lose_no_decision_without_a_word(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    sources = [LanceTable(cd.open_table(table.uri)) for _ in range(2)]
+    deciders = [Decider(quiet_s=0.02, most_s=0.1) for _ in sources]
+    paths = sources[0].table.to_table(["path"]).column(0).to_pylist()
+    for row in range(0, 24, 2):
+        for place, (decider, source) in enumerate(zip(deciders, sources, strict=True)):
+            decider.take(source, np.array([row + place], np.uint32), "decision", f"by {place}", f"page {place}")
+            decider.take(source, np.array([40], np.uint32), "decision", f"by {place}", f"page {place}")
+    held_back = [line for decider in deciders for line in decider.close()]
+
+    found = decided(table)
+    for row in range(24):
+        assert found[paths[row]] == f"by {row % 2}"
+    assert found[paths[40]] in ("by 0", "by 1")
+    assert any(paths[40] in line for line in held_back)

@@ -29,10 +29,11 @@ def told(client: httpx.Client, what: str, **query: Any) -> Any:
     return answer.json()
 
 
-def written(client: httpx.Client, what: str, body: Any, **headers: str) -> httpx.Response:
-    """What it says to an edit from its own page."""
-    origin = str(client.base_url).rstrip("/")
-    return client.post(f"/api/edit/{what}", content=json.dumps(body), headers={"origin": origin, **headers})
+def written(client: httpx.Client, what: str, body: Any, at: int | None = None, **headers: str) -> httpx.Response:
+    """What it says to an edit from its own page, which shows a version."""
+    origin, query = str(client.base_url).rstrip("/"), {} if at is None else {"version": at}
+    sent = {"origin": origin, **headers}
+    return client.post(f"/api/edit/{what}", params=query, content=json.dumps(body), headers=sent)
 
 
 def settled(client: httpx.Client, ticket: int) -> dict[str, Any]:

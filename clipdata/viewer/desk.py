@@ -214,10 +214,10 @@ class Desk:
         return groups_of(source, rows, column, score=score, least=least)
 
     def edited(self, what: str, state: ViewState, asked: dict[str, Any]) -> dict[str, Any]:
-        """Tag, decide, keep or forget a name of rows, or delete; or find chosen rows again at another version.
+        """Tag, decide, keep or forget a name of rows, or delete; settle; or find chosen rows again at another version.
 
         Args:
-            what: "tag", "decide", "keep", "forget", "delete" or "places".
+            what: "tag", "decide", "settle", "keep", "forget", "delete" or "places".
             state: whose rows are meant where `asked` lists none.
             asked: by the page.
 
@@ -229,6 +229,8 @@ class Desk:
         source = self._table(self.source(state.version))
         if what == "tag":
             return edits.tag_version(source, str(asked.get("name", "")))
+        if what == "settle":
+            return self.decider.settle(str(asked.get("column", "")), over=asked.get("over") is True)
         if what == "forget":
             return selections.forget(source, str(asked.get("name", "")))
         rows = self._meant(source, state, asked)
@@ -236,7 +238,8 @@ class Desk:
             to = self._table(self.source(str(asked["to"]) if asked.get("to") else None))
             return {"rows": edits.places_at(source, rows, to)}
         if what == "decide":
-            return self.decider.take(source, rows, str(asked.get("column", "")), str(asked.get("value", "")))
+            said = [str(asked.get(name, "")) for name in ("column", "value", "page")]
+            return self.decider.take(source, rows, *said)
         if what == "keep":
             whole, name = state if asked.get("all") is True else None, str(asked.get("name", ""))
             return selections.keep(source, rows, name, whole, overwrite=asked.get("overwrite") is True)

@@ -15,6 +15,7 @@ import pytest
 
 import clipdata as cd
 from clipdata.viewer import Viewer
+from clipdata.viewer.decisions import Decisions
 from tests.chromium import PATIENCE_MS
 from tests.tiny_models import tiny_encoder
 from tests.viewing import MARKUP, NUM_ROWS, picture, viewed_table
@@ -258,6 +259,28 @@ def test_rows_are_chosen_by_click_and_by_keyboard_and_written(chromium: Browser,
     assert newest.count_rows("path = '005.png'") == 0
     assert newest.num_rows == NUM_ROWS - 1
     assert "looked-at" in {tag.name for tag in cd.tag(table.uri).tags}
+
+
+def test_a_page_is_asked_which_of_two_decisions_stands(chromium: Browser, tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with cd.view(table.uri, edit=True) as viewer, page_of(chromium, viewer, f"version={table.version}") as page:
+        cd.map_column(table.uri, Decisions("path", {"000.png": "keep"}), "decision")
+        page.locator(".card", has_text="000.png").click()
+        for answer, stands in (("keep theirs", "keep"), ("write mine over 1", "drop")):
+            page.fill("#decision-value", "drop")
+            page.get_by_role("button", name="write", exact=True).click()
+            page.wait_for_selector("text=1 row was decided otherwise since this page looked")
+            assert "000.png is “keep” (another viewer, or a command, version" in page.locator(".disputes").inner_text()
+            page.get_by_role("button", name=answer).click()
+            page.wait_for_selector("dialog", state="hidden")
+            wait_for_decision(table, "000.png", stands)
+
+
+def wait_for_decision(table: cd.Table, path: str, value: str) -> None:
+    give_up = time.monotonic() + PATIENCE_MS / 1000
+    while table.latest().to_table(["decision"], where=f"path = '{path}'").column(0).to_pylist() != [value]:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_rows_are_searched_by_a_picture_from_a_file(chromium: Browser, tmp_path: Path) -> None:
