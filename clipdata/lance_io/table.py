@@ -17,6 +17,7 @@ from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
@@ -296,8 +297,7 @@ class Table(NotebookTable):
         """
         check_query(sql, limit, max_bytes)
         self._check_readable([])
-        plain = without_names(self, sql)
-        with translated(self.uri, "querying", said=[plain, sql]):
+        with self._asked(sql) as plain:
             return answer(self.dataset, plain, limit, max_bytes)
 
     @contextmanager
@@ -305,9 +305,19 @@ class Table(NotebookTable):
         """The same answer, of whatever size: its columns, and its rows batch by batch; see `query`."""
         check_query(sql, None, ANSWER_BYTES)
         self._check_readable([])
-        plain = without_names(self, sql)
-        with translated(self.uri, "querying", said=[plain, sql]), answering(self.dataset, plain) as answered:
+        with self._asked(sql) as plain, answering(self.dataset, plain) as answered:
             yield answered
+
+    @contextmanager
+    def _asked(self, sql: str) -> Iterator[str]:
+        """A SELECT as Lance takes it; its errors come out in clipdata's words."""
+        plain = without_names(self, sql)
+        try:
+            with translated(self.uri, "querying", said=[plain, sql]):
+                yield plain
+        except SchemaError as error:
+            said = told_of(error, [name for name in self.schema.names if is_readable(name)])
+            raise SchemaError(f"query: the statement is not valid: {said.what}", hint=said.hint) from error
 
     def _refers(self, columns: Sequence[str]) -> bool:
         """Whether rows with these columns may have their picture in another table."""
