@@ -195,7 +195,8 @@ class Desk:
         columns = [name for name in columns if name in source.schema.names]
         texts = words_column(source) if isinstance(source, LanceTable) and state.words else None
         picture = self.finder.asked_pictures.name(state.picture) if state.picture else None
-        view = SharedView(source, state, columns, texts, picture, link)
+        by_address = isinstance(source, LanceTable) and source.is_in_address_order
+        view = SharedView(source, state, columns, texts, picture, link, by_address)
         return {"command": as_command(view), "python": as_python(view)}
 
     def points(self, state: ViewState) -> tuple[np.ndarray, np.ndarray]:

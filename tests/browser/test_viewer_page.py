@@ -212,7 +212,10 @@ def test_the_same_view_can_be_copied(chromium: Browser, viewer: Viewer) -> None:
         page.wait_for_selector("#copies pre")
         command, python, link = page.locator("#copies pre").all_inner_texts()
         assert command.startswith("clipdata query ")
-        assert "WHERE score > 0.5 ORDER BY `score` ASC" in command
+        assert (
+            "WHERE score > 0.5 ORDER BY isnan(`score`) ASC NULLS LAST, nanvl(`score`, 0) ASC NULLS LAST, _rowaddr"
+            in command
+        )
         assert "cd.open_table(" in python
         assert link == page.url
 
