@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import clipdata as cd
@@ -428,3 +430,20 @@ def test_rows_are_searched_by_a_picture_that_is_no_part_of_the_table(tmp_path: P
         lost = client.get("/api/table", params={"picture": "0" * 32})
         assert "once more" in lost.json()["hint"]
         assert told(client, "table")["version"] == version
+
+
+def test_a_text_that_is_cut_says_how_long_it_is_and_is_read_whole_in_the_row(tmp_path: Path) -> None:
+    texts = ["word " * 200, "字" * 60_000, "line\n" * 9, "short"]
+    lance.write_dataset(pa.table({"caption": texts}), tmp_path / "t.lance")
+    with cd.view(tmp_path / "t.lance") as viewer, browser_of(viewer) as client:
+        shown = [row["cells"]["caption"] for row in told(client, "rows", at=0, num=4, column="caption")["rows"]]
+        whole = [told(client, "row", row=row)["cells"]["caption"] for row in range(2)]
+    cd.export_view(tmp_path / "t.lance", tmp_path / "v.html")
+    html = (tmp_path / "v.html").read_text("utf-8")
+
+    assert [text[-16:] for text in shown[:2]] == ["… (1,000 letters)"[-16:], "(60,000 letters)"]
+    assert shown[2:] == texts[2:]
+    assert whole[0] == texts[0]
+    assert whole[1].endswith("字… (60,000 letters)")
+    assert html.count("<details") == 3
+    assert "word " * 160 in html.replace("</summary>", "")

@@ -198,6 +198,7 @@ def row_card(row: PictureRow, higher_is_better: bool = True) -> Markup:
     return card(
         CardPicture(picture.thumbnail, picture.width, picture.height, picture.refused or "no picture"),
         caption=row.caption,
+        caption_chars=row.caption_chars,
         name=row.name,
         values=values,
         choices=[

@@ -17,7 +17,7 @@ from clipdata.row_errors import list_errors
 from clipdata.schema import ERROR_SUFFIX
 from clipdata.storage import redact
 from clipdata.viewer import edits, selections
-from clipdata.viewer.cells import LONG, cell
+from clipdata.viewer.cells import LONG, SHORT, cell
 from clipdata.viewer.changes import changes_between
 from clipdata.viewer.columns import family_of, map_axes, score_pairs, shown_columns, texts_of, title_of
 from clipdata.viewer.commands import SharedView, as_command, as_python
@@ -118,7 +118,9 @@ class Desk:
             | (self.finder.abilities(source) if isinstance(source, LanceTable) else {}),
         }
 
-    def rows(self, state: ViewState, at: int, num: int, columns: Sequence[str]) -> dict[str, Any]:
+    def rows(
+        self, state: ViewState, at: int, num: int, columns: Sequence[str], most_letters: int = SHORT
+    ) -> dict[str, Any]:
         """Rows of a state from a place in its order on."""
         source, order = self.order(state)
         if not 0 < num <= MOST_ROWS or at < 0:
@@ -126,7 +128,8 @@ class Desk:
         if len(columns) > MOST_COLUMNS:
             raise UsageError(f"{len(columns)} columns are asked for; expected at most {MOST_COLUMNS}")
         chosen = order[at : at + num].astype(np.int64)
-        told = self._told(source, chosen, [name for name in columns if name in source.schema.names])
+        known = [name for name in columns if name in source.schema.names]
+        told = self._told(source, chosen, known, most_letters)
         rows = [{"row": int(row), "cells": cells} for row, cells in zip(chosen, told, strict=True)]
         return {"at": at, "num_found": len(order), "rows": rows}
 
@@ -259,12 +262,12 @@ class Desk:
             raise UsageError("no row is chosen")
         return order
 
-    def _told(self, source: Source, chosen: np.ndarray, columns: list[str]) -> list[dict[str, Any]]:
+    def _told(self, source: Source, chosen: np.ndarray, columns: list[str], most_letters: int) -> list[dict[str, Any]]:
         shown = [name for name in columns if family_of(source.schema.field(name).type) not in ("bytes", "vector")]
         if not shown or not len(chosen):
             return [{} for _ in chosen]
         rows = source.take(chosen, shown).to_pylist()
-        return [{name: cell(value) for name, value in row.items()} for row in rows]
+        return [{name: cell(value, most_letters) for name, value in row.items()} for row in rows]
 
     def _plane(self, source: Source, state: ViewState) -> np.ndarray:
         if state.x is None:

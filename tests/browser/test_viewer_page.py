@@ -342,6 +342,20 @@ def test_a_lasso_is_drawn_by_mouse_and_by_keyboard(chromium: Browser, viewer: Vi
         page.wait_for_selector("text=No row meets this filter, so there is nothing to draw")
 
 
+def test_a_lasso_is_copied_short_as_a_name_of_its_rows(chromium: Browser, tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    lasso = "x=x&y=y&lasso=1.5,1.5,4.5,1.5,4.5,3.5,1.5,3.5&sort=score"
+    with cd.view(table.uri, edit=True) as viewer, page_of(chromium, viewer, lasso) as page:
+        page.click("#copy")
+        page.fill("#lasso-name", "island")
+        page.press("#lasso-name", "Enter")
+        page.wait_for_selector("#copies pre >> text=WHERE @island ORDER BY")
+        assert page.locator("#copies pre").first.inner_text().startswith("clipdata query ")
+        assert state_of(page) == {"where": "@island", "sort": "score", "x": "x", "y": "y"}
+        wait_for_count(page, "6 of 60")
+    assert cd.open_table(table.uri).count_rows("@island") == 6
+
+
 def test_alike_rows_are_shown_together_above_a_threshold(chromium: Browser, viewer: Viewer) -> None:
     with page_of(chromium, viewer, "view=groups") as page:
         page.wait_for_selector("text=20 groups, 60 rows")

@@ -163,6 +163,11 @@ export class Choice {
     return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
   }
 
+  /** Give all rows in view a name. */
+  keepAll(name) {
+    return this.send("keep", { all: true, name }, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
+  }
+
   forget(name) {
     return this.send("forget", { name }, (done) => `@${done.name} is no name any more (version ${done.version})`);
   }
