@@ -235,6 +235,8 @@ def test_two_versions_are_held_against_each_other(client: httpx.Client, table: c
     found = told(client, "diff", **{"from": earlier, "to": table.version})
 
     assert found["counts"] == {"added": 10, "removed": 0, "changed": 0}
+    fewer = told(client, "diff", **{"from": earlier, "to": table.version}, where="split = 'test'")
+    assert fewer["counts"] == {"added": 2, "removed": 0, "changed": 0}
     added = told(client, "row", row=found["added"][0]["row"], version=table.version)["cells"]
     assert added["path"] == found["added"][0]["key"]
 

@@ -173,9 +173,9 @@ class Desk:
         tags = {name: about["version"] for name, about in table.latest().dataset.tags.list().items()}
         return {"versions": [cell(entry) | {"parameters": None} for entry in entries], "tags": tags}
 
-    def diff(self, before: str, after: str) -> dict[str, Any]:
-        """What two versions do not have in common."""
-        return changes_between(self._table(self.source(before)), self._table(self.source(after)))
+    def diff(self, before: str, after: str, where: str | None = None) -> dict[str, Any]:
+        """What two versions do not have in common, of the rows that meet a filter."""
+        return changes_between(self._table(self.source(before)), self._table(self.source(after)), where)
 
     def failures(self, version: str | None) -> dict[str, Any]:
         """Rows on which steps failed, by column and reason; and what ingest and merge refused."""

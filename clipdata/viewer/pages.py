@@ -171,7 +171,8 @@ class Pages:
 
     async def _diff(self, request: Request) -> Any:
         one, two = request.query_params.get("from", ""), request.query_params.get("to", "")
-        return await self._ask(lambda: self._desk.diff(one, two))
+        where = ViewState.parse(request.query_params).where
+        return await self._ask(lambda: self._desk.diff(one, two, where))
 
     async def _failures(self, request: Request) -> Any:
         version = request.query_params.get("version") or None
