@@ -18,6 +18,7 @@ from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.misread import told_of
+from clipdata.lance_io.no_table import require_table
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
@@ -362,12 +363,8 @@ def open_table(
         CredentialsError: the store refused access.
     """
     location, settings = absolute(uri), storage or Storage()
-    if not is_remote(location) and os.path.isfile(location):
-        raise NotFoundError(
-            f"{location} is a file; expected a Lance table, which is a folder", hint=hints.ingest_file(os.fspath(uri))
-        )
-    if not is_remote(location) and not os.path.isdir(location):
-        raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
+    if not is_remote(location):
+        require_table(location, uri)
     dataset = _open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
 

@@ -107,6 +107,8 @@ def _column(found: ColumnStats) -> Column:
         common=tuple(Common(cut(value, 60), count) for value, count in found.common[:3]),
         numbers=numbers,
         numbers_of="values" if found.numbers else "length" if found.lengths else None,
+        earliest=found.earliest,
+        latest=found.latest,
     )
 
 
