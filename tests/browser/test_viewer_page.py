@@ -409,6 +409,32 @@ def test_a_narrow_screen_shows_a_row_over_everything_and_closes_it(chromium: Bro
         assert not page.locator("#detail").is_visible()
 
 
+@pytest.mark.parametrize(("width", "lines"), [(1720, 1), (1280, 1), (900, 2), (390, 1)])
+def test_what_writes_fits_the_screen_and_is_all_in_reach(
+    chromium: Browser, tmp_path: Path, width: int, lines: int
+) -> None:
+    table = viewed_table(tmp_path)
+    with (
+        cd.view(table.uri, edit=True) as viewer,
+        page_of(chromium, viewer, viewport={"width": width, "height": 800}) as page,
+    ):
+        page.locator("#card-0").click()
+        page.keyboard.press("Escape")
+        page.wait_for_selector("text=1 chosen")
+        assert page.locator(".bottom").bounding_box()["height"] < 20 + 36 * lines
+        if width < 720:
+            page.click(".edit .more")
+        page.fill("#tag-name", "seen")
+        page.press("#tag-name", "Enter")
+        page.wait_for_selector("text=is called seen")
+        for control in page.locator("#edit button:visible, #edit input:visible").all():
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            assert box["y"] + box["height"] <= 800
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.fixture(scope="module")
 def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import lance

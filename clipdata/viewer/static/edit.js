@@ -30,8 +30,11 @@ export class Choice {
     }, ...parts);
     this.confirm = el("dialog", { "aria-labelledby": "confirm-told" });
     this.clear = el("button", { type: "button", class: "quiet", onclick: () => { this.rows.clear(); this.show(); } }, "none");
+    const more = el("button", { type: "button", class: "more", "aria-expanded": "false", "aria-controls": "edit", onclick: () => {
+      more.setAttribute("aria-expanded", String(this.root.classList.toggle("open")));
+    } }, "write …");
     this.root.replaceChildren(
-      this.told, this.clear, el("label", { class: "tick" }, this.all, "all rows in view"),
+      this.told, this.clear, el("label", { class: "tick" }, this.all, "all rows in view"), more,
       form("decide", () => this.decide(), field("column", this.column), field("decision", this.value), el("button", {}, "write")),
       form("keep", () => this.keep(), field("keep as @", this.kept), el("button", {}, "keep")),
       form("tag", () => this.tag(), field("tag this version", this.name), el("button", {}, "tag")),
