@@ -7,7 +7,7 @@ What says the same in another dialect of SQL and something else here is refused,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from clipdata.column_names import is_readable, quoted
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.misread import told_of
-from clipdata.lance_io.selected_rows import without_names
+from clipdata.lance_io.selected_rows import Meant, spelled, without_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,20 +28,23 @@ _OPEN = re.compile(r"\?|\$\w+")  # of a statement whose values come later
 
 
 @contextmanager
-def asked(table: Table, where: str | None, doing: str, *, said: Sequence[str] = ()) -> Iterator[str | None]:
+def asked(
+    table: Table, where: str | None, doing: str, *, said: Sequence[str] = (), plain: str | None = None
+) -> Iterator[str | None]:
     """A condition as Lance takes it, for as long as it is asked; its errors come out in clipdata's words.
 
     Args:
         where: as a person wrote it; None for all rows.
         doing: what is done, as in "reading".
         said: more words of the person's.
+        plain: the same condition with something else in place of its names.
 
     Raises:
         UsageError: it is no condition, or draws anew.
         SchemaError: it names a column that is not there, or Lance does not understand it.
         NotFoundError: it says an `@name` that nobody gave.
     """
-    plain = read_condition(table, where)
+    plain = read_condition(table, where if plain is None else plain)
     try:
         with translated(table.uri, doing, said=[plain, where, *said]):
             yield plain
@@ -52,8 +55,12 @@ def asked(table: Table, where: str | None, doing: str, *, said: Sequence[str] = 
         raise SchemaError(f"where is {where!r:.80}; {told.what}", hint=told.hint) from error
 
 
-def read_condition(table: Table, where: str | None) -> str | None:
-    """A condition without names of selected rows, held to what means the same to everybody; see `asked`."""
+def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] | None = None) -> str | None:
+    """A condition without names of selected rows, held to what means the same to everybody; see `asked`.
+
+    Args:
+        meant: what its names mean; looked up where it is not given.
+    """
     check_condition(where)
     if where is None:
         return None
@@ -63,7 +70,7 @@ def read_condition(table: Table, where: str | None) -> str | None:
             f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"
         )
     # In brackets, for what comes behind a whole condition Lance passes over: score > 0.5 split = 'test'.
-    return f"({without_names(table, where)}\n)"
+    return f"({without_names(table, where) if meant is None else spelled(where, meant)}\n)"
 
 
 def _check_quotes(where: str, schema: pa.Schema) -> None:

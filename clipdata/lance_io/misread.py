@@ -107,7 +107,7 @@ def _unlike(found: re.Match[str], _: Sequence[str]) -> Told:
 
 
 def _const(what: str, hint: str | None = None) -> Callable[[re.Match[str], Sequence[str]], Told]:
-    return lambda found, _: Told(what.format(**found.groupdict()), hint)
+    return lambda found, _: Told(what.format(**{name: _short(part) for name, part in found.groupdict().items()}), hint)
 
 
 _OVER_ROWS = "what counts or adds up many rows belongs into clipdata query: SELECT count(*) FROM dataset WHERE …"
@@ -154,6 +154,10 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
 )  # fmt: skip
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
+
+
 def _plain(message: str) -> str:
     """The engine's text without its own layers, structures and hidden names, where nothing better is known."""
     text = re.sub(r"SELECT 1 FROM t WHERE ", "", message)
@@ -165,7 +169,7 @@ def _plain(message: str) -> str:
         "", text,
     )  # fmt: skip
     text = re.sub(r" ?\w*\{.*", " …", text)
-    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
+    return _short(text)
 
 
 def quoted_if_needed(name: str) -> str:

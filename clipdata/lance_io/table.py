@@ -18,6 +18,7 @@ from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.misread import told_of
+from clipdata.lance_io.named_offsets import named_offsets
 from clipdata.lance_io.no_table import require_table
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
@@ -95,6 +96,8 @@ class Table(NotebookTable):
         """
         if where is not None:
             self._check_readable([])
+            if (named := named_offsets(self, where)) is not None:
+                return len(named)
         with conditions.asked(self, where, "counting rows of") as asked:
             return self.dataset.count_rows(asked)
 
@@ -172,6 +175,8 @@ class Table(NotebookTable):
         if where is None:
             return np.arange(self.num_rows, dtype=np.int64)
         self._check_readable([])
+        if (named := named_offsets(self, where)) is not None:
+            return named
         with conditions.asked(self, where, "reading") as asked:
             found = self.dataset.scanner(columns=["_rowoffset"], filter=asked).to_table()
         return np.sort(found.column("_rowoffset").to_numpy().astype(np.int64))
