@@ -6,6 +6,7 @@ import struct
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lance
@@ -188,3 +189,25 @@ def test_times_decimals_and_lists_are_counted_and_structs_are_told(tmp_path: Pat
         assert (about["kind"], about["parts"]) == ("told", [])
         assert "source (string), year (int64)" in about["told"]
         assert told(client, "table", where="about.year > 2050")["num_found"] == 9
+
+
+def test_a_plain_table_of_odd_names_is_searched_sorted_filtered_and_copied(tmp_path: Path) -> None:
+    columns = {
+        "ID №": [f"r{n}" for n in range(8)],
+        "Beschreibung des Bildes": [f"ein rotes Haus {n}" for n in range(8)],
+        "select": list(range(8)),
+        "Größe (px)": [1.5 * n for n in range(8)],
+        "Bilddatei": pa.array([picture(n) for n in range(8)], pa.binary()),
+    }
+    lance.write_dataset(pa.table(columns), tmp_path / "my table.lance")
+    with cd.view(tmp_path / "my table.lance") as viewer, browser_of(viewer) as client:
+        found = told(client, "table", words="Haus", where="`Größe (px)` > 3 AND `select` < 7")
+        order = {"sort": "Größe (px)", "descending": "1", "where": "`select` < 7", "column": "select"}
+        shown = [row["cells"]["select"] for row in told(client, "rows", at=0, num=8, **order)["rows"]]
+        scope: dict[str, Any] = {}
+        exec(told(client, "commands", **order)["python"].replace("print(", "answer = ("), scope)
+        assert client.get("/picture", params={"row": 7}).status_code == 200
+
+    assert (found["picture"], found["can"]["words"], found["num_found"]) == ("Bilddatei", "Beschreibung des Bildes", 4)
+    assert shown == [6, 5, 4, 3, 2, 1, 0]
+    assert scope["answer"].to_pydict() == {"select": shown}
