@@ -5,6 +5,7 @@ It knows the words of the command line, and nothing of what went wrong.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 
@@ -67,8 +68,22 @@ def ingest(location: str) -> str:
 
 
 def ingest_file(location: str) -> str:
-    """The command that makes a table of the rows of a file."""
-    return f"clipdata ingest parquet {typed(location)} --into TABLE.lance makes one of parquet, CSV, TSV or JSONL"
+    """The commands that make a table of the rows of a file, and that look at them as they lie."""
+    into = os.path.splitext(location.rstrip("/"))[0] + ".lance"
+    look = f"; or look at it as it lies: clipdata view {typed(location)}" if location.endswith(".parquet") else ""
+    makes = "makes a table of parquet, CSV, TSV or JSONL"
+    return f"clipdata ingest parquet {typed(location)} --into {typed(into)} --required '' {makes}{look}"
+
+
+def ingest_folder(location: str, what: str) -> str:
+    """The commands that make a table of a folder, and that look at it as it lies.
+
+    Args:
+        what: "images" or "parquet".
+    """
+    into, more = location.rstrip("/") + ".lance", " --required ''" if what == "parquet" else ""
+    made = f"make a table of it: clipdata ingest {what} {typed(location)} --into {typed(into)}{more}"
+    return f"{made}; or look at it as it lies: clipdata view {typed(location)}"
 
 
 def query(location: str, sql: str) -> str:

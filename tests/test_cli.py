@@ -178,7 +178,7 @@ WRONG = [
     (["train", "TABLE", "-m", "MODEL", "--out", "FOLDER/run", "-s", "epoch=1"], 2, "epochs"),
     (["train", "TABLE", "-m", "MODEL", "--out", "FOLDER/run", "--recipe", "none"], 2, "recipes:"),
     (["compare", "TABLE", "number", "nothing"], 2, "has no column"),
-    (["query", "TABLE", "SELECT nothing FROM dataset"], 2, "No field named"),
+    (["query", "TABLE", "SELECT nothing FROM dataset"], 2, "there is no column nothing"),
     (["query", "TABLE", "SELEC"], 2, "SELEC"),
     (["show", "TABLE", "--version", "99"], 3, "the newest is version"),
     (["show", "TABLE", "--version", "no-such-tag"], 3, "no-such-tag"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ WORDS = ["append", "change", "delete", "compact", "column", "fill", "overwrite",
 REMAINDERS = {"fill": lambda number: number % 2 / 1.0, "overwrite": lambda number: number % 3 / 1.0}
 
 
-def naive(before: pa.Table, after: pa.Table, key: str) -> tuple[set[Any], set[Any], dict[str, int], int]:
-    """Keys added and removed, changed values by column, and rows changed."""
+def naive(
+    before: pa.Table, after: pa.Table, key: str, meets: Callable[[dict[str, Any]], bool] = lambda row: True
+) -> tuple[set[Any], set[Any], dict[str, int], int]:
+    """Keys added and removed, changed values by column, and rows changed, of rows that meet a condition on a side."""
     one, two = ({row[key]: row for row in side.to_pylist()} for side in (before, after))
+    meant = {name for side in (one, two) for name, row in side.items() if meets(row)}
     shared = [name for name in before.schema.names if name in after.schema.names and name != key]
+    one, two = ({name: row for name, row in side.items() if name in meant} for side in (one, two))
     both = one.keys() & two.keys()
     counts = {name: sum(repr(one[k][name]) != repr(two[k][name]) for k in both) for name in shared}
     rows_changed = sum(any(repr(one[k][name]) != repr(two[k][name]) for name in shared) for k in both)
@@ -40,8 +45,8 @@ def bytes_read() -> int:
     return int(told.split("rchar:")[1].split()[0])
 
 
-def check(found: cd.Diff, before: pa.Table, after: pa.Table, key: str) -> None:
-    added, removed, values, rows_changed = naive(before, after, key)
+def check(found: cd.Diff, before: pa.Table, after: pa.Table, key: str, **meets: Any) -> None:
+    added, removed, values, rows_changed = naive(before, after, key, **meets)
     assert (found.rows_added, found.rows_removed) == (len(added), len(removed))
     assert set(found.added) <= added
     assert set(found.removed) <= removed
@@ -94,6 +99,23 @@ def test_any_two_versions_differ_as_all_their_rows_say(tmp_path: Path, words: li
     sides = [cd.open_table(table.uri, version=version).to_table() for version in (first, second)]
 
     check(cd.diff(table, first, second), *sides, "path")
+    meant = cd.diff(table, first, second, where="number % 2 = 0")
+    check(meant, *sides, "path", meets=lambda row: row["number"] is not None and row["number"] % 2 == 0)
+
+
+def test_a_side_without_a_column_of_the_condition_has_no_row_that_meets_it(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 6)
+    first = table.version
+    cd.map_column(table, cd.step(reads="number", returns=pa.int64())(lambda number: number * 2), "twice")
+    append_numbers(table.latest(), 6, 9)
+    rows.upsert(table.latest(), pa.table({"path": ["p/0"], "number": [99], "text": ["new"]}), changed="number")
+
+    found = cd.diff(table, first, where="twice > 4")
+
+    assert (found.rows_added, found.rows_removed) == (0, 0)
+    assert [column.name for column in found.columns] == ["twice"]
+    with pytest.raises(SchemaError, match="no column nope"):
+        cd.diff(table, first, where="nope > 4")
 
 
 def test_what_files_tell_is_not_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import lance
@@ -11,6 +12,7 @@ import pyarrow as pa
 import clipdata as cd
 from clipdata.notebook import html_facts, html_table
 from tests.contests import SCHEMA, contest_rows
+from tests.viewing import viewed_rows, viewed_table
 
 
 def test_rows_are_a_table_with_everything_escaped_and_cut() -> None:
@@ -70,3 +72,16 @@ def test_a_comparison_draws_its_intervals(tmp_path: Path) -> None:
 
     assert shown.count('<svg preserveAspectRatio="none" class="interval"') == 1
     assert "svg.interval" in shown
+
+
+def test_a_comparison_shows_the_pictures_of_its_rows_with_a_key_and_without(tmp_path):
+    keyed = viewed_table(tmp_path)
+    lance.write_dataset(viewed_rows(20).drop_columns(["path"]).replace_schema_metadata(None), tmp_path / "plain.lance")
+
+    for place in (keyed.uri, tmp_path / "plain.lance"):
+        found = cd.compare(place, "score", "score_tuned")
+        html = found._repr_html_()
+        assert html.count('<img src="data:image') == len(found.worst) + len(found.best) > 0
+    shutil.rmtree(tmp_path / "plain.lance")
+    assert "<img" not in found._repr_html_()
+    assert "gained most" in found._repr_html_()

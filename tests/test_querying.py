@@ -112,7 +112,7 @@ def test_no_file_is_a_table_of_a_query(tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("secret\nvalue\n")
 
     for place in (f"'{tmp_path}/secret.csv'", f'"{tmp_path}/secret.csv"', "information_schema.tables"):
-        with pytest.raises(SchemaError, match="not found"):
+        with pytest.raises(SchemaError, match="there is no table"):
             table.query(f"SELECT * FROM {place}")
 
 

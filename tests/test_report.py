@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shlex
@@ -423,3 +424,33 @@ def test_a_notebook_shows_the_page_in_a_frame_that_runs_nothing(whole):
     assert (tag, rest) == ("iframe", [])
     assert attributes["sandbox"] is None
     assert attributes["srcdoc"] == whole[1]
+
+
+def test_a_text_of_any_length_is_folded_with_its_real_length_and_read_by_a_click(tmp_path):
+    texts = ["short", "word " * 2_000, "line\n" * 40, "字" * 281]
+    lance.write_dataset(
+        pa.table({"id": range(4), "caption": texts, "x": [0.1] * 4, "y": [0.2] * 4}), tmp_path / "t.lance"
+    )
+
+    found = cd.report(tmp_path / "t.lance", "x", "y")
+
+    parsed = Parsed(found.to_html())
+    assert sum(tag == "details" and "caption" in (attrs.get("class") or "") for tag, attrs in parsed.tags) >= 3
+    assert "(10,000 characters)" in parsed.text
+    assert "(6,000 more)" in parsed.text
+    assert "(281 characters)" in parsed.text
+    assert "line\n" * 30 in parsed.text
+
+
+def test_times_and_dates_are_told_with_their_range(tmp_path):
+    days = [dt.date(2026, 1, day) for day in (9, 2, 31)]
+    moments = [dt.datetime(2025, month, 1, 12) for month in (3, 1, 2)]
+    lance.write_dataset(pa.table({"day": days, "at": moments}), tmp_path / "t.lance")
+
+    found = cd.report(tmp_path / "t.lance")
+
+    columns = {column.name: (column.earliest, column.latest) for column in found.table.columns}
+    assert columns["day"] == ("2026-01-02", "2026-01-31")
+    text = Parsed(found.to_html()).text
+    assert "2026-01-02 … 2026-01-31" in text
+    assert "2025-01-01 12:00:00 … 2025-03-01 12:00:00" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -15,8 +16,12 @@ from clipdata.notebook import html_table
 _MAX_GROUPS = 12
 
 
-def render(comparison: Compared) -> str:
-    """The whole comparison as HTML; everything that came from a table is escaped."""
+def render(comparison: Compared, pictures: Mapping[str, Any] | None = None) -> str:
+    """The whole comparison as HTML; everything that came from a table is escaped.
+
+    Args:
+        pictures: markup of the pictures of rows, by their keys.
+    """
     figures = [_figures("mean", comparison.mean)]
     if comparison.accuracy:
         figures.append(_figures("right", comparison.accuracy.change))
@@ -34,7 +39,7 @@ def render(comparison: Compared) -> str:
         blocks.append(html_table(groups, title=f"by {comparison.by}" + (f", and {hidden:,} more" if hidden else "")))
     for word, rows in (("lost most", comparison.worst), ("gained most", comparison.best)):
         if rows:
-            blocks.append(html_table((_row(row) for row in rows), title=word))
+            blocks.append(html_table((_row(row, pictures or {}) for row in rows), title=word))
     blocks.append("".join(f"<div>note: {escape(note)}</div>" for note in comparison.notes))
     return "".join(blocks)
 
@@ -80,8 +85,9 @@ def _figures(name: str, change: Change, ends: tuple[float, float] | None = None)
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {
+def _row(row: Row, pictures: Mapping[str, Any]) -> dict[str, Any]:
+    picture = {"picture": pictures.get(row.key, "")} if pictures else {}
+    return picture | {
         "change": f"{row.difference:+.3g}",
         "before": row.before,
         "after": row.after,

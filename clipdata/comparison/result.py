@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipdata.comparison import gates, html, text
+from clipdata.comparison.pictures import pictures_of
 from clipdata.comparison.records import Compared
 
 
@@ -21,7 +22,7 @@ class Comparison(Compared):
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        return html.render(self)
+        return html.render(self, pictures_of(self))
 
     def figures(self) -> dict[str, float | None]:
         """The figures that a gate can bound, by name; None where there is no such figure."""

@@ -7,15 +7,16 @@ What says the same in another dialect of SQL and something else here is refused,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clipdata.arguments import check_condition
 from clipdata.column_names import is_readable, quoted
-from clipdata.errors import SchemaError
+from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.faults import translated
-from clipdata.lance_io.selected_rows import without_names
+from clipdata.lance_io.misread import told_of
+from clipdata.lance_io.selected_rows import Meant, spelled, without_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,46 +24,53 @@ if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
 
 _TEXT_OR_NAME = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"(?P<doubled>[^\"]*)\"")
-_TYPE_WANTED = re.compile(r"literal of type '(?P<type>[A-Za-z]+)\d*(?P<rest>\([^']*\))?'")
-_LITERALS = {
-    "Timestamp": "a time is written timestamp '2026-01-31 12:00:00'",
-    "Date": "a date is written date '2026-01-31'",
-    "Time": "a time of day is compared as a number: arrow_cast(COLUMN, 'Int64') >= …, in the column's own unit",
-    "Decimal": "a decimal is written cast(1.5 as decimal{rest})",
-    "Duration": "a duration is compared as a number: cast(COLUMN as bigint) >= …, in the column's own unit",
-}
+_OPEN = re.compile(r"\?|\$\w+")  # of a statement whose values come later
 
 
 @contextmanager
-def asked(table: Table, where: str | None, doing: str) -> Iterator[str | None]:
+def asked(
+    table: Table, where: str | None, doing: str, *, said: Sequence[str] = (), plain: str | None = None
+) -> Iterator[str | None]:
     """A condition as Lance takes it, for as long as it is asked; its errors come out in clipdata's words.
 
     Args:
         where: as a person wrote it; None for all rows.
         doing: what is done, as in "reading".
+        said: more words of the person's.
+        plain: the same condition with something else in place of its names.
 
     Raises:
         UsageError: it is no condition, or draws anew.
         SchemaError: it names a column that is not there, or Lance does not understand it.
         NotFoundError: it says an `@name` that nobody gave.
     """
-    plain = read_condition(table, where)
+    plain = read_condition(table, where if plain is None else plain)
     try:
-        with translated(table.uri, doing, said=[plain, where]):
+        with translated(table.uri, doing, said=[plain, where, *said]):
             yield plain
     except SchemaError as error:
-        if where is not None and error.hint is None:
-            error.hint = _explained(error.message)
-        raise
+        if where is None:
+            raise
+        told = told_of(error, [name for name in table.schema.names if is_readable(name)])
+        raise SchemaError(f"where is {where!r:.80}; {told.what}", hint=told.hint) from error
 
 
-def read_condition(table: Table, where: str | None) -> str | None:
-    """A condition without names of selected rows, held to what means the same to everybody; see `asked`."""
+def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] | None = None) -> str | None:
+    """A condition without names of selected rows, held to what means the same to everybody; see `asked`.
+
+    Args:
+        meant: what its names mean; looked up where it is not given.
+    """
     check_condition(where)
     if where is None:
         return None
     _check_quotes(where, table.schema)
-    return without_names(table, where)
+    if found := _OPEN.search(_TEXT_OR_NAME.sub("", where)):
+        raise UsageError(
+            f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"
+        )
+    # In brackets, for what comes behind a whole condition Lance passes over: score > 0.5 split = 'test'.
+    return f"({without_names(table, where) if meant is None else spelled(where, meant)}\n)"
 
 
 def _check_quotes(where: str, schema: pa.Schema) -> None:
@@ -75,10 +83,3 @@ def _check_quotes(where: str, schema: pa.Schema) -> None:
                 f'the condition holds "{name}", which is a text in a condition, and not the column',
                 hint=f"write {quoted(name)} for the column, or '{name}' for the text",
             )
-
-
-def _explained(message: str) -> str | None:
-    """What to type for a value of a type that Lance found something else in place of."""
-    wanted = _TYPE_WANTED.search(message)
-    literal = _LITERALS.get(wanted["type"]) if wanted else None
-    return literal.format(rest=wanted["rest"] or "(10, 2)") if literal and wanted else None

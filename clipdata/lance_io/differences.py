@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
+from clipdata.column_names import columns_named
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.columns import identity_of
 from clipdata.lance_io.naming_column import naming_column
@@ -126,6 +128,7 @@ def diff(
     other: AnyTable | None = None,
     on: str | None = None,
     columns: Sequence[str] | None = None,
+    where: str | None = None,
     examples: int = EXAMPLES,
     storage: Storage | None = None,
 ) -> Diff:
@@ -139,6 +142,9 @@ def diff(
         on: column that tells rows apart; the tables' key by default, and of two versions of a table without one,
             Lance's own row ids.
         columns: whose values are compared; all that both have by default, and none where it is empty.
+        where: SQL condition of the rows to tell of: of those added as they are after, of those removed as they were
+            before, of those changed as they are on either side. Where a side lacks a column of it, none of its rows
+            meets it. Rows are counted among these; columns that differ are told all the same.
         examples: most keys and values that are listed of each kind.
         storage: how to reach the locations.
 
@@ -151,7 +157,7 @@ def diff(
     key = _key(first, second, on)
     names = _compared_names(first, second, key, columns)
     one, two = Side(first, key), Side(second, key)
-    found = RowDifferences(examples)
+    found = RowDifferences(examples, _meant(first, second, where) if where is not None else None)
     changed = found.rows_in(one, two, names.compared)
     return Diff(
         before=words_of(first),
@@ -170,6 +176,17 @@ def diff(
         changed=tuple(found.changed),
         rows_hashed=one.num_loose + two.num_loose,
     )
+
+
+def _meant(before: Table, after: Table, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which live rows of the two sides meet a condition, bool [N] each."""
+    masks = []
+    for side, other in ((before, after), (after, before)):
+        mask = np.zeros(side.num_rows, np.bool_)
+        if not columns_named(where, [name for name in other.schema.names if name not in side.schema.names]):
+            mask[side.offsets(where)] = True
+        masks.append(mask)
+    return masks[0], masks[1]
 
 
 def column_differences(before: Table, after: Table) -> tuple[ColumnDifference, ...]:

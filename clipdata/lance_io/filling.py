@@ -33,6 +33,7 @@ from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, 
 from clipdata.lance_io.pictures import places_needed
 from clipdata.lance_io.pinned import readable
 from clipdata.lance_io.presence import count_missing, files_of, places_of, rows_that_fit
+from clipdata.lance_io.selected_rows import Meant, meant_by
 from clipdata.lance_io.signatures import Signatures
 from clipdata.lance_io.state import StateFolder, parts_folder
 from clipdata.lance_io.table import Table
@@ -78,7 +79,9 @@ class Filling:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            name: value for name, value in self.__dict__.items() if name not in ("records", "_signatures", "_asked")
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("records", "_signatures", "_asked", "_meant")
         }
 
     @cached_property
@@ -87,21 +90,32 @@ class Filling:
         schema, image = self.table.schema, image_column(self.table.schema)
         return tuple(n for n in self.inputs if is_binary(schema.field(n).type) and n != image)
 
-    @property
-    def condition(self) -> str:
-        """SQL condition of the rows to compute: null so far, not failed before, asked for, and with every input."""
-        missing = [f"`{self.column}` IS NULL"] if self.column in self.table.schema.names else []
-        return " AND ".join([*missing, *self._wanted])
-
     @cached_property
     def _asked(self) -> str | None:
         """`where` as Lance takes it."""
         return read_condition(self.table, self.where)
 
-    @property
-    def _wanted(self) -> list[str]:
+    @cached_property
+    def _meant(self) -> dict[str, Meant]:
+        """What the names in `where` mean."""
+        return meant_by(self.table, self.where) if self.where is not None else {}
+
+    def _asked_in(self, fragment: Any) -> str | None:
+        """`where` as Lance takes it of one fragment: with the keys of its own rows alone, of many that a name means."""
+        if not self._meant:
+            return self._asked
+        rows = fragment.to_table(columns=list({one.column for one in self._meant.values()}))
+        return read_condition(self.table, self.where, {name: one.among(rows) for name, one in self._meant.items()})
+
+    def _wanted_in(self, fragment: Any) -> list[str]:
         """SQL terms of rows that can be computed and are asked for, whether or not they have a value."""
-        return [*self._computable.values(), *([f"({self._asked})"] if self._asked is not None else [])]
+        asked = self._asked_in(fragment)
+        return [*self._computable.values(), *([f"({asked})"] if asked is not None else [])]
+
+    def _condition_in(self, fragment: Any) -> str:
+        """SQL condition of the rows to compute: null so far, not failed before, asked for, and with every input."""
+        missing = [f"`{self.column}` IS NULL"] if self.column in self.table.schema.names else []
+        return " AND ".join([*missing, *self._wanted_in(fragment)])
 
     @property
     def _computable(self) -> dict[str, str]:
@@ -137,8 +151,9 @@ class Filling:
 
     def _count(self, fragment: Any, file: str | None = None) -> int:
         """Rows of a fragment to compute, or that would be if another file held the column."""
-        named = columns_named(self._asked, self.table.schema.names)
-        among, reads = " AND ".join(self._wanted) or None, tuple({**self._computable, **dict.fromkeys(named)})
+        among = " AND ".join(self._wanted_in(fragment)) or None
+        named = [*columns_named(self.where, self.table.schema.names), *(one.column for one in self._meant.values())]
+        reads = tuple({**self._computable, **dict.fromkeys(named)})
         return count_missing(self.table, fragment, self.column, among=among, reads=reads, file=file)
 
     def tally(self) -> tuple[int, int]:
@@ -238,7 +253,7 @@ class Filling:
         with readable(self.table):
             scanner = fragment.scanner(
                 columns=names,
-                filter=self.condition or None,
+                filter=self._condition_in(fragment) or None,
                 with_row_address=True,
                 batch_size=min(batch_rows, rows_that_fit(self.table, fragment, self.inputs, BATCH_BYTES)),
                 batch_size_bytes=BATCH_BYTES,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.column_names import quoted
-from clipdata.lance_io.conditions import read_condition
+from clipdata.lance_io.conditions import asked
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.rows import close_verb
@@ -189,15 +189,13 @@ def nearest(table: Table, column: str, query_D: np.ndarray, k: int, probes: int,
         Lance's numbers of the rows, uint64 [K].
     """
 
-    plain = read_condition(table, where)
-
     def ask(most: int) -> pa.Table:
         wanted = {"column": column, "q": query_D, "k": most, "metric": "cosine", "minimum_nprobes": probes}
         return table.dataset.scanner(
             columns=[], with_row_id=True, nearest=wanted, filter=plain, prefilter=plain is not None
         ).to_table()
 
-    with translated(table.uri, "searching", said=[plain, where]):
+    with asked(table, where, "searching") as plain:
         rows: np.ndarray = _present(table, ask, k).column("_rowid").to_numpy()
     return rows
 
@@ -210,15 +208,13 @@ def matching(table: Table, column: str, words: str, k: int, where: str | None) -
     """
     from lance.query import MatchQuery
 
-    plain = read_condition(table, where)
-
     def ask(most: int) -> pa.Table:
         return table.dataset.scanner(
             columns=[], with_row_id=True, full_text_query=MatchQuery(words, column), limit=most, filter=plain,
             prefilter=plain is not None,
         ).to_table()  # fmt: skip
 
-    with translated(table.uri, "searching the words of", said=[plain, where, words]):
+    with asked(table, where, "searching the words of", said=[words]) as plain:
         found = _present(table, ask, k)
     return found.column("_rowid").to_numpy(), found.column("_score").to_numpy().astype(np.float64)
 

@@ -140,14 +140,14 @@ class NotebookTable:
         if pictures is None or not is_binary(self.schema.field(pictures).type):
             return rows
         files = self.to_table([pictures], limit=SHOWN_ROWS).column(0).to_pylist()
-        return [{pictures: _small(file), **row} for file, row in zip(files, rows, strict=True)]
+        return [{pictures: small_picture(file), **row} for file, row in zip(files, rows, strict=True)]
 
     def _described(self, column: pa.Field) -> dict[str, Any]:
         lineage = self.lineage(column.name)
         return {"column": column.name, "type": str(column.type), "made by": lineage.describe() if lineage else ""}
 
 
-def _small(file: bytes | None) -> Any:
+def small_picture(file: bytes | None) -> Any:
     """A picture's file as markup of a small one; why there is none, in words."""
     from markupsafe import Markup
 

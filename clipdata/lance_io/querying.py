@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import lance
 
 ANSWER_BYTES = 4 << 30
+_ADDRESS = re.compile(r"\b_rowaddr\b", re.IGNORECASE)
+"""The hidden column that a SELECT may name, such as to keep equal rows in the order in which they are stored."""
+_WORD = re.compile(r"[()]|\w+")
+_QUOTED = re.compile(r"'(?:[^']|'')*'")
 
 
 def check_query(sql: str, limit: int | None, max_bytes: int) -> None:
@@ -33,8 +38,33 @@ def check_query(sql: str, limit: int | None, max_bytes: int) -> None:
 @contextmanager
 def answering(dataset: lance.LanceDataset, sql: str) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
     """The columns of the answer to a SELECT, and its rows as they are computed."""
-    with dataset.sql(sql).build().to_stream_reader() as reader:
-        yield reader.schema, iter(reader)
+    asked, told = dataset.sql(sql), _told(sql)
+    names_address = bool(_ADDRESS.search(told))
+    if names_address:
+        asked = asked.with_row_addr(True)
+    with asked.build().to_stream_reader() as reader:
+        if not names_address or _ADDRESS.search(_selected(told)):
+            yield reader.schema, iter(reader)
+            return
+        wanted = [name for name in reader.schema.names if not _ADDRESS.fullmatch(name)]  # Lance gives it unasked
+        yield pa.schema([reader.schema.field(name) for name in wanted]), (batch.select(wanted) for batch in reader)
+
+
+def _told(sql: str) -> str:
+    """A statement without the texts in it."""
+    return _QUOTED.sub("''", sql)
+
+
+def _selected(told: str) -> str:
+    """What the outermost SELECT of a statement gives, between that word and its FROM."""
+    depth, begin = 0, 0
+    for found in _WORD.finditer(told):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth == 0 and found[0].casefold() == "select":
+            begin = found.end()
+        elif depth == 0 and begin and found[0].casefold() == "from":
+            return told[begin : found.start()]
+    return told[begin:]
 
 
 def answer(dataset: lance.LanceDataset, sql: str, limit: int | None, max_bytes: int) -> pa.Table:

@@ -43,10 +43,12 @@ class RowDifferences:
 
     Args:
         examples: most of each kind.
+        meant: which live rows of the two sides are asked about, bool [N] each; all where it is None. A row of both is
+            where it is on either.
     """
 
-    def __init__(self, examples: int) -> None:
-        self._examples = examples
+    def __init__(self, examples: int, meant: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        self._examples, self._meant = examples, meant
         self.num_added = self.num_removed = 0
         self.values: dict[str, int] = {}
         self.added: list[Any] = []
@@ -67,17 +69,29 @@ class RowDifferences:
         for column in pair.columns:
             (place_N, one_N), (_, two_N) = _hashed(before, pair.before, column), _hashed(after, pair.after, column)
             assert len(one_N) == len(two_N), "the rows are the same"
-            differs = one_N != two_N
-            is_changed = differs if is_changed is None else is_changed | differs
-            self.values[column.name] += int(differs.sum())
-            if differs.any() and (few := self._left(column)):
-                rows = np.flatnonzero(differs)[:few]
-                offsets = [
+
+            def offsets_of(rows: np.ndarray, place_N: np.ndarray = place_N) -> list[np.ndarray]:
+                return [
                     piece.start + (rows if piece.places is None else _ranks(side, piece, place_N[rows]))
                     for side, piece in ((before, pair.before), (after, pair.after))
                 ]
-                self._tell(before, after, column, *offsets)
+
+            rows = np.flatnonzero(one_N != two_N)
+            rows = rows[self._is_meant(*offsets_of(rows))]
+            is_changed = np.zeros(len(one_N), np.bool_) if is_changed is None else is_changed
+            is_changed[rows] = True
+            self.values[column.name] += len(rows)
+            if len(rows) and (few := self._left(column)):
+                self._tell(before, after, column, *offsets_of(rows[:few]))
         return int(is_changed.sum()) if is_changed is not None else 0
+
+    def _is_meant(self, before: np.ndarray | None, after: np.ndarray | None) -> np.ndarray | slice:
+        """Which rows are asked about, by their positions among the live rows of a side, or of both."""
+        if self._meant is None:
+            return slice(None)
+        sides = [mask[at] for mask, at in zip(self._meant, (before, after), strict=True) if at is not None]
+        found: np.ndarray = np.logical_or.reduce(sides)
+        return found
 
     def _among_loose(self, before: Side, after: Side, columns: Sequence[Compared]) -> int:
         """Match the rows that files do not tell by their keys, and compare them."""
@@ -90,14 +104,20 @@ class RowDifferences:
         is_both_B = mate_B >= 0
         only_A = np.ones(before.num_loose, np.bool_)
         only_A[mate_B[is_both_B]] = False
-        self.num_added, self.num_removed = int((~is_both_B).sum()), int(only_A.sum())
-        self.added = _keys(after, np.flatnonzero(~is_both_B)[: self._examples])
-        self.removed = _keys(before, np.flatnonzero(only_A)[: self._examples])
-        del only_A
+        new, gone = np.flatnonzero(~is_both_B), np.flatnonzero(only_A)
+        if self._meant is not None:
+            new = new[self._is_meant(None, after.offsets(new))]
+            gone = gone[self._is_meant(before.offsets(gone), None)]
+        self.num_added, self.num_removed = len(new), len(gone)
+        self.added, self.removed = _keys(after, new[: self._examples]), _keys(before, gone[: self._examples])
+        del only_A, new, gone
         if not columns:
             return 0
         changed_B = np.flatnonzero(is_both_B)
         changed_B = changed_B[row_A[mate_B[changed_B]] != row_B[changed_B]]
+        if self._meant is not None:
+            mates = before.offsets(mate_B[changed_B])
+            changed_B = changed_B[self._is_meant(mates, after.offsets(changed_B))]
         self._by_column(before, after, columns, mate_B[changed_B], changed_B)
         return len(changed_B)
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipdata import hints
 from clipdata.column_names import quoted
@@ -93,14 +94,45 @@ def without_names(table: Table, condition: str) -> str:
         NotFoundError: there is no such name; those that there are stand in the message.
         SchemaError: the version lacks the column that tells the rows apart.
     """
+    return spelled(condition, meant_by(table, condition))
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What an `@name` means.
+
+    Args:
+        column: whose values tell the rows apart.
+        keys: values of it.
+    """
+
+    column: str
+    keys: pa.Array
+
+    def among(self, rows: pa.Table) -> Meant:
+        """The same of some rows alone, which `column` is read of: fewer literals where they are few."""
+        present = rows.column(self.column)
+        keys = self.keys.cast(present.type)
+        return Meant(self.column, present.filter(pc.is_in(present, keys)).combine_chunks())
+
+
+def meant_by(table: Table, condition: str) -> dict[str, Meant]:
+    """What each `@name` in a condition means; see `without_names`."""
     names = names_in(condition) if "@" in condition else []
-    if not names:
-        return condition
-    known = selections_of(table.dataset.metadata or {})
+    known = selections_of(table.dataset.metadata or {}) if names else {}
     if not known.keys() >= set(names):
         known = {**selections_of(table.latest().dataset.metadata or {}), **known}
-    meant = {name: _condition_of(table, name, known) for name in names}
-    return _NAMED.sub(lambda found: meant[found["name"]] if found["name"] else found.group(), condition)
+    return {name: _meant(table, name, known) for name in names}
+
+
+def spelled(condition: str, meant: Mapping[str, Meant]) -> str:
+    """A condition with the keys of the rows that are meant in place of each name."""
+    return with_names_as(condition, {name: _literals(one) for name, one in meant.items()}) if meant else condition
+
+
+def with_names_as(condition: str, terms: Mapping[str, str]) -> str:
+    """A condition with a term of SQL in place of each name."""
+    return _NAMED.sub(lambda found: terms[found["name"]] if found["name"] else found.group(), condition)
 
 
 def keys_of(table: Table, selection: Selection) -> pa.ChunkedArray:
@@ -118,7 +150,7 @@ def keys_of(table: Table, selection: Selection) -> pa.ChunkedArray:
     return rows.column(KEY)
 
 
-def _condition_of(table: Table, name: str, known: Mapping[str, Selection]) -> str:
+def _meant(table: Table, name: str, known: Mapping[str, Selection]) -> Meant:
     if name not in known:
         listed = ", ".join(f"@{one}" for one in known) or "none"
         raise NotFoundError(
@@ -131,6 +163,10 @@ def _condition_of(table: Table, name: str, known: Mapping[str, Selection]) -> st
             f"@{name} knows its rows by column {selection.column!r}, which version {table.version} of "
             f"{redact(table.uri)} lacks"
         )
-    values = keys_of(table, selection).to_pylist()
+    return Meant(selection.column, keys_of(table, selection).combine_chunks())
+
+
+def _literals(meant: Meant) -> str:
+    values = meant.keys.to_pylist()
     told = ["'{}'".format(value.replace("'", "''")) if isinstance(value, str) else str(value) for value in values]
-    return f"({quoted(selection.column)} IN ({', '.join(told)}))" if told else "(1 = 0)"
+    return f"({quoted(meant.column)} IN ({', '.join(told)}))" if told else "(1 = 0)"

@@ -17,6 +17,9 @@ from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.misread import told_of
+from clipdata.lance_io.named_offsets import named_offsets
+from clipdata.lance_io.no_table import require_table
 from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
@@ -93,6 +96,8 @@ class Table(NotebookTable):
         """
         if where is not None:
             self._check_readable([])
+            if (named := named_offsets(self, where)) is not None:
+                return len(named)
         with conditions.asked(self, where, "counting rows of") as asked:
             return self.dataset.count_rows(asked)
 
@@ -170,6 +175,8 @@ class Table(NotebookTable):
         if where is None:
             return np.arange(self.num_rows, dtype=np.int64)
         self._check_readable([])
+        if (named := named_offsets(self, where)) is not None:
+            return named
         with conditions.asked(self, where, "reading") as asked:
             found = self.dataset.scanner(columns=["_rowoffset"], filter=asked).to_table()
         return np.sort(found.column("_rowoffset").to_numpy().astype(np.int64))
@@ -296,8 +303,7 @@ class Table(NotebookTable):
         """
         check_query(sql, limit, max_bytes)
         self._check_readable([])
-        plain = without_names(self, sql)
-        with translated(self.uri, "querying", said=[plain, sql]):
+        with self._asked(sql) as plain:
             return answer(self.dataset, plain, limit, max_bytes)
 
     @contextmanager
@@ -305,9 +311,19 @@ class Table(NotebookTable):
         """The same answer, of whatever size: its columns, and its rows batch by batch; see `query`."""
         check_query(sql, None, ANSWER_BYTES)
         self._check_readable([])
-        plain = without_names(self, sql)
-        with translated(self.uri, "querying", said=[plain, sql]), answering(self.dataset, plain) as answered:
+        with self._asked(sql) as plain, answering(self.dataset, plain) as answered:
             yield answered
+
+    @contextmanager
+    def _asked(self, sql: str) -> Iterator[str]:
+        """A SELECT as Lance takes it; its errors come out in clipdata's words."""
+        plain = without_names(self, sql)
+        try:
+            with translated(self.uri, "querying", said=[plain, sql]):
+                yield plain
+        except SchemaError as error:
+            said = told_of(error, [name for name in self.schema.names if is_readable(name)])
+            raise SchemaError(f"query: the statement is not valid: {said.what}", hint=said.hint) from error
 
     def _refers(self, columns: Sequence[str]) -> bool:
         """Whether rows with these columns may have their picture in another table."""
@@ -352,12 +368,8 @@ def open_table(
         CredentialsError: the store refused access.
     """
     location, settings = absolute(uri), storage or Storage()
-    if not is_remote(location) and os.path.isfile(location):
-        raise NotFoundError(
-            f"{location} is a file; expected a Lance table, which is a folder", hint=hints.ingest_file(os.fspath(uri))
-        )
-    if not is_remote(location) and not os.path.isdir(location):
-        raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
+    if not is_remote(location):
+        require_table(location, uri)
     dataset = _open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
 

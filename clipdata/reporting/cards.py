@@ -5,6 +5,7 @@ It knows plain values: no table, no comparison.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from markupsafe import Markup, escape
 
 from clipdata.reporting.rendering import cut, rendered
 
-CAPTION_CHARS = 280
+SHOWN_CHARS, SHOWN_LINES = 280, 6
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def card(
     picture: CardPicture,
     *,
     caption: str | None = None,
+    caption_chars: int | None = None,
     name: str | None = None,
     values: Mapping[str, str] | None = None,
     choices: Sequence[CardChoice] = (),
@@ -62,6 +64,7 @@ def card(
     Args:
         picture: what is shown, or why nothing is.
         caption: the text beside it.
+        caption_chars: letters of that text where it lies, of which `caption` may be the first.
         name: of the row, such as its file's name.
         values: name → figure as text, a line each.
         choices: texts to choose from, the right one marked.
@@ -69,14 +72,18 @@ def card(
         verdict: "better" or "worse" colours the last figure.
         link: where the card leads; nowhere in a report.
     """
+    shown, rest = folded(caption or "")
+    num_chars = max(caption_chars or 0, len(shown) + len(rest))
     words = cut(caption or name or "a picture without a text", 120)
     return rendered(
         "card.html",
         picture=picture,
         source=escape(picture.source or ""),  # markup, so that it is not cut like a text
         alt=f"picture: {words}",
-        caption=cut(caption, CAPTION_CHARS) if caption else None,
-        num_chars=len(caption) if caption and len(caption) > CAPTION_CHARS else None,
+        caption=shown,
+        rest=rest,
+        num_chars=num_chars,
+        num_hidden=num_chars - len(shown) - len(rest),
         name=cut(name, 120) if name else None,
         values=dict(values or {}),
         choices=choices,
@@ -84,3 +91,10 @@ def card(
         verdict=verdict if verdict in ("better", "worse") else "",
         link=link,
     )
+
+
+def folded(text: str) -> tuple[str, str]:
+    """A text as what stands in a card at once and the rest of it, so that no text makes a row of cards endless."""
+    ends = [found.end() for found in re.finditer("\n", text)][SHOWN_LINES - 1 : SHOWN_LINES]
+    most = min([SHOWN_CHARS, *ends])
+    return (text, "") if len(text) <= most else (text[:most], text[most:])

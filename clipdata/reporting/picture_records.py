@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from clipdata.comparison.records import Row
 
+CAPTION_CHARS = 4_000
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -52,6 +54,7 @@ class PictureRow:
         num_choices_left_out: choices that are not listed.
         row: its figures, in a comparison.
         facts: further columns, as text.
+        caption_chars: letters of the caption in the table, of which the first `CAPTION_CHARS` stand in `caption`.
     """
 
     name: str
@@ -61,6 +64,7 @@ class PictureRow:
     num_choices_left_out: int = 0
     row: Row | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    caption_chars: int | None = None
 
 
 @dataclass(frozen=True)

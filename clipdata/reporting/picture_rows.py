@@ -19,13 +19,12 @@ from clipdata.comparison.request import Request
 from clipdata.lineage import Lineage
 from clipdata.reporting.picture_records import Choice, Gallery, Picture, PictureRow
 from clipdata.reporting.rendering import cut
-from clipdata.reporting.row_columns import RowColumns
+from clipdata.reporting.row_columns import RowColumns, captioned
 from clipdata.reporting.thumbnails import Thumbnails
 from clipdata.schema import is_list, is_text
-from clipdata.shown_values import shown_value
 from clipdata.statistics import IntArray
 
-_MOST_CHOICES, _CHOICE_CHARS, _CAPTION_CHARS = 5, 160, 2_000
+_MOST_CHOICES, _CHOICE_CHARS = 5, 160
 
 
 def galleries(measured: Measured, num_pictures: int, shown: RowColumns) -> tuple[Gallery, ...]:
@@ -121,11 +120,11 @@ class _Told:
         choices, left_out = self._choices_of(record, before)
         shown = dict(row.shown)
         name = shown.pop("filename", None) or row.key
-        caption = None
+        caption, chars = None, None
         if not choices and self._caption:
             kind = self._request.table.schema.field(self._caption).type
             value = record[self._caption]
-            caption = value[:_CAPTION_CHARS] if isinstance(value, str) else shown_value(value, kind)
+            caption, chars = captioned(value, kind)
         facts = {word: text for word, text in shown.items() if word != self._caption}
         return {
             "name": cut(name, 200),
@@ -134,6 +133,7 @@ class _Told:
             "num_choices_left_out": left_out,
             "row": row,
             "facts": facts,
+            "caption_chars": chars,
         }
 
     def _choices_of(self, record: dict[str, Any], before: Sequence[Any]) -> tuple[tuple[Choice, ...], int]:

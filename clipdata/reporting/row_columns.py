@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from clipdata.errors import SchemaError
 from clipdata.named_rows import NAMES
+from clipdata.reporting.picture_records import CAPTION_CHARS
 from clipdata.schema import ERROR_SUFFIX, is_binary, is_list, is_picture_struct, is_text
+from clipdata.shown_values import shown_value
 
 _TEXTS = ("caption", "captions", "caption_choices", "text", "class_name", "label")
 _OF_FILES = ("sha256", "etag", "uri", "format")
@@ -76,3 +79,10 @@ def _may_be_texts(kind: pa.DataType) -> bool:
 
 def _listed(schema: pa.Schema) -> str:
     return ", ".join(schema.names)
+
+
+def captioned(value: Any, kind: pa.DataType) -> tuple[str | None, int | None]:
+    """A value as the caption of a row, and the letters that it has in the table, of which the first are taken."""
+    if isinstance(value, str):
+        return value[:CAPTION_CHARS], len(value)
+    return shown_value(value, kind), None

@@ -24,6 +24,7 @@ class Column:
     Args:
         numbers: distribution of its numbers, or of the lengths of its texts and lists.
         numbers_of: which of these: "values", "length", or None.
+        earliest, latest: of times and dates.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Column:
     common: tuple[Common, ...]
     numbers: Distribution | None
     numbers_of: str | None
+    earliest: str | None = None
+    latest: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from clipdata.lineage import Lineage
 from clipdata.progress import Progress
 from clipdata.reporting.picture_records import Gallery, PictureRow
 from clipdata.reporting.rendering import cut
-from clipdata.reporting.row_columns import RowColumns, name_of
+from clipdata.reporting.row_columns import RowColumns, captioned, name_of
 from clipdata.reporting.table_records import Column, Common, MadeColumn, RefusedPictures, Sides, TableSection
 from clipdata.reporting.thumbnails import Thumbnails
 from clipdata.schema import is_text
-from clipdata.shown_values import shown_value
 from clipdata.storage import redact
 from clipdata.summary import ColumnStats, TableStats, stats
 
@@ -108,6 +107,8 @@ def _column(found: ColumnStats) -> Column:
         common=tuple(Common(cut(value, 60), count) for value, count in found.common[:3]),
         numbers=numbers,
         numbers_of="values" if found.numbers else "length" if found.lengths else None,
+        earliest=found.earliest,
+        latest=found.latest,
     )
 
 
@@ -150,9 +151,11 @@ def _gallery(table: Table, where: str | None, num_pictures: int, shown: RowColum
             PictureRow(
                 name=cut(str(row[name]) if name else f"row {offset}", 200),
                 picture=pictures[offset],
-                caption=shown_value(row[caption], schema.field(caption).type) if caption else None,
+                caption=text,
                 facts={fact: cut(row[fact], 200) for fact in facts if row[fact]},
+                caption_chars=chars,
             )
             for offset, row in zip(offsets.tolist(), rows, strict=True)
+            for text, chars in [captioned(row[caption], schema.field(caption).type) if caption else (None, None)]
         ),
     )

@@ -198,6 +198,7 @@ def row_card(row: PictureRow, higher_is_better: bool = True) -> Markup:
     return card(
         CardPicture(picture.thumbnail, picture.width, picture.height, picture.refused or "no picture"),
         caption=row.caption,
+        caption_chars=row.caption_chars,
         name=row.name,
         values=values,
         choices=[
@@ -268,6 +269,8 @@ def _column(column: Column) -> View:
         low, middle, high = (wording.plain(numbers.quantiles.get(share)) for share in ("0", "0.5", "1"))
         varies = low != high
         spread = f"{low} … {high}, median {middle}" if varies else f"{low}"
+    elif column.earliest is not None:
+        spread = f"{column.earliest} … {column.latest}" if column.latest != column.earliest else column.earliest
     distinct = (
         f"{column.distinct:,}" if column.distinct is not None else f">{column.at_least:,}" if column.at_least else ""
     )

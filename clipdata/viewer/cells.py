@@ -14,7 +14,9 @@ _MOST_ENTRIES = 64
 
 
 def cell(value: Any, most_letters: int = SHORT) -> Any:
-    """A value as JSON: texts and lists are cut, bytes told by their number, NaN and infinities by their name.
+    """A value as JSON; bytes are told by their number, NaN and infinities by their name.
+
+    Texts and lists are cut, and then say how long they are.
 
     Characters of a text that would turn the line around are spelled out.
     """
@@ -24,7 +26,7 @@ def cell(value: Any, most_letters: int = SHORT) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
         shown = printable(value[: most_letters + 1], keep="\n\t")
-        return shown if len(shown) <= most_letters else f"{shown[:most_letters]}…"
+        return shown if len(value) <= most_letters else f"{shown[:most_letters]}… ({len(value):,} letters)"
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list | tuple):

@@ -12,13 +12,16 @@ from clipdata.viewer.sources.lance_table import LanceTable
 MOST_ROWS = 120
 
 
-def changes_between(before: LanceTable, after: LanceTable) -> dict[str, Any]:
+def changes_between(before: LanceTable, after: LanceTable, where: str | None = None) -> dict[str, Any]:
     """Rows added, removed and changed, each kind up to `MOST_ROWS`, and counts of all.
+
+    Args:
+        where: condition of the rows to tell of; see `diff`.
 
     Returns:
         JSON values; of a row its key, and its position at the version that has it.
     """
-    found = diff(before.table, before.version, after.version, examples=MOST_ROWS)
+    found = diff(before.table, before.version, after.version, where=where, examples=MOST_ROWS)
     changed: dict[Any, list[dict[str, Any]]] = {}
     for one in found.changed:
         told = {"column": one.column, "before": cell(one.before), "after": cell(one.after)}

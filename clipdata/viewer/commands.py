@@ -9,6 +9,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from clipdata.column_names import quoted
 from clipdata.viewer.finding import TOP
 from clipdata.viewer.sources.protocol import Source
@@ -28,6 +30,7 @@ class SharedView:
         words_column: that words are searched in.
         picture: what the file was called that was searched by.
         link: query of the page's address, where a tab of it shows more than rows.
+        by_address: the rows' own order is that of their addresses, so that SQL can keep it among equal values.
     """
 
     source: Source
@@ -36,6 +39,7 @@ class SharedView:
     words_column: str | None = None
     picture: str | None = None
     link: str | None = None
+    by_address: bool = False
 
     @property
     def verb(self) -> str:
@@ -77,7 +81,7 @@ def as_command(view: SharedView) -> str:
     if view.verb == "search":
         options = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in view.arguments.items()]
         return f"clipdata search {place} {' '.join(options)}{version}"
-    return f"clipdata query {place} {shlex.quote(select_of(view.state, view.columns))} --limit {ROWS}{version}"
+    return f"clipdata query {place} {shlex.quote(select_of(view))} --limit {ROWS}{version}"
 
 
 def as_python(view: SharedView) -> str:
@@ -91,20 +95,33 @@ def as_python(view: SharedView) -> str:
     if view.verb == "search":
         told = [f"{name}={value!r}" for name, value in view.arguments.items()]
         return f"{opened}print(cd.search({', '.join(['table', *told])}))"
-    return f"{opened}print(table.query({select_of(state, view.columns)!r}, limit={ROWS}))"
+    return f"{opened}print(table.query({select_of(view)!r}, limit={ROWS}))"
 
 
-def select_of(state: ViewState, columns: list[str]) -> str:
-    """The view as one SELECT."""
+def select_of(view: SharedView) -> str:
+    """The view as one SELECT, whose rows come in the order in which they are seen."""
+    state, columns = view.state, view.columns
     sql = f"SELECT {', '.join(map(quoted, columns)) or '*'} FROM dataset"  # noqa: S608 - it is shown, not run
     if state.where:
         sql += f" WHERE {state.where}"
-    order = None
+    terms = _order_terms(view.source, state)
+    if terms and columns and view.by_address:
+        terms.append("_rowaddr")
+    return f"{sql} ORDER BY {', '.join(terms)}" if terms else sql
+
+
+def _order_terms(source: Source, state: ViewState) -> list[str]:
+    """What SQL sorts by as the page does: NaN after all numbers, nulls last."""
+    way = f"{'DESC' if state.descending else 'ASC'} NULLS LAST"
     if state.sort == CHANGE and state.before and state.after:
-        order = f"{quoted(state.after)} - {quoted(state.before)}"
-    elif state.sort and state.sort != CHANGE:
-        order = quoted(state.sort)
-    return f"{sql} ORDER BY {order} {'DESC' if state.descending else 'ASC'} NULLS LAST" if order else sql
+        after, before = (f"cast({quoted(name)} as double)" for name in (state.after, state.before))
+        return [f"isnan({after} - {before}) ASC NULLS LAST", f"nanvl({after} - {before}, 0) {way}"]
+    if state.sort is None or state.sort == CHANGE:
+        return []
+    name = quoted(state.sort)
+    is_float = pa.types.is_floating(source.schema.field(state.sort).type)
+    # Two NaN may differ in their bits, by which SQL would sort them.
+    return [f"isnan({name}) ASC NULLS LAST", f"nanvl({name}, 0) {way}"] if is_float else [f"{name} {way}"]
 
 
 def _number(version: str | None) -> str | int | None:

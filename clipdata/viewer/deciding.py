@@ -2,6 +2,7 @@
 
 A column of decisions is made anew with each write. So what comes within a moment waits for the rest, and while a write
 is on its way the next ones gather. Nothing that waits is lost when the viewer ends; a killed one never said it wrote.
+What somebody else decided otherwise meanwhile is held back until a person says which stands.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import atexit
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from clipdata.errors import ClipdataError
+from clipdata.errors import ClipdataError, UsageError
+from clipdata.lance_io.table import Table
 from clipdata.viewer import edits
+from clipdata.viewer.decisions import newest_of, write_decisions
+from clipdata.viewer.disputes import Dispute, Taken, disputes_of, told
 from clipdata.viewer.sources.lance_table import LanceTable
 
 QUIET_S, MOST_S = 1.0, 8.0
@@ -32,48 +38,70 @@ class Decider:
         self._quiet_s, self._most_s = quiet_s, most_s
         self._changed = threading.Condition()
         self._writing = threading.Lock()
-        self._waiting: dict[str, dict[Any, str]] = {}
+        self._waiting: dict[str, dict[Any, Taken]] = {}
+        self._on_its_way: dict[str, dict[Any, Taken]] = {}
+        self._in_table: dict[str, dict[Any, Taken]] = {}
+        self._disputed: dict[str, list[Dispute]] = {}
         self._source: LanceTable | None = None
-        self._taken = self._written = 0
+        self._given = self._written = 0
         self._first_at = self._last_at = 0.0
         self._version: int | None = None
         self._error: str | None = None
         self._thread: threading.Thread | None = None
         self._ended = False
 
-    def take(self, source: LanceTable, positions: np.ndarray, column: str, value: str) -> dict[str, Any]:
+    def take(self, source: LanceTable, positions: np.ndarray, column: str, value: str, page: str) -> dict[str, Any]:
         """Take a decision on rows; see `edits.checked_keys` for what is refused.
 
-        Returns:
-            JSON values: its `ticket`, which is written once `written` of `now` is as high, and the `rows`.
-        """
-        keys = edits.checked_keys(source, positions, column, value)
-        with self._changed:
-            at = time.monotonic()
-            self._first_at = at if not self._waiting else self._first_at
-            self._last_at = at
-            self._source, self._error = source, None
-            self._waiting.setdefault(column, {}).update(dict.fromkeys(keys, value))
-            self._taken += 1
-            ticket = self._taken
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="clipdata view decisions", daemon=True)
-                self._thread.start()
-                atexit.register(self.close)
-            self._changed.notify_all()
-        return {"ticket": ticket, "rows": len(keys), "column": column}
+        Args:
+            page: which of this viewer's it came from.
 
-    def now(self) -> dict[str, Any]:
-        """The last ticket whose decision is in the table, the version that has it, and how many rows still wait."""
+        Returns:
+            JSON values: its `ticket`, which is written once `written` of `now` is as high, the `rows` that it holds
+            for, and the `disputes`: those that it waits for `settle` with, or None.
+        """
+        key, keys = edits.checked_keys(source, positions, column, value)
+        assert source.version is not None, "a table has one"
+        taken = dict.fromkeys(keys, Taken(value, page, source.version, datetime.now(UTC)))
+        disputes = self._disputed_in_table(source, key, column, taken)
         with self._changed:
-            waiting = sum(map(len, self._waiting.values()))
+            disputes += self._disputed_by_other_pages(column, taken)
+            held = {one.key for one in disputes}
+            free = {name: one for name, one in taken.items() if name not in held}
+            self._hold_back(column, disputes)
+            self._source = source
+            ticket = self._gather(column, free)
+        return {
+            "ticket": ticket, "rows": len(free), "column": column,
+            "disputes": told(disputes, column) if disputes else None,
+        }  # fmt: skip
+
+    def settle(self, column: str, *, over: bool) -> dict[str, Any]:
+        """Say of decisions that were held back whether they take the place of what others decided, or are dropped."""
+        with self._changed:
+            disputes = self._disputed.pop(column, [])
+            if not disputes:
+                raise UsageError(f"no decision of column {column!r} is held back any more")
+            stand = [one for one in disputes if over and one.theirs is not None]
             return {
-                "written": self._written, "taken": self._taken, "version": self._version, "waiting": waiting,
-                "error": self._error,
+                "ticket": self._gather(column, {one.key: replace(one.mine, over=one.theirs) for one in stand}),
+                "rows": len(stand), "column": column, "disputes": None,
             }  # fmt: skip
 
-    def close(self) -> None:
+    def now(self) -> dict[str, Any]:
+        """The last ticket whose decision is in the table, the version that has it, how many rows wait, and disputes."""
+        with self._changed:
+            return {
+                "written": self._written, "taken": self._given, "version": self._version,
+                "waiting": sum(map(len, self._waiting.values())), "error": self._error,
+                "disputes": [told(disputes, column) for column, disputes in self._disputed.items()],
+            }  # fmt: skip
+
+    def close(self) -> list[str]:
         """Write what waits, and end.
+
+        Returns:
+            In words, the decisions that were held back and that nobody settled: they are not in the table.
 
         Raises:
             ClipdataError: it cannot be written.
@@ -82,6 +110,47 @@ class Decider:
             self._ended = True
             self._changed.notify_all()
         self._write(raising=True)
+        with self._changed:
+            left, self._disputed = self._disputed, {}
+        return [f"{column}: {one}" for column, disputes in left.items() for one in disputes]
+
+    def _disputed_in_table(self, source: LanceTable, key: str, column: str, taken: dict[Any, Taken]) -> list[Dispute]:
+        """What the table says otherwise; while a write of this viewer is on its way, the next one finds that out."""
+        if not self._writing.acquire(blocking=False):
+            return []
+        try:
+            return disputes_of(newest_of(source.table, column), key, column, taken, self._in_table.get(column, {}))
+        finally:
+            self._writing.release()
+
+    def _disputed_by_other_pages(self, column: str, taken: dict[Any, Taken]) -> list[Dispute]:
+        pending = {**self._on_its_way.get(column, {}), **self._waiting.get(column, {})}
+        return [
+            Dispute(name, taken[name], other.value, "another page of this viewer", None, other.at)
+            for name, other in pending.items()
+            if name in taken and other.page != taken[name].page and other.value != taken[name].value
+        ]
+
+    def _gather(self, column: str, taken: dict[Any, Taken]) -> int:
+        """Let decisions wait to be written; the ticket of the last ones."""
+        if not taken:
+            return self._given
+        self._last_at = time.monotonic()
+        self._first_at = self._first_at if self._waiting else self._last_at
+        self._error = None
+        self._waiting.setdefault(column, {}).update(taken)
+        self._given += 1
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="clipdata view decisions", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)
+        self._changed.notify_all()
+        return self._given
+
+    def _hold_back(self, column: str, disputes: list[Dispute]) -> None:
+        if disputes:
+            held = {one.key: one for one in [*self._disputed.get(column, []), *disputes]}
+            self._disputed[column] = list(held.values())
 
     def _run(self) -> None:
         while not self._ended:
@@ -100,25 +169,42 @@ class Decider:
         """Write all that waits; what could not be written waits on, for the next decision or the end to try again."""
         with self._writing:
             with self._changed:
-                source, ticket, waiting = self._source, self._taken, self._waiting
-                self._waiting = {}
+                source, ticket, waiting = self._source, self._given, self._waiting
+                self._waiting, self._on_its_way = {}, dict(waiting)
             for column in list(waiting):
                 assert source is not None, "it came with the first decision"
                 try:
-                    version = edits.write_decisions(source, column, waiting[column])
+                    self._write_column(source, column, waiting[column])
                 except ClipdataError as error:
                     self._give_back(waiting, error.message)
                     if raising:
                         raise
                     return
-                with self._changed:
-                    self._version = version
                 del waiting[column]
             with self._changed:
-                self._written = ticket
+                self._written, self._on_its_way = ticket, {}
 
-    def _give_back(self, waiting: dict[str, dict[Any, str]], why: str) -> None:
+    def _write_column(self, source: LanceTable, column: str, taken: dict[Any, Taken]) -> None:
+        """Write those that nobody disputes, and hold the others back."""
+        key, in_table = edits.key_of(source), self._in_table.setdefault(column, {})
+        disputes: dict[Any, Dispute] = {}
+
+        def values_at(newest: Table) -> dict[Any, str]:
+            disputes.clear()
+            disputes.update((one.key, one) for one in disputes_of(newest, key, column, taken, in_table))
+            return {name: one.value for name, one in taken.items() if name not in disputes}
+
+        version, theirs = write_decisions(source.table, key, column, values_at)
+        for name in taken.keys() & theirs.keys() - disputes.keys():
+            if taken[name].value != theirs[name]:
+                disputes[name] = Dispute(name, taken[name], theirs[name], "another viewer", None, None)
+        in_table |= {name: one for name, one in taken.items() if name not in disputes}
+        with self._changed:
+            self._hold_back(column, list(disputes.values()))
+            self._version = version or self._version
+
+    def _give_back(self, waiting: dict[str, dict[Any, Taken]], why: str) -> None:
         with self._changed:
             for column, values in waiting.items():
                 self._waiting[column] = {**values, **self._waiting.get(column, {})}
-            self._error = why
+            self._error, self._on_its_way = why, {}

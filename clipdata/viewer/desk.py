@@ -17,7 +17,7 @@ from clipdata.row_errors import list_errors
 from clipdata.schema import ERROR_SUFFIX
 from clipdata.storage import redact
 from clipdata.viewer import edits, selections
-from clipdata.viewer.cells import LONG, cell
+from clipdata.viewer.cells import LONG, SHORT, cell
 from clipdata.viewer.changes import changes_between
 from clipdata.viewer.columns import family_of, map_axes, score_pairs, shown_columns, texts_of, title_of
 from clipdata.viewer.commands import SharedView, as_command, as_python
@@ -118,7 +118,9 @@ class Desk:
             | (self.finder.abilities(source) if isinstance(source, LanceTable) else {}),
         }
 
-    def rows(self, state: ViewState, at: int, num: int, columns: Sequence[str]) -> dict[str, Any]:
+    def rows(
+        self, state: ViewState, at: int, num: int, columns: Sequence[str], most_letters: int = SHORT
+    ) -> dict[str, Any]:
         """Rows of a state from a place in its order on."""
         source, order = self.order(state)
         if not 0 < num <= MOST_ROWS or at < 0:
@@ -126,7 +128,8 @@ class Desk:
         if len(columns) > MOST_COLUMNS:
             raise UsageError(f"{len(columns)} columns are asked for; expected at most {MOST_COLUMNS}")
         chosen = order[at : at + num].astype(np.int64)
-        told = self._told(source, chosen, [name for name in columns if name in source.schema.names])
+        known = [name for name in columns if name in source.schema.names]
+        told = self._told(source, chosen, known, most_letters)
         rows = [{"row": int(row), "cells": cells} for row, cells in zip(chosen, told, strict=True)]
         return {"at": at, "num_found": len(order), "rows": rows}
 
@@ -170,9 +173,9 @@ class Desk:
         tags = {name: about["version"] for name, about in table.latest().dataset.tags.list().items()}
         return {"versions": [cell(entry) | {"parameters": None} for entry in entries], "tags": tags}
 
-    def diff(self, before: str, after: str) -> dict[str, Any]:
-        """What two versions do not have in common."""
-        return changes_between(self._table(self.source(before)), self._table(self.source(after)))
+    def diff(self, before: str, after: str, where: str | None = None) -> dict[str, Any]:
+        """What two versions do not have in common, of the rows that meet a filter."""
+        return changes_between(self._table(self.source(before)), self._table(self.source(after)), where)
 
     def failures(self, version: str | None) -> dict[str, Any]:
         """Rows on which steps failed, by column and reason; and what ingest and merge refused."""
@@ -195,7 +198,8 @@ class Desk:
         columns = [name for name in columns if name in source.schema.names]
         texts = words_column(source) if isinstance(source, LanceTable) and state.words else None
         picture = self.finder.asked_pictures.name(state.picture) if state.picture else None
-        view = SharedView(source, state, columns, texts, picture, link)
+        by_address = isinstance(source, LanceTable) and source.is_in_address_order
+        view = SharedView(source, state, columns, texts, picture, link, by_address)
         return {"command": as_command(view), "python": as_python(view)}
 
     def points(self, state: ViewState) -> tuple[np.ndarray, np.ndarray]:
@@ -214,10 +218,10 @@ class Desk:
         return groups_of(source, rows, column, score=score, least=least)
 
     def edited(self, what: str, state: ViewState, asked: dict[str, Any]) -> dict[str, Any]:
-        """Tag, decide, keep or forget a name of rows, or delete; or find chosen rows again at another version.
+        """Tag, decide, keep or forget a name of rows, or delete; settle; or find chosen rows again at another version.
 
         Args:
-            what: "tag", "decide", "keep", "forget", "delete" or "places".
+            what: "tag", "decide", "settle", "keep", "forget", "delete" or "places".
             state: whose rows are meant where `asked` lists none.
             asked: by the page.
 
@@ -229,6 +233,8 @@ class Desk:
         source = self._table(self.source(state.version))
         if what == "tag":
             return edits.tag_version(source, str(asked.get("name", "")))
+        if what == "settle":
+            return self.decider.settle(str(asked.get("column", "")), over=asked.get("over") is True)
         if what == "forget":
             return selections.forget(source, str(asked.get("name", "")))
         rows = self._meant(source, state, asked)
@@ -236,7 +242,8 @@ class Desk:
             to = self._table(self.source(str(asked["to"]) if asked.get("to") else None))
             return {"rows": edits.places_at(source, rows, to)}
         if what == "decide":
-            return self.decider.take(source, rows, str(asked.get("column", "")), str(asked.get("value", "")))
+            said = [str(asked.get(name, "")) for name in ("column", "value", "page")]
+            return self.decider.take(source, rows, *said)
         if what == "keep":
             whole, name = state if asked.get("all") is True else None, str(asked.get("name", ""))
             return selections.keep(source, rows, name, whole, overwrite=asked.get("overwrite") is True)
@@ -255,12 +262,12 @@ class Desk:
             raise UsageError("no row is chosen")
         return order
 
-    def _told(self, source: Source, chosen: np.ndarray, columns: list[str]) -> list[dict[str, Any]]:
+    def _told(self, source: Source, chosen: np.ndarray, columns: list[str], most_letters: int) -> list[dict[str, Any]]:
         shown = [name for name in columns if family_of(source.schema.field(name).type) not in ("bytes", "vector")]
         if not shown or not len(chosen):
             return [{} for _ in chosen]
         rows = source.take(chosen, shown).to_pylist()
-        return [{name: cell(value) for name, value in row.items()} for row in rows]
+        return [{name: cell(value, most_letters) for name, value in row.items()} for row in rows]
 
     def _plane(self, source: Source, state: ViewState) -> np.ndarray:
         if state.x is None:

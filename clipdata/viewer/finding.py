@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
 
 TOP = 500
+_LOOKED_AT = 32
 
 
 class Finder:
@@ -80,8 +81,12 @@ def words_column(source: LanceTable) -> str | None:
     """The column of texts that words are searched in."""
     try:
         return texts_column(source.table, None, [])
-    except ClipdataError:  # none, or several: then the first that a card would show
-        return next(iter(texts_of(shown_columns(source.schema, source.key))), None)
+    except ClipdataError:  # none, or several: then of those that a card would show the one of the longest texts
+        shown = texts_of(shown_columns(source.schema, source.key))
+        if len(shown) < 2:
+            return next(iter(shown), None)
+        rows = source.table.to_table(shown, limit=_LOOKED_AT)
+        return max(shown, key=lambda name: sum(len(str(text or "")) for text in rows.column(name).to_pylist()))
 
 
 def _positions_of(source: LanceTable, rows: list[str]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from clipdata.viewer.desk import Desk
 
 ROWS, MOST_ROWS = 200, 5_000
 _SIZE = 320
+_MOST_LETTERS, _SHOWN_LETTERS, _SHOWN_LINES = 4_000, 200, 4
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def export_view(
     shown = list(dict.fromkeys([*([title] if title else []), *texts, *scores]))
     cards = []
     for start in range(0, min(rows, len(order)), 200):
-        page = desk.rows(state, start, min(200, rows - start), shown)
+        page = desk.rows(state, start, min(200, rows - start), shown, _MOST_LETTERS)
         cards += [_card(desk, source.version, row, title, texts, scores) for row in page["rows"]]
     html = templates().get_template("gallery.html").render(
         title=source.location, version=source.version, where=state.where, sort=state.sort,
@@ -144,5 +146,9 @@ def _card(
     }
 
 
-def _text(value: Any) -> str:
-    return " · ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _text(value: Any) -> dict[str, str]:
+    """A text of a card: what stands there at once, and the rest, which a click shows."""
+    text = " · ".join(map(str, value)) if isinstance(value, list) else str(value)
+    ends = [found.end() for found in re.finditer("\n", text)][_SHOWN_LINES - 1 : _SHOWN_LINES]
+    most = min([_SHOWN_LETTERS, *ends])
+    return {"shown": text, "rest": ""} if len(text) <= most else {"shown": text[:most], "rest": text[most:]}

@@ -52,7 +52,9 @@ class Orders:
 
 
 def sorted_positions(source: Source, positions: np.ndarray, state: ViewState) -> np.ndarray:
-    """Rows in the order that a state asks for; equal values stay in the source's order, those without one come last.
+    """Rows in the order that a state asks for; equal values stay in the source's order.
+
+    NaN come after all numbers and rows without a value last, whichever way.
 
     Args:
         positions: uint32 [K].
@@ -63,24 +65,26 @@ def sorted_positions(source: Source, positions: np.ndarray, state: ViewState) ->
     if state.sort is None:
         return positions
     if state.sort == CHANGE:
-        value_N = change_of(source, state)
-        return positions[_ranks(value_N[positions], descending=state.descending)]
+        return positions[_order(_change(source, state), positions, descending=state.descending)]
     require_family(source, state.sort, SORTABLE)
     column = source.read([state.sort]).column(0)
-    if family_of(column.type) in ("number", "boolean"):
-        value_K = numbers_of(column)[positions]
-        return positions[_ranks(value_K, descending=state.descending)]
-    chosen = column.take(pa.array(positions)) if len(positions) != source.num_rows else column
     if is_text(column.type):
-        chosen = chosen.cast(pa.large_string())
-    way = "descending" if state.descending else "ascending"
-    rows = pa.table({"value": chosen, "place": pa.array(np.arange(len(positions)))})
-    order_K = pc.sort_indices(rows, [("value", way), ("place", "ascending")])  # nulls come last by default
-    return positions[order_K.to_numpy()]
+        column = column.cast(pa.large_string())
+    elif pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    return positions[_order(column, positions, descending=state.descending)]
 
 
-def change_of(source: Source, state: ViewState) -> np.ndarray:
-    """`after` minus `before`, float64 [N]; NaN where one of them is missing.
+def _order(column: pa.ChunkedArray, positions: np.ndarray, *, descending: bool) -> np.ndarray:
+    """Places of rows in the order of their values, stable; whichever way, NaN come after all numbers, nulls last."""
+    chosen = column.take(pa.array(positions)) if len(positions) != len(column) else column
+    way = "descending" if descending else "ascending"
+    order_K: np.ndarray = pc.sort_indices(pa.table({"value": chosen}), [("value", way)]).to_numpy()
+    return order_K
+
+
+def _change(source: Source, state: ViewState) -> pa.ChunkedArray:
+    """`after` minus `before`, double [N]; null where one of them is missing.
 
     Raises:
         UsageError: they are not both named.
@@ -89,11 +93,9 @@ def change_of(source: Source, state: ViewState) -> np.ndarray:
         raise UsageError("rows are sorted by a change, and two columns of scores are not chosen")
     for name in (state.before, state.after):
         require_family(source, name, ("number",))
-    if state.before == state.after:
-        return np.zeros(source.num_rows)
-    rows = source.read([state.before, state.after])
-    change_N: np.ndarray = numbers_of(rows.column(1)) - numbers_of(rows.column(0))
-    return change_N
+    rows = source.read(list(dict.fromkeys([state.before, state.after])))
+    before, after = (rows.column(name).cast(pa.float64(), safe=False) for name in (state.before, state.after))
+    return pc.subtract(after, before)
 
 
 def numbers_of(column: pa.ChunkedArray) -> np.ndarray:
@@ -112,8 +114,3 @@ def require_family(source: Source, name: str, families: tuple[str, ...]) -> None
     kind = source.schema.field(name).type
     if family_of(kind) not in families:
         raise SchemaError(f"column {name!r} holds {kind}; expected one of: {', '.join(families)}")
-
-
-def _ranks(value_K: np.ndarray, *, descending: bool) -> np.ndarray:
-    """Places of values in their order; NaN last whichever way."""
-    return np.argsort(-value_K if descending else value_K, kind="stable")

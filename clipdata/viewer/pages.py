@@ -26,7 +26,7 @@ from clipdata.viewer.view_state import ViewState
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
-EDITS = ("tag", "decide", "keep", "forget", "delete", "places")
+EDITS = ("tag", "decide", "settle", "keep", "forget", "delete", "places")
 _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
@@ -77,11 +77,16 @@ class Pages:
         ]
         return Starlette(routes=routes)
 
-    def close(self) -> None:
-        """Write decisions that wait, and end the threads, without waiting for answers that nobody wants any more."""
-        self._desk.decider.close()
+    def close(self) -> list[str]:
+        """Write decisions that wait, and end the threads, without waiting for answers that nobody wants any more.
+
+        Returns:
+            In words, decisions that were held back; see `Decider.close`.
+        """
+        held_back = self._desk.decider.close()
         for pool in (self._asking, self._drawing):
             pool.shutdown(wait=False, cancel_futures=True)
+        return held_back
 
     async def _home(self, request: Request) -> Response:
         told = await self._first_told(request)
@@ -166,7 +171,8 @@ class Pages:
 
     async def _diff(self, request: Request) -> Any:
         one, two = request.query_params.get("from", ""), request.query_params.get("to", "")
-        return await self._ask(lambda: self._desk.diff(one, two))
+        where = ViewState.parse(request.query_params).where
+        return await self._ask(lambda: self._desk.diff(one, two, where))
 
     async def _failures(self, request: Request) -> Any:
         version = request.query_params.get("version") or None

@@ -34,10 +34,15 @@ class Viewer:
 
     Args:
         url: of the page, with the token that lets a browser in.
+
+    Attributes:
+        held_back: in words, once it is closed, decisions that are not in the table: somebody else decided otherwise
+            meanwhile, and nobody said which stands.
     """
 
     def __init__(self, url: str, desk: Desk, server: uvicorn.Server, pages: Pages, listening: socket.socket) -> None:
         self.url, self.desk = url, desk
+        self.held_back: list[str] = []
         self._server, self._pages = server, pages
         self._thread = threading.Thread(target=server.run, args=([listening],), name="clipdata view", daemon=True)
         self._thread.start()
@@ -56,7 +61,7 @@ class Viewer:
         """End the server, once decisions that wait are written."""
         self._server.should_exit = True
         self._thread.join(_STOP_S)
-        self._pages.close()
+        self.held_back += self._pages.close()
 
     def __enter__(self) -> Viewer:
         return self

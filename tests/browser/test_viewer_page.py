@@ -15,6 +15,7 @@ import pytest
 
 import clipdata as cd
 from clipdata.viewer import Viewer
+from clipdata.viewer.decisions import Decisions
 from tests.chromium import PATIENCE_MS
 from tests.tiny_models import tiny_encoder
 from tests.viewing import MARKUP, NUM_ROWS, picture, viewed_table
@@ -211,7 +212,10 @@ def test_the_same_view_can_be_copied(chromium: Browser, viewer: Viewer) -> None:
         page.wait_for_selector("#copies pre")
         command, python, link = page.locator("#copies pre").all_inner_texts()
         assert command.startswith("clipdata query ")
-        assert "WHERE score > 0.5 ORDER BY `score` ASC" in command
+        assert (
+            "WHERE score > 0.5 ORDER BY isnan(`score`) ASC NULLS LAST, nanvl(`score`, 0) ASC NULLS LAST, _rowaddr"
+            in command
+        )
         assert "cd.open_table(" in python
         assert link == page.url
 
@@ -258,6 +262,28 @@ def test_rows_are_chosen_by_click_and_by_keyboard_and_written(chromium: Browser,
     assert newest.count_rows("path = '005.png'") == 0
     assert newest.num_rows == NUM_ROWS - 1
     assert "looked-at" in {tag.name for tag in cd.tag(table.uri).tags}
+
+
+def test_a_page_is_asked_which_of_two_decisions_stands(chromium: Browser, tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    with cd.view(table.uri, edit=True) as viewer, page_of(chromium, viewer, f"version={table.version}") as page:
+        cd.map_column(table.uri, Decisions("path", {"000.png": "keep"}), "decision")
+        page.locator(".card", has_text="000.png").click()
+        for answer, stands in (("keep theirs", "keep"), ("write mine over 1", "drop")):
+            page.fill("#decision-value", "drop")
+            page.get_by_role("button", name="write", exact=True).click()
+            page.wait_for_selector("text=1 row was decided otherwise since this page looked")
+            assert "000.png is “keep” (another viewer, or a command, version" in page.locator(".disputes").inner_text()
+            page.get_by_role("button", name=answer).click()
+            page.wait_for_selector("dialog", state="hidden")
+            wait_for_decision(table, "000.png", stands)
+
+
+def wait_for_decision(table: cd.Table, path: str, value: str) -> None:
+    give_up = time.monotonic() + PATIENCE_MS / 1000
+    while table.latest().to_table(["decision"], where=f"path = '{path}'").column(0).to_pylist() != [value]:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_rows_are_searched_by_a_picture_from_a_file(chromium: Browser, tmp_path: Path) -> None:
@@ -316,6 +342,20 @@ def test_a_lasso_is_drawn_by_mouse_and_by_keyboard(chromium: Browser, viewer: Vi
         page.wait_for_selector("text=No row meets this filter, so there is nothing to draw")
 
 
+def test_a_lasso_is_copied_short_as_a_name_of_its_rows(chromium: Browser, tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    lasso = "x=x&y=y&lasso=1.5,1.5,4.5,1.5,4.5,3.5,1.5,3.5&sort=score"
+    with cd.view(table.uri, edit=True) as viewer, page_of(chromium, viewer, lasso) as page:
+        page.click("#copy")
+        page.fill("#lasso-name", "island")
+        page.press("#lasso-name", "Enter")
+        page.wait_for_selector("#copies pre >> text=WHERE @island ORDER BY")
+        assert page.locator("#copies pre").first.inner_text().startswith("clipdata query ")
+        assert state_of(page) == {"where": "@island", "sort": "score", "x": "x", "y": "y"}
+        wait_for_count(page, "6 of 60")
+    assert cd.open_table(table.uri).count_rows("@island") == 6
+
+
 def test_alike_rows_are_shown_together_above_a_threshold(chromium: Browser, viewer: Viewer) -> None:
     with page_of(chromium, viewer, "view=groups") as page:
         page.wait_for_selector("text=20 groups, 60 rows")
@@ -367,6 +407,32 @@ def test_a_narrow_screen_shows_a_row_over_everything_and_closes_it(chromium: Bro
         assert page.locator("#detail").bounding_box()["width"] == 400
         page.keyboard.press("Escape")
         assert not page.locator("#detail").is_visible()
+
+
+@pytest.mark.parametrize(("width", "lines"), [(1720, 1), (1280, 1), (900, 2), (390, 1)])
+def test_what_writes_fits_the_screen_and_is_all_in_reach(
+    chromium: Browser, tmp_path: Path, width: int, lines: int
+) -> None:
+    table = viewed_table(tmp_path)
+    with (
+        cd.view(table.uri, edit=True) as viewer,
+        page_of(chromium, viewer, viewport={"width": width, "height": 800}) as page,
+    ):
+        page.locator("#card-0").click()
+        page.keyboard.press("Escape")
+        page.wait_for_selector("text=1 chosen")
+        assert page.locator(".bottom").bounding_box()["height"] < 20 + 36 * lines
+        if width < 720:
+            page.click(".edit .more")
+        page.fill("#tag-name", "seen")
+        page.press("#tag-name", "Enter")
+        page.wait_for_selector("text=is called seen")
+        for control in page.locator("#edit button:visible, #edit input:visible").all():
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            assert box["y"] + box["height"] <= 800
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.fixture(scope="module")

@@ -84,5 +84,11 @@ class LanceTable:
         """The column by which rows are told apart, declared or not; looked for once, since it may be read whole."""
         return naming_column(self.table)
 
+    @property
+    def is_in_address_order(self) -> bool:
+        """Whether the addresses of the rows ascend in the table's own order, as they do until some are compacted."""
+        numbers = [fragment.fragment_id for fragment in self.table.dataset.get_fragments()]
+        return numbers == sorted(numbers)
+
     def _first(self, name: str) -> pa.ChunkedArray:
         return self.table.to_table([name], limit=LOOKED_AT).column(0)

@@ -24,7 +24,8 @@ export class Changes {
       return;
     }
     try {
-      const found = await get("diff", new URLSearchParams({ from, to }));
+      const where = state.where ? { where: state.where } : {};
+      const found = await get("diff", new URLSearchParams({ from, to, ...where }));
       body.replaceChildren(...this.sections(found, table));
     } catch (error) {
       body.replaceChildren(el("p", { class: "error" }, error.message + (error.hint ? ` – ${error.hint}` : "")));
@@ -32,7 +33,7 @@ export class Changes {
   }
 
   sections(found, table) {
-    const made = [];
+    const made = current().where ? [el("p", { class: "small" }, "of the rows that meet the filter, as they are after, or were before")] : [];
     if (found.columns.length) {
       made.push(el("section", {}, el("h2", {}, "columns"), el("ul", { class: "plain" }, ...found.columns.map((line) => told("li", line)))));
     }
@@ -48,6 +49,7 @@ export class Changes {
       made.push(el("section", {}, el("h2", {}, `${whole(count)} rows ${kind}${shown}`),
         strip(entries, table, version, (row) => this.actions.open(row, version))));
     }
+    if (current().where && !Object.values(found.counts).some(Boolean)) made.push(el("p", { class: "empty" }, "no row that meets the filter was added, removed or changed"));
     return made.length ? made : [el("p", { class: "empty" }, "the two versions are the same")];
   }
 }

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, el } from "./dom.js";
-import { rowsQuery, current } from "./state.js";
+import { current, go, rowsQuery } from "./state.js";
 
 export class Copying {
   constructor(actions) {
@@ -29,12 +29,26 @@ export class Copying {
       if (current().view) shown.link = location.search.slice(1);  // a tab that no query says
       const told = await get("commands", rowsQuery(current().version || null, shown));
       const link = location.origin + location.pathname + location.search;
-      this.popup.replaceChildren(this.part("command", told.command), this.part("Python", told.python), this.part("link", link));
+      const parts = [this.part("command", told.command), this.part("Python", told.python), this.part("link", link)];
+      this.popup.replaceChildren(...(current().lasso ? [this.shorter()] : []), ...parts);
       this.popup.hidden = false;
       this.button.setAttribute("aria-expanded", "true");
     } catch (error) {
       this.actions.fail(error);
     }
+  }
+
+  /** The corners of a lasso are a long list: its rows under a name are a short one. */
+  shorter() {
+    if (!this.actions.keep) return el("p", { class: "small" }, "a lasso is told by its corners; with --edit its rows can be kept under a name, which is shorter");
+    const name = el("input", { type: "text", size: 12, id: "lasso-name", placeholder: "island", required: true, dir: "auto" });
+    return el("form", { class: "group", "aria-label": "shorten", onsubmit: async (event) => {
+      event.preventDefault();
+      const done = await this.actions.keep(name.value.trim().replace(/^@/, ""));
+      if (!done) return;
+      go({ where: `@${done.name}`, lasso: "" });
+      await this.open();
+    } }, el("label", { class: "field" }, el("span", {}, "keep these rows as @"), name), el("button", {}, "keep, and copy that"));
   }
 
   part(name, text) {

@@ -1,10 +1,11 @@
 // Chosen rows, and what is written of them: a tag, a decision, or that they are gone. Only with --edit.
 
 import { get, post } from "./api.js";
-import { byId, el, whole } from "./dom.js";
+import { byId, el, told as toldText, whole } from "./dom.js";
 import { current, rowsQuery } from "./state.js";
 
 const MOST_CHOSEN = 5000, PAGE = 240, ASK_MS = 400;
+const MINE = crypto.randomUUID();  // of this page, among those that the viewer serves
 
 export class Choice {
   constructor(actions) {
@@ -29,8 +30,11 @@ export class Choice {
     }, ...parts);
     this.confirm = el("dialog", { "aria-labelledby": "confirm-told" });
     this.clear = el("button", { type: "button", class: "quiet", onclick: () => { this.rows.clear(); this.show(); } }, "none");
+    const more = el("button", { type: "button", class: "more", "aria-expanded": "false", "aria-controls": "edit", onclick: () => {
+      more.setAttribute("aria-expanded", String(this.root.classList.toggle("open")));
+    } }, "write …");
     this.root.replaceChildren(
-      this.told, this.clear, el("label", { class: "tick" }, this.all, "all rows in view"),
+      this.told, this.clear, el("label", { class: "tick" }, this.all, "all rows in view"), more,
       form("decide", () => this.decide(), field("column", this.column), field("decision", this.value), el("button", {}, "write")),
       form("keep", () => this.keep(), field("keep as @", this.kept), el("button", {}, "keep")),
       form("tag", () => this.tag(), field("tag this version", this.name), el("button", {}, "tag")),
@@ -94,18 +98,44 @@ export class Choice {
   decide() { return this.decideOn(this.meant, this.value.value.trim()); }
 
   /** One decision on rows, be it on those that something else than a click chose. */
-  async decideOn(chosen, value) {
+  decideOn(chosen, value) {
     const column = this.column.value.trim();
+    return this.take("decide", { ...chosen, column, value, page: MINE },
+      (taken) => `${whole(taken.rows)} ${taken.rows === 1 ? "row" : "rows"}: ${column} is “${value}”`);
+  }
+
+  async take(what, body, told) {
     try {
-      const taken = await post("decide", rowsQuery(this.table.version), { ...chosen, column, value });
-      const words = `${whole(taken.rows)} ${taken.rows === 1 ? "row" : "rows"}: ${column} is “${value}”`;
-      this.actions.say(`${words} – pending`);
-      const isFirst = this.awaited === null;
-      this.awaited = { ticket: taken.ticket, words };
-      if (isFirst) this.await();
+      const taken = await post(what, rowsQuery(this.table.version), body);
+      if (taken.rows) {
+        const words = told(taken), isFirst = this.awaited === null;
+        this.actions.say(`${words} – pending`);
+        this.awaited = { ticket: taken.ticket, words };
+        if (isFirst) this.await();
+      }
+      if (taken.disputes) this.settle(taken.disputes);
     } catch (error) {
       this.actions.fail(error);
     }
+  }
+
+  /** Somebody else decided otherwise: say what, and ask which stands. Without an answer both are kept as they are. */
+  settle(disputes) {
+    if (this.confirm.open) return;
+    const { num, num_over: numOver, lines, column } = disputes;
+    const more = num > lines.length ? [el("li", {}, `… ${whole(num)} in all`)] : [];
+    const one = (words, over, given) => el("button", { type: "button", ...given, onclick: () => {
+      this.confirm.close();
+      return this.take("settle", { column, over }, (taken) => `${whole(taken.rows)} decided again: ${column}`);
+    } }, words);
+    const theirs = one(numOver ? "keep theirs" : "so be it", false, { autofocus: true });
+    const mine = numOver ? [one(`write mine over ${whole(numOver)}`, true, { class: "danger" })] : [];
+    this.confirm.replaceChildren(
+      el("p", { id: "confirm-told" }, `${whole(num)} ${num === 1 ? "row was" : "rows were"} decided otherwise since this page looked:`),
+      el("ul", { class: "disputes" }, ...lines.map((line) => toldText("li", line)), ...more), el("div", { class: "row-tools" }, ...mine, theirs),
+    );
+    this.confirm.showModal();
+    theirs.focus();
   }
 
   /** Ask until the last decision is in the table; only then it is said to be. */
@@ -118,9 +148,11 @@ export class Choice {
           this.actions.fail({ message: `${whole(now.waiting)} decisions are not written, and wait for the next one: ${now.error}` });
           this.awaited = null;
         } else if (this.awaited && now.written >= this.awaited.ticket) {
-          this.actions.say(`${this.awaited.words} (version ${now.version})`);
+          const held = now.disputes.reduce((sum, one) => sum + one.num, 0);
+          this.actions.say(held ? `${whole(held)} decisions are held back: others decided otherwise` : `${this.awaited.words} (version ${now.version})`);
           this.awaited = null;
           await this.actions.changed();
+          if (now.disputes.length) this.settle(now.disputes[0]);
         } else if (now.waiting) this.actions.say(`${whole(now.waiting)} decisions pending`);
       } catch (error) {
         this.actions.fail(error);
@@ -132,6 +164,11 @@ export class Choice {
   keep(overwrite = false) {
     const body = { ...this.meant, name: this.kept.value.trim().replace(/^@/, ""), overwrite };
     return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
+  }
+
+  /** Give all rows in view a name. */
+  keepAll(name) {
+    return this.send("keep", { all: true, name }, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
   }
 
   forget(name) {

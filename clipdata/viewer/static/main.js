@@ -42,7 +42,7 @@ const gallery = new Gallery({
   extend: (from, to) => choice.extend(from, to),
   isChosen: (row) => choice.has(row),
 });
-new Copying({ fail, columns: () => (gallery.layout ? gallery.layout.columns : []) });
+new Copying({ fail, keep: choice.can ? (name) => choice.keepAll(name) : null, columns: () => (gallery.layout ? gallery.layout.columns : []) });
 const changes = new Changes({ open: openRow }), rowMap = new RowMap({ fail, open: openRow });
 if (choice.can) facets.forget = (name) => choice.forget(name);
 const groups = new Groups({ open: openRow }, choice);

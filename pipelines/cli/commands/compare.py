@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipdata.errors import UsageError
+from pipelines.cli.comparison_options import ComparisonOptions
 from pipelines.cli.field_help import figures_help
 from pipelines.cli.json_output import Schema, either
 from pipelines.cli.listed_recipes import runs_listed
-from pipelines.cli.options import ComparisonOptions, Device, ReadOptions, TableArgument
+from pipelines.cli.options import Device, ReadOptions, TableArgument
 from pipelines.cli.reports import RANKING
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.json_output import ANYTHING, FLAG, TEXT, WHOLE, counts, listed, record
-from pipelines.cli.options import ReadOptions, TableArgument, names_in, version_of
+from pipelines.cli.options import ReadOptions, TableArgument, Where, names_in, version_of
 from pipelines.cli.reports import COLUMN_DIFFERENCE
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -38,6 +38,7 @@ DIFF = record(
     examples=[
         "clipdata diff contest.lance 12",
         "clipdata diff contest.lance raw 20 --columns scores,label_prob",
+        "clipdata diff contest.lance 12 --where \"split = 'test'\"",
         "clipdata diff contest.lance --other copy.lance --on filename",
     ],
 )
@@ -56,6 +57,7 @@ def diff(
     columns: Annotated[
         str | None, typer.Option(help="Columns whose values to compare, such as a,b; all by default.")
     ] = None,
+    where: Where = None,
     examples: Annotated[int, typer.Option(min=0, help="Most keys and values to list of each kind.")] = 3,
     store: ReadOptions,
 ) -> None:
@@ -69,6 +71,7 @@ def diff(
         other=other,
         on=on,
         columns=names_in(columns),
+        where=where,
         examples=examples,
         storage=store.storage,
     )

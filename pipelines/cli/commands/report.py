@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from clipdata.storage import redact
+from pipelines.cli.comparison_options import ComparisonOptions
 from pipelines.cli.json_output import TEXT, Schema
-from pipelines.cli.options import ComparisonOptions, Overwrite, VersionOptions
+from pipelines.cli.options import Overwrite, VersionOptions
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
 

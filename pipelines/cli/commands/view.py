@@ -96,3 +96,5 @@ def _serve(terminal: Terminal, viewer: Viewer) -> None:
         terminal.say("ended")
     finally:
         viewer.close()
+        for line in viewer.held_back:
+            terminal.say(f"not written, since somebody else decided otherwise: {line}")

@@ -1,0 +1,177 @@
+"""Misread: what Lance says of a condition or a SELECT that it does not understand, said of what the person wrote.
+
+Its own texts speak of statements that nobody typed, of hidden columns and of Rust types. It knows these texts and SQL,
+and no table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from clipdata.column_names import quoted
+from clipdata.lance_io.faults import said_by
+
+_MOST_NAMES, _MOST_LETTERS = 40, 240
+_VALUE = "a text is written 'test', a column with unusual letters `the name`"
+_TYPES = "types: bigint, int, float, double, string, boolean, date, timestamp"
+_LITERALS = {
+    "Timestamp": "a time is written timestamp '2026-01-31 12:00:00'",
+    "Date": "a date is written date '2026-01-31'",
+    "Time": "a time of day is compared as a number: arrow_cast(COLUMN, 'Int64') >= …, in the column's own unit",
+    "Decimal": "a decimal is written cast(1.5 as decimal{rest})",
+    "Duration": "a duration is compared as a number: cast(COLUMN as bigint) >= …, in the column's own unit",
+    "Float": "a number is written without quotes: 0.5",
+    "Int": "a number is written without quotes: 5",
+    "UInt": "a number is written without quotes: 5",
+    "Boolean": "it is asked by itself: COLUMN, or NOT COLUMN",
+    "FixedSizeList": "an entry of a list is asked for by its number from 1 on: COLUMN[1] > 0.5",
+    "List": "a list is asked for an entry or for what it holds: COLUMN[1] = 'a', array_has(COLUMN, 'a')",
+    "Struct": "a struct is asked for one of its fields: COLUMN.field = 'a'",
+    "LargeBinary": "bytes can be asked for alone: COLUMN IS NULL",
+    "Binary": "bytes can be asked for alone: COLUMN IS NULL",
+}
+_KINDS = (
+    ("Utf8", "a text"), ("LargeUtf8", "a text"), ("Boolean", "true or false"), ("Int", "a number"),
+    ("UInt", "a number"), ("Float", "a number"), ("Date", "a date"), ("Timestamp", "a time"), ("Time", "a time of day"),
+    ("Decimal", "a decimal"), ("Duration", "a duration"), ("FixedSizeList", "a list"), ("LargeList", "a list"),
+    ("List", "a list"), ("LargeBinary", "bytes"), ("Binary", "bytes"), ("Struct", "a struct"), ("Null", "null"),
+)  # fmt: skip
+_KEYWORDS = frozenset(
+    ("AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "BETWEEN", "SELECT", "FROM", "WHERE", "ORDER", "GROUP", "BY")
+)
+
+
+class Told(NamedTuple):
+    """What is wrong, and what to type instead."""
+
+    what: str
+    hint: str | None
+
+
+def told_of(error: BaseException, names: Sequence[str]) -> Told:
+    """What is wrong with a condition or a SELECT.
+
+    Args:
+        error: of Lance, or one that it was the cause of.
+        names: columns that the person can name.
+    """
+    message = said_by(error.__cause__ or error)
+    for pattern, tell in _KNOWN:
+        if found := pattern.search(message):
+            return tell(found, names)
+    return Told(f"it is not understood: {_plain(message)}", None)
+
+
+def _missing(found: re.Match[str], names: Sequence[str]) -> Told:
+    name = found["name"].rpartition(".")[2].strip('"`').strip()
+    if name.upper() in _KEYWORDS:
+        return Told(f"{name} stands where a column or a value is expected", "one condition, such as: split = 'test'")
+    shown = ", ".join(map(quoted_if_needed, names[:_MOST_NAMES]))
+    more = f" and {len(names) - _MOST_NAMES} others" if len(names) > _MOST_NAMES else ""
+    close = get_close_matches(name.casefold(), [one.casefold() for one in names], 1)
+    meant = next((one for one in names if close and one.casefold() == close[0]), None)
+    hint = f"perhaps {quoted_if_needed(meant)}; or '{name}', if it is a text" if meant else f"'{name}', if it is a text"
+    return Told(f"there is no column {name}; there are: {shown or 'none'}{more}", hint)
+
+
+def _expected(found: re.Match[str], _: Sequence[str]) -> Told:
+    wanted, met = found["wanted"].strip(), found["met"].strip()
+    wanted = {"an expression": "a column or a value", ")": "AND, OR or the end", "placeholder": "a name"}.get(
+        wanted, wanted.removesuffix(" after IS").replace(" | ", ", ").replace("[form] NORMALIZED FROM", "").strip(", ")
+    )
+    if met in ("EOF", ")", ""):
+        return Told(f"{wanted} is missing at its end, or before a )", _VALUE)
+    return Told(f"{met} stands where {wanted} is expected", _VALUE)
+
+
+def _kinds_of(text: str) -> str:
+    return next((word for start, word in _KINDS if text.strip().startswith(start)), text.strip())
+
+
+def _literal(found: re.Match[str], _: Sequence[str]) -> Told:
+    value = re.sub(r'^Utf8\("(.*)"\)$', r"'\1'", found["value"])
+    value = re.sub(r"^\w+\((.*)\)$", r"\1", value)
+    hint = _LITERALS.get(found["type"])
+    hint = hint.format(rest=found["rest"] or "(10, 2)") if hint else _VALUE
+    return Told(f"{value} stands beside a column of another kind, which holds {_kinds_of(found['type'])}", hint)
+
+
+def _unlike(found: re.Match[str], _: Sequence[str]) -> Told:
+    return Told(
+        f"{_kinds_of(found['one'])} and {_kinds_of(found['other'])} stand on two sides of {found['sign'].strip()}",
+        "cast(COLUMN as double) makes a text a number, cast(COLUMN as string) a number a text",
+    )
+
+
+def _const(what: str, hint: str | None = None) -> Callable[[re.Match[str], Sequence[str]], Told]:
+    return lambda found, _: Told(what.format(**{name: _short(part) for name, part in found.groupdict().items()}), hint)
+
+
+_OVER_ROWS = "what counts or adds up many rows belongs into clipdata query: SELECT count(*) FROM dataset WHERE …"
+_KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], Told]], ...] = tuple(
+    (re.compile(pattern), tell)
+    for pattern, tell in (
+        (r"No field named (?P<name>\"[^\"]*\"|\S+?)\.(?: |$)", _missing),
+        (r"Unterminated string literal|Unterminated encoded", _const("a text begins with ' and does not end", _VALUE)),
+        (r"Expected close delimiter|Unterminated", _const("a quoted name does not end", _VALUE)),
+        (r"multi-line comment", _const("a comment begins with /* and does not end")),
+        (r"Expected: (?P<wanted>.*?), found: (?P<met>.*?)(?: at Line.*)?(?:\"?\)*)?$", _expected),
+        (r"does not return a boolean", _const(
+            "it is a value, and not true or false of a row", "compare it with something: score > 0.5, or IS NOT NULL")),
+        (r"Received literal (?P<value>.*?) and could not convert to literal of type "
+         r"'(?P<type>[A-Za-z]+)\d*(?P<rest>\([^']*\))?", _literal),
+        (r"[Ii]nvalid function '(?P<name>[^']*)'", _const(
+            "there is no function {name}()", "such as lower, length, abs, regexp_like, array_has, coalesce")),
+        (r"Function '(?P<name>\w+)' expects (?P<wanted>\S+) arguments? but received (?P<met>\d+)", _const(
+            "{name}() is given {met} values; expected {wanted}")),
+        (r"(?P<name>\w+) does not support type (?P<type>\w+)", lambda found, _: Told(
+            f"{found['name'].replace('array_element', '[…]')} is asked of {_kinds_of(found['type'])}", None)),
+        (r"coerce (?P<one>\w+(?:\(.*?\))?) and (?P<other>\w+(?:\(.*?\))?) in (?P<sign>\w+) expression", _unlike),
+        (r"comparison operation (?P<one>\w+(?:\(.*?\))?) (?P<sign>\S+) (?P<other>\w+)", _unlike),
+        (r"arithmetic expression (?P<one>\w+(?:\(.*?\))?) (?P<sign>\S+) (?P<other>\w+)", _unlike),
+        (r"must (?:be|appear) in (?:the )?GROUP BY", _const(
+            "a column stands beside figures of many rows, and not in GROUP BY", "GROUP BY the column, or max(column)")),
+        (r"AggregateFunction|WindowFunction|aggregate function",
+         _const("it asks for a figure of many rows beside one of a single row", _OVER_ROWS)),
+        (r"Expression '\(.*\d, \d.*\)' is not supported SQL", _const(
+            "a comma stands in a number, or between conditions", "0.5 with a point; AND or OR between conditions")),
+        (r"Expression '(?P<part>.*SELECT.*)' is not supported SQL", _const(
+            "it holds {part}, which cannot be asked of a row", "a SELECT of its own belongs into clipdata query")),
+        (r"Expression '(?P<part>.*)' is not supported SQL", _const("it holds {part}, which cannot be asked here")),
+        (r"Operator (?P<sign>\S+) is not supported", _const("it holds the sign {sign}, which is none here")),
+        (r"Unsupported data type.*?value: \"(?P<name>[^\"]*)\"", _const("there is no type {name}", _TYPES)),
+        (r"Unsupported type '(?P<name>[^']*)'", _const("there is no type {name}", "such as 'Int64', 'Timestamp(us)'")),
+        (r"Cannot access field.*type (?P<type>\w+)", lambda found, _: Told(
+            f"a field is asked of a column that holds {_kinds_of(found['type'])}", "COLUMN alone, without a point")),
+        (r"regex parse error:? ?(?P<why>.*)", lambda found, _: Told(
+            f"its pattern is no regular expression: {found['why'].rpartition('error: ')[2].rstrip(')')}", None)),
+        (r"table '(?:datafusion\.public\.)?(?P<name>[^']*)' not found", _const(
+            "there is no table {name}; there is one, called dataset", "SELECT … FROM dataset")),
+    )
+)  # fmt: skip
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
+
+
+def _plain(message: str) -> str:
+    """The engine's text without its own layers, structures and hidden names, where nothing better is known."""
+    text = re.sub(r"SELECT 1 FROM t WHERE ", "", message)
+    text = re.sub(r" Valid fields are .*", "", text)
+    text = re.sub(
+        r"(?:Error (?:during planning|parsing statement|parsing function|resolving filter expression"
+        r"|optimizing sql filter|tokenizing statement)|Invalid user input|Schema error|SQL error|Execution error"
+        r"|sql parser error|This feature is not implemented|Not supported|ParserError)[:(]? ?",
+        "", text,
+    )  # fmt: skip
+    text = re.sub(r" ?\w*\{.*", " …", text)
+    return _short(text)
+
+
+def quoted_if_needed(name: str) -> str:
+    """A column as it is written in a condition."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quoted(name)

@@ -1,0 +1,96 @@
+"""What is wrong with a condition or a SELECT is said of what was typed, and never in words of the engine."""
+
+from __future__ import annotations
+
+import re
+
+import lance
+import pyarrow as pa
+import pytest
+
+import clipdata as cd
+from clipdata.errors import UsageError
+
+ENGINES = re.compile(
+    r"FROM t\b|_row|sql parser|Schema error|Valid fields|Utf8|Int64|Float32|Invalid user input|planning|EOF|[{}]|Lance"
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
+    place = tmp_path_factory.mktemp("misread") / "t.lance"
+    columns = {
+        "split": ["test", "train"],
+        "score": pa.array([0.1, 0.9], pa.float32()),
+        "Größe": [1, 2],
+        "image": pa.array([b"a", b"b"], pa.large_binary()),
+        "embedding": pa.array([[0.0, 1.0]] * 2, pa.list_(pa.float32(), 2)),
+    }
+    lance.write_dataset(pa.table(columns), place)
+    return cd.open_table(place)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("score >", "a column or a value is missing at its end"),
+        ("score BETWEEN 1", "AND is missing"),
+        ("score IS NUL", "NUL stands where [NOT] NULL, TRUE, FALSE, DISTINCT is expected"),
+        ("score", "it is a value, and not true or false"),
+        (
+            "scor > 3",
+            "there is no column scor; there are: split, score, `Größe`, image, embedding\n  try: perhaps score",
+        ),
+        ("split = test", "there is no column test"),
+        ("score > 'x'", "'x' stands beside a column of another kind, which holds a number"),
+        ("embedding > 3", "3 stands beside a column of another kind, which holds a list"),
+        ("image = 'x'", "which holds bytes"),
+        ("score + 'a' > 3", "a number and a text stand on two sides of +"),
+        ("split LIKE 3", "a text and a number stand on two sides of LIKE"),
+        ("split = 'test", "a text begins with ' and does not end"),
+        ("foo(score) > 1", "there is no function foo()"),
+        ("lower(split, 3) = 'x'", "lower() is given 2 values; expected 1"),
+        ("cast(score as foo) > 1", "there is no type foo"),
+        ("count(*) > 3", "a figure of many rows"),
+        ("split IN (SELECT split FROM dataset)", "it holds split IN (SELECT split FROM dataset), which cannot"),
+        ("regexp_like(split, '(')", "no regular expression: unclosed group"),
+        ("split.name = 'x'", "a field is asked of a column that holds a text"),
+        ("score > $1", "$1 stands for a value that nothing gives"),
+        ("score > 0,5", "a comma stands in a number"),
+        ("@", "there is no column @"),
+    ],
+)
+def test_a_condition_that_is_not_understood_is_told_in_words_about_itself(
+    table: cd.Table, where: str, words: str
+) -> None:
+    for ask in (table.count_rows, table.offsets, lambda asked: table.to_table(where=asked)):
+        with pytest.raises(UsageError) as refused:
+            ask(where)
+        told = f"{refused.value.message}\n  try: {refused.value.hint}"
+        assert words in told
+        assert not ENGINES.search(told.replace(where, ""))
+
+
+@pytest.mark.parametrize("more", ["split = 'test'", "ORDER BY score", "b c", "; DROP TABLE dataset"])
+def test_what_stands_behind_a_whole_condition_is_refused_and_not_passed_over(table: cd.Table, more: str) -> None:
+    with pytest.raises(UsageError, match="stands where AND, OR or the end is expected"):
+        table.count_rows(f"score > 0.5 {more}")
+    assert table.count_rows("score > 0.5 -- of all") == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT nope FROM dataset", "there is no column nope; there are: split"),
+        ("SELECT split FROM dataset WHERE score >", "is missing at its end"),
+        ("SELECT split FROM others", "there is no table others; there is one, called dataset"),
+        ("SELECT split, count(*) FROM dataset", "not in GROUP BY"),
+    ],
+)
+def test_a_statement_that_is_not_understood_is_told_in_words_about_itself(
+    table: cd.Table, sql: str, words: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        table.query(sql)
+    assert words in refused.value.message
+    assert not ENGINES.search(f"{refused.value.message} {refused.value.hint}")
