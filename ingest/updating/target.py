@@ -132,7 +132,8 @@ class Target(Receiver):
             self.catch_up()
             self.by_key(rows_, changed=changed)
 
-        self.written += Written(inserted=newcomers.put_in(by_key))
+        num_inserted = newcomers.put_in(by_key)  # which counts what it writes by key
+        self.written += Written(inserted=num_inserted)
         if newcomers.version > self._at_hand().version:
             self._at_hand().move_to(newcomers.table)
 
