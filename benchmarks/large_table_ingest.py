@@ -4,8 +4,8 @@
 
 Each ingest is of new pictures, in a process of its own, by key (each unit joined with all keys of the table) and as new
 rows (files that one commit puts in). Beside it a dry run of the same, which is the plan: it reads the table's keys once
-a run, not once a unit. What is left is the cost of the pictures. The rows that are there hold no picture, for what costs
-is their number.
+a run, not once a unit. What is left is the cost of the pictures. The rows that are there hold no picture, for it is
+their number that costs.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def main() -> None:
             making = multiprocessing.get_context("spawn").Process(target=make, args=(folder, value))
             making.start()
             making.join()
-        print(f"{'rows':>12} {'':12}{'plan CPU s':>12}{'all CPU s':>12}{'all wall s':>12}{'ms a picture':>14}  peak MiB")
+        print(
+            f"{'rows':>12} {'':12}{'plan CPU s':>12}{'all CPU s':>12}{'all wall s':>12}{'ms a picture':>14}  peak MiB"
+        )
         each: dict[tuple[int, str], list[float]] = {}
         for repeat in range(given.repeats):
             for size in sizes:

@@ -63,7 +63,7 @@ def test_new_rows_are_those_that_are_written_by_key(tmp_path: Path, uri: Path, m
     write_pictures(tmp_path / "in", 7)
     done = ingest.from_images(tmp_path / "in", into=uri)
     assert (done.written.inserted, done.written.updated, done.num_rows) == (7, 0, 7)
-    assert operations(uri)[2:] == ["Merge"] * 3 + ["Append"]
+    assert operations(uri)[2:] == ["Insert"] * 3 + ["Append"]
 
     monkeypatch.setattr(target, "is_small", lambda num_rows, table_rows: False)
     by_key = large_table(tmp_path / "k.lance")
@@ -78,7 +78,7 @@ def test_some_seconds_of_units_go_in_by_one_commit(tmp_path: Path, uri: Path, mo
     monkeypatch.setattr(newcomers, "COMMIT_S", 60.0)
     write_pictures(tmp_path / "in", 9)
     assert ingest.from_images(tmp_path / "in", into=uri).written.inserted == 9
-    assert operations(uri)[2:] == ["Merge", "Append"]
+    assert operations(uri)[2:] == ["Insert", "Append"]
     assert len(new_paths(uri)) == 9
 
 
@@ -125,7 +125,7 @@ def test_a_key_that_two_files_have_is_one_row(
     held = texts(tmp_path / "f.lance")
     assert {key: held[key] for key in "abcd"} == {"a": "1", "b": "2", "c": "3", "d": "4"}
     assert len(held) == NUM_THERE + 4
-    assert ("Merge" in operations(tmp_path / "f.lance")) != joined
+    assert ("Insert" in operations(tmp_path / "f.lance")) != joined
     assert ingest.ingest(source, tmp_path / "f.lance").unchanged == 2, "of the others, rows belong to another file"
 
 
@@ -203,7 +203,7 @@ def test_a_killed_ingest_is_finished_by_the_next(tmp_path: Path, uri: Path) -> N
     job.send_signal(signal.SIGKILL)
     job.wait()
     there = len(new_paths(uri))
-    assert "Merge" in operations(uri)
+    assert "Insert" in operations(uri)
 
     done = ingest.ingest(SlowImages(tmp_path / "in", folder=tmp_path / "seen"), uri)
 
