@@ -72,7 +72,7 @@ VERBS = {
     "search words": Verb(f"cd.search({_TABLE}, words='caption', words_column='caption_choices')", 600),
     "train": Verb(f"{_CLIP}; cd.train({_TABLE}, clip, {_RECIPE}, out='run')", 1500),
     "evaluate": Verb(f"{_CLIP}; cd.evaluate({_TABLE}, clip, 'choice', sample=200)", 1200),
-    "report": Verb(f"cd.report({_TABLE}, 'before', 'after', cluster='filename', out='report.html')", 600),
+    "report": Verb(f"cd.report({_TABLE}, 'before', 'after', cluster='filename', out='report.html')", 900),
     "select": Verb(f"cd.select({_TABLE}, 'some', where=\"label = 'A'\")", 400),
     "doctor": Verb("cd.doctor('c.lance')", 600),
     "errors": Verb(f"cd.list_errors({_TABLE})", 400),
