@@ -141,6 +141,18 @@ def test_files_of_rows_are_taken_in_and_rows_go_with_them(tmp_path: Path) -> Non
 
 
 @only_ray
+def test_a_folder_of_nothing_that_can_be_used_is_told_as_by_one_process(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(b"no picture")
+    here = ingest.from_images(tmp_path / "in", into=tmp_path / "here.lance")
+    there = ingest.from_images(tmp_path / "in", into=tmp_path / "there.lance", engine=engine("ray"))
+    assert counts(there) == counts(here)
+    assert (there.num_refused, open_table(tmp_path / "there.lance").num_rows) == (8, 0)
+    assert refused(tmp_path / "there.lance") == refused(tmp_path / "here.lance")
+
+
+@only_ray
 def test_a_worker_that_dies_is_replaced_and_no_row_is_lost_or_doubled(tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 18)
     folder = tmp_path / "seen"
