@@ -162,6 +162,7 @@ def _commit(table: Table, tasks: Sequence[Any], written: Sequence[Any]) -> bool:
     """
     from lance.optimize import Compaction, RewriteResult
 
+    result: Any = RewriteResult  # Lance's own declaration of it lacks `from_json`
     for _ in range(_MOST_COMMITS):
         try:
             Compaction.commit(table.dataset, list(written))
@@ -173,7 +174,7 @@ def _commit(table: Table, tasks: Sequence[Any], written: Sequence[Any]) -> bool:
             if any(there.get(one.id) != one.to_json() for task in tasks for one in task.fragments):
                 return False
             told = [{**parse_json(one.json()), "read_version": table.version} for one in written]
-            written = [RewriteResult.from_json(json.dumps(one)) for one in told]
+            written = [result.from_json(json.dumps(one)) for one in told]
         else:
             return True
     return False
