@@ -15,7 +15,9 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
+from clipdata.lance_io import compacting
 from clipdata.lance_io.history import log
+from clipdata.lance_io.inserting import Inserter, write_new
 from clipdata.step_protocol import BaseStep
 from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
@@ -155,6 +157,37 @@ def test_after_compacting_and_cleaning_a_tag_a_column_and_an_interrupted_map_are
     assert cd.map_column(newest, thrice, "thrice").computed == 27
     done = cd.map_column(newest, Stopping(), "shifted", batch_rows=2)
     assert done.kept + done.computed == newest.count_rows("shifted = number + 1") == 36
+
+
+@pytest.mark.parametrize("change", ["none", "deleted"])
+def test_what_was_rewritten_is_committed_though_others_put_rows_in_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    table = number_table(tmp_path, 40, rows_per_write=4)
+    table.dataset.create_scalar_index("number", "BTREE")
+    table = table.latest()
+    commit, calls = compacting._commit, []
+
+    def late(*args: object) -> bool:
+        if not calls:
+            number = pa.table({"path": ["new.jpg"], "number": [100]})
+            assert Inserter(table.latest(), table).insert([write_new(table.latest(), number)]) == []
+            if change == "deleted":
+                cd.delete(table.uri, "number = 7")
+        calls.append(commit(*args))  # type: ignore[arg-type]
+        return calls[-1]
+
+    monkeypatch.setattr(compacting, "_commit", late)
+    done = cd.compact(table, rows_per_fragment=1000)
+
+    assert calls[0] == (change == "none")
+    newest = cd.open_table(table.uri)
+    expected = sorted({*range(40), 100} - ({7} if change == "deleted" else set()))
+    assert sorted(newest.to_table(["number"])["number"].to_pylist()) == expected
+    assert newest.to_table(["path"], where="number = 9").num_rows == 1, "the index finds what was moved"
+    assert len(set(newest.to_table(["_rowid"])["_rowid"].to_pylist())) == len(expected)
+    assert done.rows_rewritten == len(expected) - 1, "Lance merges no rows that an index has with those it has not"
+    assert cd.check(newest).sound
 
 
 def test_what_is_no_number_of_rows_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lance
 import pyarrow as pa
 import pytest
 
@@ -249,3 +250,35 @@ def test_an_empty_table_is_filled(tmp_path: Path) -> None:
     made = rows.create_table(tmp_path / "t.lance", SCHEMA)
     assert Inserter(made.latest(), None).insert([written(made, 0, 1)]) == []
     assert held(made) == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["legacy", "2.0", "stable"])
+@pytest.mark.parametrize("change", ["none", "renamed", "dropped", "names swapped"])
+def test_rows_that_are_left_keep_their_values_whatever_became_of_the_columns(
+    tmp_path: Path, kind: str, change: str
+) -> None:
+    if (kind, change) == ("legacy", "names swapped"):
+        pytest.skip("Lance adds no empty column to a table of that format")
+    uri = str(tmp_path / "t.lance")
+    lance.write_dataset(numbered(*range(5)), uri, data_storage_version=kind, enable_stable_row_ids=True)
+    table = open_table(uri)
+    new = written(table, 10, 11)
+    if change == "names swapped":
+        rows.add_columns(table, [pa.field("other", pa.int64())])
+    renames = {
+        "renamed": [("number", "count")],
+        "names swapped": [("number", "x"), ("other", "number"), ("x", "other")],
+    }
+    for old, name in renames.get(change, []):
+        lance.dataset(uri).alter_columns({"path": old, "name": name})
+    if change == "dropped":
+        lance.dataset(uri).drop_columns(["number"])
+
+    read = read_back(table, new)
+
+    called = {"none": "number", "renamed": "count", "dropped": None, "names swapped": "other"}[change]
+    assert read.to_pylist() == [
+        {"path": f"{number:04d}.jpg", "etag": "a", **({called: number} if called else {})} for number in (10, 11)
+    ]
+    rows.upsert(table.latest(), read)
+    assert open_table(uri).count_rows() == 7

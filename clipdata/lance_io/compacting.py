@@ -8,6 +8,7 @@ clean-up, for the versions before read them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from clipdata import hints
 from clipdata.arguments import check_count
 from clipdata.errors import ConcurrentChangeError
+from clipdata.json_parsing import parse_json
 from clipdata.lance_io.faults import is_conflict, is_transient, translated
 from clipdata.lance_io.history import Properties
 from clipdata.lance_io.layout import Layout
@@ -27,6 +29,7 @@ from clipdata.storage import Storage, redact
 COMMITS = 16  # a killed compaction loses what it rewrote since the last one
 _MOST_ROUNDS = 8
 _MOST_IN_VAIN = 4
+_MOST_COMMITS = 8
 
 
 @dataclass(frozen=True)
@@ -138,23 +141,43 @@ class _Job:
 
     def _rewrite(self, tasks: Sequence[Any], counter: Any) -> bool:
         """Rewrite what some tasks name, and commit it; tells whether no other writer was faster."""
-        from lance.optimize import Compaction
-
         table = self.table
         with translated(table.uri, "compacting"):
             written = []
             for task in tasks:
                 written.append(task.execute(table.dataset))
                 counter.advance(sum(map(_live_rows, task.fragments)))
-            try:
-                Compaction.commit(table.dataset, written)
-            except (OSError, ValueError) as error:
-                if not (is_conflict(error) or is_transient(error)):
-                    raise
+            if not _commit(table, tasks, written):
                 return False
         self.num_rows += sum(_live_rows(fragment) for task in tasks for fragment in task.fragments)
         self.num_bytes += sum(_bytes(fragment) for task in tasks for fragment in task.fragments)
         return True
+
+
+def _commit(table: Table, tasks: Sequence[Any], written: Sequence[Any]) -> bool:
+    """Commit what was rewritten; tells whether no other writer changed the fragments meanwhile.
+
+    A commit that Lance refuses although they are as they were, because of rows that went in without a join, is made
+    again of the newest version: to write the rows again could come too late again.
+    """
+    from lance.optimize import Compaction, RewriteResult
+
+    result: Any = RewriteResult  # Lance's own declaration of it lacks `from_json`
+    for _ in range(_MOST_COMMITS):
+        try:
+            Compaction.commit(table.dataset, list(written))
+        except (OSError, ValueError) as error:
+            if not (is_conflict(error) or is_transient(error)):
+                raise
+            table = table.latest()
+            there = {one.fragment_id: one.metadata.to_json() for one in table.dataset.get_fragments()}
+            if any(there.get(one.id) != one.to_json() for task in tasks for one in task.fragments):
+                return False
+            told = [{**parse_json(one.json()), "read_version": table.version} for one in written]
+            written = [result.from_json(json.dumps(one)) for one in told]
+        else:
+            return True
+    return False
 
 
 def _plan(table: Table, options: Any) -> list[Any]:

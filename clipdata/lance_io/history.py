@@ -17,6 +17,7 @@ from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage, redact
 
 PREFIX = "clipdata."
+INSERT = "Insert"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Version:
     Args:
         version: its number; the last one's where a verb made several.
         when: it was committed, UTC.
-        operation: of Lance.
+        operation: of Lance; `INSERT` where rows went in without a join, which Lance calls as it does a new column.
         num_rows: in the table afterwards.
         properties: what the verb said of itself; None for a commit of another tool, or of a verb that did not finish.
         tags: that name this version, or one of `commits`.
@@ -258,12 +259,15 @@ def last_map_of(table: Table, column: str, *, after: int) -> Properties | None:
 def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
     number = entry["version"]
     transaction, operation = transaction_at(table, number)
+    said = (transaction.transaction_properties or {}) if transaction else {}
+    if operation == "Merge" and f"{PREFIX}id" in said and f"{PREFIX}verb" not in said:
+        operation = INSERT
     return Version(
         version=number,
         when=_utc(entry["timestamp"]),
         operation=operation,
         num_rows=int(entry["metadata"].get("total_rows", 0)),
-        properties=Properties.from_strings(transaction.transaction_properties or {}) if transaction else None,
+        properties=Properties.from_strings(said),
         tags=tags,
     )
 

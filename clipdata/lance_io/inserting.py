@@ -12,9 +12,11 @@ its turn, and finds the rows when it tries again.
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import lance
 
 _ID = f"{PREFIX}id"
+_READS_ALONE = 2  # of the format of files: the first that can be read without a data set
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,13 @@ class NewRows:
         fragments: of Lance, without numbers.
         keys: string array [n].
         columns: name → what tells whether it still means the same column.
+        version: of the table that they were written for.
     """
 
     fragments: tuple[Any, ...]
     keys: pa.Array
     columns: dict[str, str | None]
+    version: int
 
 
 def write_new(table: Table, rows: pa.Table) -> NewRows:
@@ -71,23 +76,45 @@ def write_new(table: Table, rows: pa.Table) -> NewRows:
         fragments = with_retries(attempt)
     keys = rows.column(table.key).combine_chunks()
     columns = {name: identity_of(dataset, name) for name in dataset.schema.names}
-    return NewRows(tuple(fragments), keys.cast(pa.string()), columns)
+    return NewRows(tuple(fragments), keys.cast(pa.string()), columns, table.version)
 
 
 def read_back(table: Table, new: NewRows) -> pa.Table:
-    """The rows again, from their files: of the columns that the table still has."""
+    """The rows again, from their files: of the columns that the table still has, as they are called now."""
+    newest = table.latest()
+    with translated(table.uri, "reading"):
+        rows = pa.concat_tables([_read_file(newest, new.version, fragment) for fragment in new.fragments])
+    called = {identity_of(newest.dataset, name): name for name in newest.schema.names}
+    now = {name: called.get(new.columns.get(name), name) for name in rows.column_names}
+    kept = [name for name in now if now[name] in newest.schema.names and (now[name] == name or now[name] not in now)]
+    return rows.select(kept).rename_columns([now[name] for name in kept])
+
+
+def _read_file(newest: Table, version: int, fragment: Any) -> pa.Table:
+    """Rows of a fragment that no version has."""
     from lance.file import LanceFileReader
 
-    options = table.storage.lance_options(table.uri) or None
-    read = []
-    with translated(table.uri, "reading"):
-        for fragment in new.fragments:
-            (file,) = fragment.files
-            reader = LanceFileReader(join(table.uri, "data", file.path), storage_options=options)
-            read.append(reader.read_all().to_table())
-    rows = pa.concat_tables(read)
-    there = table.latest().schema.names
-    return rows.select([name for name in rows.column_names if name in there])
+    (file,) = fragment.files
+    where = join(newest.uri, "data", file.path)
+    if file.file_major_version >= _READS_ALONE:
+        options = newest.storage.lance_options(newest.uri) or None
+        rows: pa.Table = LanceFileReader(where, storage_options=options).read_all().to_table()
+        return rows
+    return _read_as_dataset(newest.pinned(version), fragment, where)
+
+
+def _read_as_dataset(table: Table, fragment: Any, where: str) -> pa.Table:
+    """Rows of a file of the format that Lance had first, which it reads as a part of a data set alone."""
+    import lance
+
+    (file,) = fragment.files
+    filesystem, path = table.storage.filesystem(where)
+    with tempfile.TemporaryDirectory(prefix="clipdata-") as folder:
+        (Path(folder) / "data").mkdir()
+        filesystem.get_file(path, str(Path(folder) / "data" / file.path))
+        whole = lance.LanceOperation.Overwrite(table.dataset.lance_schema, [fragment])
+        rows: pa.Table = lance.LanceDataset.commit(folder, whole).to_table()
+    return rows
 
 
 class Inserter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +13,11 @@ from clipdata.lance_io.deleted_rows import deleted_rows
 from clipdata.lance_io.table import Table
 from ingest.merging.column_names import ETAG, KEY
 from ingest.merging.join_keys import key_texts
-from ingest.merging.matching import positions_in
+from ingest.merging.matching import narrow, positions_in
 from ingest.updating.digests import DIGEST_BYTES, digests_of_texts
 
 _READ_ROWS = 65_536
+_COMPARED_ROWS = 1 << 20
 EXAMPLES = 3
 
 
@@ -24,7 +26,7 @@ class Changes:
     """What is to be written and removed.
 
     Args:
-        wanted: int64, outputs that are new or whose content changed.
+        wanted: int32 or int64, outputs that are new or whose content changed.
         is_new: bool, which of all outputs the table does not have yet.
         gone: int64, positions of the rows that the two sides no longer give, in the table as it was read.
         num_present: rows of that table.
@@ -52,28 +54,30 @@ class Changes:
         return bool(len(self.wanted) or len(self.gone))
 
 
-def changes_of(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> Changes:
+def changes_of(present: Table | None, keys: np.ndarray, etags_of: Callable[[np.ndarray], np.ndarray]) -> Changes:
     """Compare the rows that a table has with those it is to have.
 
     Args:
         present: pinned; None for a table that is not there yet.
         keys: uint8 [N, 16], no two of them equal.
-        etags: uint8 [N, 16], digests of their etags.
+        etags_of: places among them, int [B] → digests of their etags, uint8 [B, 16].
     """
     present_keys, present_etags = _read(present)
     places = positions_in(present_keys, keys)
     is_new = places < 0
     is_same = ~is_new
-    is_same[is_same] = (present_etags[places[is_same]] == etags[is_same]).all(axis=1)
+    is_there = np.flatnonzero(is_same)
+    for there in np.array_split(is_there, len(is_there) // _COMPARED_ROWS + 1):
+        is_same[there] = (present_etags[places[there]] == etags_of(there)).all(axis=1)
     is_gone = np.ones(len(present_keys), np.bool_)
     is_gone[places[~is_new]] = False
-    is_deleted = is_new & _were_deleted(present, keys, etags)
-    wanted = np.flatnonzero(~is_same & ~is_deleted)
+    is_deleted = is_new & _were_deleted(present, keys, etags_of)
+    wanted = narrow(np.flatnonzero(~is_same & ~is_deleted))
     num_deleted = int(is_deleted.sum())
     return Changes(wanted, is_new & ~is_deleted, np.flatnonzero(is_gone), len(present_keys), num_deleted)
 
 
-def _were_deleted(present: Table | None, keys: np.ndarray, etags: np.ndarray) -> np.ndarray:
+def _were_deleted(present: Table | None, keys: np.ndarray, etags_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Which outputs were deleted by hand with the same content; bool [N]."""
     found = np.zeros(len(keys), np.bool_)
     for _, rows in deleted_rows(present) if present is not None else ():
@@ -81,7 +85,7 @@ def _were_deleted(present: Table | None, keys: np.ndarray, etags: np.ndarray) ->
         places = positions_in(packed_keys(gone.column("key").combine_chunks()), keys)
         there = np.flatnonzero(places >= 0)
         contents = digests_of_texts(gone.column("etag").combine_chunks())
-        found[there] |= (contents[places[there]] == etags[there]).all(axis=1)
+        found[there] |= (contents[places[there]] == etags_of(there)).all(axis=1)
     return found
 
 

@@ -88,7 +88,7 @@ class MergeJob:
         pair = self._pair(plan, before)
         check_part(asked, present, pair, before)
         unmatched = plan.match()
-        changes = changes_of(present, plan.keys, plan.etags)
+        changes = changes_of(present, plan.keys, plan.etags_of)
         self.num_deleted = changes.num_deleted
         if not asked.sampling.is_whole:
             changes = changes.without_removals()

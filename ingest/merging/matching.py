@@ -52,7 +52,7 @@ class Matches:
             outputs: int64, ascending.
         """
         members, starts = self.members_of(outputs)
-        return Matches(self.images[outputs], None if self.starts is None else starts, _narrow(members))
+        return Matches(self.images[outputs], None if self.starts is None else starts, narrow(members))
 
     def first_members(self) -> np.ndarray:
         """Position of the first metadata row of each output: int [N]."""
@@ -85,7 +85,7 @@ def find(image_keys: np.ndarray, metadata_keys: np.ndarray, *, named: np.ndarray
         naming: bool [R], metadata rows that have a key.
     """
     halves = _halves(image_keys)
-    order = _narrow(np.lexsort((halves[:, 1], halves[:, 0])))
+    order = narrow(np.lexsort((halves[:, 1], halves[:, 0])))
     if named is not None:
         order = order[named[order]]
     first, second = halves[order, 0], halves[order, 1]
@@ -118,8 +118,8 @@ def arranged(images: np.ndarray, rank: np.ndarray | None, *, group: bool) -> Mat
         rank: int [I], place of each image in the order wanted; None for the order they have.
         group: one output an image, instead of one a metadata row.
     """
-    members = _narrow(np.flatnonzero(images >= 0))
-    places = _narrow(images[members])
+    members = narrow(np.flatnonzero(images >= 0))
+    places = narrow(images[members])
     order = np.argsort(places if rank is None else rank[places], kind="stable")
     members, places = members[order], places[order]
     if not group:
@@ -190,7 +190,7 @@ def _halves(digests: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(digests).view(np.uint64).reshape(-1, 2)
 
 
-def _narrow(places: np.ndarray) -> np.ndarray:
+def narrow(places: np.ndarray) -> np.ndarray:
     """Positions in half the memory, where there are less than two thousand million."""
     return places.astype(np.int32) if len(places) < 2**31 else places
 

@@ -61,6 +61,7 @@ class MetadataSide:
         self.naming = np.empty(num_rows, np.bool_)
         held: list[pa.RecordBatch] = []
         first = held_bytes = 0
+        is_held = True
         wide = any(foreign_columns.is_image_like(self.table.schema.field(name)) for name in self.columns)
         for batch in self.table.scan(self.columns, batch_rows=_WIDE_ROWS if wide else _DIGESTED_ROWS):
             here = slice(first, first := first + batch.num_rows)
@@ -68,7 +69,8 @@ class MetadataSide:
             self.digests[here], self.keys[here] = digests_of_rows(batch), digests_of_texts(texts)
             self.naming[here] = texts.is_valid()
             held_bytes += batch.nbytes
-            if held_bytes <= HELD_BYTES:
+            # By the first of them it is foretold: what was held and given back stays with the process.
+            if is_held := is_held and max(held_bytes, held_bytes * num_rows // max(first, 1)) <= HELD_BYTES:
                 held.append(batch)
             else:
                 held.clear()

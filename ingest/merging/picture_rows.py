@@ -6,7 +6,7 @@ by their places, and rows by the digests of their keys and etags, and nothing of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,12 +36,12 @@ class Outputs:
 
     Args:
         keys: uint8 [N, 16].
-        etags: uint8 [N, 16], digests of their etags.
+        etags_of: places among them, int [B] → digests of their etags, uint8 [B, 16].
         images: int [N], places of their images.
     """
 
     keys: np.ndarray
-    etags: np.ndarray
+    etags_of: Callable[[np.ndarray], np.ndarray]
     images: np.ndarray
 
 
@@ -158,7 +158,7 @@ class PictureRows:
             places = positions_in(outputs.keys, packed_keys(batch.column(KEY)))
             stays = places >= 0
             etags = digests_of_texts(batch.column(ETAG))
-            stays[stays] = (outputs.etags[places[stays]] == etags[stays]).all(axis=1)
+            stays[stays] = (outputs.etags_of(places[stays]) == etags[stays]).all(axis=1)
             yield batch.filter(pa.array(stays)), outputs.images[places[stays]].astype(np.int64)
 
     def _copied(self, images: np.ndarray) -> dict[str, pa.Array | pa.ChunkedArray]:

@@ -102,10 +102,8 @@ class Plan:
         if self.group:
             args = images.identities, images.etags, metadata.digests
             self.keys, self._tags = keys_of_groups(self.matches, *args)
-            self.etags = digests_of_texts(hexadecimal(self._tags))
         else:
             self.keys = keys_of(self.matches, images.identities, metadata.digests, metadata.numbers)
-            self.etags = images.etags[self.matches.images]
         self.joined = self._joined(found.images, alike, unmatched)
         self._take_part()
         images.forget_keys()
@@ -119,29 +117,35 @@ class Plan:
             return
         outputs = self._sampling.of_places(self.matches.first_members(), hexadecimal(self.keys).to_pylist)
         self.matches = self.matches.only(outputs)
-        self.keys, self.etags = self.keys[outputs], self.etags[outputs]
+        self.keys = self.keys[outputs]
         if self.group:
             self._tags = self._tags[outputs]
 
     @property
     def outputs(self) -> Outputs:
         """The rows that the table is to have, and the places of their images."""
-        return Outputs(self.keys, self.etags, self.matches.images)
+        return Outputs(self.keys, self.etags_of, self.matches.images)
+
+    def etags_of(self, outputs: np.ndarray) -> np.ndarray:
+        """Digests of the etags of some outputs, uint8 [B, 16]; of all they would be as much as the keys."""
+        if self.group:
+            return digests_of_texts(hexadecimal(self._tags[outputs]))
+        return self.images.etags[self.matches.images[outputs]]
 
     def units(self, wanted: np.ndarray, num_present: int) -> Iterator[pa.Table]:
         """Rows of outputs in what is written at once: bounded by rows, and by their bytes as far as these are known.
 
         Args:
-            wanted: int64, outputs.
+            wanted: int32 or int64, outputs.
             num_present: rows that the table has before the first of them is written.
         """
         is_read = self.images.image in self.pictures.reads
-        ends = np.cumsum(self.images.sizes[self.matches.images[wanted]] * is_read)
         first, most = 0, unit_rows(0)
         while first < len(wanted):
-            held = ends[first - 1] if first else 0
-            full = int(np.searchsorted(ends, held + UNIT_BYTES))  # the one that makes it full belongs to it
-            stop = min(first + most, full + 1, len(wanted))
+            stop = min(first + most, len(wanted))
+            if is_read:
+                ends = np.cumsum(self.images.sizes[self.matches.images[wanted[first:stop]]])
+                stop = min(first + int(np.searchsorted(ends, UNIT_BYTES)) + 1, stop)  # what makes it full belongs to it
             built = self._build(wanted[first:stop])
             yield built
             fitting = UNIT_BYTES * built.num_rows // max(built.nbytes, 1)

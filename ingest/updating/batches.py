@@ -30,6 +30,11 @@ def unit_rows(num_rows: int) -> int:
     return max(UNIT_ROWS, num_rows // _PART_OF_TABLE)
 
 
+def is_small(num_rows: int, table_rows: int) -> bool:
+    """Whether a unit is so small beside its table that to join the two would cost more than to read its rows."""
+    return num_rows * _PART_OF_TABLE < table_rows
+
+
 def batch_of(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     """Make a batch of rows given as mappings; columns that a row lacks are null."""
     arrays = [pa.array([record.get(column.name) for record in records], column.type) for column in schema]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.updating.digests import digest_bytes
+from ingest.updating.digests import packed_digests
 
 NOWHERE = -1
 
@@ -127,5 +127,4 @@ class KnownRows:
 
 def _digests(texts: Sequence[str]) -> np.ndarray:
     """Uint64 [n, 2]."""
-    packed = b"".join(map(digest_bytes, texts))
-    return np.frombuffer(packed, np.uint64).reshape(-1, 2) if texts else np.empty((0, 2), np.uint64)
+    return packed_digests(texts).view(np.uint64)

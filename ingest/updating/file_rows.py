@@ -84,7 +84,7 @@ class _Taking:
 
     def __init__(self, rows: FileRows, receiver: Receiver) -> None:
         self.source, self.sampling, self._survey, self._options = rows.source, rows.sampling, rows.survey, rows.options
-        self.receiver = receiver
+        self.receiver, self._are_new = receiver, rows.are_new
         self._gave = Evidence()  # by the files that are read
         self._has_deleted: set[str] = set()  # of these, those of which rows were left out
         self._kept: dict[str, DigestSet] = {}  # keys of the rows of files that may have had others
@@ -173,8 +173,10 @@ class _Taking:
         if rows is not None:
             changed = "etag" if "etag" in self.receiver.schema.names else None
             rows = self.receiver.distinct(rows, self._scopes)
-            self.receiver.upsert(rows, changed=changed)
+            self.receiver.upsert(rows, changed=changed, are_new=self._are_new)
             self._note(rows)
+        if ended:
+            self.receiver.put_in()
         whole = [item for item, end in ended if end.broken is None]
         for item, end in ended:
             self.receiver.read.add(redact(item.where))

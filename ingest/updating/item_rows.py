@@ -66,6 +66,8 @@ class ItemRows:
             except TransientError:
                 receiver.flush()
                 raise
+            finally:
+                receiver.put_in()
 
     def are_new(self, keys: Sequence[str]) -> np.ndarray:
         """Tell of keys whether the table had no row of them at the start; bool [n]."""
@@ -87,7 +89,7 @@ class ItemRows:
         is_there = row.places != NOWHERE
         if is_there.any():
             unit = self._changed(unit, row, np.flatnonzero(is_there), receiver)
-        receiver.upsert(unit, changed="etag")
+        receiver.upsert(unit, changed="etag", are_new=self.are_new)
 
     def _without_deleted(self, unit: pa.Table, receiver: Receiver) -> pa.Table:
         """A unit without the rows that were deleted by hand, and say the same; what told it is remembered."""

@@ -1,9 +1,9 @@
 """The job that runs a source into a table: what is new or changed is read and written by key, unit by unit.
 
-A unit is committed as soon as it is read, so a killed job loses at most one; the next run lists again, compares etags,
-and reads only what is missing. Rows that cannot be used go to the rejects table beside the table, with a reason, and
-are tried again when they change, when an option that refused them changes, or on request. This module knows sources and
-tables, and no particular source.
+A unit is committed as soon as it is read, new rows of a large table with those of the same ten seconds, so a killed job
+loses no more than that; the next run lists again, compares etags, and reads only what is missing. Rows that cannot be
+used go to the rejects table beside the table, with a reason, and are tried again when they change, when an option that
+refused them changes, or on request. This module knows sources and tables, and no particular source.
 """
 
 from __future__ import annotations

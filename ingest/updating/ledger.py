@@ -6,19 +6,15 @@ driver had read the items itself. A worker that was lost has told nothing, so no
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from clipdata.engines.packing import unpack_error
-from clipdata.lance_io.inserting import Inserter, NewRows, read_back
+from clipdata.lance_io.inserting import NewRows
 from clipdata.lance_io.rows import Written
-from ingest.updating.digest_set import DigestSet
+from ingest.updating.newcomers import Newcomers
 from ingest.updating.source import Reject, Source
 from ingest.updating.taken import SeenRow, TakenFile
 from ingest.updating.target import Target
-
-COMMIT_S = 10.0
 
 
 @dataclass
@@ -62,11 +58,8 @@ class Ledger:
 
     def __init__(self, target: Target, source: Source) -> None:
         self._target, self._source = target, source
-        start = target.table.pinned() if target.table is not None else None
-        self._inserter = Inserter(target.make().latest(), start)
-        self._keys = DigestSet()  # of rows that went in
+        self._newcomers = Newcomers(target, target.start)
         self._held: list[Told] = []
-        self._since_s = time.monotonic()
 
     def enter(self, told: Told) -> None:
         """Take up what a worker tells of a portion.
@@ -76,7 +69,8 @@ class Ledger:
             TooManyRejectsError: so much is refused that going on makes no sense.
         """
         self._held.append(told)
-        if told.fault is not None or time.monotonic() - self._since_s >= COMMIT_S:
+        self._newcomers.hold(told.new)
+        if told.fault is not None or self._newcomers.is_due:
             self._write()
         if told.fault is not None:
             raise unpack_error(told.fault)
@@ -89,23 +83,9 @@ class Ledger:
 
     def _write(self) -> None:
         held, self._held = self._held, []
-        if held:
-            self._insert([new for told in held for new in told.new])
+        self._target.enter(self._newcomers)
         for told in held:
             self._write_down(told)
-        self._since_s = time.monotonic()
-
-    def _insert(self, new: Sequence[NewRows]) -> None:
-        """Rows of keys that are there by now, also from another place of the same source, are compared with them."""
-        is_new = [bool(self._keys.add_new(one.keys.to_pylist()).all()) for one in new]
-        fresh = [one for one, first in zip(new, is_new, strict=True) if first]
-        left = self._inserter.insert(fresh) if fresh else []
-        num_left = sum(len(one.keys) for one in left)
-        self._target.written += Written(inserted=sum(len(one.keys) for one in fresh) - num_left)
-        changed = "etag" if "etag" in self._target.schema.names else None
-        for one in [*left, *(one for one, first in zip(new, is_new, strict=True) if not first)]:
-            self._target.catch_up()
-            self._target.upsert(read_back(self._inserter.table, one), changed=changed)
 
     def _write_down(self, told: Told) -> None:
         """Keep what a worker tells; refusals first, for nobody looks again at a file that was taken in."""
@@ -121,6 +101,6 @@ class Ledger:
         for reject, scope in told.rejects:
             target.refuse(reject, scope)
         target.flush()
-        version = self._inserter.table.version
+        version = self._newcomers.version
         target.keep_files(replace(file, at=max(file.at, version)) for file in told.files)
         target.keep_seen(told.seen)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from clipdata.engines.errands import Errand
@@ -32,7 +31,7 @@ from ingest.updating.deleted import Deleted
 from ingest.updating.file_rows import FileRows
 from ingest.updating.item_rows import ItemRows
 from ingest.updating.ledger import Ledger, Told
-from ingest.updating.receiver import Receiver
+from ingest.updating.receiver import AreNew, Receiver
 from ingest.updating.rows_of_files import RowsOfFiles
 from ingest.updating.rows_of_items import RowsOfItems
 from ingest.updating.source import Item, Reject
@@ -48,25 +47,24 @@ class Portion(Receiver):
     """The table as a worker has it, and what is to be told of a portion.
 
     Args:
-        are_new: tells of keys whether the table had no row of them when the run was planned.
         again: whether a worker that had the portion was lost; rows that it replaced count as this one's.
     """
 
-    def __init__(self, *args: Any, are_new: Callable[[Sequence[str]], np.ndarray], again: bool, **named: Any) -> None:
+    def __init__(self, *args: Any, again: bool, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._are_new, self._again = are_new, again
+        self._again = again
         self.told = Told()
 
-    def upsert(self, unit: pa.Table, *, changed: str | None) -> None:
+    def upsert(self, unit: pa.Table, *, changed: str | None, are_new: AreNew) -> None:
         """Write rows: those that replace others by key, new ones as files."""
-        is_new = self._are_new(unit.column(self.key).to_pylist())
+        is_new = are_new(unit.column(self.key).to_pylist())
         new, others = unit.filter(pa.array(is_new)), unit.filter(pa.array(~is_new))
         if new.num_rows:
             table = self.make()
             self.admission.add_columns(table)
             self.told.new.append(write_new(table, new))
         before = self.written
-        super().upsert(others, changed=changed)
+        self.by_key(others, changed=changed)
         if self._again:  # what is left of a unit has changed; what was not replaced now was before
             self.written += Written(updated=others.num_rows - self.written.updated + before.updated)
 
@@ -137,7 +135,6 @@ class TakingIn:
             admission=self._admission,
             deleted=self._deleted,
             max_rejects=None,
-            are_new=self._rows.are_new,
             again=again,
         )
         before = _tally(self._rows.source)

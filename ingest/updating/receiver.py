@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import TooManyRejectsError
@@ -26,6 +28,9 @@ from ingest.updating.taken import SeenRow, TakenFile
 # A source of nothing but refusals is stopped: a few KB can hold millions of empty rows.
 MANY_REJECTS = 100_000
 _MOST_REFUSED = 0.95
+
+# Tells of keys whether the table had no row of them when the run was planned; bool [n].
+AreNew: TypeAlias = Callable[[Sequence[str]], np.ndarray]
 
 
 class Receiver(ABC):
@@ -78,7 +83,14 @@ class Receiver(ABC):
         """Rows of the table as far as this process knows; 0 while there is none."""
         return self._newest.num_rows if self._newest is not None else 0
 
-    def upsert(self, unit: pa.Table, *, changed: str | None) -> None:
+    @abstractmethod
+    def upsert(self, unit: pa.Table, *, changed: str | None, are_new: AreNew) -> None:
+        """Have rows written: in the end they are what `by_key` would have written."""
+
+    def put_in(self) -> None:  # noqa: B027 - most put in what they are given at once
+        """See to it that all rows that were given are in the table, where that is done here."""
+
+    def by_key(self, unit: pa.Table, *, changed: str | None) -> None:
         """Write rows by key; see `clipdata.lance_io.rows.upsert`."""
         if unit.num_rows:
             table = self.make()

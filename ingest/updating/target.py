@@ -16,12 +16,16 @@ from clipdata.errors import NotFoundError
 from clipdata.lance_io import rows
 from clipdata.lance_io.dropped_columns import dropped_columns
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.inserting import write_new
+from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage, absolute, is_remote
 from ingest.updating.admission import Admission
+from ingest.updating.batches import is_small
 from ingest.updating.deleted import Deleted
 from ingest.updating.digests import canonical, digest
-from ingest.updating.receiver import Receiver
+from ingest.updating.newcomers import Newcomers
+from ingest.updating.receiver import AreNew, Receiver
 from ingest.updating.rejects import Rejects
 from ingest.updating.source import Reject, Source
 from ingest.updating.taken import SeenRow, Taken, TakenFile
@@ -39,6 +43,7 @@ class Target(Receiver):
 
     Attributes:
         table: None until there is one.
+        start: the table as it was when the run began; None where there was none.
 
     Raises:
         SchemaError: the table has another key, or columns of other types.
@@ -68,6 +73,8 @@ class Target(Receiver):
         )
         self.taken = Taken(uri, storage, scope=source.origin)
         self.first_version = table.version if table else 0
+        self.start = table.pinned() if table else None
+        self._newcomers: Newcomers | None = None
 
     @contextmanager
     def making(self) -> Iterator[None]:
@@ -94,6 +101,41 @@ class Target(Receiver):
             self._newest = self.table.pinned()
             self.first_version = self.table.version
         return self.table
+
+    def upsert(self, unit: pa.Table, *, changed: str | None, are_new: AreNew) -> None:
+        """Write rows by key; of a unit that is small beside the table the new ones as files, which go in later."""
+        if not is_small(unit.num_rows, self.table_rows()):
+            self.by_key(unit, changed=changed)
+            return
+        is_new = are_new(unit.column(self.key).to_pylist())
+        new, others = unit.filter(pa.array(is_new)), unit.filter(pa.array(~is_new))
+        self.by_key(others, changed=changed)
+        if new.num_rows:
+            if self._newcomers is None:
+                self._newcomers = Newcomers(self, self.start)
+            table = self.make()
+            self.admission.add_columns(table)
+            self._newcomers.hold([write_new(self._at_hand(), new)])
+            if self._newcomers.is_due:
+                self.put_in()
+
+    def put_in(self) -> None:
+        """Put in the new rows that are written, by one commit."""
+        if self._newcomers is not None:
+            self.enter(self._newcomers)
+
+    def enter(self, newcomers: Newcomers) -> None:
+        """Put in new rows, and count them; where their key is there by now, they are compared with what has it."""
+        changed = "etag" if "etag" in self.schema.names else None
+
+        def by_key(rows_: pa.Table) -> None:
+            self.catch_up()
+            self.by_key(rows_, changed=changed)
+
+        num_inserted = newcomers.put_in(by_key)  # which counts what it writes by key
+        self.written += Written(inserted=num_inserted)
+        if newcomers.version > self._at_hand().version:
+            self._at_hand().move_to(newcomers.table)
 
     def keep_reject(self, reject: Reject, scope: str) -> None:
         """Write a refusal down, some time."""

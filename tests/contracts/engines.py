@@ -192,9 +192,9 @@ def _add_node(cluster: Any) -> None:
 
 def take_in_slowly(kind: str, uri: str, folder: Path, pictures: str) -> None:
     """Take in pictures two at a time, so that a job can be killed between them."""
-    from ingest.updating import batches, ledger, portions
+    from ingest.updating import batches, newcomers, portions
 
-    batches.UNIT_ROWS, portions.LEAST_ITEMS, ledger.COMMIT_S = 2, 2, 0.0
+    batches.UNIT_ROWS, portions.LEAST_ITEMS, newcomers.COMMIT_S = 2, 2, 0.0
     ingest(SlowImages(pictures, folder=folder, pause_s=0.1), uri, engine=engine(kind))
 
 

@@ -102,6 +102,21 @@ def test_values_reasons_record_and_versions_are_those_of_the_local_engine(tmp_pa
     assert (again.computed, again.kept) == (10, 28)
 
 
+def test_a_step_that_fails_on_every_row_is_told_as_by_the_local_engine(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "beside").mkdir()
+    expected = number_table(tmp_path / "beside", 12, rows_per_write=4)
+    table = number_table(tmp_path, 12, rows_per_write=4)
+
+    first = mapped(expected, "local", Shifted(refuse=range(12)))
+    done = mapped(table, kind, Shifted(refuse=range(12)))
+
+    assert (done.computed, done.failed) == (first.computed, first.failed) == (12, {"odd one": 12})
+    assert cells(table, "made__error") == cells(expected, "made__error")
+    assert said(table) == said(expected)
+    assert mapped(table, kind, Shifted(refuse=range(12))).version == done.version
+    assert set(cells(table).values()) == {None}
+
+
 def test_an_error_of_the_step_is_the_error_and_what_was_done_is_kept(tmp_path: Path, kind: str) -> None:
     table = number_table(tmp_path, 12, rows_per_write=4)
     folder = tmp_path / "seen"

@@ -26,9 +26,9 @@ from clipdata.lance_io.history import log
 from clipdata.lance_io.refused import rejects_uri
 from clipdata.lance_io.table import open_table
 from clipdata.storage import Storage
-from ingest.updating import portions
+from ingest.updating import newcomers, portions
 from tests.cloud.fixtures import Bucket
-from tests.contracts.engines import WITHIN, SlowImages, computed, engine, processes
+from tests.contracts.engines import ADDRESS, WITHIN, SlowImages, computed, engine, processes
 from tests.pictures import encoded, write_pictures
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +141,18 @@ def test_files_of_rows_are_taken_in_and_rows_go_with_them(tmp_path: Path) -> Non
 
 
 @only_ray
+def test_a_folder_of_nothing_that_can_be_used_is_told_as_by_one_process(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(b"no picture")
+    here = ingest.from_images(tmp_path / "in", into=tmp_path / "here.lance")
+    there = ingest.from_images(tmp_path / "in", into=tmp_path / "there.lance", engine=engine("ray"))
+    assert counts(there) == counts(here)
+    assert (there.num_refused, open_table(tmp_path / "there.lance").num_rows) == (8, 0)
+    assert refused(tmp_path / "there.lance") == refused(tmp_path / "here.lance")
+
+
+@only_ray
 def test_a_worker_that_dies_is_replaced_and_no_row_is_lost_or_doubled(tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 18)
     folder = tmp_path / "seen"
@@ -196,6 +208,49 @@ def test_an_ingest_here_and_one_on_a_cluster_at_once_double_nothing(tmp_path: Pa
     beside.join()
 
     assert [row["path"] for row in rows_of(tmp_path / "t.lance")] == [f"{number:04d}.jpg" for number in range(16)]
+
+
+@only_ray
+def test_two_drivers_that_take_in_the_same_pictures_at_once_double_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(newcomers, "COMMIT_S", 0.0)
+    write_pictures(tmp_path / "in", 16)
+    folder, uri = tmp_path / "seen", tmp_path / "t.lance"
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.contracts.engines", "ingest", "ray", str(uri), str(folder)]
+    other = subprocess.Popen([*command, str(tmp_path / "in")], cwd=ROOT)
+    while not computed(folder):
+        assert other.poll() is None, "it ended before it was met"
+        time.sleep(0.05)
+    here = ingest.ingest(SlowImages(tmp_path / "in", folder=folder, pause_s=0.05), uri, engine=engine("ray"))
+
+    assert other.wait() == 0
+    assert [row["path"] for row in rows_of(uri)] == [f"{number:04d}.jpg" for number in range(16)]
+    assert here.unchanged + here.num_rows == 16
+    assert cd.check(uri).sound
+
+
+@only_ray
+def test_a_node_is_lost_and_no_picture_with_it(tmp_path: Path, cluster: Any) -> None:
+    write_pictures(tmp_path / "in", 36)
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    node = cluster.add_node(num_cpus=1, resources={"lost": 1}, object_store_memory=80 << 20)
+
+    class Losing(Counting):
+        def advance(self, num: int = 1) -> None:
+            super().advance(num)
+            if cluster.worker_nodes and node in cluster.worker_nodes:
+                cluster.remove_node(node, allow_graceful=False)
+
+    many = cd.RayEngine(workers=3, address=os.environ[ADDRESS])
+    source = SlowImages(tmp_path / "in", folder=folder, pause_s=0.1)
+    done = ingest.ingest(source, tmp_path / "t.lance", engine=many, progress=Losing())
+
+    assert node not in cluster.worker_nodes
+    assert done.written.inserted == 36
+    assert [row["path"] for row in rows_of(tmp_path / "t.lance")] == [f"{number:04d}.jpg" for number in range(36)]
 
 
 @only_ray

@@ -33,6 +33,7 @@ _OPERATIONS = {
     "Overwrite": "table made",
     "Update": "rows written",
     "Merge": "column added",
+    "Insert": "rows added",
     "Append": "rows added",
     "Delete": "rows deleted",
     "DataReplacement": "column filled",
