@@ -3,6 +3,7 @@
 python benchmarks/kill_matrix.py                        on disk
 python benchmarks/kill_matrix.py --store gs --random 1
 python benchmarks/kill_matrix.py --verbs map,merge --seed 3
+python benchmarks/kill_matrix.py --models               trainings and models, which are written on a disk
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import contextlib
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,7 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.history import _make_bucket, _storage
 from clipdata.storage import Storage
 from tests.cloud.servers import gcs_server, s3_server
-from tests.faults.kill_matrix import VERBS, Killed, Matrix, moments, prepare
+from tests.faults.kill_matrix import Killed, Matrix, moments
+from tests.faults.kill_model_verbs import MODEL_VERBS, prepare_models
+from tests.faults.kill_verbs import VERBS, prepare
+
+STORES = {"disk": (), "gs": ("gcsfs",), "s3": ("s3fs",)}
+PRELOAD = ("tests.faults.kill_matrix", "clipdata.viewer.edits", "clipdata.reporting", "datasets")
+PRELOAD_MODELS = ("tests.faults.kill_matrix", "open_clip", "clipdata.training.fine_tuning")
 
 
 def main() -> int:
@@ -30,16 +39,20 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=2, help="kills of each verb at random moments")
     parser.add_argument("--most", type=int, default=40, help="most boundaries of a verb")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbs", default=",".join(VERBS))
+    parser.add_argument("--models", action="store_true", help="the verbs that need a model, on disk")
+    parser.add_argument("--verbs", default="")
     given = parser.parse_args()
+    verbs = given.verbs.split(",") if given.verbs else list(MODEL_VERBS if given.models else VERBS)
+    began_s = time.monotonic()
     random_ = random.Random(given.seed)
     all_killed: list[Killed] = []
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as opened:
         folder = Path(name)
-        prepare(folder)
-        matrix = Matrix(folder, _uploading(given.store, folder, opened))
+        (prepare_models if given.models else prepare)(folder)
+        preload = (*(PRELOAD_MODELS if given.models else PRELOAD), *STORES[given.store])
+        matrix = Matrix(folder, _uploading(given.store, folder, opened), preload)
         print(f"{'verb':18} {'boundaries':>10} {'kills':>6} {'most after':>10}  differences")
-        for verb in given.verbs.split(","):
+        for verb in verbs:
             num, seconds, _ = matrix.undisturbed(verb)
             chosen = range(num) if num <= given.most else sorted(random_.sample(range(num), given.most))
             done = [matrix.kill(verb, boundary=one) for one in chosen]
@@ -52,7 +65,10 @@ def main() -> int:
             all_killed += done
     num_wrong = sum(bool(one.differences) for one in all_killed)
     died = sum(one.died for one in all_killed)
-    print(f"{given.store}, seed {given.seed}: {died} kills, {num_wrong} that end otherwise than an undisturbed run")
+    print(
+        f"{given.store}, seed {given.seed}: {died} kills of {len(verbs)} verbs, {num_wrong} that end otherwise than an "
+        f"undisturbed run; {time.monotonic() - began_s:.0f} s"
+    )
     return int(num_wrong > 0)
 
 
@@ -67,9 +83,9 @@ def _uploading(store: str, folder: Path, opened: contextlib.ExitStack) -> Callab
     def upload(tables: Path) -> tuple[str, Storage]:
         place = f"{store}://history/{tables.parent.name}"
         fs, path = storage.filesystem(place)
-        for file in tables.rglob("*"):
-            if file.is_file():
-                fs.put_file(str(file), f"{path}/{file.relative_to(tables).as_posix()}")
+        files = [file for file in tables.rglob("*") if file.is_file()]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda file: fs.put_file(str(file), f"{path}/{file.relative_to(tables).as_posix()}"), files))
         return place, storage
 
     return upload

@@ -18,142 +18,42 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lance
-import pyarrow as pa
-import pyarrow.parquet as pq
-from lance.dataset import MergeInsertBuilder, Tags
+from lance import fragment
+from lance.dataset import DatasetOptimizer, MergeInsertBuilder, Tags
 from lance.optimize import Compaction
 
 import clipdata as cd
-import ingest
 from clipdata.errors import ClipdataError
-from clipdata.lance_io import cleaning, filling
+from clipdata.lance_io import filling
+from clipdata.lance_io.selected_rows import keys_of, selections_of
 from clipdata.lance_io.state import StateFolder
-from clipdata.step_protocol import BaseStep
-from clipdata.storage import Storage, join
-from tests.pictures import write_pictures
+from clipdata.storage import Storage
+from tests.faults.kill_verbs import VERBS, Verb, World
 
 VOLATILE = {"mtime", "etag", "uri", "image_table", "source"}
-NUM_PICTURES = 12
-
-
-class Width(BaseStep):
-    """So many times the width."""
-
-    name, returns, reads = "Width", pa.int64(), ("width",)
-
-    def __init__(self, times: int = 2) -> None:
-        self.version = str(times)
-
-    def compute(self, batch: pa.RecordBatch, prepared: object) -> Any:
-        return pa.compute.multiply(batch.column("width").cast(pa.int64()), int(self.version))
-
-
-@dataclass(frozen=True)
-class World:
-    """Where a verb works.
-
-    Args:
-        sources: local folder of what is taken in.
-        place: folder or URL of the tables.
-        storage: how to reach it.
-        out: local folder for files that are written.
-    """
-
-    sources: str
-    place: str
-    storage: Storage
-    out: str
-
-    def at(self, name: str) -> str:
-        """The location of a table."""
-        return join(self.place, name)
-
-
-def _images(world: World) -> None:
-    ingest.from_images(f"{world.sources}/in", into=world.at("new.lance"), storage=world.storage)
-
-
-def _parquet(world: World) -> None:
-    ingest.from_parquet(f"{world.sources}/meta.parquet", into=world.at("new.lance"), storage=world.storage)
-
-
-def _captions(world: World) -> None:
-    ingest.from_captions(
-        f"{world.sources}/in", f"{world.sources}/captions.csv", into=world.at("new.lance"), storage=world.storage
-    )
-
-
-def _shards(world: World) -> None:
-    ingest.from_shards(f"{world.sources}/shards", into=world.at("new.lance"), storage=world.storage)
-
-
-def _merge(world: World) -> None:
-    ingest.merge(
-        world.at("images.lance"), world.at("meta.lance"), on="filename", into=world.at("new.lance"),
-        storage=world.storage,
-    )  # fmt: skip
-
-
-def _cleaned(table: cd.Table) -> None:
-    """Clean what is older than no time at all, which is allowed in no other place than this process."""
-    cleaning.LEAST = timedelta(0)
-    cd.clean(table, older_than=timedelta(0))
-
-
-def _on_images(function: Callable[[cd.Table, World], object]) -> Callable[[World], None]:
-    def called(world: World) -> None:
-        function(cd.open_table(world.at("images.lance"), storage=world.storage), world)
-
-    return called
-
-
-VERBS: dict[str, Callable[[World], None]] = {
-    "ingest images": _images,
-    "ingest parquet": _parquet,
-    "ingest captions": _captions,
-    "ingest shards": _shards,
-    "merge": _merge,
-    "map": _on_images(lambda table, _: cd.map_column(table, Width(3), "thrice", batch_rows=4)),
-    "map --overwrite": _on_images(lambda table, _: cd.map_column(table, Width(5), "twice", overwrite=True)),
-    "refresh": _on_images(lambda table, _: cd.refresh(table, ["twice"], steps=[Width(2)])),
-    "delete": _on_images(lambda table, _: cd.delete(table, "path = '0001.jpg'")),
-    "drop": _on_images(lambda table, _: cd.drop(table, "twice")),
-    "restore": _on_images(lambda table, _: cd.restore(table, "raw")),
-    "tag": _on_images(lambda table, _: cd.tag(table, "second")),
-    "compact": _on_images(lambda table, _: cd.compact(table)),
-    "clean": _on_images(lambda table, _: _cleaned(table)),
-    "index": _on_images(lambda table, _: cd.index(table, "filename")),
-    "export parquet": _on_images(lambda table, world: cd.export(table, f"{world.out}/out.parquet")),
-    "export folder": _on_images(lambda table, world: cd.export(table, f"{world.out}/out", format="folder")),
-    "export shards": _on_images(lambda table, world: cd.export(table, f"{world.out}/out", format="shards")),
-    "push": _on_images(lambda table, world: cd.push(table, f"{world.out}/pushed")),
-}
-
-
-def prepare(folder: Path) -> None:
-    """Sources, and the tables that verbs work on, in `folder/sources` and `folder/tables`."""
-    sources, tables = folder / "sources", folder / "tables"
-    write_pictures(sources / "in", NUM_PICTURES)
-    names = [f"{n:04d}.jpg" for n in range(NUM_PICTURES)]
-    pq.write_table(pa.table({"filename": names, "label": names}), sources / "meta.parquet")
-    lines = ["filename,caption", *(f"{name},picture {name}" for name in names)]
-    (sources / "captions.csv").write_text("\n".join(lines) + "\n")
-    ingest.from_images(str(sources / "in"), into=tables / "images.lance", limit=6)
-    images = cd.open_table(tables / "images.lance")
-    cd.tag(images.latest(), "raw")
-    cd.map_column(images.latest(), Width(2), "twice")
-    ingest.from_images(str(sources / "in"), into=tables / "images.lance")
-    ingest.from_parquet(str(sources / "meta.parquet"), into=tables / "meta.lance")
-    cd.delete(images.latest(), "path = '0002.jpg'")
-    cd.export(images.latest(), str(sources / "shards"), format="shards")
+SAME_BYTES = (".tar", ".parquet", ".jpg", ".csv", ".tsv", ".jsonl", ".safetensors")
+TABLES = ("images.lance", "meta.lance", "broken.lance", "contest.lance", "new.lance")
+LANDINGS: dict[Any, tuple[str, ...]] = {
+    lance.LanceDataset: (
+        "commit", "add_columns", "drop_columns", "restore", "update_metadata", "create_index", "create_scalar_index",
+        "cleanup_old_versions",
+    ),
+    fragment: ("write_fragments",),
+    DatasetOptimizer: ("optimize_indices",),
+    MergeInsertBuilder: ("execute",),
+    Compaction: ("commit",),
+    Tags: ("create", "update", "delete"),
+    StateFolder: ("_write", "remove"),
+    filling: ("write_column",),
+    os: ("replace", "rename"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,19 +82,25 @@ class Matrix:
         folder: with what `prepare` made.
         upload: puts the tables of a folder on a store and gives their URL and how to reach it; they stay on disk when
             there is none.
+        preload: modules that are imported once, before any process that is killed.
     """
 
-    def __init__(self, folder: Path, upload: Callable[[Path], tuple[str, Storage]] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upload: Callable[[Path], tuple[str, Storage]] | None = None,
+        preload: Sequence[str] = ("tests.faults.kill_matrix",),
+    ) -> None:
         self._folder, self._upload = folder, upload
         self._context = mp.get_context("forkserver")
-        self._context.set_forkserver_preload(["tests.faults.kill_matrix"])
+        self._context.set_forkserver_preload(list(preload))
         self._number = 0
         self._undisturbed: dict[str, tuple[int, float, dict[str, str]]] = {}
 
     def undisturbed(self, verb: str) -> tuple[int, float, dict[str, str]]:
         """Boundaries of a verb, its seconds, and what it leaves."""
         if verb not in self._undisturbed:
-            world = self._world()
+            world = self._world(verb)
             began_s = time.monotonic()
             code, boundaries, error = self._run(verb, world)
             assert code == 0, f"{verb}: {error}"
@@ -204,7 +110,7 @@ class Matrix:
     def kill(self, verb: str, *, boundary: int | None = None, after_s: float | None = None) -> Killed:
         """Kill a verb once, run it again, and compare."""
         _, _, expected = self.undisturbed(verb)
-        world = self._world()
+        world = self._world(verb)
         code, _, error = self._run(verb, world, boundary, after_s)
         died = code == -signal.SIGKILL
         assert died or code == 0, f"{verb}: {error}"
@@ -212,16 +118,17 @@ class Matrix:
         where = f"boundary {boundary}" if boundary is not None else f"after {after_s:.2f} s"
         now = left_by(world)
         differences = [name for name in sorted(expected.keys() | now.keys()) if expected.get(name) != now.get(name)]
-        if found and differences:  # what is done already may be refused, as long as it is done
+        if found and (differences or not verb_named(verb).refuses_when_done):
             differences.append(f"exit code {found}: {error}")
         self._remove(world)
         return Killed(verb, where, died, boundaries, tuple(differences))
 
-    def _world(self) -> World:
+    def _world(self, verb: str) -> World:
+        """A copy of the tables that a verb needs."""
         self._number += 1
         folder = self._folder / f"world-{self._number}"
-        shutil.copytree(self._folder / "tables", folder / "tables")
-        (folder / "out").mkdir()
+        copy_tables(self._folder / "tables", folder / "tables", verb_named(verb).needs)
+        (folder / "out").mkdir(parents=True)
         place, storage = self._upload(folder / "tables") if self._upload else (str(folder / "tables"), Storage())
         return World(str(self._folder / "sources"), place, storage, str(folder / "out"))
 
@@ -246,18 +153,36 @@ def moments(random_: random.Random, seconds: float, num: int) -> list[float]:
     return [random_.uniform(0, seconds) for _ in range(num)]
 
 
+def verb_named(name: str) -> Verb:
+    """A verb of either table; what loads torch is imported only for those that need it."""
+    if name in VERBS:
+        return VERBS[name]
+    from tests.faults.kill_model_verbs import MODEL_VERBS
+
+    return MODEL_VERBS[name]
+
+
+def copy_tables(folder: Path, to: Path, names: Sequence[str]) -> None:
+    """Copy tables with what lies beside each: its records, and what it refused."""
+    to.mkdir(parents=True)
+    for name in names:
+        for beside in folder.glob(f"{name.removesuffix('.lance')}.*"):
+            shutil.copytree(beside, to / beside.name)
+
+
 def left_by(world: World) -> dict[str, str]:
     """What is in the tables and files of a world: name → digest of rows, columns, tags, or bytes."""
     found = {}
-    for name in ("images.lance", "meta.lance", "new.lance"):
+    for name in TABLES:
         with suppress(ClipdataError):
-            found |= _left_in(name, cd.open_table(world.at(name), storage=world.storage))
+            found |= _left_in(name, world.open(name))
     for path in sorted(Path(world.out).rglob("*")):
         inside = path.relative_to(world.out).as_posix()
-        if path.suffix == ".tar" or path.suffix in (".parquet", ".jpg"):
-            found[inside] = hashlib.sha256(path.read_bytes()).hexdigest()
-        elif path.is_dir() and path.suffix == ".lance":
+        if path.suffix == ".lance" and path.is_dir():
             found |= _left_in(inside, cd.open_table(path))
+        elif ".lance/" not in inside:
+            same = path.is_file() and path.suffix in SAME_BYTES
+            found[inside] = hashlib.sha256(path.read_bytes()).hexdigest() if same else "there"
     return found
 
 
@@ -269,7 +194,13 @@ def _left_in(name: str, table: cd.Table) -> dict[str, str]:
     table.dataset.validate()
     digests = {f"{name}: {key}": hashlib.sha256(repr(values).encode()).hexdigest() for key, values in columns.items()}
     indices = sorted(index.name for index in table.dataset.describe_indices())
-    return digests | {f"{name}: tags": repr(tags), f"{name}: indices": repr(indices)}
+    named = {
+        one.name: sorted(keys_of(table, one).to_pylist())
+        for one in selections_of(table.dataset.metadata or {}).values()
+    }
+    return digests | {
+        f"{name}: tags": repr(tags), f"{name}: indices": repr(indices), f"{name}: selections": repr(named),
+    }  # fmt: skip
 
 
 def _play(verb: str, world: World, report: str, boundary: int | None, after_s: float | None) -> None:
@@ -286,7 +217,7 @@ def _play(verb: str, world: World, report: str, boundary: int | None, after_s: f
         threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
     error = ""
     try:
-        VERBS[verb](world)
+        verb_named(verb).play(world)
     except ClipdataError as found:
         error = str(found)
     Path(report).write_text(json.dumps({"boundaries": passed[0], "error": error}))
@@ -294,6 +225,8 @@ def _play(verb: str, world: World, report: str, boundary: int | None, after_s: f
 
 
 def _wrap(meet: Callable[[], None]) -> None:
+    """Make boundaries of what lands: commits of Lance, files on a disk, objects in a bucket."""
+
     def around(owner: Any, name: str) -> None:
         function = getattr(owner, name)
 
@@ -304,17 +237,20 @@ def _wrap(meet: Callable[[], None]) -> None:
             meet()
             return result
 
-        static = isinstance(owner.__dict__.get(name), staticmethod)
+        static = isinstance(owner, type) and isinstance(owner.__dict__.get(name), staticmethod)
         setattr(owner, name, staticmethod(wrapped) if static else wrapped)
 
-    for name in ("commit", "add_columns", "drop_columns", "restore", "update_metadata", "create_index",
-                 "create_scalar_index", "cleanup_old_versions"):  # fmt: skip
-        around(lance.LanceDataset, name)
-    around(MergeInsertBuilder, "execute")
-    around(Compaction, "commit")
-    around(Tags, "create")
-    around(StateFolder, "_write")
-    around(StateFolder, "remove")
-    around(filling, "write_column")
-    around(os, "replace")
-    around(os, "rename")
+    for owner, names in LANDINGS.items():
+        for name in names:
+            around(owner, name)
+    reached, seen = Storage.filesystem, set[int]()
+
+    def watched(self: Storage, uri: str) -> Any:
+        fs, path = reached(self, uri)
+        if id(fs) not in seen:
+            seen.add(id(fs))
+            for name in ("pipe_file", "put_file", "rm", "mv"):
+                around(fs, name)
+        return fs, path
+
+    Storage.filesystem = watched  # type: ignore[method-assign]
