@@ -1,71 +1,51 @@
 """Every verb that writes, killed at each of its commit boundaries or at a random moment, and run again.
 
-A boundary is a place before or after something lands: a commit, a record beside the table, a column file, a rename. The
-process dies there by its own hand, without a chance to tidy up. Used by a test for some boundaries, and by
+At a boundary it may also lose the right to write, on a disk or in a bucket. Used by tests for some boundaries, and by
 `benchmarks/kill_matrix.py` for all.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import multiprocessing as mp
-import os
 import random
 import re
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import lance
-from lance import fragment
-from lance.dataset import DatasetOptimizer, MergeInsertBuilder, Tags
-from lance.optimize import Compaction
 
 import clipdata as cd
 from clipdata.errors import ClipdataError
-from clipdata.lance_io import filling
 from clipdata.lance_io.selected_rows import keys_of, selections_of
-from clipdata.lance_io.state import StateFolder
 from clipdata.storage import Storage
-from tests.faults.kill_verbs import VERBS, Verb, World
+from tests.cloud.fault_proxy import Fault, FaultProxy
+from tests.faults.boundaries import Ending, Told, play, verb_named
+from tests.faults.forbidding import allow
+from tests.faults.kill_verbs import World
 
 VOLATILE = {"mtime", "etag", "uri", "image_table", "source"}
 SAME_BYTES = (".tar", ".parquet", ".jpg", ".csv", ".tsv", ".jsonl", ".safetensors")
 TABLES = ("images.lance", "meta.lance", "broken.lance", "contest.lance", "new.lance")
-LANDINGS: dict[Any, tuple[str, ...]] = {
-    lance.LanceDataset: (
-        "commit", "add_columns", "drop_columns", "restore", "update_metadata", "create_index", "create_scalar_index",
-        "cleanup_old_versions",
-    ),
-    fragment: ("write_fragments",),
-    DatasetOptimizer: ("optimize_indices",),
-    MergeInsertBuilder: ("execute",),
-    Compaction: ("commit",),
-    Tags: ("create", "update", "delete"),
-    StateFolder: ("_write", "remove"),
-    filling: ("write_column",),
-    os: ("replace", "rename"),
-}  # fmt: skip
+UNDISTURBED = Ending()
+DENIED = re.compile(r"permission denied|may not be|refused|read-only|not permitted|forbidden", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Killed:
-    """What came of one kill.
+    """What came of one kill, or of one loss of the right to write.
 
     Args:
         verb: that was killed.
         where: boundary, or moment.
-        died: whether it did, and was not done before.
+        died: whether it did, or ended in an error, and was not done before.
         boundaries: of the run after it; of an undisturbed one when it did not die.
         differences: from what an undisturbed run leaves; empty when all is well.
+        said: its error.
     """
 
     verb: str
@@ -73,6 +53,7 @@ class Killed:
     died: bool
     boundaries: int
     differences: tuple[str, ...]
+    said: str = ""
 
 
 class Matrix:
@@ -102,26 +83,49 @@ class Matrix:
         if verb not in self._undisturbed:
             world = self._world(verb)
             began_s = time.monotonic()
-            code, boundaries, error = self._run(verb, world)
-            assert code == 0, f"{verb}: {error}"
-            self._undisturbed[verb] = boundaries, time.monotonic() - began_s, left_by(world)
+            code, told = self._run(verb, world)
+            assert code == 0, f"{verb}: {told.error}"
+            self._undisturbed[verb] = told.boundaries, time.monotonic() - began_s, left_by(world)
         return self._undisturbed[verb]
 
     def kill(self, verb: str, *, boundary: int | None = None, after_s: float | None = None) -> Killed:
         """Kill a verb once, run it again, and compare."""
-        _, _, expected = self.undisturbed(verb)
-        world = self._world(verb)
-        code, _, error = self._run(verb, world, boundary, after_s)
+        self.undisturbed(verb)
+        world, ending = self._world(verb), Ending(boundary, after_s)
+        code, told = self._run(verb, world, ending)
         died = code == -signal.SIGKILL
-        assert died or code == 0, f"{verb}: {error}"
-        found, boundaries, error = self._run(verb, world)
-        where = f"boundary {boundary}" if boundary is not None else f"after {after_s:.2f} s"
+        assert died or code == 0, f"{verb}: {told.error}"
+        return self._finished(verb, world, str(ending), died, [])
+
+    def forbid(self, verb: str, ending: Ending) -> Killed:
+        """Take the right to write, or to read, from a verb on a disk; give it back, run it again, and compare."""
+        self.undisturbed(verb)
+        world = self._world(verb)
+        code, told = self._run(verb, world, ending)
+        allow(Path(world.out).parent)
+        return self._finished(verb, world, str(ending), code != 0, wrong_words(told, world), told.error)
+
+    def refuse(self, verb: str, proxy: FaultProxy, num_before: int) -> Killed:
+        """Have a store refuse all that a verb writes from some request on; then no more, run it again, and compare."""
+        self.undisturbed(verb)
+        world = self._world(verb)
+        with proxy.injecting(Fault("403", requests=("put", "copy", "delete"), skip=num_before)):
+            code, told = self._run(verb, world)
+        where = f"refused after {num_before} writes"
+        return self._finished(verb, world, where, code != 0, wrong_words(told, world), told.error)
+
+    def _finished(
+        self, verb: str, world: World, where: str, died: bool, wrong: Sequence[str], said: str = ""
+    ) -> Killed:
+        """Run a verb to its end after it was disturbed, and compare."""
+        _, _, expected = self.undisturbed(verb)
+        code, told = self._run(verb, world)
         now = left_by(world)
         differences = [name for name in sorted(expected.keys() | now.keys()) if expected.get(name) != now.get(name)]
-        if found and (differences or not verb_named(verb).refuses_when_done):
-            differences.append(f"exit code {found}: {error}")
+        if code and (differences or not verb_named(verb).refuses_when_done or not told.is_ours):
+            differences.append(f"exit code {code}: {told.error}")
         self._remove(world)
-        return Killed(verb, where, died, boundaries, tuple(differences))
+        return Killed(verb, where, died, told.boundaries, (*differences, *wrong), said)
 
     def _world(self, verb: str) -> World:
         """A copy of the tables that a verb needs."""
@@ -135,17 +139,15 @@ class Matrix:
     def _remove(self, world: World) -> None:
         shutil.rmtree(Path(world.out).parent)
 
-    def _run(
-        self, verb: str, world: World, boundary: int | None = None, after_s: float | None = None
-    ) -> tuple[int, int, str]:
-        """Run a verb in a process; returns its exit code, how many boundaries it passed, and its error."""
-        report = Path(world.out).parent / "report.json"
+    def _run(self, verb: str, world: World, ending: Ending = UNDISTURBED) -> tuple[int, Told]:
+        """Run a verb in a process; returns its exit code, and what it said."""
+        report = self._folder / f"{Path(world.out).parent.name}.json"
         report.unlink(missing_ok=True)
-        process = self._context.Process(target=_play, args=(verb, world, str(report), boundary, after_s))
+        process = self._context.Process(target=play, args=(verb, world, str(report), ending))
         process.start()
         process.join()
-        told = json.loads(report.read_text()) if report.exists() else {"boundaries": 0, "error": ""}
-        return int(process.exitcode or 0), told["boundaries"], told["error"]
+        text = report.read_text() if report.exists() else ""
+        return int(process.exitcode or 0), Told(**json.loads(text)) if text else Told()
 
 
 def moments(random_: random.Random, seconds: float, num: int) -> list[float]:
@@ -153,13 +155,14 @@ def moments(random_: random.Random, seconds: float, num: int) -> list[float]:
     return [random_.uniform(0, seconds) for _ in range(num)]
 
 
-def verb_named(name: str) -> Verb:
-    """A verb of either table; what loads torch is imported only for those that need it."""
-    if name in VERBS:
-        return VERBS[name]
-    from tests.faults.kill_model_verbs import MODEL_VERBS
-
-    return MODEL_VERBS[name]
+def wrong_words(told: Told, world: World) -> list[str]:
+    """What is wrong with what a verb said that may no longer write: no error of ours, or one without what and where."""
+    if not told.error:
+        return []
+    wrong = [] if told.is_ours else ["no error of clipdata"]
+    wrong += [] if DENIED.search(told.error) else ["does not say that it is not allowed"]
+    wrong += [] if world.place in told.error or world.out in told.error else ["does not say where"]
+    return [f"{', '.join(wrong)}: {told.error}"] if wrong else []
 
 
 def copy_tables(folder: Path, to: Path, names: Sequence[str]) -> None:
@@ -201,56 +204,3 @@ def _left_in(name: str, table: cd.Table) -> dict[str, str]:
     return digests | {
         f"{name}: tags": repr(tags), f"{name}: indices": repr(indices), f"{name}: selections": repr(named),
     }  # fmt: skip
-
-
-def _play(verb: str, world: World, report: str, boundary: int | None, after_s: float | None) -> None:
-    """Run a verb in this process, which is for nothing else, and die where it is said."""
-    passed = [0]
-
-    def meet() -> None:
-        if passed[0] == boundary:
-            os.kill(os.getpid(), signal.SIGKILL)
-        passed[0] += 1
-
-    _wrap(meet)
-    if after_s is not None:
-        threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    error = ""
-    try:
-        verb_named(verb).play(world)
-    except ClipdataError as found:
-        error = str(found)
-    Path(report).write_text(json.dumps({"boundaries": passed[0], "error": error}))
-    os._exit(1 if error else 0)
-
-
-def _wrap(meet: Callable[[], None]) -> None:
-    """Make boundaries of what lands: commits of Lance, files on a disk, objects in a bucket."""
-
-    def around(owner: Any, name: str) -> None:
-        function = getattr(owner, name)
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            meet()
-            result = function(*args, **kwargs)
-            meet()
-            return result
-
-        static = isinstance(owner, type) and isinstance(owner.__dict__.get(name), staticmethod)
-        setattr(owner, name, staticmethod(wrapped) if static else wrapped)
-
-    for owner, names in LANDINGS.items():
-        for name in names:
-            around(owner, name)
-    reached, seen = Storage.filesystem, set[int]()
-
-    def watched(self: Storage, uri: str) -> Any:
-        fs, path = reached(self, uri)
-        if id(fs) not in seen:
-            seen.add(id(fs))
-            for name in ("pipe_file", "put_file", "rm", "mv"):
-                around(fs, name)
-        return fs, path
-
-    Storage.filesystem = watched  # type: ignore[method-assign]
