@@ -22,6 +22,7 @@ from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, 
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
 from clipdata.lance_io.selected_rows import without_names
 from clipdata.lineage import Lineage
+from clipdata.objects.local_places import kind_at
 from clipdata.storage import Storage, absolute, is_remote, redact
 
 if TYPE_CHECKING:
@@ -349,14 +350,15 @@ def open_table(
 
     Raises:
         NotFoundError: there is no table there, or not that version.
-        CredentialsError: the store refused access.
+        CredentialsError: the store refused access, or a folder above it does.
     """
     location, settings = absolute(uri), storage or Storage()
-    if not is_remote(location) and os.path.isfile(location):
+    kind = "folder" if is_remote(location) else kind_at(location)
+    if kind == "file":
         raise NotFoundError(
             f"{location} is a file; expected a Lance table, which is a folder", hint=hints.ingest_file(os.fspath(uri))
         )
-    if not is_remote(location) and not os.path.isdir(location):
+    if kind is None:
         raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(os.fspath(uri))}")
     dataset = _open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
