@@ -47,15 +47,17 @@ def test_a_place_behind_a_locked_folder_is_said_to_be_locked(locked: Path, obedi
         obedient.submit(kind_at, locked / "in").result()
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [lambda locked: cd.open_table(locked / "t.lance"), lambda locked: ingest.from_images(locked / "in", into="t.lance")],
-    ids=["open a table", "ingest images"],
-)
+VERBS = {
+    "open a table": lambda locked: cd.open_table(locked / "t.lance"),
+    "ingest images": lambda locked: ingest.from_images(locked / "in", into="t.lance"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_no_verb_takes_what_is_locked_for_nothing(
-    locked: Path, obedient: ThreadPoolExecutor, verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    locked: Path, obedient: ThreadPoolExecutor, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(CredentialsError, match="may not be looked at"):
-        obedient.submit(verb, locked).result()
+        obedient.submit(VERBS[verb], locked).result()

@@ -21,10 +21,9 @@ from typing import Any
 from clipdata.errors import UsageError
 from clipdata.lance_io.columns import mark_of
 from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
-from clipdata.lance_io.deleted_rows import notes_of
 from clipdata.lance_io.faults import translated
+from clipdata.lance_io.named_files import unnamed_by_versions
 from clipdata.lance_io.selected_rows import FOLDER as SELECTED_FOLDER
-from clipdata.lance_io.selected_rows import selections_of
 from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri, work_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
@@ -206,14 +205,15 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
     # A branch may need what no version of the main line names any more, and Lance alone can tell.
     if not (old or any(named.values())) or table.dataset.branches.list():
         return
-    needed = recorded | _named_by_versions(table)
+    suspects = {file.name for file in (*old, *named[DELETED_FOLDER], *named[SELECTED_FOLDER])} - recorded
+    unnamed = unnamed_by_versions(table, suspects)
     whys = {DELETED_FOLDER: "records of a delete", SELECTED_FOLDER: "a record of selected rows"}
     for name, files in named.items():
         for file in files:
-            if file.name not in needed:
+            if file.name in unnamed:
                 yield Leftover(file.path, file.bytes, f"{whys[name]} that no version knows of")
     for file in old:
-        if file.name.endswith(".lance") and file.name not in needed:
+        if file.name.endswith(".lance") and file.name in unnamed:
             yield Leftover(file.path, file.bytes, "named by no version")
 
 
@@ -267,18 +267,3 @@ def _recorded(records: StateFolder) -> set[str]:
     """Names of the column files that a map has finished and not committed yet."""
     found = [records.read_json(name) or {} for name in records.names("done-")]
     return {str(name) for record in found for name in (record.get("file"), record.get("reasons_file")) if name}
-
-
-def _named_by_versions(table: Table) -> set[str]:
-    """Names of the data files of every version that is left, and of the records of deletes and of selected rows."""
-    named: set[str] = set()
-    with translated(table.uri, "reading the versions of"):
-        dataset = table.latest().dataset
-        for version in dataset.versions():
-            opened = dataset.checkout_version(version["version"])
-            for note in notes_of(opened.metadata or {}).values():
-                named |= {f"{part}.arrow" for part in note.parts}
-            named |= {f"{one.record}.arrow" for one in selections_of(opened.metadata or {}).values()}
-            for fragment in opened.get_fragments():
-                named |= {file.path.rpartition("/")[2] for file in fragment.metadata.files}
-    return named
