@@ -14,8 +14,9 @@ from pathlib import Path
 
 from clipdata.errors import ClipdataError
 from clipdata.lance_io.columns import mark_of
+from clipdata.lance_io.faults import translated
 from clipdata.lance_io.history import Properties
-from clipdata.lance_io.table import open_table
+from clipdata.lance_io.table import Table, open_table
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage
 from tests.faults.history_actors import KINDS, Part, make_table, play
@@ -127,11 +128,13 @@ def _read_new(uri: str, storage: Storage, states: dict[int, State]) -> None:
     newest = open_table(uri, storage=storage)
     for version in range(max(states, default=0) + 1, newest.version + 1):
         with suppress(ClipdataError):  # cleaned up
-            states[version] = _state(uri, version, storage)
+            states[version] = _state(newest, version)
 
 
-def _state(uri: str, version: int, storage: Storage) -> State:
-    table = open_table(uri, version=version, storage=storage)
+def _state(newest: Table, version: int) -> State:
+    """What a version held; it is reached from the newest one, which spares looking for the newest again."""
+    with translated(newest.uri, "reading"):
+        table = Table(newest.uri, version, newest.storage, newest.dataset.checkout_version(version))
     names = ["path", "n", *(["s"] if "s" in table.schema.names else [])]
     columns = table.to_table(names).to_pydict()
     rows = sorted(zip(columns["path"], columns["n"], columns.get("s", [None] * len(columns["n"])), strict=True))
