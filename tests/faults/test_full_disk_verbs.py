@@ -15,7 +15,7 @@ from tests.faults.kill_verbs import VERBS, World, prepare
 from tests.faults.test_full_disk import mount
 from tests.faults.test_full_disk_training import fill
 
-NEED_NO_ROOM = {"clean"}
+NEED_NO_ROOM = {"clean", "tag --delete"}
 
 
 @pytest.fixture(scope="module")
