@@ -146,8 +146,10 @@ def _serving(sources: Path) -> Any:
     server = ThreadingHTTPServer((PUBLIC, port), partial(Quiet, directory=str(sources / "in")))
     with closing(server.socket):
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield
-        server.shutdown()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 def _cleaned(table: cd.Table) -> None:
