@@ -20,7 +20,7 @@ from tests.faults.kill_matrix import Matrix
 from tests.faults.kill_verbs import prepare
 from tests.tiny_models import tiny_encoder
 
-VERBS = ("ingest images", "merge", "map", "delete", "select", "compact", "export folder", "export shards")
+VERBS = ("ingest images", "merge", "map", "delete", "select", "compact", "export folder", "export shards", "push")
 
 
 @pytest.fixture(scope="module")
