@@ -22,7 +22,8 @@ from pathlib import Path
 import clipdata as cd
 from clipdata.errors import ClipdataError
 from clipdata.lance_io.selected_rows import keys_of, selections_of
-from clipdata.storage import Storage
+from clipdata.objects.removing import remove
+from clipdata.storage import Storage, is_remote
 from tests.cloud.fault_proxy import Fault, FaultProxy
 from tests.faults.boundaries import Ending, Told, play, verb_named
 from tests.faults.forbidding import allow
@@ -139,6 +140,8 @@ class Matrix:
         return World(str(self._folder / "sources"), place, storage, str(folder / "out"))
 
     def _remove(self, world: World) -> None:
+        if is_remote(world.place):  # emulators get slower with each object that they keep
+            remove(world.storage, world.place, recursive=True)
         shutil.rmtree(Path(world.out).parent)
 
     def _run(self, verb: str, world: World, ending: Ending = UNDISTURBED) -> tuple[int, Told]:
