@@ -217,3 +217,18 @@ def test_the_command_line_fits_and_scores(table, encoder, tmp_path, capsys):
 
     assert cd.ClassHead.load(folder).identity == fitted["identity"]
     assert open_table(table.uri).lineage("typed_scores").model == fitted["identity"]
+
+
+def test_a_head_whose_saving_was_killed_is_saved_again_and_nothing_else_is_replaced(tmp_path):
+    head = cd.ClassHead(("a", "b"), np.zeros((2, 4), np.float32), "0" * 64, "tiny", ())
+    (tmp_path / "head" / "trained_rows").mkdir(parents=True)
+    (tmp_path / "head" / ".head.json.123-4").write_text("half")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+
+    head.save(tmp_path / "head")
+
+    assert cd.ClassHead.load(tmp_path / "head").classes == ("a", "b")
+    assert not list((tmp_path / "head").glob(".head.json.*"))
+    with pytest.raises(UsageError, match="holds no head"):
+        head.save(tmp_path / "other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -143,3 +144,23 @@ def test_a_map_under_way_is_not_committed_to_a_version_that_it_did_not_read(tmp_
     assert cd.open_table(uri).schema.names == ["path", "number", "text"]
     cd.map_column(uri, twice, "twice")
     assert [row["twice"] for row in rows_of(uri)] == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_restore_reads_what_was_done_since_and_nothing_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = number_table(tmp_path, 3)
+    for number in range(12):
+        append_numbers(table, 100 + number, 101 + number)
+    read, real = [], lance.LanceDataset.read_transaction
+
+    def counted(self: Any, version: int) -> Any:
+        read.append(version)
+        return real(self, version)
+
+    monkeypatch.setattr(lance.LanceDataset, "read_transaction", counted)
+    newest = table.latest().version
+    done = cd.restore(table, newest - 2)
+
+    assert [one.version for one in done.undone] == [newest - 1, newest]
+    assert set(read) <= {newest - 1, newest, newest + 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import clipdata as cd
 import ingest
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.lance_io.tags import run_tag
+from tests.damaging import manifest
 from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
 from tests.test_cleaning import make_old
@@ -86,3 +88,21 @@ def test_what_is_asked_together_and_means_nothing_is_refused(tmp_path: Path) -> 
         cd.tag(table, "x", delete=True, move=True)
     with pytest.raises(NotFoundError, match="no version 99"):
         cd.tag(table, "x", version=99)
+
+
+def test_a_tag_that_is_moved_is_as_lance_moves_it(tmp_path: Path) -> None:
+    one, other = number_table(tmp_path, 3, name="one.lance"), number_table(tmp_path, 3, name="other.lance")
+    for table in (one, other):
+        cd.tag(table, "raw", version=1)
+
+    cd.tag(one, "raw", version=2, move=True)
+    other.dataset.tags.update("raw", 2)
+
+    files = [json.loads(Path(table.uri, "_refs", "tags", "raw.json").read_text()) for table in (one, other)]
+    moments = [{said.pop("createdAt") < said.pop("updatedAt")} for said in files]
+    assert moments == [{True}, {True}]
+    sizes = [manifest(table.uri, 2).stat().st_size for table in (one, other)]
+    assert [said.pop("manifestSize") for said in files] == sizes
+    assert files[0] == files[1]
+    assert cd.open_table(one.uri, version="raw").version == 2
+    assert [path.name for path in Path(one.uri, "_refs").iterdir()] == ["tags"]

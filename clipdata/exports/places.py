@@ -6,6 +6,7 @@ whole, and a folder carries a record that says whether it is complete, first and
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from clipdata.objects.removing import remove
 from clipdata.storage import Storage, is_remote, join, redact
 
 RECORD = ".clipdata-export.json"  # a name that readers of folders pass over
+_OF_THIS_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # where what goes to a bucket is written first
 _PUTS_AT_ONCE = 16
 _WAITING = 256
 
@@ -95,7 +97,7 @@ def opened(out: str, storage: Storage, *, is_folder: bool) -> Iterator[Place]:
     }
     place: Any = kinds[is_folder, is_remote(out)](out, storage)
     try:
-        with faults_of(out):
+        with faults_of(out, storage):
             yield place
     except BaseException:
         place.discard()
@@ -103,17 +105,21 @@ def opened(out: str, storage: Storage, *, is_folder: bool) -> Iterator[Place]:
 
 
 @contextmanager
-def faults_of(out: str) -> Iterator[None]:
-    """Say of a fault of the system that something could not be written.
+def faults_of(out: str, storage: Storage) -> Iterator[None]:
+    """Say of a fault of the system or of a store that something could not be written.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
+        CredentialsError: the store refused access.
+        TransientError: the store failed, again and again.
     """
     try:
         yield
     except OSError as error:
         if isinstance(error, ClipdataError):
             raise
+        if is_remote(out) and not isinstance(error, FileNotFoundError) and error.errno not in _OF_THIS_MACHINE:
+            raise as_clipdata_error(error, f"writing {redact(out)}", storage) from error
         raise StorageError(f"writing {redact(out)}: {redact(str(error))}", hint=hints.ROOM) from error
 
 

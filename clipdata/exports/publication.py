@@ -22,7 +22,7 @@ from clipdata.exports.card import TABLE, Facts, card
 from clipdata.exports.croissant import NAME as CROISSANT
 from clipdata.exports.croissant import croissant
 from clipdata.exports.features import features_of
-from clipdata.exports.places import RECORD, check_free
+from clipdata.exports.places import RECORD, check_free, faults_of
 from clipdata.exports.selection import Selection
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
@@ -134,7 +134,10 @@ def push(
     if repo is None:
         out = absolute(place)
         check_free(out, Storage(), is_folder=True, overwrite=overwrite)
-        return job.foretold(out) if dry_run else job.to_folder(Path(out))
+        if dry_run:
+            return job.foretold(out)
+        with faults_of(out, Storage()):
+            return job.to_folder(Path(out))
     if dry_run:
         return job.foretold(place)
     hub.require_hub()

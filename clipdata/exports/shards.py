@@ -83,7 +83,7 @@ def export_shards(
     job = _Export(selection, out, storage, rows_per_shard, members)
     if dry_run:
         return job.tried(overwrite=overwrite)
-    with faults_of(out):
+    with faults_of(out, storage):
         return job.run(progress, overwrite=overwrite)
 
 

@@ -12,19 +12,19 @@ the files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from clipdata.errors import UsageError
+from clipdata.lance_io.clocks import ahead_of_storage, moment_of
 from clipdata.lance_io.columns import mark_of
 from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
-from clipdata.lance_io.deleted_rows import notes_of
 from clipdata.lance_io.faults import translated
+from clipdata.lance_io.named_files import unnamed_by_versions
 from clipdata.lance_io.selected_rows import FOLDER as SELECTED_FOLDER
-from clipdata.lance_io.selected_rows import selections_of
 from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri, work_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
@@ -36,6 +36,7 @@ OLD = timedelta(days=14)  # versions: Lance's own default
 ABANDONED = timedelta(days=1)  # no single write takes longer
 UNFINISHED = timedelta(days=7)  # a map that was interrupted can go on from its records until then
 LEAST = timedelta(hours=1)
+MOST_AHEAD = timedelta(hours=1)
 _MOST_TOLD = 1_000_000
 _TAGS_TOLD = 5
 
@@ -134,7 +135,8 @@ def clean(
         storage: how to reach the location.
 
     Raises:
-        UsageError: an age is under an hour: a writer at work could lose what it is about to commit.
+        UsageError: an age is under an hour, or this machine's clock runs an hour ahead of the storage's: a writer at
+            work could lose what it is about to commit.
     """
     ages = {"older_than": older_than, "abandoned_for": abandoned_for, "unfinished_for": unfinished_for}
     for name, age in ages.items():
@@ -145,6 +147,8 @@ def clean(
                 hint="clean(table, older_than=timedelta(days=14))",
             )
     newest = as_table(table, storage=storage).latest()
+    if not dry_run:
+        _check_clock(newest)
     leftovers = tuple(_leftovers(newest, abandoned_for, unfinished_for))
     if not dry_run:
         for file in leftovers:
@@ -154,6 +158,22 @@ def clean(
     num_versions, version_files, version_bytes = _old_versions(newest, older_than, told if dry_run else None)
     kept = tuple(tag.name for tag in tags_of(newest))
     return Cleaned(redact(newest.uri), dry_run, num_versions, version_files, version_bytes, leftovers, kept)
+
+
+def _check_clock(table: Table) -> None:
+    """Refuse to judge ages by a clock that runs ahead: what a writer is about to commit would be old.
+
+    Raises:
+        UsageError: it is ahead of the storage's by as much as the least age.
+    """
+    ahead = ahead_of_storage(table)
+    if ahead >= MOST_AHEAD:
+        whole = timedelta(seconds=int(ahead.total_seconds()))
+        raise UsageError(
+            f"clean: this machine's clock is {whole} ahead of the one that stamps "
+            f"the files of {redact(table.uri)}, so that what is being written now looks old; nothing was removed",
+            hint="set the clock, or run the same command on a machine whose clock is right",
+        )
 
 
 def _old_versions(table: Table, older_than: timedelta, told: set[str] | None) -> tuple[int, int, int]:
@@ -206,14 +226,15 @@ def _leftovers(table: Table, abandoned_for: timedelta, unfinished_for: timedelta
     # A branch may need what no version of the main line names any more, and Lance alone can tell.
     if not (old or any(named.values())) or table.dataset.branches.list():
         return
-    needed = recorded | _named_by_versions(table)
+    suspects = {file.name for file in (*old, *named[DELETED_FOLDER], *named[SELECTED_FOLDER])} - recorded
+    unnamed = unnamed_by_versions(table, suspects)
     whys = {DELETED_FOLDER: "records of a delete", SELECTED_FOLDER: "a record of selected rows"}
     for name, files in named.items():
         for file in files:
-            if file.name not in needed:
+            if file.name in unnamed:
                 yield Leftover(file.path, file.bytes, f"{whys[name]} that no version knows of")
     for file in old:
-        if file.name.endswith(".lance") and file.name not in needed:
+        if file.name.endswith(".lance") and file.name in unnamed:
             yield Leftover(file.path, file.bytes, "named by no version")
 
 
@@ -243,18 +264,9 @@ def _files(storage: Storage, folder: str, now: datetime) -> Iterator[_File]:
     """All files below a folder, with their age as the storage's clock tells it; none where there is no folder."""
     fs, root = storage.filesystem(folder)
     for path, about in fs.find(root, detail=True).items():
-        changed = _moment(about)
+        changed = moment_of(about)
         if changed is not None:  # a file of unknown age is left alone
             yield _File(join(folder, path[len(root) :]), int(about.get("size") or 0), now - changed)
-
-
-def _moment(about: Mapping[str, Any]) -> datetime | None:
-    found = next((about[name] for name in ("LastModified", "last_modified", "updated", "mtime") if name in about), None)
-    if isinstance(found, int | float):
-        return datetime.fromtimestamp(found, UTC)
-    if isinstance(found, str):
-        found = datetime.fromisoformat(found)
-    return found if isinstance(found, datetime) and found.tzinfo is not None else None
 
 
 def _half_written(files: Iterable[_File], abandoned_for: timedelta) -> Iterator[Leftover]:
@@ -267,18 +279,3 @@ def _recorded(records: StateFolder) -> set[str]:
     """Names of the column files that a map has finished and not committed yet."""
     found = [records.read_json(name) or {} for name in records.names("done-")]
     return {str(name) for record in found for name in (record.get("file"), record.get("reasons_file")) if name}
-
-
-def _named_by_versions(table: Table) -> set[str]:
-    """Names of the data files of every version that is left, and of the records of deletes and of selected rows."""
-    named: set[str] = set()
-    with translated(table.uri, "reading the versions of"):
-        dataset = table.latest().dataset
-        for version in dataset.versions():
-            opened = dataset.checkout_version(version["version"])
-            for note in notes_of(opened.metadata or {}).values():
-                named |= {f"{part}.arrow" for part in note.parts}
-            named |= {f"{one.record}.arrow" for one in selections_of(opened.metadata or {}).values()}
-            for fragment in opened.get_fragments():
-                named |= {file.path.rpartition("/")[2] for file in fragment.metadata.files}
-    return named

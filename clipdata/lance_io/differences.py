@@ -24,6 +24,7 @@ from clipdata.lance_io.naming_column import naming_column
 from clipdata.lance_io.row_differences import RowDifferences, ValueDifference, words_of
 from clipdata.lance_io.row_hashes import Compared, Side, compared_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.lineage import Lineage
 from clipdata.printable import printable
 from clipdata.schema import is_text
@@ -229,12 +230,12 @@ def _sides(
         second = as_table(other, storage=storage or table.storage)
         return table.pinned(_version(before)), second.pinned(_version(after))
     if before is None:
-        versions = [entry["version"] for entry in newest.dataset.versions()]
+        versions = version_numbers(table.uri, table.storage)
         if len(versions) < 2:
             raise UsageError(
                 f"diff: {redact(table.uri)} has one version only", hint="name another table: --other OTHER.lance"
             )
-        before = versions[-2]
+        before = versions[1]
     return newest.pinned(_version(before)), newest.pinned(_version(after))
 
 

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clipdata.json_parsing import parse_json
+from clipdata.lance_io.calls import by_call
 from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.table import Table, open_table
+from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.storage import Storage, redact
 
 PREFIX = "clipdata."
@@ -102,6 +104,21 @@ class Version:
             "tags": list(self.tags),
             "commits": list(self.commits or (self.version,)),
         }
+
+
+@dataclass(frozen=True)
+class Made:
+    """What made one version.
+
+    Args:
+        version: its number.
+        operation: of Lance.
+        properties: what the verb said of itself; None for a commit of another tool, or of a verb that did not finish.
+    """
+
+    version: int
+    operation: str
+    properties: Properties | None
 
 
 def commit(
@@ -198,27 +215,20 @@ def log(
             tags.setdefault(tag["version"], []).append(name)
         listed = table.dataset.versions()
         versions = [_describe(table, entry, tuple(tags.get(entry["version"], ()))) for entry in listed]
-    return versions if all else folded(versions)
+    return versions if all else [_as_one(commits) for commits in by_call(versions)]
 
 
-def folded(versions: Sequence[Version]) -> list[Version]:
-    """Versions with those of one call of a verb told as one, in the order in which the calls ended.
+def made_since(table: Table, after: int) -> list[Made]:
+    """What made the versions since one, an entry for each call of a verb; no earlier version is looked at.
 
-    A verb that writes in units closes with a commit that says which version was the newest before it began. The
-    commits since then that say nothing of themselves are its own; of two verbs at once, those of the one that ended
-    first. A commit that no verb closed stands by itself.
+    Args:
+        table: at the last of them.
+        after: number of the version before the first.
     """
-    calls: dict[Hashable, list[Version]] = {}
-    closed = [entry for entry in versions if entry.properties is not None]
-    for entry in versions:
-        said = entry.properties or next((c.properties for c in closed if _covers(c, entry.version)), None)
-        calls.setdefault(said.call if said is not None else entry.version, []).append(entry)
-    return sorted(map(_as_one, calls.values()), key=lambda entry: entry.version)
-
-
-def _covers(closing: Version, version: int) -> bool:
-    first = closing.properties.first_version if closing.properties is not None else None
-    return first is not None and first < version < closing.version
+    with translated(table.uri, "reading the history of"):
+        numbers = [one for one in version_numbers(table.uri, table.storage) if after < one <= table.version]
+        found = [_made(table, number) for number in reversed(numbers)]
+    return [commits[-1] for commits in by_call(found)]
 
 
 def _as_one(commits: Sequence[Version]) -> Version:
@@ -256,18 +266,22 @@ def last_map_of(table: Table, column: str, *, after: int) -> Properties | None:
     return None
 
 
-def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
-    number = entry["version"]
+def _made(table: Table, number: int) -> Made:
     transaction, operation = transaction_at(table, number)
-    said = (transaction.transaction_properties or {}) if transaction else {}
+    said = (transaction.transaction_properties or {}) if transaction is not None else {}
     if operation == "Merge" and f"{PREFIX}id" in said and f"{PREFIX}verb" not in said:
         operation = INSERT
+    return Made(number, operation, Properties.from_strings(said))
+
+
+def _describe(table: Table, entry: Mapping[str, Any], tags: tuple[str, ...]) -> Version:
+    made = _made(table, entry["version"])
     return Version(
-        version=number,
+        version=made.version,
         when=_utc(entry["timestamp"]),
-        operation=operation,
+        operation=made.operation,
         num_rows=int(entry["metadata"].get("total_rows", 0)),
-        properties=Properties.from_strings(said),
+        properties=made.properties,
         tags=tags,
     )
 

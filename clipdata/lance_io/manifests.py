@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from clipdata.errors import CredentialsError, TransientError
 from clipdata.lance_io.faults import said_by
 from clipdata.lance_io.table import Table, _open_dataset
+from clipdata.lance_io.version_numbers import FOLDER, SUFFIX, named_versions
 from clipdata.storage import Storage, join
 
-FOLDER = "_versions"
 ASIDE = "damaged"
-_SUFFIX = ".manifest"
-_LAST = 2**64 - 1  # Lance names its manifests by what is left to this, so that a listing begins with the newest
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,9 @@ def manifests(uri: str, storage: Storage) -> list[Manifest]:
         CredentialsError: the store refused access.
         TransientError: the store did not answer.
     """
-    fs, root = storage.filesystem(join(uri, FOLDER))
-    fs.invalidate_cache()
-    try:
-        names = [str(path).rpartition("/")[2] for path in fs.ls(root, detail=False)]
-    except FileNotFoundError:
-        return []
-    numbered = {number: name for name in names if (number := _version_of(name)) is not None}
     return [
-        Manifest(number, f"{FOLDER}/{numbered[number]}", _fault(uri, number, storage))
-        for number in sorted(numbered, reverse=True)
+        Manifest(number, f"{FOLDER}/{name}", _fault(uri, number, storage))
+        for number, name in named_versions(uri, storage).items()
     ]
 
 
@@ -69,7 +60,7 @@ def set_aside(uri: str, damaged: Sequence[Manifest], storage: Storage) -> list[s
     for manifest in damaged:
         assert manifest.fault is not None, "a version that can be opened stays"
         fs, path = storage.filesystem(join(uri, manifest.file))
-        target = join(f"{uri.rstrip('/')}.state", ASIDE, f"{manifest.version}{_SUFFIX}")
+        target = join(f"{uri.rstrip('/')}.state", ASIDE, f"{manifest.version}{SUFFIX}")
         _, aside = storage.filesystem(target)
         fs.makedirs(aside.rpartition("/")[0], exist_ok=True)
         fs.mv(path, aside)
@@ -81,13 +72,6 @@ def newest_good(uri: str, found: Sequence[Manifest], storage: Storage) -> Table 
     """The newest version that can be opened."""
     number = next((manifest.version for manifest in found if manifest.fault is None), None)
     return Table(uri, number, storage) if number is not None else None
-
-
-def _version_of(name: str) -> int | None:
-    stem = name.removesuffix(_SUFFIX)
-    if stem == name or not stem.isdecimal():
-        return None
-    return _LAST - int(stem) if len(stem) == len(str(_LAST)) else int(stem)
 
 
 def _fault(uri: str, version: int, storage: Storage) -> str | None:

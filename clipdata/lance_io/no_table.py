@@ -10,6 +10,7 @@ from pathlib import Path
 from clipdata import hints
 from clipdata.errors import NotFoundError
 from clipdata.images.formats import IMAGE_SUFFIXES
+from clipdata.objects.local_places import kind_at
 
 _ROWS = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _LOOKED_AT = 2_000  # files of a folder
@@ -24,13 +25,14 @@ def require_table(location: str, uri: str | os.PathLike[str]) -> None:
 
     Raises:
         NotFoundError: it is none; the hint says what to type for what lies there.
+        CredentialsError: a folder above it may not be looked into.
     """
-    named, path = os.fspath(uri), Path(location)
-    if path.is_file():
+    named, path, kind = os.fspath(uri), Path(location), kind_at(location)
+    if kind == "file":
         raise NotFoundError(
             f"{location} is a file; expected a Lance table, which is a folder", hint=hints.ingest_file(named)
         )
-    if not path.is_dir():
+    if kind is None:
         raise NotFoundError(f"there is no table at {location}", hint=f"make one: {hints.ingest(named)}")
     if (path / "_versions").is_dir():
         return

@@ -14,6 +14,7 @@ from itertools import islice
 from clipdata import hints
 from clipdata.errors import UsageError
 from clipdata.objects.listing import is_object, list_objects
+from clipdata.objects.local_places import kind_at
 from clipdata.storage import Storage, absolute, is_remote, join, redact
 
 _LANCES_FOLDERS = frozenset({"_versions", "_transactions", "_deletions", "_indices", "_refs"})
@@ -34,7 +35,7 @@ def check_place(location: str, storage: Storage) -> None:
     """
     if is_remote(location):
         names: Iterator[str] = _names_in_bucket(location, storage)
-    elif os.path.isdir(location):
+    elif kind_at(location) == "folder":
         names = _names_in_folder(location)
     else:
         _check_no_file(location)

@@ -21,6 +21,7 @@ from clipdata.lance_io.pictures import PictureTable, picture_tables, place_colum
 from clipdata.lance_io.rows import set_table_metadata, table_metadata
 from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.lance_io.tags import pictures_tag
+from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.storage import redact
 
 
@@ -132,8 +133,7 @@ def release(table: Table, images: Table) -> None:
         table.move_to(table.latest())
     if not idle:
         return
-    with translated(table.uri, "reading the history of"):
-        oldest = min(entry["version"] for entry in table.dataset.versions())
+    oldest = min(version_numbers(table.uri, table.storage))
     for one in idle:
         # A copy of the table's folder names the tags of the first.
         is_own = one.tag == pictures_tag(table.uri, one.version)

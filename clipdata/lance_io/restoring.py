@@ -7,14 +7,13 @@ rows that are there by whoever reads it, so nothing beside the table is to be re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipdata.errors import ConcurrentChangeError, NotFoundError, StorageError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.differences import ColumnDifference, column_differences, diff
-from clipdata.lance_io.history import Properties, commit, log
+from clipdata.lance_io.history import Properties, commit, made_since
 from clipdata.lance_io.referring import referred_by
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
@@ -161,9 +160,7 @@ def _counts(newest: Table, old: Table) -> dict[str, int]:
 
 
 def _undone(newest: Table, version: int) -> tuple[Undone, ...]:
-    entries: Sequence[Any] = log(newest)
     return tuple(
-        Undone(entry.version, entry.properties.verb if entry.properties else entry.operation)
-        for entry in entries
-        if version < entry.version <= newest.version
+        Undone(made.version, made.properties.verb if made.properties else made.operation)
+        for made in made_since(newest, version)
     )

@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.json_parsing import parse_json
+from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.removing import remove
-from clipdata.storage import join, redact
+from clipdata.storage import is_remote, join, redact
 
 if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
@@ -172,8 +173,12 @@ class StateFolder:
             ) from error
         except ClipdataError:
             raise
-        except OSError as error:
+        except Exception as error:
             where = redact(join(self.uri, filename))
+            if is_remote(self.uri):
+                raise as_clipdata_error(error, f"{doing} {where}", self._storage) from error
+            if not isinstance(error, OSError):
+                raise
             hint = "free some space, or run the command where the table's folder can be written"
             raise StorageError(f"{doing} {where}: {redact(str(error))}", hint=hint) from error
 

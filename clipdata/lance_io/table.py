@@ -365,7 +365,7 @@ def open_table(
 
     Raises:
         NotFoundError: there is no table there, or not that version.
-        CredentialsError: the store refused access.
+        CredentialsError: the store refused access, or a folder above it does.
     """
     location, settings = absolute(uri), storage or Storage()
     if not is_remote(location):

@@ -18,6 +18,7 @@ from clipdata import hints
 from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.table import NEEDED_BY, AnyTable, Table, as_table, open_table
+from clipdata.lance_io.tag_files import move_tag
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -267,7 +268,7 @@ def _set(table: Table, name: str, version: int, before: int | None) -> None:
                 hint=hints.tags(table.uri),
             )
         if found is not None:
-            tags.update(name, version)
+            move_tag(table, name, version)
             return
         try:
             tags.create(name, version)

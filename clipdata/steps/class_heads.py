@@ -80,7 +80,7 @@ class ClassHead:
         from clipdata.encoder.layout import write_json
 
         path = Path(folder)
-        if path.exists() and not (path / RECORD).is_file() and (path.is_file() or any(path.iterdir())):
+        if path.exists() and not (path / RECORD).is_file() and not _is_half_written(path):
             raise UsageError(f"{path} is there and holds no head", hint="choose a folder that does not exist yet")
         try:
             (path / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,8 @@ class ClassHead:
             (path / RECORD).unlink(missing_ok=True)  # half a head is none
             (path / WEIGHTS).write_bytes(save({"weight": np.ascontiguousarray(self.weight_CD, np.float32)}))
             write_json(path / RECORD, self.to_dict())
+            for half in path.glob(f".{RECORD}.*"):  # of one who was killed
+                half.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"the head cannot be written to {path}: {error}") from error
         return replace(self, name=os.fspath(folder))
@@ -144,3 +146,9 @@ class ClassHead:
             f"head {self.identity[:12]} of {len(self.classes):,} classes, fitted{rows} for embeddings of "
             f"{self.model_name} ({self.model[:12]})"
         )
+
+
+def _is_half_written(path: Path) -> bool:
+    """Whether a folder holds nothing but what a `save` that was killed left there."""
+    own = (FOLDER, WEIGHTS)
+    return path.is_dir() and all(one.name in own or one.name.startswith(f".{RECORD}.") for one in path.iterdir())

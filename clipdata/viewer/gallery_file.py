@@ -16,6 +16,7 @@ from clipdata.arguments import check_count
 from clipdata.errors import ImageRefused, UsageError
 from clipdata.lance_io.table import AnyTable
 from clipdata.storage import Storage
+from clipdata.training.state_files import write_bytes
 from clipdata.viewer.beginning import begin
 from clipdata.viewer.columns import shown_columns, texts_of, title_of
 from clipdata.viewer.desk import Desk
@@ -117,7 +118,7 @@ def export_view(
         num_found=len(order), style=(Path(__file__).parent / "static" / "gallery_file.css").read_text("utf-8"),
     )  # fmt: skip
     data = html.encode("utf-8", "replace")
-    file.write_bytes(data)
+    write_bytes(file, data)
     return ExportedView(str(file), source.location, source.version, len(cards), int(np.int64(len(order))), len(data))
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clipdata.errors import CredentialsError, NotFoundError
+from clipdata.objects.local_places import kind_at
 from clipdata.objects.stamps import Stamp
 from ingest.pictures.left_out import LeftOut
 
@@ -54,11 +55,12 @@ class FolderWalk:
             CredentialsError: the root may not be read.
         """
         root = Path(self._root)
-        if not os.path.exists(root):
+        kind = kind_at(root)
+        if kind is None:
             raise NotFoundError(
                 f"there is no folder {root}", hint="check the path; a bucket is written gs://… or s3://…"
             )
-        if not os.path.isdir(root):
+        if kind == "file":
             raise NotFoundError(
                 f"{root} is a file; expected a folder of images", hint=f"give its folder: {root.parent}"
             )

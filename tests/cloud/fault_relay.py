@@ -28,6 +28,7 @@ _REFUSALS = {
     "503": "503 Service Unavailable",
     "503_after": "503 Service Unavailable",
 }
+_CODES = {"403": "AccessDenied", "404": "NoSuchKey"}  # of stores themselves; clients try again what is a SlowDown
 _NEVER_CARRIED_OUT = ("403", "404", "429", "503", "reset_before")
 _NO_ANSWER = ("reset_before", "reset_after", "late")
 _LIMIT = 1 << 20
@@ -126,7 +127,7 @@ class Reply:
 def shape(answer: Message | None, fault: str | None, method: str) -> Reply:
     """What a fault leaves of the server's answer."""
     if fault in _REFUSALS:
-        body = b"<Error><Code>SlowDown</Code><Message>injected</Message></Error>"
+        body = f"<Error><Code>{_CODES.get(fault, 'SlowDown')}</Code><Message>injected</Message></Error>".encode()
         answer = Message(f"HTTP/1.1 {_REFUSALS[fault]}", [("content-type", "application/xml")], body)
     if answer is None or fault in _NO_ANSWER or (fault == "truncate" and not answer.body):
         return Reply(0, b"", 0, resets=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +70,7 @@ class State:
     commit: str = ""
     restored: int | None = None
 
-    @property
+    @cached_property
     def numbers(self) -> dict[str, int]:
         """Key → number."""
         return {key: number for key, number, _ in self.rows}

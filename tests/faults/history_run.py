@@ -14,14 +14,21 @@ from pathlib import Path
 
 from clipdata.errors import ClipdataError
 from clipdata.lance_io.columns import mark_of
+from clipdata.lance_io.faults import translated
 from clipdata.lance_io.history import Properties
-from clipdata.lance_io.table import open_table
+from clipdata.lance_io.table import Table, open_table
 from clipdata.lineage import Lineage
-from clipdata.storage import Storage
+from clipdata.storage import Storage, scheme
 from tests.faults.history_actors import KINDS, Part, make_table, play
 from tests.faults.history_records import History, State, read_operations
 
 POLL_S = 0.02
+READ_S = 0.25  # between two looks for new versions
+# Else each of the many processes that take over from one that died would import them.
+LOADED_ON_FIRST_USE = (
+    "clipdata.mapping", "clipdata.map_job", "clipdata.engines.local", "clipdata.engines.fill", "lance.file",
+    "fsspec.implementations.local",
+)  # fmt: skip
 LIMIT_S = 600.0
 LIMIT_OF_OPERATION_S = 3.0
 
@@ -76,7 +83,8 @@ def run(
     began_s = time.monotonic()
     settings, place = storage or Storage(), uri or str(folder / "t.lance")
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.history_actors"])
+    client = {"gs": ["gcsfs"], "s3": ["s3fs"]}.get(scheme(place), [])
+    context.set_forkserver_preload(["tests.faults.history_actors", *LOADED_ON_FIRST_USE, *client])
     maker = context.Process(target=make_table, args=(place, settings, bug))
     maker.start()
     maker.join()
@@ -98,7 +106,7 @@ def run(
 def _play_all(context, parts: Sequence[Part], uri: str, storage: Storage, states: dict[int, State]) -> int:
     """Start a process for each part, and another for each that dies; returns how many died."""
     limit_s = LIMIT_S + LIMIT_OF_OPERATION_S * sum(part.num_operations for part in parts)
-    num_killed, began_s = 0, time.monotonic()
+    num_killed, began_s, read_s = 0, time.monotonic(), 0.0
     playing = [(part, _started(context, part)) for part in parts]
     while playing:
         time.sleep(POLL_S)
@@ -114,7 +122,9 @@ def _play_all(context, parts: Sequence[Part], uri: str, storage: Storage, states
                 playing.append((again, _started(context, again)))
             elif process.exitcode:
                 raise AssertionError(f"process {part.process} ended with {process.exitcode}; its error is above")
-        _read_new(uri, storage, states)
+        if time.monotonic() - read_s > READ_S:
+            _read_new(uri, storage, states)
+            read_s = time.monotonic()
     return num_killed
 
 
@@ -129,11 +139,13 @@ def _read_new(uri: str, storage: Storage, states: dict[int, State]) -> None:
     newest = open_table(uri, storage=storage)
     for version in range(max(states, default=0) + 1, newest.version + 1):
         with suppress(ClipdataError):  # cleaned up
-            states[version] = _state(uri, version, storage)
+            states[version] = _state(newest, version)
 
 
-def _state(uri: str, version: int, storage: Storage) -> State:
-    table = open_table(uri, version=version, storage=storage)
+def _state(newest: Table, version: int) -> State:
+    """What a version held; it is reached from the newest one, which spares looking for the newest again."""
+    with translated(newest.uri, "reading"):
+        table = Table(newest.uri, version, newest.storage, newest.dataset.checkout_version(version))
     names = ["path", "n", *(["s"] if "s" in table.schema.names else [])]
     columns = table.to_table(names).to_pydict()
     rows = sorted(zip(columns["path"], columns["n"], columns.get("s", [None] * len(columns["n"])), strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +10,12 @@ import pytest
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.lance_io import cleaning
 from clipdata.storage import Storage
-from tests.faults.kill_matrix import VERBS, World, left_by, prepare
+from tests.faults.kill_matrix import copy_tables, left_by
+from tests.faults.kill_verbs import VERBS, World, prepare
 from tests.faults.test_full_disk import mount
 from tests.faults.test_full_disk_training import fill
 
-NEED_NO_ROOM = {"clean"}
+NEED_NO_ROOM = {"clean", "tag --delete"}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def least_age(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaning, "LEAST", timedelta(0))
 
 
-def world_in(folder: Path, prepared: Path) -> World:
-    shutil.copytree(prepared / "tables", folder / "tables")
-    (folder / "out").mkdir()
+def world_in(folder: Path, prepared: Path, verb: str) -> World:
+    copy_tables(prepared / "tables", folder / "tables", VERBS[verb].needs)
+    (folder / "out").mkdir(parents=True)
     return World(str(prepared / "sources"), str(folder / "tables"), Storage(), str(folder / "out"))
 
 
@@ -40,24 +40,23 @@ def world_in(folder: Path, prepared: Path) -> World:
 def test_a_verb_without_room_says_so_and_ends_as_ever_once_there_is(
     target: Path, tmp_path: Path, prepared: Path, verb: str
 ) -> None:
-    (tmp_path / "undisturbed").mkdir()
-    undisturbed = world_in(tmp_path / "undisturbed", prepared)
-    VERBS[verb](undisturbed)
+    undisturbed = world_in(tmp_path / "undisturbed", prepared, verb)
+    VERBS[verb].play(undisturbed)
     mount(target, "size=32m")
-    world = world_in(target, prepared)
+    world = world_in(target, prepared, verb)
     ballast = fill(target, leave_bytes=0)
 
     if verb in NEED_NO_ROOM:
-        VERBS[verb](world)
+        VERBS[verb].play(world)
     else:
         with pytest.raises(ClipdataError) as caught:
-            VERBS[verb](world)
+            VERBS[verb].play(world)
         assert isinstance(caught.value, StorageError), caught.value
         assert "space" in str(caught.value).lower() or "room" in str(caught.value).lower()
     ballast.unlink()
     try:
-        VERBS[verb](world)
+        VERBS[verb].play(world)
     except ClipdataError:
-        assert verb in ("push", "export parquet", "export folder", "export shards", "drop", "tag")  # it is done
+        assert VERBS[verb].refuses_when_done
 
     assert left_by(world) == left_by(undisturbed)

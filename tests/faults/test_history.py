@@ -14,7 +14,7 @@ from tests.faults.history_check import anomalies
 from tests.faults.history_run import run
 
 SEED = 1
-NUM_OPERATIONS = 180
+NUM_OPERATIONS = 1002  # of three processes
 _WRITES = {"write": 4, "change": 3}
 # What calls show a bug soonest, and the beginning of what the checker says.
 PLANTED: dict[str, tuple[dict[str, int], str]] = {

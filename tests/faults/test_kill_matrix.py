@@ -9,7 +9,10 @@ import random
 
 import pytest
 
-from tests.faults.kill_matrix import VERBS, Matrix, prepare
+from pipelines.cli.app import VERBS as COMMANDS
+from tests.faults.kill_matrix import Matrix
+from tests.faults.kill_model_verbs import MODEL_VERBS
+from tests.faults.kill_verbs import ELSEWHERE, VERBS, prepare
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +33,11 @@ def test_a_killed_verb_run_again_leaves_what_an_undisturbed_run_leaves(matrix: M
     assert killed.died
     assert killed.differences == ()
     assert killed.boundaries <= num_boundaries + 4  # what was half done may be tidied up first
+
+
+def test_every_verb_of_the_command_line_is_killed_or_said_to_be_elsewhere() -> None:
+    words = {verb.words for verb in COMMANDS}
+    killed = {word for word in words for way in (*VERBS, *MODEL_VERBS) if f"{way} ".startswith(f"{word} ")}
+
+    assert killed | ELSEWHERE.keys() == words
+    assert killed.isdisjoint(ELSEWHERE)

@@ -1,0 +1,109 @@
+"""Clocks of machines differ: who is ahead or behind doubles nothing, loses nothing, and takes nothing young for old."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import clipdata as cd
+import ingest
+from clipdata.errors import UsageError
+from clipdata.lance_io import cleaning, rows
+from clipdata.lance_io.clocks import ahead_of_storage
+from clipdata.lance_io.state import StateFolder
+from clipdata.schema import key_field
+from clipdata.storage import Storage
+from tests.cloud.fixtures import Bucket
+from tests.faults.kill_matrix import copy_tables, left_by
+from tests.faults.kill_verbs import VERBS, World, prepare
+from tests.faults.slow_disk import CLOCK_SKEW, build, with_clock
+from tests.tables import number_table
+
+MONTH_S = 30 * 86_400
+SKEWED_VERBS = ("ingest images", "map", "map --overwrite", "tag", "select", "delete", "restore")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return build(tmp_path_factory.mktemp("library"), CLOCK_SKEW)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no clock can be set here, no C compiler does it: {error}")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("skewed")
+    prepare(folder)
+    return folder
+
+
+def world_in(folder: Path, prepared: Path) -> World:
+    copy_tables(prepared / "tables", folder / "tables", ("images.lance",))
+    (folder / "out").mkdir()
+    return World(str(prepared / "sources"), str(folder / "tables"), Storage(), str(folder / "out"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead_s", [MONTH_S, -MONTH_S])
+def test_what_a_writer_with_a_wrong_clock_leaves_is_what_any_other_leaves_also_after_a_clean_up(
+    tmp_path: Path, prepared: Path, library: Path, ahead_s: int
+) -> None:
+    right, wrong = world_in(tmp_path / "right", prepared), world_in(tmp_path / "wrong", prepared)
+    for name in SKEWED_VERBS:
+        VERBS[name].play(right)
+
+    said = with_clock(library, "verbs", wrong.sources, wrong.place, wrong.out, *SKEWED_VERBS, ahead_s=ahead_s)
+    cd.clean(wrong.at("images.lance"))
+    again = ingest.from_images(f"{wrong.sources}/in", into=wrong.at("new.lance"))
+
+    assert said == ""
+    assert left_by(wrong) == left_by(right)
+    assert (again.written.inserted, again.written.updated) == (0, 0)
+    assert cd.check(wrong.at("images.lance")).sound
+
+
+@pytest.mark.slow
+def test_a_cleaner_whose_clock_is_ahead_is_refused_and_one_behind_takes_nothing_young(
+    tmp_path: Path, library: Path
+) -> None:
+    table = number_table(tmp_path, 3)
+    about_to_be_committed = Path(table.uri, "data", "of-a-writer-at-work.lance")
+    about_to_be_committed.write_bytes(b"half")
+
+    said = with_clock(library, "clean", table.uri, ahead_s=MONTH_S)
+
+    assert "this machine's clock is 30 days, 0:00:00 ahead" in said
+    assert about_to_be_committed.exists()
+    assert with_clock(library, "clean", table.uri, ahead_s=-MONTH_S) == ""
+    assert about_to_be_committed.exists()
+    assert not Path(StateFolder(table, "clock").uri).exists()
+
+
+def test_a_clock_that_is_right_is_a_moment_ahead_at_most(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+
+    assert abs(ahead_of_storage(table)) < timedelta(minutes=1)
+    assert not list(Path(StateFolder(table, "clock").uri).glob("*"))
+
+
+def test_the_clock_of_a_bucket_is_asked_and_nothing_left_there(bucket: Bucket) -> None:
+    rows.create_table(bucket.url("t.lance"), pa.schema([key_field("path")]), storage=bucket.storage)
+    table = cd.open_table(bucket.url("t.lance"), storage=bucket.storage)
+
+    assert abs(ahead_of_storage(table)) < timedelta(minutes=1)
+    fs, path = bucket.direct.filesystem(StateFolder(table, "clock").uri)
+    assert not fs.exists(path)
+
+
+def test_no_clean_up_judges_by_a_clock_that_is_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = number_table(tmp_path, 3)
+    monkeypatch.setattr(cleaning, "MOST_AHEAD", timedelta(days=-1))  # so that this one is
+
+    with pytest.raises(UsageError, match="ahead of the one that stamps the files"):
+        cd.clean(table)
+    assert cd.clean(table, dry_run=True).num_files == 0
