@@ -14,6 +14,7 @@ from clipdata.errors import UsageError
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # texts and names in SQL
 _DRAWN = re.compile(r"\b(random|rand|uuid)\s*\(", re.IGNORECASE)  # SQL functions that draw anew
+_COMMENT = re.compile(r"--|/\*")
 PROGRESS = "progress=clipdata.progress_bar()"
 
 
@@ -78,22 +79,28 @@ def check_condition(where: Any) -> None:
     """Hold an SQL condition, if one is given, to a text that says something and stays one term beside others.
 
     Raises:
-        UsageError: it is no text, or blank; or a bracket closes that none opened, which Lance passes over; or it draws
-            anew, so that it would find other rows each time it is asked.
+        UsageError: it is no text, or blank; or a bracket closes that none opened, which Lance passes over; or it holds
+            a comment; or it draws anew, so that it would find other rows each time it is asked.
     """
     if where is not None and (not isinstance(where, str) or not where.strip()):
         raise UsageError(
             f"where is {where!r:.80}; expected an SQL condition",
             hint="leave it out for all rows, or name some: where=\"split = 'train'\"",
         )
-    drawn = _DRAWN.search(_QUOTED.sub("", where or ""))
+    unquoted = _QUOTED.sub("", where or "")
+    if comment := _COMMENT.search(unquoted):
+        raise UsageError(
+            f"where is {where!r:.80}; {comment[0]} begins a comment, and what verbs set behind a condition would be in it",
+            hint="leave the comment out; what is less by a negative number is written a - (-1)",
+        )
+    drawn = _DRAWN.search(unquoted)
     if drawn is not None:
         raise UsageError(
             f"where is {where!r:.80}; {drawn[1].lower()}() is another value each time it is asked, and so would be the "
             "rows",
             hint="name the rows by what stands in a column; a step can draw one first: clipdata map --help",
         )
-    depth_N = np.cumsum([(sign == "(") - (sign == ")") for sign in _QUOTED.sub("", where or "")] or [0])
+    depth_N = np.cumsum([(sign == "(") - (sign == ")") for sign in unquoted] or [0])
     if depth_N.min() < 0 or depth_N[-1] != 0:
         raise UsageError(f"where is {where!r:.80}; its brackets do not match", hint="each ( wants a ) behind it")
 

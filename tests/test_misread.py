@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import lance
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 
 import clipdata as cd
 from clipdata.errors import UsageError
+from tests.tables import number_table
 
 ENGINES = re.compile(
     r"FROM t\b|_row|sql parser|Schema error|Valid fields|Utf8|Int64|Float32|Invalid user input|planning|EOF|[{}]|Lance"
@@ -75,7 +77,39 @@ def test_a_condition_that_is_not_understood_is_told_in_words_about_itself(
 def test_what_stands_behind_a_whole_condition_is_refused_and_not_passed_over(table: cd.Table, more: str) -> None:
     with pytest.raises(UsageError, match="stands where AND, OR or the end is expected"):
         table.count_rows(f"score > 0.5 {more}")
-    assert table.count_rows("score > 0.5 -- of all") == 1
+
+
+@pytest.mark.parametrize("where", ["score > 0.5 -- of all", "score > 0.5 /* half */", "score--1 > 0"])
+def test_a_comment_is_refused_by_every_verb(table: cd.Table, where: str) -> None:
+    for ask in (table.count_rows, table.offsets, lambda asked: cd.delete(table, asked, dry_run=True)):
+        with pytest.raises(UsageError, match="begins a comment"):
+            ask(where)
+    assert table.count_rows("split <> '-- no comment /*' AND score - (-1) > 0") == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("@many AND", "a column or a value is missing at its end"),
+        ("@few,@many", "it holds (@few, @many), which cannot"),
+        ("@many@few", "@few stands where AND, OR or the end is expected"),
+        ("@few)", "its brackets do not match"),
+        ("@few + 1 > 2", "true or false and a number stand on two sides of +"),
+    ],
+)
+def test_a_name_of_rows_stands_in_the_error_and_not_the_keys_that_it_means(
+    tmp_path: Path, where: str, words: str
+) -> None:
+    table = number_table(tmp_path, 30)
+    cd.select(table, "few", where="number < 3")
+    cd.select(table, "many", where="number < 20")
+    for ask in (table.latest().count_rows, table.latest().offsets):
+        with pytest.raises(UsageError) as refused:
+            ask(where)
+        told = f"{refused.value.message} {refused.value.hint}"
+        assert words in told
+        assert repr(where) in told
+        assert not re.search(r"row_key|1 = |IN \(", told)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
@@ -72,6 +73,26 @@ def test_new_rows_are_those_that_are_written_by_key(tmp_path: Path, uri: Path, m
     assert cd.open_table(uri).to_table().equals(cd.open_table(by_key).to_table())
     assert [entry.properties.verb for entry in log(cd.open_table(uri)) if entry.properties] == ["ingest images"]
     assert cd.check(uri).sound
+
+
+@pytest.mark.parametrize("commit_s", [0.0, 60.0])
+def test_rows_that_bring_a_column_along_keep_its_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit_s: float
+) -> None:
+    monkeypatch.setattr(newcomers, "COMMIT_S", commit_s)
+    names = [f"{number:03d}" for number in range(NUM_THERE)]
+    pq.write_table(pa.table({"filename": names, "score": range(NUM_THERE)}), tmp_path / "old.parquet")
+    ingest.from_parquet(tmp_path / "old.parquet", into=tmp_path / "t.lance")
+    for place, column in enumerate(("extra", "Score"), 1):
+        new = pa.table({"filename": [f"{column} {number}" for number in range(2)], column: [place, place + 1]})
+        pq.write_table(new, tmp_path / f"{column}.parquet")
+        done = ingest.from_parquet(tmp_path / f"{column}.parquet", into=tmp_path / "t.lance")
+        called = "meta_Score" if column == "Score" else column  # SQL does not tell it from `score`
+        assert done.table.to_table([called], where=f"{called} IS NOT NULL")[called].to_pylist() == [place, place + 1]
+        assert operations(tmp_path / "t.lance").count("Insert") == place
+    assert "differs only in case from one that is here; the source's is called: meta_Score" in str(done)
+    again = ingest.from_parquet(tmp_path / "Score.parquet", into=tmp_path / "t.lance")
+    assert again.table.schema.names == done.table.schema.names
 
 
 def test_some_seconds_of_units_go_in_by_one_commit(tmp_path: Path, uri: Path, monkeypatch: pytest.MonkeyPatch) -> None:

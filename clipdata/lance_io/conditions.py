@@ -16,7 +16,7 @@ from clipdata.column_names import is_readable, quoted
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.misread import told_of
-from clipdata.lance_io.selected_rows import Meant, spelled, without_names
+from clipdata.lance_io.selected_rows import Meant, names_in, spelled, with_names_as, without_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +44,7 @@ def asked(
         SchemaError: it names a column that is not there, or Lance does not understand it.
         NotFoundError: it says an `@name` that nobody gave.
     """
+    check_condition(where)
     plain = read_condition(table, where if plain is None else plain)
     try:
         with translated(table.uri, doing, said=[plain, where, *said]):
@@ -51,8 +52,28 @@ def asked(
     except SchemaError as error:
         if where is None:
             raise
-        told = told_of(error, [name for name in table.schema.names if is_readable(name)])
-        raise SchemaError(f"where is {where!r:.80}; {told.what}", hint=told.hint) from error
+        told = told_of(_of_names(table, where, error), [name for name in table.schema.names if is_readable(name)])
+        raise SchemaError(f"where is {where!r:.80}; {_named(told.what, where)}", hint=told.hint) from error
+
+
+def _of_names(table: Table, where: str, error: BaseException) -> BaseException:
+    """What Lance says of the condition where a short term stands for each `@name`, and not the keys of its rows."""
+    if not (names := names_in(where)):
+        return error
+    short = with_names_as(where, {name: f"(1 = {-place})" for place, name in enumerate(names, 1)})
+    try:
+        with translated(table.uri, "reading", said=[short]):
+            table.dataset.scanner(columns=[], with_row_id=True, filter=f"({short}\n)", limit=1).to_table()
+    except SchemaError as found:
+        return found
+    return error
+
+
+def _named(text: str, where: str) -> str:
+    """A text with each `@name` again in place of the term that stood for it."""
+    for place, name in enumerate(names_in(where), 1):
+        text = re.sub(rf"\(?1 = -{place}\)?", f"@{name}", text)
+    return text
 
 
 def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] | None = None) -> str | None:

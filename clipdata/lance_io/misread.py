@@ -78,7 +78,7 @@ def _missing(found: re.Match[str], names: Sequence[str]) -> Told:
 
 
 def _expected(found: re.Match[str], _: Sequence[str]) -> Told:
-    wanted, met = found["wanted"].strip(), found["met"].strip()
+    wanted, met = found["wanted"].strip(), found["met"].partition("at Line")[0].strip()
     wanted = {"an expression": "a column or a value", ")": "AND, OR or the end", "placeholder": "a name"}.get(
         wanted, wanted.removesuffix(" after IS").replace(" | ", ", ").replace("[form] NORMALIZED FROM", "").strip(", ")
     )
@@ -148,6 +148,9 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
             f"a field is asked of a column that holds {_kinds_of(found['type'])}", "COLUMN alone, without a point")),
         (r"regex parse error:? ?(?P<why>.*)", lambda found, _: Told(
             f"its pattern is no regular expression: {found['why'].rpartition('error: ')[2].rstrip(')')}", None)),
+        (r"Placeholder '@\W*(?P<name>[^'\"]*)\W*' was not provided", _const(
+            "@ stands before a quoted name", "@{name} without quotes means the rows that clipdata select called so")),
+        (r"Dot access not supported", _const("a point stands behind something that has no fields")),
         (r"table '(?:datafusion\.public\.)?(?P<name>[^']*)' not found", _const(
             "there is no table {name}; there is one, called dataset", "SELECT … FROM dataset")),
     )

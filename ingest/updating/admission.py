@@ -1,8 +1,8 @@
 """Admission: under which names and types a source's columns go into a table that may have columns of its own.
 
-A column that a step made is the step's alone: a source column of that name is carried under another one. A column that
-was dropped by hand is left out. Nothing is
-added to a table before the first rows are there that need it.
+A column that a step made is the step's alone, and SQL does not tell names apart that differ in case alone: a source
+column of such a name is carried under another one. A column that was dropped by hand is left out. Nothing is added to a
+table before the first rows are there that need it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Admission:
     def __init__(self, schema: pa.Schema, present: pa.Schema | None, where: str, dropped: Collection[str] = ()) -> None:
         self.renamed: dict[str, str] = {}
         self.left_out: list[str] = []
+        self._made: list[str] = []  # of the renamed, for a step's column in the table
         self._is_done = False
         if present is None:
             self.schema = schema
@@ -49,18 +50,21 @@ class Admission:
         _check_key(schema, present, where)
         fields = []
         taken = {*schema.names, *present.names}
+        folded = {name.casefold() for name in present.names}
         for column in schema:
             if column.name in dropped:
                 self.left_out.append(column.name)
                 continue
             at = present.get_field_index(column.name)
-            if at >= 0 and Lineage.of(present.field(at)) is not None:
+            is_made = at >= 0 and Lineage.of(present.field(at)) is not None
+            if is_made or (at < 0 and column.name.casefold() in folded):
                 name = _other_name(column.name, present, taken)
                 taken.add(name)
                 if name in dropped:
                     self.left_out.append(column.name)
                     continue
                 self.renamed[column.name] = name
+                self._made += [column.name] if is_made else []
                 column = column.with_name(name)
                 at = present.get_field_index(name)
             if at >= 0:
@@ -75,6 +79,14 @@ class Admission:
             if any(column.name not in present for column in self.schema):
                 table.move_to(rows.add_columns(table, list(self.schema)[1:]))
             self._is_done = True
+
+    def notes(self) -> dict[str, str]:
+        """What came in otherwise than the source has it: what is said → of which columns."""
+        said = {DROPPED_NOTE: f"{', '.join(self.left_out)} ({BROUGHT_BACK})"} if self.left_out else {}
+        for name, other in self.renamed.items():
+            why = "is made by a step here" if name in self._made else "differs only in case from one that is here"
+            said[f"column {name!r} {why}; the source's is called"] = other
+        return said
 
     def named(self, unit: pa.Table) -> pa.Table:
         """Rows of the source under the names of the table."""

@@ -19,7 +19,6 @@ from clipdata.errors import TransientError, UsageError
 from clipdata.lance_io.history import Properties, properties_of
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.storage import Storage, redact
-from ingest.updating.admission import BROUGHT_BACK, DROPPED_NOTE
 from ingest.updating.deleted import NOTE
 from ingest.updating.outcome import Ingested
 from ingest.updating.planning import FilePlan, Plan
@@ -160,10 +159,7 @@ def _outcome(source: Source, target: Target, plan: Plan, *, dry_run: bool, secon
         notes["renamed files, known by their content"] = f"{len(renamed):,} (such as {redact(where)}, which was {key})"
     if target.deleted.num_left_out:
         notes[NOTE] = f"{target.deleted.num_left_out:,} (clipdata delete --forget lets them come back)"
-    if target.admission.left_out:
-        notes[DROPPED_NOTE] = f"{', '.join(target.admission.left_out)} ({BROUGHT_BACK})"
-    for name, other in target.admission.renamed.items():
-        notes[f"column {name!r} is made by a step here; the source's is called"] = other
+    notes |= target.admission.notes()
     return Ingested(
         opened=target.table,
         where=target.uri,

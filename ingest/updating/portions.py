@@ -60,9 +60,7 @@ class Portion(Receiver):
         is_new = are_new(unit.column(self.key).to_pylist())
         new, others = unit.filter(pa.array(is_new)), unit.filter(pa.array(~is_new))
         if new.num_rows:
-            table = self.make()
-            self.admission.add_columns(table)
-            self.told.new.append(write_new(table, new))
+            self.told.new.append(write_new(self.with_columns(), new))
         before = self.written
         self.by_key(others, changed=changed)
         if self._again:  # what is left of a unit has changed; what was not replaced now was before

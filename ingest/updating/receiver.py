@@ -93,12 +93,17 @@ class Receiver(ABC):
     def by_key(self, unit: pa.Table, *, changed: str | None) -> None:
         """Write rows by key; see `clipdata.lance_io.rows.upsert`."""
         if unit.num_rows:
-            table = self.make()
-            version = table.version
-            self.admission.add_columns(table)
-            if table.version != version:
-                self._at_hand().move_to(table)
+            table = self.with_columns()
             self.written += rows.upsert(table, unit, changed=changed, onto=self._at_hand())
+
+    def with_columns(self) -> Table:
+        """The table with all columns that the rows have; so has the version that is at hand, which rows are made for."""
+        table = self.make()
+        version = table.version
+        self.admission.add_columns(table)
+        if table.version != version:
+            self._at_hand().move_to(table)
+        return table
 
     def delete(self, keys: list[str]) -> None:
         """Delete rows."""

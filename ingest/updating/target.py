@@ -113,8 +113,7 @@ class Target(Receiver):
         if new.num_rows:
             if self._newcomers is None:
                 self._newcomers = Newcomers(self, self.start)
-            table = self.make()
-            self.admission.add_columns(table)
+            self.with_columns()
             self._newcomers.hold([write_new(self._at_hand(), new)])
             if self._newcomers.is_due:
                 self.put_in()
