@@ -90,7 +90,7 @@ def check_condition(where: Any) -> None:
     unquoted = _QUOTED.sub("", where or "")
     if comment := _COMMENT.search(unquoted):
         raise UsageError(
-            f"where is {where!r:.80}; {comment[0]} begins a comment, and what verbs set behind a condition would be in it",
+            f"where is {where!r:.80}; {comment[0]} begins a comment, and what verbs add would be in it",
             hint="leave the comment out; what is less by a negative number is written a - (-1)",
         )
     drawn = _DRAWN.search(unquoted)

@@ -197,4 +197,4 @@ def _told_of(table: Table, done: Done, name: str) -> Selected:
 
 
 def _told(one: Selection) -> str:
-    return f" (version {one.version}: {one.chosen_by})" if one.chosen_by else f" (version {one.version})"
+    return f" (chosen in version {one.version}{f': {one.chosen_by}' if one.chosen_by else ''})"

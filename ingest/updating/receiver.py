@@ -97,7 +97,7 @@ class Receiver(ABC):
             self.written += rows.upsert(table, unit, changed=changed, onto=self._at_hand())
 
     def with_columns(self) -> Table:
-        """The table with all columns that the rows have; so has the version that is at hand, which rows are made for."""
+        """The table with all columns of the rows; so has the version that is at hand, which rows are made for."""
         table = self.make()
         version = table.version
         self.admission.add_columns(table)
