@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
+from clipdata.arguments import check_condition
 from clipdata.lance_io.conditions import asked
 from clipdata.lance_io.selected_rows import meant_by, names_in, with_names_as
 
@@ -24,6 +25,7 @@ _TERMS = {True: "(1 = 1)", False: "(1 = 0)"}
 
 def named_offsets(table: Table, where: str) -> np.ndarray | None:
     """Positions of the rows that meet a condition, int64 [K], ascending; None where it says no name, or very many."""
+    check_condition(where)
     names = names_in(where) if "@" in where else []
     if not 0 < len(names) <= _MOST_NAMES:
         return None
