@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from clipdata.arguments import check_condition
 from clipdata.column_names import is_readable, quoted
 from clipdata.errors import SchemaError, UsageError
-from clipdata.lance_io.faults import translated
+from clipdata.lance_io.faults import NotUnderstoodError, translated
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.selected_rows import Meant, names_in, spelled, with_names_as, without_names
 
@@ -49,7 +49,7 @@ def asked(
     try:
         with translated(table.uri, doing, said=[plain, where, *said]):
             yield plain
-    except SchemaError as error:
+    except NotUnderstoodError as error:
         if where is None:
             raise
         told = told_of(_of_names(table, where, error), [name for name in table.schema.names if is_readable(name)])
@@ -64,7 +64,7 @@ def _of_names(table: Table, where: str, error: BaseException) -> BaseException:
     try:
         with translated(table.uri, "reading", said=[short]):
             table.dataset.scanner(columns=[], with_row_id=True, filter=f"({short}\n)", limit=1).to_table()
-    except SchemaError as found:
+    except NotUnderstoodError as found:
         return found
     return error
 

@@ -87,6 +87,10 @@ def is_conflict(error: BaseException) -> bool:
     return not _QUERY.search(text) and bool(_CONFLICT.search(text))
 
 
+class NotUnderstoodError(SchemaError):
+    """Lance does not understand a condition or a SELECT, or finds no such column for it."""
+
+
 @contextmanager
 def translated(uri: str, doing: str, *, said: Sequence[str | None] = ()) -> Iterator[None]:
     """Turn any error of Lance inside the block into clipdata's, a panic of its Rust code included.
@@ -175,7 +179,7 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
     if kind == "transient":
         return TransientError(found, hint=hints.AGAIN)
     if kind == "query":
-        return SchemaError(found)
+        return NotUnderstoodError(found)
     if kind == "file_gone":
         return NotFoundError(
             f"{doing} {uri}: a file of this version is gone: {said_by(error)}",

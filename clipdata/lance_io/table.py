@@ -16,7 +16,7 @@ from clipdata.arguments import check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.faults import NotUnderstoodError, translated, with_retries
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.named_offsets import named_offsets
 from clipdata.lance_io.no_table import require_table
@@ -321,7 +321,7 @@ class Table(NotebookTable):
         try:
             with translated(self.uri, "querying", said=[plain, sql]):
                 yield plain
-        except SchemaError as error:
+        except NotUnderstoodError as error:
             said = told_of(error, [name for name in self.schema.names if is_readable(name)])
             raise SchemaError(f"query: the statement is not valid: {said.what}", hint=said.hint) from error
 

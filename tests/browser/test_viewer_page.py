@@ -280,8 +280,15 @@ def test_a_page_is_asked_which_of_two_decisions_stands(chromium: Browser, tmp_pa
 
 
 def wait_for_decision(table: cd.Table, path: str, value: str) -> None:
+    def decided() -> list[str]:
+        newest = table.latest()
+        if "decision" not in newest.schema.names:  # it is being made anew
+            return []
+        found: list[str] = newest.to_table(["decision"], where=f"path = '{path}'").column(0).to_pylist()
+        return found
+
     give_up = time.monotonic() + PATIENCE_MS / 1000
-    while table.latest().to_table(["decision"], where=f"path = '{path}'").column(0).to_pylist() != [value]:
+    while decided() != [value]:
         assert time.monotonic() < give_up
         time.sleep(0.05)
 
@@ -419,6 +426,7 @@ def test_what_writes_fits_the_screen_and_is_all_in_reach(
         page_of(chromium, viewer, viewport={"width": width, "height": 800}) as page,
     ):
         page.locator("#card-0").click()
+        page.wait_for_selector("#detail dl")
         page.keyboard.press("Escape")
         page.wait_for_selector("text=1 chosen")
         assert page.locator(".bottom").bounding_box()["height"] < 20 + 36 * lines

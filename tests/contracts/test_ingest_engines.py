@@ -57,8 +57,9 @@ def refused(uri: str | Path, storage: Storage | None = None) -> list[tuple[str, 
 
 
 def counts(done: ingest.Ingested) -> dict[str, Any]:
-    """What a run says of itself, places and times aside."""
+    """What a run says of itself, places and times aside; which example of a reason came first is the workers'."""
     said = done.to_dict()
+    said["examples"] = sorted(said["examples"])
     return {name: value for name, value in said.items() if name not in ("table", "seconds", "version", "hint")}
 
 

@@ -159,10 +159,10 @@ def _cleaned(table: cd.Table) -> None:
 
 
 def _decided(world: World) -> None:
-    from clipdata.viewer.edits import write_decisions
-    from clipdata.viewer.sources.lance_table import LanceTable
+    from clipdata.viewer.decisions import write_decisions
 
-    write_decisions(LanceTable(world.open("images.lance")), "kept", {"0001.jpg": "yes", "0004.jpg": "no"})
+    decided = {"0001.jpg": "yes", "0004.jpg": "no"}
+    write_decisions(world.open("images.lance"), "path", "kept", lambda _: decided)
 
 
 def _exported(kind: str) -> Verb:

@@ -14,6 +14,9 @@ from tests.faults.kill_matrix import Matrix
 from tests.faults.kill_model_verbs import MODEL_VERBS
 from tests.faults.kill_verbs import ELSEWHERE, VERBS, prepare
 
+# What a viewer that died has half written is another's for the next one, which writes its own over it.
+TIMES = {"view --edit": 2}
+
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
@@ -32,7 +35,8 @@ def test_a_killed_verb_run_again_leaves_what_an_undisturbed_run_leaves(matrix: M
 
     assert killed.died
     assert killed.differences == ()
-    assert killed.boundaries <= num_boundaries + 4  # what was half done may be tidied up first
+    most = num_boundaries * TIMES.get(verb, 1) + 4  # what was half done may be tidied up first
+    assert killed.boundaries <= most
 
 
 def test_every_verb_of_the_command_line_is_killed_or_said_to_be_elsewhere() -> None:
