@@ -170,6 +170,13 @@ def wrong_words(told: Told, world: World) -> list[str]:
     return [f"{', '.join(wrong)}: {told.error}"] if wrong else []
 
 
+def world_in(folder: Path, prepared: Path) -> World:
+    """A world of its own with the pictures' table, of what `prepare` made."""
+    copy_tables(prepared / "tables", folder / "tables", ("images.lance",))
+    (folder / "out").mkdir()
+    return World(str(prepared / "sources"), str(folder / "tables"), Storage(), str(folder / "out"))
+
+
 def copy_tables(folder: Path, to: Path, names: Sequence[str]) -> None:
     """Copy tables with what lies beside each: its records, and what it refused."""
     to.mkdir(parents=True)

@@ -16,10 +16,9 @@ from clipdata.lance_io import cleaning, rows
 from clipdata.lance_io.clocks import ahead_of_storage
 from clipdata.lance_io.state import StateFolder
 from clipdata.schema import key_field
-from clipdata.storage import Storage
 from tests.cloud.fixtures import Bucket
-from tests.faults.kill_matrix import copy_tables, left_by
-from tests.faults.kill_verbs import VERBS, World, prepare
+from tests.faults.kill_matrix import left_by, world_in
+from tests.faults.kill_verbs import VERBS, prepare
 from tests.faults.slow_disk import CLOCK_SKEW, build, with_clock
 from tests.tables import number_table
 
@@ -40,12 +39,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("skewed")
     prepare(folder)
     return folder
-
-
-def world_in(folder: Path, prepared: Path) -> World:
-    copy_tables(prepared / "tables", folder / "tables", ("images.lance",))
-    (folder / "out").mkdir()
-    return World(str(prepared / "sources"), str(folder / "tables"), Storage(), str(folder / "out"))
 
 
 @pytest.mark.slow

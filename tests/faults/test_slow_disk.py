@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import clipdata as cd
-from clipdata.storage import Storage
-from tests.faults.kill_matrix import copy_tables, left_by
-from tests.faults.kill_verbs import VERBS, World, prepare
+from tests.faults.kill_matrix import left_by, world_in
+from tests.faults.kill_verbs import VERBS, prepare
 from tests.faults.slow_disk import NUM_WRITES, build, slow_process, write_rows
 from tests.tables import number_table
 
@@ -30,12 +29,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slow")
     prepare(folder)
     return folder
-
-
-def world_in(folder: Path, prepared: Path) -> World:
-    copy_tables(prepared / "tables", folder / "tables", ("images.lance",))
-    (folder / "out").mkdir()
-    return World(str(prepared / "sources"), str(folder / "tables"), Storage(), str(folder / "out"))
 
 
 @pytest.mark.slow
