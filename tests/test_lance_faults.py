@@ -15,7 +15,7 @@ from clipdata.errors import (
     TransientError,
     UsageError,
 )
-from clipdata.lance_io.faults import is_conflict, is_transient, translated, with_retries
+from clipdata.lance_io.faults import NotUnderstoodError, is_conflict, is_transient, translated, with_retries
 from clipdata.lance_io.table import open_table
 from tests.tables import number_table
 
@@ -30,7 +30,7 @@ CASES = [
     (
         ValueError("Schema error: No field named scor. Valid fields are score"),
         LOCAL,
-        SchemaError,
+        NotUnderstoodError,
         "No field named scor",
     ),
     (ValueError("fill_value must be a number"), LOCAL, UsageError, "fill_value"),
@@ -97,7 +97,7 @@ WORDS = [
     (ValueError("External error: LanceError(IO): Generic N/A error: Not found: /d/500/t.lance/data/1010.lance"),
      "/d/500/t.lance", NotFoundError),
     (OSError("Query Execution error: Arrow error: Cast error: Cannot cast string '503 service' to Int32"), LOCAL,
-     SchemaError),
+     NotUnderstoodError),
     (RuntimeError("Task was aborted"), LOCAL, StorageError),
 ]  # fmt: skip
 

@@ -164,7 +164,12 @@ def why_not() -> str | None:
 
 @contextmanager
 def two_nodes() -> Iterator[Any]:
-    """A Ray cluster of two nodes with two CPUs each."""
+    """A Ray cluster of two nodes with two CPUs each.
+
+    Its workers have the priority of any process: Ray gives them the lowest, with which they come to nothing beside
+    another process of the tests.
+    """
+    os.environ["RAY_worker_niceness"] = "0"
     import ray
     from ray.cluster_utils import Cluster
 

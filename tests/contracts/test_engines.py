@@ -41,6 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(IS_WITHIN, reason="it is this very run")
 def test_ray_keeps_it_too() -> None:
     if (reason := why_not()) is not None:
@@ -55,12 +56,14 @@ def test_ray_keeps_it_too() -> None:
         "no:cacheprovider",
         "-p",
         "no:xdist",
+        "--timeout",
+        "240",  # of one test: it is named by the inner run, and not by this one
         __file__,
         str(INGESTS),
     ]
     command = ["unshare", "-n", "bash", "-c", 'ip link set lo up; exec "$@"', "tests", *inner]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, WITHIN: "1"}, check=False, timeout=1500
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, WITHIN: "1"}, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
