@@ -24,6 +24,7 @@ from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
 from clipdata.lance_io.selected_rows import without_names
+from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
 
@@ -282,7 +283,7 @@ class Table(NotebookTable):
                 found = present["version"]
                 raise StorageError(f"tag {name!r} of {redact(self.uri)} names version {found}, not {self.version}")
 
-        with translated(self.uri, "tagging"):
+        with translated(self.uri, "tagging"), alone_with_tags(self.uri):
             with_retries(attempt)
             if needed_by is not None:
                 with_retries(lambda: tags.replace_metadata(name, {NEEDED_BY: redact(needed_by)}))
