@@ -46,7 +46,7 @@ _INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ pani
 _DAMAGED = re.compile(
     r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf"
     r"|buffer underflow|magic number|Tail read position|does not contain correct footer|corrupt file"
-    r"|invalid wire type|CRC|checksum",
+    r"|invalid wire type|CRC|checksum|^LanceError\(Arrow\): .* at line \d+ column \d+$",  # the last of a tag's JSON
     re.IGNORECASE,
 )
 _FULL = re.compile(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from clipdata import hints
 from clipdata.errors import ConcurrentChangeError
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.table import Table
 from clipdata.lance_io.tag_files import move_tag
 from clipdata.lance_io.tag_lock import alone_with_tags
-from clipdata.lance_io.table import Table
 from clipdata.storage import redact
 
 

@@ -212,6 +212,11 @@ def pictures_tag(referring: str, version: int) -> str:
     return f"{_PICTURES}{hashlib.sha256(referring.encode()).hexdigest()[:12]}-{version}"
 
 
+def version_in(name: str) -> int | None:
+    """The version that a tag of clipdata's own says in its name; None of a person's tag."""
+    return int(re.split("[-v]", name)[-1]) if _need_of(name) is not None else None
+
+
 def _need_of(name: str, place: str | None = None) -> str | None:
     """What of clipdata's own needs a version of that tag, in words."""
     if found := _RUN.fullmatch(name):

@@ -122,7 +122,5 @@ class Ingested:
     def _plan(self) -> str:
         there = f"{self.opened.num_rows:,} rows" if self.opened else "no table yet"
         size = f" ({self.read_bytes / 2**20:,.1f} MiB)" if self.read_bytes else ""
-        return (
-            f"{redact(self.where)}: {there}; dry run: {self.listed:,} {self.items} listed, {self.unchanged:,} unchanged, "
-            f"{self.read:,} to read{size}; nothing was written"
-        )
+        listed = f"{self.listed:,} {self.items} listed, {self.unchanged:,} unchanged, {self.read:,} to read"
+        return f"{redact(self.where)}: {there}; dry run: {listed}{size}; nothing was written"
