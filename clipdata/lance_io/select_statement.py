@@ -74,6 +74,8 @@ def check_select(sql: Any) -> None:
             _take_table(text, after, levels)
         if levels and text != "(":
             levels[-1].is_empty = False
+    if not levels:
+        raise _refusal("a bracket closes that none opened")
     if len(levels) != 1:
         raise _refusal("a bracket is not closed")
 

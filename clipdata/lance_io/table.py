@@ -133,7 +133,7 @@ class Table(NotebookTable):
             batch_rows: most rows in a batch.
             limit: stop after this many rows.
         """
-        with translated(self.uri, "reading", said=[where]):
+        with conditions.explained(self, where), translated(self.uri, "reading", said=[where]):
             yield from self.reader(columns, where=where, batch_rows=batch_rows, limit=limit)
 
     def reader(
@@ -165,7 +165,7 @@ class Table(NotebookTable):
         self, columns: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None
     ) -> pa.Table:
         """Read rows into memory, in the table's own order; see `scan`."""
-        with translated(self.uri, "reading", said=[where]):
+        with conditions.explained(self, where), translated(self.uri, "reading", said=[where]):
             return self.reader(columns, where=where, limit=limit).read_all()
 
     def offsets(self, where: str | None = None) -> np.ndarray:
