@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from clipdata.arguments import check_condition
 from clipdata.column_names import is_readable, quoted
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lance_io.cased_names import check_cased
 from clipdata.lance_io.faults import NotUnderstoodError, translated
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.selected_rows import Meant, names_in, spelled, with_names_as, without_names
@@ -101,6 +102,7 @@ def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] |
     if where is None:
         return None
     _check_quotes(where, table.schema)
+    check_cased(_TEXT_OR_NAME.sub("''", where), table.schema.names)
     if found := _OPEN.search(_TEXT_OR_NAME.sub("", where)):
         raise UsageError(
             f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"

@@ -16,6 +16,7 @@ from clipdata.arguments import check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
+from clipdata.lance_io.cased_names import with_columns_quoted
 from clipdata.lance_io.faults import NotUnderstoodError, translated, with_retries
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.named_offsets import named_offsets
@@ -319,7 +320,7 @@ class Table(NotebookTable):
     @contextmanager
     def _asked(self, sql: str) -> Iterator[str]:
         """A SELECT as Lance takes it; its errors come out in clipdata's words."""
-        plain = without_names(self, sql)
+        plain = without_names(self, with_columns_quoted(sql, self.schema.names))
         try:
             with translated(self.uri, "querying", said=[plain, sql]):
                 yield plain
