@@ -131,7 +131,7 @@ def clean(
         older_than: age of the versions to remove.
         abandoned_for: age of a file that no version and no map's record names.
         unfinished_for: age of the last record of a map that could go on; what it computed is lost with them.
-        dry_run: remove nothing; only say what.
+        dry_run: remove nothing; only say what, or refuse as it would without.
         storage: how to reach the location.
 
     Raises:
@@ -147,8 +147,7 @@ def clean(
                 hint="clean(table, older_than=timedelta(days=14))",
             )
     newest = as_table(table, storage=storage).latest()
-    if not dry_run:
-        _check_clock(newest)
+    _check_clock(newest)
     leftovers = tuple(_leftovers(newest, abandoned_for, unfinished_for))
     if not dry_run:
         for file in leftovers:
