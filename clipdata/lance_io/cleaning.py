@@ -21,7 +21,7 @@ from typing import Any
 from clipdata.errors import UsageError
 from clipdata.lance_io.clocks import ahead_of_storage, moment_of
 from clipdata.lance_io.columns import mark_of
-from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
+from clipdata.lance_io.deleted_notes import FOLDER as DELETED_FOLDER
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.named_files import unnamed_by_versions
 from clipdata.lance_io.selected_rows import FOLDER as SELECTED_FOLDER
