@@ -6,8 +6,11 @@ It must know nothing of names and hubs (loading.py, hub.py); every file it reads
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,6 +21,7 @@ from open_clip.model import set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from safetensors import SafetensorError
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from clipdata.encoder.layout import has_tokenizer
 from clipdata.encoder.model import Encoder
@@ -38,6 +42,7 @@ _BAD_WEIGHTS = (
     UnpicklingError,
     SafetensorError,
 )
+_DRAW = frozenset({"normal_", "uniform_", "kaiming_uniform_"})  # of tensors, torch.nn.init, and those who wrap it
 
 
 def build_encoder(
@@ -74,7 +79,8 @@ def build_encoder(
     with quiet_libraries(), torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         # Weights are made on the CPU; torch.manual_seed would also reset the generators of every GPU.
         torch.default_generator.manual_seed(seed)
-        model = _build_model(name, model_cfg)
+        with nullcontext() if weights is None else _Undrawn():
+            model = _build_model(name, model_cfg)
         if weights is not None:
             _load_weights(name, model, weights)
         tokenize = build_tokenizer(model_cfg["text_cfg"], tokenizer_folder)
@@ -92,6 +98,16 @@ def build_encoder(
         precision=precision,
         trained_on=trained_on,
     )
+
+
+class _Undrawn(TorchFunctionMode):
+    """Within it no weights are drawn at random: those of a file come over all of them, and drawing takes as long."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAW:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _build_model(name: str, model_cfg: Mapping[str, Any]) -> Any:
@@ -133,9 +149,15 @@ def build_tokenizer(text_cfg: Mapping[str, Any], folder: Path | None) -> TextTok
     context_length = int(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
     options = dict(text_cfg.get("tokenizer_kwargs") or {})
     if folder is None:
-        tokenizer: Any = open_clip.tokenizer.SimpleTokenizer(context_length=context_length, **options)
-    else:
-        tokenizer = _from_folder(folder, context_length, text_cfg.get("tokenizer_mode"), options)
+        return _own(context_length, json.dumps(options, sort_keys=True))
+    tokenizer = _from_folder(folder, context_length, text_cfg.get("tokenizer_mode"), options)
+    return TextTokenizer(tokenizer, context_length)
+
+
+@lru_cache(maxsize=8)
+def _own(context_length: int, options: str) -> TextTokenizer:
+    """Make open_clip's own, which models of one kind share: it holds a vocabulary of 49,408 pieces and their merges."""
+    tokenizer: Any = open_clip.tokenizer.SimpleTokenizer(context_length=context_length, **json.loads(options))
     return TextTokenizer(tokenizer, context_length)
 
 

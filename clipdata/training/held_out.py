@@ -65,7 +65,7 @@ class HeldOut:
         standing = learner.measuring() if forward is None else nullcontext()
         forward = forward or learner.forward
         stream, features = self._streams.to_measure(forward, self._offsets), partial(self._features, forward)
-        with standing, learner.autocast(), out_of_memory_told("--set evaluation_batch=16"):
+        with standing, learner.autocast(), out_of_memory_told(lambda: "--set evaluation_batch=16"):
             return figures_of(self._usable(load(stream)), features, learner.config.objective, self._processes)
 
     def _usable(self, batches: Iterator[Batch]) -> Iterator[Batch]:

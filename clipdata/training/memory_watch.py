@@ -6,7 +6,7 @@ It knows steps and errors, and nothing of how a need is measured.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ class MemoryWatch:
         Raises:
             ClipdataError: there was too little memory.
         """
-        with out_of_memory_told(self._what_to_change(len(batch["offsets"]))):
+        with out_of_memory_told(lambda: self._what_to_change(len(batch["offsets"]))):
             if self._outlook is None and self._measures(batch):
                 self._outlook = outlook(self._learner, batch, self._encoder_model, evaluates=self._evaluates)
                 if self._outlook.is_near:
@@ -76,11 +76,11 @@ class MemoryWatch:
 
 
 @contextmanager
-def out_of_memory_told(hint: str) -> Iterator[None]:
+def out_of_memory_told(hint: Callable[[], str]) -> Iterator[None]:
     """Say that there was too little memory in place of a traceback.
 
     Args:
-        hint: what to change.
+        hint: says what to change, where there was too little.
 
     Raises:
         ClipdataError: there was too little.
@@ -91,7 +91,7 @@ def out_of_memory_told(hint: str) -> Iterator[None]:
         if isinstance(error, ClipdataError) or not is_out_of_memory(error):
             raise
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ClipdataError(f"there was too little memory: {said}", hint=hint) from error
+        raise ClipdataError(f"there was too little memory: {said}", hint=hint()) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

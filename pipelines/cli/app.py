@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from functools import cache
 from typing import Any
 
 import typer
@@ -226,10 +227,16 @@ def _call(arguments: list[str], terminal: Terminal) -> int:
     if "--json-schema" in arguments:
         print_schemas([word for word in arguments if not word.startswith("-")], VERBS)
         return 0
-    ended = app(args=arguments, prog_name="clipdata", standalone_mode=False, obj=terminal)
+    ended = _command()(args=arguments, prog_name="clipdata", standalone_mode=False, obj=terminal)
     if ended == INTERRUPTED:
         raise KeyboardInterrupt
     return ended if isinstance(ended, int) else 0
+
+
+@cache
+def _command() -> Any:
+    """All verbs as one command, made once: reading the options of all takes longer than most answers."""
+    return typer.main.get_command(app)
 
 
 def _refuse(error: Any, terminal: Terminal) -> int:
