@@ -171,7 +171,8 @@ class _Advice:
 
 def sources_of(table: Table, versions: Sequence[Manifest]) -> str:
     """What brings rows back, in words: the commands that brought them, as far as the history tells."""
-    if any(one.fault is not None for one in (*versions, *tag_files(table.uri, table.storage))):
+    faults = [one.fault for one in versions] + [one.fault for one in tag_files(table.uri, table.storage)]
+    if any(fault is not None for fault in faults):
         return "their source is to be ingested again"
     commands = dict.fromkeys(
         _typed(entry.properties.verb, str(entry.properties.parameters.get("from", "SOURCE")), table.uri)

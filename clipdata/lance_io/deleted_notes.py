@@ -91,7 +91,8 @@ def forget(table: Table) -> int:
         dataset = _open_dataset(table.uri, None, table.storage)
         metadata = dict(dataset.metadata or {})
         num_rows = sum(note.num_rows for note in notes_of(table, metadata).values())
-        if gone := {key: None for key in metadata if key.startswith(ENTRY) or key == OLDER}:
+        gone: dict[str, str | None] = {key: None for key in metadata if key.startswith(ENTRY) or key == OLDER}
+        if gone:
             dataset.update_metadata(gone)
 
     with translated(table.uri, "writing metadata of"):

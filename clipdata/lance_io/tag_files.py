@@ -106,8 +106,15 @@ def write_tag_again(table: Table, name: str, version: int) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written; the file is what it was.
     """
-    said = {"branch": None, "version": version, "createdAt": _now(), "updatedAt": _now()}
-    said |= {"manifestSize": _manifest_size(table, version), "metadata": {}}
+    now, size = _now(), _manifest_size(table, version)
+    said = {
+        "branch": None,
+        "version": version,
+        "createdAt": now,
+        "updatedAt": now,
+        "manifestSize": size,
+        "metadata": {},
+    }
     if (file := _on_disk(table, name)) is not None:
         _replace(table, file, said)
         return
