@@ -107,7 +107,7 @@ def write_tag_again(table: Table, name: str, version: int) -> None:
         StorageError: the disk is full, or the folder cannot be written; the file is what it was.
     """
     now, size = _now(), _manifest_size(table, version)
-    said = {
+    said: dict[str, Any] = {
         "branch": None,
         "version": version,
         "createdAt": now,
