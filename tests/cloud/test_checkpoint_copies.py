@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from clipdata.training.run import Run
 from tests.cloud.fault_proxy import Fault
 from tests.cloud.fixtures import Bucket
 from tests.contests import contest_table
-from tests.telling import Told
+from tests.telling import Stopping, Told
 from tests.tiny_models import tiny_encoder
 
 TRAIN, TEST = "split = 'train'", "split = 'test'"
@@ -44,24 +42,6 @@ def quick(place: str, **changes: Any) -> TrainConfig:
 def table_of(tmp_path: Path, bucket: Bucket) -> Table:
     """A table on disk, whose storage options reach the bucket."""
     return open_table(contest_table(tmp_path).uri, storage=bucket.storage)
-
-
-class Stopping(Told):
-    """Sends this process SIGTERM when so many steps are done."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self._step = step
-
-    @contextmanager
-    def task(self, label, total, unit="rows"):  # type: ignore[no-untyped-def]
-        self._counts = label == "train"
-        yield self
-
-    def advance(self, num: int = 1) -> None:
-        super().advance(num * self._counts)
-        if self._counts and self.steps == self._step:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def stopped(tmp_path: Path, bucket: Bucket, encoder: Encoder, step: int, **changes: Any) -> Table:
