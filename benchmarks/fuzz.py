@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 OURS = ["clipdata", "ingest", "pipelines"]
-_DONE = re.compile(r"Done (\d+) runs in")
+_COUNTED = re.compile(r"^(?:#|Done )(\d+)", re.MULTILINE)  # as libFuzzer counts inputs
 
 
 def main() -> int:
@@ -65,9 +65,10 @@ def _led_in_its_own_process(target: str, num_runs: int, given: argparse.Namespac
         how = ["--targets", target, "--runs", str(num_runs), "--seconds", str(given.seconds), "--seed", str(given.seed)]
         command = [sys.executable, __file__, "--atheris", "--inside", folder, *how]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        inputs = [path.read_bytes() for path in sorted(Path(folder).glob("*-*")) if path.is_file()]
     said = done.stdout + done.stderr
-    counted = _DONE.search(said)
-    return int(counted[1]) if counted else 0, [said[-3000:]] if done.returncode else []
+    counts = _COUNTED.findall(said)
+    return int(counts[-1]) if counts else 0, [f"{said[-3000:]}\n    {inputs!r}"] if done.returncode else []
 
 
 def _led(given: argparse.Namespace, folder: Path) -> int:
