@@ -27,13 +27,12 @@ from clipdata.storage import Storage
 from tests.cloud.fault_proxy import FaultProxy
 from tests.cloud.servers import gcs_server, s3_server
 from tests.faults.boundaries import Ending
-from tests.faults.kill_matrix import Killed, Matrix, moments
+from tests.faults.kill_matrix import PRELOAD, Killed, Matrix, moments
 from tests.faults.kill_model_verbs import MODEL_VERBS, prepare_models
 from tests.faults.kill_verbs import VERBS, prepare
 
 WRITES = ("put", "copy", "delete")
 STORES = {"disk": (), "gs": ("gcsfs",), "s3": ("s3fs",)}
-PRELOAD = ("tests.faults.kill_matrix", "clipdata.viewer.edits", "clipdata.reporting", "datasets")
 PRELOAD_MODELS = ("tests.faults.kill_matrix", "open_clip", "clipdata.training.fine_tuning")
 
 

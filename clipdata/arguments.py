@@ -102,7 +102,10 @@ def check_condition(where: Any) -> None:
         )
     depth_N = np.cumsum([(sign == "(") - (sign == ")") for sign in unquoted] or [0])
     if depth_N.min() < 0 or depth_N[-1] != 0:
-        raise UsageError(f"where is {where!r:.80}; its brackets do not match", hint="each ( wants a ) behind it")
+        what = "a ) closes what no ( opened" if depth_N.min() < 0 else "a ( is not closed"
+        raise UsageError(
+            f"where is {where!r:.80}; its brackets do not match: {what}", hint="each ( wants a ) behind it"
+        )
 
 
 def _brackets(found: Any) -> str:

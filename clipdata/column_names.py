@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -80,6 +80,26 @@ def quoted(name: str) -> str:
             hint="go back to a version from before it was made; clipdata log lists them",
         )
     return f"`{name}`"
+
+
+def column_meant(name: str, columns: Sequence[str]) -> str:
+    """The column that a name means: the one of its very case, else the only one that differs in case alone.
+
+    Returns:
+        The name as it was given where no column is called so in any case.
+
+    Raises:
+        SchemaError: several columns differ from it in case alone.
+    """
+    if name in columns:
+        return name
+    near = [one for one in columns if one.casefold() == name.casefold()]
+    if len(near) > 1:
+        raise SchemaError(
+            f"{name} stands for several columns, which differ in case alone: {', '.join(near)}",
+            hint=f"write one as it is called, in a condition or a SELECT {' or '.join(map(quoted, near))}",
+        )
+    return near[0] if near else name
 
 
 def columns_named(where: str | None, columns: Iterable[str]) -> list[str]:

@@ -137,7 +137,7 @@ class BaseStep:
         return {}
 
     def tally(self) -> Mapping[str, int]:
-        """The counts that the notes are made of; none."""
+        """The counts that the notes are made of, by names; none. What must count once has a name of its own."""
         return {}
 
     def add(self, tally: Mapping[str, int]) -> None:

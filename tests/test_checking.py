@@ -15,6 +15,7 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import NotFoundError, StorageError
+from clipdata.lance_io.tags import run_tag
 from clipdata.step_protocol import BaseStep
 from pipelines.cli.app import main
 from pipelines.cli.commands.check import check as check_verb
@@ -237,6 +238,56 @@ def test_a_damaged_manifest_of_an_old_version_is_told_with_its_tag_and_the_histo
     left = cd.check(uri, repair=True)
     assert [problem.what for problem in left.left] == ["tag"]
     assert cd.log(uri)
+
+
+def test_tag_files_that_a_full_disk_left_empty_or_cut_are_found_and_written_again_where_their_version_is_known(
+    uri: str,
+) -> None:
+    newest, folder = cd.open_table(uri), Path(uri, "_refs", "tags")
+    for name in ("lost", "cut", "good"):
+        cd.tag(uri, name, version=2)
+    newest.tag(run := run_tag("first", newest.version), needed_by="runs/first")
+    as_lance_wrote_it = set(json.loads((folder / "good.json").read_text()))
+    for name in ("lost", run):
+        (folder / f"{name}.json").write_bytes(b"")
+    cut(folder / "cut.json", 40)
+    with pytest.raises(StorageError, match="a file is damaged") as refused:
+        cd.tag(uri)
+    assert "clipdata check" in str(refused.value.hint)
+    with pytest.raises(StorageError, match="a file is damaged"):
+        cd.log(uri)
+
+    found = cd.check(uri)
+
+    assert {(one.what, one.name, one.remedy) for one in found.problems} == {
+        ("tag", "cut", "name again"), ("tag", "lost", "set aside"), ("tag", run, "name again"),
+    }  # fmt: skip
+    assert "clipdata tag" in next(one.mending for one in found.problems if one.name == "lost")
+    mended = cd.check(uri, repair=True)
+    assert mended.sound
+    assert [said.partition(" (")[0].partition(":")[0] for said in mended.repaired] == [
+        "tag cut names version 2 again",
+        "tag lost is none any more; its file was set aside",
+        f"tag {run} names version {newest.version} again",
+    ]
+    assert {tag.name: tag.version for tag in cd.tag(uri).tags} == {"good": 2, "cut": 2, run: newest.version}
+    assert cd.open_table(uri, version="cut").version == 2
+    assert set(json.loads((folder / "cut.json").read_text())) == as_lance_wrote_it
+    assert Path(f"{uri}.state", "damaged", "lost.json").read_bytes() == b""
+    assert cd.tag(uri, "lost", version=2).done == "made"
+
+
+def test_a_damaged_tag_whose_version_is_gone_is_set_aside_and_says_which_it_was(uri: str) -> None:
+    cd.tag(uri, "raw", version=2)
+    file = Path(uri, "_refs", "tags", "raw.json")
+    file.write_text(file.read_text().replace('"version": 2', '"version": 77').replace('"manifestSize"', '"size"'))
+
+    (problem,) = cd.check(uri).problems
+
+    assert problem.remedy == "set aside"
+    assert "does not hold version and manifestSize" in problem.fault
+    assert "it named version 77, which is gone" in problem.mending
+    assert cd.check(uri, repair=True).sound
 
 
 def test_a_table_without_a_version_that_can_be_read_is_told_and_left_alone(uri: str) -> None:

@@ -13,7 +13,7 @@ import clipdata as cd
 import ingest
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io import rows
-from clipdata.lance_io.deleted_rows import notes_of
+from clipdata.lance_io.deleted_notes import notes_of
 from clipdata.lance_io.history import log
 from tests.pictures import write_pictures
 from tests.tables import append_numbers, number_table
@@ -125,7 +125,7 @@ def test_a_delete_that_is_undone_is_forgotten_with_all_that_came_after_it(tmp_pa
     write_pictures(folder, 2, first=2)
     ingest.from_images(folder, into=uri)
     cd.delete(uri, "path >= '0001.jpg'")
-    assert len(notes_of(cd.open_table(uri).dataset.metadata)) == 1
+    assert len(notes_of(cd.open_table(uri))) == 1
 
     cd.restore(uri, first)
     ingest.from_images(folder, into=uri)

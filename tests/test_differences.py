@@ -114,8 +114,36 @@ def test_a_side_without_a_column_of_the_condition_has_no_row_that_meets_it(tmp_p
 
     assert (found.rows_added, found.rows_removed) == (0, 0)
     assert [column.name for column in found.columns] == ["twice"]
-    with pytest.raises(SchemaError, match="no column nope"):
-        cd.diff(table, first, where="nope > 4")
+    (lacking,) = found.lacking
+    assert (lacking.side, lacking.columns) == (f"{table.uri}@{first}", ("twice",))
+    assert f"{table.uri}@{first} has no column twice, so none of its rows meets the condition" in str(found)
+    assert "a condition on columns of both asks rows of both: path, number, text" in str(found)
+    for where in ("nope > 4", "nope > 4 AND twice > 4"):
+        with pytest.raises(SchemaError, match="no column nope"):
+            cd.diff(table, first, where=where)
+
+
+def test_a_word_of_a_condition_that_is_a_column_of_the_other_side_alone_takes_no_row_from_it(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 6)
+    first = table.version
+    cd.map_column(table, cd.step(reads="number", returns=pa.int64())(lambda number: number), "lower")
+    append_numbers(table.latest(), 6, 9)
+
+    found = cd.diff(table, table.latest().version, first, where="lower(text) IS NOT NULL")
+
+    assert (found.rows_removed, found.lacking) == (3, ())
+
+
+def test_a_condition_that_one_side_alone_understands_is_told_with_that_side(tmp_path: Path) -> None:
+    number, other = number_table(tmp_path, 3), tmp_path / "other.lance"
+    lance.write_dataset(number.to_table().set_column(1, "number", pa.array(["0", "1", "2"])), other)
+
+    with pytest.raises(
+        SchemaError, match=r"t.lance@\d does not take the condition, and .*other.lance@1 does: "
+    ) as told:
+        cd.diff(number, other=other, on="path", where="number = 'one'")
+
+    assert told.value.hint == "a condition on columns of both, alike on both: path, text"
 
 
 def test_what_files_tell_is_not_read(tmp_path: Path) -> None:

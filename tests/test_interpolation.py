@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,7 @@ from clipdata.training.validation import split_off
 from pipelines.cli.app import VERBS, main
 from pipelines.cli.json_output import schema_of
 from tests.contests import SCHEMA, contest_rows, contest_table
+from tests.forked import run_forked
 from tests.json_schemas import check_schema
 from tests.telling import Told
 from tests.tiny_models import tiny_encoder
@@ -218,7 +217,7 @@ def test_a_kill_while_mixing_changes_nothing(tmp_path, table):
 
     def in_a_process(kill: str) -> int:
         words = [table.uri, model, str(tmp_path / "parts"), json.dumps(config.to_json()), kill]
-        return subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True).returncode
+        return run_forked(["-c", KILLED, *words]).returncode
 
     assert in_a_process("yes") == -signal.SIGKILL
     assert in_a_process("no") == 0

@@ -11,10 +11,12 @@ import pytest
 
 import clipdata as cd
 from clipdata.errors import UsageError
+from pipelines.cli.app import main
 from tests.tables import number_table
 
 ENGINES = re.compile(
-    r"FROM t\b|_row|sql parser|Schema error|Valid fields|Utf8|Int64|Float32|Invalid user input|planning|EOF|[{}]|Lance"
+    r"FROM t\b|_row|sql parser|Schema error|Valid fields|Utf8|Int64|Float32|Invalid user input|planning|EOF|[{}]"
+    r"|Lance|Boolean|DISTINCT|not understood|coerc|andidate|Arrow"
 )
 
 
@@ -27,6 +29,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
         "Größe": [1, 2],
         "image": pa.array([b"a", b"b"], pa.large_binary()),
         "embedding": pa.array([[0.0, 1.0]] * 2, pa.list_(pa.float32(), 2)),
+        "n": [1, 2],
+        "ok": [True, False],
+        "about": [{"votes": 1}] * 2,
+        "day": pa.array([20_000, 20_001], pa.date32()),
     }
     lance.write_dataset(pa.table(columns), place)
     return cd.open_table(place)
@@ -37,12 +43,39 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
     [
         ("score >", "a column or a value is missing at its end"),
         ("score BETWEEN 1", "AND is missing"),
-        ("score IS NUL", "NUL stands where [NOT] NULL, TRUE, FALSE, DISTINCT is expected"),
-        ("score", "it is a value, and not true or false"),
+        (
+            "score",
+            "it is a value, and not true or false of a row\n  try: compare it with something: score > 0.5, "
+            "score = 'test', or score IS NOT NULL",
+        ),
+        ("n", "it is a value, and not true or false of a row"),
+        ("score + 1", "it is a value, and not true or false of a row\n  try: compare it with something: … > 0.5"),
         (
             "scor > 3",
-            "there is no column scor; there are: split, score, `Größe`, image, embedding\n  try: perhaps score",
+            "there is no column scor; there are: split, score, `Größe`, image, embedding, n, ok, about, day\n"
+            "  try: perhaps score",
         ),
+        ("ok AND split", "a text stands beside AND, where true or false of a row is expected\n  try: compare each"),
+        ("n OR ok", "a number stands beside OR, where true or false of a row is expected"),
+        ("embedding AND about", "a list and a struct stands beside AND"),
+        ("NOT n", "a number stands beside NOT or IS TRUE, where true or false of a row is expected"),
+        ("split IS NOT FALSE", "a text stands beside NOT or IS TRUE, where true or false of a row is expected"),
+        ("-ok", "a - stands before something that is no number"),
+        ("n / 0 > 1", "it divides by 0"),
+        (
+            "split > n",
+            "the text 'test' is compared with or made a number, and is none\n  try: try_cast(COLUMN as double)",
+        ),
+        ("cast(split as int) > 1", "the text 'test' is compared with or made a number"),
+        ("day > date 'x'", "the text 'x' is compared with or made a date, and is none\n  try: a date is written date"),
+        ("about.nope > 1", "there is no field nope in the column before the point"),
+        ("score BETWEEN ok AND 1", "a number and true or false stand on two sides of BETWEEN"),
+        ("abs(split) > 1", "abs() is asked of a text, which it does not take"),
+        ("lower(n) = 'a'", "lower() is asked of a number, which it does not take"),
+        ("split IN (1, 2)", "1 stands beside a column of another kind, which holds a text"),
+        ("n > 9999999999999999999999", "is too large, or too exact, for the column beside it"),
+        ("WHERE n > 1", "leave out the word WHERE"),
+        ("split = 'a' OR " * 40 + "score > 'x'", "'x' stands beside a column of another kind, which holds a number"),
         ("split = test", "there is no column test"),
         ("score > 'x'", "'x' stands beside a column of another kind, which holds a number"),
         ("embedding > 3", "3 stands beside a column of another kind, which holds a list"),
@@ -70,6 +103,7 @@ def test_a_condition_that_is_not_understood_is_told_in_words_about_itself(
             ask(where)
         told = f"{refused.value.message}\n  try: {refused.value.hint}"
         assert words in told
+        assert "where is " in told
         assert not ENGINES.search(told.replace(where, ""))
 
 
@@ -93,7 +127,8 @@ def test_a_comment_is_refused_by_every_verb(table: cd.Table, where: str) -> None
         ("@many AND", "a column or a value is missing at its end"),
         ("@few,@many", "it holds (@few, @many), which cannot"),
         ("@many@few", "@few stands where AND, OR or the end is expected"),
-        ("@few)", "its brackets do not match"),
+        ("@few)", "its brackets do not match: a ) closes what no ( opened"),
+        ("(@few", "its brackets do not match: a ( is not closed"),
         ("@few + 1 > 2", "true or false and a number stand on two sides of +"),
     ],
 )
@@ -119,6 +154,15 @@ def test_a_name_of_rows_stands_in_the_error_and_not_the_keys_that_it_means(
         ("SELECT split FROM dataset WHERE score >", "is missing at its end"),
         ("SELECT split FROM others", "there is no table others; there is one, called dataset"),
         ("SELECT split, count(*) FROM dataset", "not in GROUP BY"),
+        ("SELECT split FROM dataset WHERE (n > 1))", "a bracket closes that none opened"),
+        ("SELECT split FROM dataset WHERE ((n > 1)", "a bracket is not closed"),
+        ("SELECT split FROM dataset WHERE ok AND split", "a text stands beside AND, where true or false"),
+        ("SELECT split FROM dataset WHERE n", "its condition n is a value, and not true or false of a row"),
+        ("SELECT split FROM dataset WHERE score + 1", "its condition score + 1 is a value, and not true or false"),
+        ("SELECT split FROM dataset WHERE score BETWEEN ok AND 1", "stand on two sides of BETWEEN"),
+        ("SELECT split FROM dataset WHERE ok IN (1)", "true or false stands before IN, and a number in its list"),
+        ("SELECT split FROM dataset WHERE max(n) > 1", "a figure of many rows"),
+        ("SELECT cast(split as int) FROM dataset", "the text 'test' is compared with or made a number"),
     ],
 )
 def test_a_statement_that_is_not_understood_is_told_in_words_about_itself(
@@ -128,3 +172,46 @@ def test_a_statement_that_is_not_understood_is_told_in_words_about_itself(
         table.query(sql)
     assert words in refused.value.message
     assert not ENGINES.search(f"{refused.value.message} {refused.value.hint}")
+
+
+def test_every_verb_that_takes_a_condition_tells_what_is_wrong_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = number_table(tmp_path, 30)
+    uri, out, step = table.uri, str(tmp_path / "out"), tmp_path / "own.py"
+    step.write_text(
+        "import clipdata as cd\n\n\n@cd.step(reads='text', returns='int64')\ndef long_text(text: str) -> int:\n"
+        "    return len(text)\n"
+    )
+    verbs = {
+        "stats": ["stats", uri],
+        "map": ["map", uri, f"{step}:long_text", "length"],
+        "delete": ["delete", uri, "--dry-run"],
+        "select": ["select", uri, "some"],
+        "export": ["export", uri, "--out", out, "--format", "csv"],
+        "diff": ["diff", uri],
+        "ingest": ["ingest", "lance", uri, "--into", out],
+    }
+    told_of = {"number + 1": "it is a value, and not true or false of a row", "text > number": "the text 'text "}
+    for name, arguments in verbs.items():
+        for where, words in told_of.items():
+            assert main([*arguments, "--where", where]) == 2, name
+            told = capsys.readouterr().err
+            assert words in told, (name, told)
+            assert not ENGINES.search(told.replace(where, "").replace("t.lance", "")), (name, told)
+
+
+def test_a_statement_with_names_of_rows_is_told_of_itself_and_not_of_their_keys(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 30)
+    cd.select(table, "few", where="number < 3")
+    for condition, words in (
+        ("@few)", "a bracket closes that none opened"),
+        ("@few AND number", "a number stands beside AND"),
+        ("@few + 1 > 2", "true or false and a number stand on two sides of +"),
+        ("@few AND", "a column or a value is missing"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            table.latest().query(f"SELECT number FROM dataset WHERE {condition}")
+        told = f"{refused.value.message} {refused.value.hint}"
+        assert words in told
+        assert not re.search(r"00000|IN \(", told)

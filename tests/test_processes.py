@@ -18,6 +18,7 @@ from clipdata.lance_io.table import open_table
 from clipdata.training.run import Run
 from pipelines.cli import app
 from tests import ranks
+from tests.forked import run_ranks
 
 ALIKE = 1e-5
 EQUAL = ["choice", "contrastive", "siglip", "class_prompts", "soft_target", "bad_pictures", "batchnorm", "together"]
@@ -31,12 +32,6 @@ def folder(tmp_path_factory) -> Path:
     os.environ["TMPDIR"] = str(found)
     ranks.main(found, [*EQUAL, "whole", "cut"])
     return found
-
-
-def torchrun(num: int, *arguments: str | Path, timeout_s: float = 240) -> subprocess.CompletedProcess:
-    process = start(num, *arguments)
-    out, err = process.communicate(timeout=timeout_s)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def start(num: int, *arguments: str | Path) -> subprocess.Popen:
@@ -53,8 +48,8 @@ def start(num: int, *arguments: str | Path) -> subprocess.Popen:
 
 def in_ranks(num: int, folder: Path, *jobs: str) -> list[dict]:
     """Do jobs in several processes; what each of these was told."""
-    done = torchrun(num, "-m", "tests.ranks", folder, *jobs)
-    assert done.returncode == 0, done.stderr[-4000:]
+    for done in run_ranks(num, ["-m", "tests.ranks", folder, *jobs]):
+        assert done.returncode == 0, done.stderr[-4000:]
     return [json.loads((folder / f"told-{num}.{rank}.json").read_text()) for rank in range(num)]
 
 

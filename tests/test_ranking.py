@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +22,7 @@ from clipdata.training.shared_pass import shared_pass
 from pipelines.cli.app import VERBS, main
 from pipelines.cli.json_output import schema_of
 from tests.contests import contest_table
+from tests.forked import Forked
 from tests.json_schemas import check_schema
 from tests.telling import Told
 from tests.tiny_models import tiny_encoder
@@ -416,11 +414,11 @@ def test_a_list_of_trainings_that_was_killed_or_interrupted_goes_on_with_what_is
     """A real process, killed in its second run; then an interrupted one; the third goes to the end."""
     whole, out = tmp_path / "whole", tmp_path / "out"
     plain = {"one": config(steps=24, checkpoint_every_steps=4)}
-    words = [sys.executable, "-m", "clipdata", "train", table.uri, "-m", str(model), "--out", str(out)]
+    words = ["-m", "clipdata", "train", table.uri, "-m", str(model), "--out", str(out)]
     fields = {name: value for name, value in plain["one"].to_json().items() if name not in ("recipe", "seed")}
     (tmp_path / "one.json").write_text(json.dumps(fields))
     words += ["--recipes", str(tmp_path / "one.json"), "--seeds", "0,1,2", "--held-out", TEST]
-    begun = subprocess.Popen(words, stderr=subprocess.DEVNULL, env=os.environ)
+    begun = Forked(words)
     deadline = time.monotonic() + 300
     while begun.poll() is None and not list((out / "one-seed1" / "checkpoints").glob("step-*")):
         assert time.monotonic() < deadline

@@ -90,3 +90,25 @@ def test_the_help_of_urls_names_the_limits_there_are(capsys: pytest.CaptureFixtu
         f"largest download; {rules.max_bytes} by default",
     ):
         assert words in shown
+
+
+def test_the_closing_line_of_a_second_ingest_says_whether_it_counts_rows_or_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "a.csv").write_text("filename,label\n1.jpg,A\n2.jpg,B\n3.jpg,C\n")
+    pictures = write_pictures(tmp_path / "in", 2)
+    for source, where, into in (("parquet", tmp_path / "meta", "m"), ("images", tmp_path / "in", "i")):
+        done(capsys, "ingest", source, where, "--into", tmp_path / f"{into}.lance")
+    (tmp_path / "meta" / "b.csv").write_text("filename,label\n4.jpg,A\n5.jpg,B\n")
+    (tmp_path / "in" / "new.png").write_bytes(pictures[0].read_bytes())
+
+    assert main(["ingest", "parquet", str(tmp_path / "meta"), "--into", str(tmp_path / "m.lance"), "--dry-run"]) == 0
+    assert "2 files listed, 1 unchanged, 1 to read" in capsys.readouterr().out
+    assert main(["ingest", "parquet", str(tmp_path / "meta"), "--into", str(tmp_path / "m.lance")]) == 0
+    assert "rows: 2 new, 0 replaced; files: 2 listed, 1 unchanged" in capsys.readouterr().out
+    assert main(["ingest", "images", str(tmp_path / "in"), "--into", str(tmp_path / "i.lance")]) == 0
+    assert "1 new, 0 replaced, 2 unchanged" in capsys.readouterr().out
+    of_files = done(capsys, "ingest", "parquet", tmp_path / "meta", "--into", tmp_path / "m.lance")
+    of_rows = done(capsys, "ingest", "images", tmp_path / "in", "--into", tmp_path / "i.lance")
+    assert [(found["items"], found["unchanged"]) for found in (of_files, of_rows)] == [("files", 2), ("rows", 3)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 
 import clipdata as cd
 import ingest
-from clipdata.errors import NotFoundError, UsageError
+from clipdata.errors import ConcurrentChangeError, NotFoundError, UsageError
+from clipdata.lance_io.tagging import delete_tag, set_tag
 from clipdata.lance_io.tags import run_tag
 from tests.damaging import manifest
 from tests.pictures import write_pictures
@@ -106,3 +109,50 @@ def test_a_tag_that_is_moved_is_as_lance_moves_it(tmp_path: Path) -> None:
     assert files[0] == files[1]
     assert cd.open_table(one.uri, version="raw").version == 2
     assert [path.name for path in Path(one.uri, "_refs").iterdir()] == ["tags"]
+
+
+def test_a_tag_that_another_process_moved_made_or_deleted_meanwhile_is_left_and_said_as_it_is(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    cd.tag(table, "raw", version=2)
+
+    with pytest.raises(ConcurrentChangeError, match=r"named version 1 a moment ago and names version 2 now.*not let"):
+        set_tag(table, "raw", 3, before=1)
+    with pytest.raises(ConcurrentChangeError, match=r"was not there a moment ago and names version 2 now"):
+        set_tag(table, "raw", 1, before=None)
+    with pytest.raises(ConcurrentChangeError, match=r"named version 1 a moment ago and is gone now"):
+        set_tag(table, "other", 2, before=1)
+    with pytest.raises(ConcurrentChangeError, match=r"names version 2 now.*it was not deleted"):
+        delete_tag(table, "raw", before=1)
+    assert not set_tag(table, "raw", 2, before=1), "another let it name the same version: nothing is left to do"
+    assert {tag.name: tag.version for tag in cd.tag(table).tags} == {"raw": 2}
+
+
+@pytest.mark.parametrize("there_before", [True, False], ids=["moved", "made"])
+def test_of_two_that_move_or_make_one_tag_at_once_neither_claims_what_the_other_wrote_over(
+    tmp_path: Path, there_before: bool
+) -> None:
+    uri = number_table(tmp_path, 3).uri
+    append_numbers(cd.open_table(uri), 3, 5)
+    both = threading.Barrier(2)
+
+    def tagged(name: str, version: int) -> tuple[int | None, int] | str:
+        both.wait()
+        try:
+            done = cd.tag(uri, name, version=version, move=True)
+        except ConcurrentChangeError as error:
+            return error.message
+        assert done.version == version
+        return done.before, version
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(40):
+            name, before = f"raw{number}", 1 if there_before else None
+            if there_before:
+                cd.tag(uri, name, version=1)
+            outcomes = list(pool.map(tagged, (name, name), (2, 3)))
+            now = cd.open_table(uri, version=name).version
+            claimed = dict(one for one in outcomes if isinstance(one, tuple))
+            while before in claimed:
+                before = claimed.pop(before)
+            assert (claimed, before) == ({}, now), outcomes
+            assert all(f"names version {now} now" in one for one in outcomes if isinstance(one, str))

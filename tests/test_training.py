@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import lance
@@ -26,6 +23,7 @@ from clipdata.training.fine_tuning import train
 from clipdata.training.objectives import Choice
 from clipdata.training.run import open_run
 from tests.contests import contest_rows, contest_table
+from tests.forked import run_forked
 from tests.telling import Told
 from tests.tiny_models import tiny_dual_encoder, tiny_encoder
 
@@ -362,11 +360,7 @@ if __name__ == "__main__":
 def in_a_process(folder: Path, table: Table, model: Path, out: Path, config: TrainConfig, kill_at: int):
     script = folder / "train_once.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, script, table.uri, model, out, json.dumps(config.to_json()), str(kill_at)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1])}
-    return subprocess.run(
-        [*map(str, command)], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return run_forked([script, table.uri, model, out, json.dumps(config.to_json()), kill_at])
 
 
 @pytest.mark.slow

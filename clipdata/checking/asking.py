@@ -28,7 +28,8 @@ def check(
     Args:
         table: or its location, also of one that cannot be opened; a handle is moved to the version that a repair made.
         sample: read the values of so many files only; of the others the size is looked at.
-        repair: also do what mends the problems. A damaged manifest is moved beside the table; values that a step made
+        repair: also do what mends the problems. A damaged manifest is moved beside the table, and so is a
+            damaged tag where nothing says which version it named, or else it is written again; values that a step made
             become null; pictures are read again from their `uri`; rows that cannot be read are removed, and not
             remembered as deleted.
         storage: how to reach the table, and its pictures.

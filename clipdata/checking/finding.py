@@ -7,7 +7,7 @@ whose own values are gone, the version that still has them in other files is nam
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from clipdata import hints
@@ -21,6 +21,8 @@ from clipdata.lance_io.history import log
 from clipdata.lance_io.manifests import Manifest, manifests, newest_good
 from clipdata.lance_io.referring import referred_by
 from clipdata.lance_io.table import Table
+from clipdata.lance_io.tag_files import TagFile, tag_files
+from clipdata.lance_io.tags import version_in
 from clipdata.lineage import Lineage
 from clipdata.progress import Progress
 from clipdata.schema import image_column
@@ -169,7 +171,8 @@ class _Advice:
 
 def sources_of(table: Table, versions: Sequence[Manifest]) -> str:
     """What brings rows back, in words: the commands that brought them, as far as the history tells."""
-    if any(manifest.fault is not None for manifest in versions):
+    faults = [one.fault for one in versions] + [one.fault for one in tag_files(table.uri, table.storage)]
+    if any(fault is not None for fault in faults):
         return "their source is to be ingested again"
     commands = dict.fromkeys(
         _typed(entry.properties.verb, str(entry.properties.parameters.get("from", "SOURCE")), table.uri)
@@ -189,11 +192,30 @@ def _typed(verb: str, source: str, uri: str) -> str:
 
 def _of_tags(table: Table, versions: Sequence[Manifest]) -> Iterator[Problem]:
     good = {manifest.version for manifest in versions if manifest.fault is None}
-    for name, tag in table.dataset.tags.list().items():
-        if tag["version"] not in good:
-            fault = f"it names version {tag['version']}, which cannot be read"
-            mending = f"nothing brings that version back; clipdata tag {hints.typed(table.uri)} --delete {name}"
-            yield Problem("tag", name, fault, "by hand", mending, version=table.version)
+    for tag in tag_files(table.uri, table.storage):
+        if tag.fault is not None:
+            yield _of_damaged_tag(table, tag, good)
+        elif tag.version not in good:
+            fault = f"it names version {tag.version}, which cannot be read"
+            mending = f"nothing brings that version back; clipdata tag {hints.typed(table.uri)} --delete {tag.name}"
+            yield Problem("tag", tag.name, fault, "by hand", mending, version=table.version)
+
+
+def _of_damaged_tag(table: Table, tag: TagFile, good: Collection[int]) -> Problem:
+    fault = f"its file {tag.file} cannot be read, and so no tag of the table: {tag.fault}"
+    version = named_by(tag)
+    if version in good:
+        mending = f"it is written again, and names version {version}, as what is left of it says"
+        return Problem("tag", tag.name, fault, "name again", mending, version=table.version)
+    named = "which version it named is lost" if version is None else f"it named version {version}, which is gone"
+    again = f"clipdata tag {hints.typed(table.uri)} {hints.typed(tag.name)} --version N"
+    mending = f"set it aside; {named}: name the version again: {again}"
+    return Problem("tag", tag.name, fault, "set aside", mending, version=table.version)
+
+
+def named_by(tag: TagFile) -> int | None:
+    """The version that a damaged tag named, as what is left of its file says, or its name; None where nothing does."""
+    return tag.version if tag.version is not None else version_in(tag.name)
 
 
 def _of_keys(table: Table) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from clipdata import hints
 from clipdata.errors import StorageError
 from clipdata.printable import printable
 
-Remedy = Literal["set aside", "refill", "fetch", "remove", "by hand"]
+Remedy = Literal["set aside", "name again", "refill", "fetch", "remove", "by hand"]
 EXAMPLES = 5
 
 
@@ -21,9 +21,9 @@ class Problem:
         what: "version", "file", "pictures", "keys", "tag", "index" or "picture table".
         name: of it: a file's path inside the table, a version, a tag.
         fault: what was found.
-        remedy: what a repair does: "set aside" a manifest, empty a column's part that can be made again ("refill"),
-            "fetch" pictures from where they came from, "remove" rows that cannot be read; "by hand" where it can do
-            nothing.
+        remedy: what a repair does: "set aside" a manifest or a tag's file, write a tag's file anew ("name again"),
+            empty a column's part that can be made again ("refill"), "fetch" pictures from where they came from,
+            "remove" rows that cannot be read; "by hand" where it can do nothing.
         mending: the same in words, with what to type.
         version: of the table in which it was found.
         fragment: of a file.

@@ -10,14 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from clipdata import hints
-from clipdata.checking.finding import Findings
+from clipdata.checking.finding import Findings, named_by
 from clipdata.checking.records import Problem
 from clipdata.lance_io import rows
 from clipdata.lance_io.damage import DIGEST
 from clipdata.lance_io.history import Properties
-from clipdata.lance_io.manifests import set_aside
+from clipdata.lance_io.manifests import set_aside, set_file_aside
 from clipdata.lance_io.mending import put_back, take_out
 from clipdata.lance_io.table import Table
+from clipdata.lance_io.tag_files import tag_files, write_tag_again
+from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.objects.reading import Body, ObjectReader, Wanted
 from clipdata.schema import image_column
 from clipdata.storage import Storage, redact
@@ -35,7 +37,8 @@ def repair(found: Findings, storage: Storage) -> Iterator[str]:
     table = found.table
     if table is None:
         return
-    aside = {problem.version for problem in found.problems if problem.remedy == "set aside"}
+    yield from _mend_tags(table, found.problems)
+    aside = {one.version for one in found.problems if (one.what, one.remedy) == ("version", "set aside")}
     damaged = [manifest for manifest in found.versions if manifest.version in aside]
     for manifest, target in zip(damaged, set_aside(table.uri, damaged, storage), strict=True):
         yield f"version {manifest.version} was set aside: {redact(target)}"
@@ -43,6 +46,20 @@ def repair(found: Findings, storage: Storage) -> Iterator[str]:
     for problem in found.problems:
         if problem.remedy == "fetch":
             yield from _fetch(table.latest(), problem, storage)
+
+
+def _mend_tags(table: Table, problems: Sequence[Problem]) -> Iterator[str]:
+    """Write damaged tags again whose version is known, and move the files of the others beside the table."""
+    remedies = {problem.name: problem.remedy for problem in problems if problem.what == "tag"}
+    with alone_with_tags(table.uri):
+        for tag in tag_files(table.uri, table.storage):
+            version, remedy = named_by(tag), remedies.get(tag.name)
+            if tag.fault is not None and remedy == "name again" and version is not None:
+                write_tag_again(table, tag.name, version)
+                yield f"tag {tag.name} names version {version} again"
+            elif tag.fault is not None and remedy == "set aside":
+                target = set_file_aside(table.uri, tag.file, f"{tag.name}.json", table.storage)
+                yield f"tag {tag.name} is none any more; its file was set aside: {redact(target)}"
 
 
 def _take_out(table: Table, problems: Sequence[Problem]) -> Iterator[str]:

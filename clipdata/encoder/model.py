@@ -148,6 +148,10 @@ class Encoder:
         """Count the texts whose end the model does not see, because they are longer than its context."""
         return self.tokenize.count_truncated(texts)
 
+    def are_truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Tell of each text whether the model does not see its end."""
+        return self.tokenize.are_truncated(texts)
+
     def normalise(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Move uint8 [B, 3, H, W] to the model's device and turn it into the model's float input."""
         return self.prepare.normalise(image_BCHW.to(self.device, non_blocking=True))

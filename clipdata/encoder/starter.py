@@ -10,7 +10,10 @@ It must know nothing of tables or training. The model is built once and kept in 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +54,8 @@ _PREPROCESSING = {"size": 224, "mean": 0.5, "std": 0.5, "resize_mode": "longest"
 def starter_folder() -> Path:
     """Return the folder of the starter model, built in the user's cache on first use.
 
-    The cache is `$CLIPDATA_CACHE`, else the platform's folder for caches. Two processes may build at once.
+    The cache is `$CLIPDATA_CACHE`, else the platform's folder for caches. Of several processes of a machine one
+    builds, and the others wait for it.
 
     Raises:
         NotFoundError: a package with the weights is not installed.
@@ -61,8 +65,12 @@ def starter_folder() -> Path:
     made_of = digest_of([_RECIPE, _IMAGE_SHA256, _TEXT_SHA256, _RIDGE, _PROMPT, _CONTEXT_LENGTH])
     folder = cache_folder() / f"starter-{made_of[:12]}"
     if not folder.is_dir():
+        image_weights = _packaged(_IMAGE_PACKAGE, _IMAGE_WEIGHTS, _IMAGE_SHA256)
+        text_weights = _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256)
         try:
-            _build(folder)
+            with _in_turn(folder.parent):
+                if not folder.is_dir():  # it may have been built meanwhile
+                    _build(folder, image_weights, text_weights)
         except OSError as error:
             if isinstance(error, ClipdataError):
                 raise
@@ -83,9 +91,25 @@ def starter_tokenizer() -> Path:
     return _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256).parent
 
 
-def _build(folder: Path) -> None:
-    image_weights = _packaged(_IMAGE_PACKAGE, _IMAGE_WEIGHTS, _IMAGE_SHA256)
-    text_weights = _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256)
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Wait for other processes of this machine that are in the block; where folders have no locks, run beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # lets go of the lock
+
+
+def _build(folder: Path, image_weights: Path, text_weights: Path) -> None:
     aside = begin_folder(folder)
     try:
         made = _assemble(image_weights, text_weights)

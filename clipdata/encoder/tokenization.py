@@ -76,7 +76,11 @@ class TextTokenizer:
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Count the texts that do not fit the context, so that their end is not seen by the model."""
-        return sum(length > self.context_length for length in self.lengths(texts))
+        return sum(self.are_truncated(texts))
+
+    def are_truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Tell of each text whether it does not fit the context."""
+        return [length > self.context_length for length in self.lengths(texts)]
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Count the ids of each text before it is cut, start and end marks included."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from clipdata.engines.errands import Errand
@@ -17,7 +17,7 @@ from clipdata.engines.task import FragmentDone, FragmentTask
 from clipdata.errors import StepError
 from clipdata.lance_io.filling import Filling
 from clipdata.progress import Counter
-from clipdata.step_protocol import Step
+from clipdata.step_protocol import BaseStep, Step
 
 _SHARED = ("filling", "step")
 
@@ -28,11 +28,11 @@ class Filled:
 
     Args:
         done: what the task asks for.
-        tally: what the step counted since the answer before.
+        tally: what the step counted since the answer before; None for a step that counts nothing of its own.
     """
 
     done: FragmentDone
-    tally: Mapping[str, int] = field(default_factory=dict)
+    tally: Mapping[str, int] | None = None
 
 
 class Filler:
@@ -79,15 +79,18 @@ class Filler:
         """
         done = filled.done
         add, told = getattr(self.step, "add", None), getattr(self.step, "notes", None)
-        if not filled.tally or not callable(add) or not callable(told):
+        if filled.tally is None or not callable(add) or not callable(told):
             return done
-        add(filled.tally)
+        add(Tally(filled.tally))  # what is not in it did not change
         return FragmentDone(done.fragment_id, done.finished, dict(told()), done.cost)
 
-    def _tally(self) -> dict[str, int]:
+    def _tally(self) -> dict[str, int] | None:
+        """What was counted since the answer before, under names whose count changed."""
         tally = getattr(self.step, "tally", None)
-        now = Tally(tally()) if callable(tally) else Tally()
-        new = {name: count - self._told[name] for name, count in now.items()}
+        if not callable(tally) or getattr(type(self.step), "tally", None) is BaseStep.tally:
+            return None
+        now = Tally(tally())
+        new = {name: count - self._told[name] for name, count in now.items() if count != self._told[name]}
         self._told = now
         return new
 

@@ -21,7 +21,7 @@ from typing import Any
 from clipdata.errors import UsageError
 from clipdata.lance_io.clocks import ahead_of_storage, moment_of
 from clipdata.lance_io.columns import mark_of
-from clipdata.lance_io.deleted_rows import FOLDER as DELETED_FOLDER
+from clipdata.lance_io.deleted_notes import FOLDER as DELETED_FOLDER
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.named_files import unnamed_by_versions
 from clipdata.lance_io.selected_rows import FOLDER as SELECTED_FOLDER
@@ -131,7 +131,7 @@ def clean(
         older_than: age of the versions to remove.
         abandoned_for: age of a file that no version and no map's record names.
         unfinished_for: age of the last record of a map that could go on; what it computed is lost with them.
-        dry_run: remove nothing; only say what.
+        dry_run: remove nothing; only say what, or refuse as it would without.
         storage: how to reach the location.
 
     Raises:
@@ -147,8 +147,7 @@ def clean(
                 hint="clean(table, older_than=timedelta(days=14))",
             )
     newest = as_table(table, storage=storage).latest()
-    if not dry_run:
-        _check_clock(newest)
+    _check_clock(newest)
     leftovers = tuple(_leftovers(newest, abandoned_for, unfinished_for))
     if not dry_run:
         for file in leftovers:

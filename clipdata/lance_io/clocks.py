@@ -6,6 +6,7 @@ storages, and nothing of what ages are for.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from clipdata.errors import ClipdataError
-from clipdata.lance_io.state import StateFolder
+from clipdata.lance_io.state import StateFolder, state_uri
 from clipdata.lance_io.table import Table
 from clipdata.objects.removing import remove
-from clipdata.storage import join
+from clipdata.storage import is_remote, join
 
 FOLDER = "clock"
 
@@ -24,15 +25,15 @@ FOLDER = "clock"
 def ahead_of_storage(table: Table) -> timedelta:
     """How far this machine's clock is ahead of the storage's; negative where it is behind, nothing where nobody tells.
 
-    An empty record is written beside the table, looked at and removed.
+    An empty record is written beside the table, looked at and removed, with what folders were made for it.
     """
     records, name = StateFolder(table, FOLDER), f"{uuid.uuid4().hex}.tmp"  # of one who is killed here it is cleaned up
     place = join(records.uri, name)
     fs, path = table.storage.filesystem(place)
+    made = [] if is_remote(table.uri) else [one for one in (records.uri, state_uri(table)) if not os.path.exists(one)]
     try:
         before = datetime.now(UTC)
-        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(path, b"")
+        _write_empty(fs, path)
         fs.invalidate_cache()
         stamped = moment_of(fs.info(path))
     except Exception:  # a full disk, a bucket that lets nobody write: what follows says so, if it matters there
@@ -40,7 +41,22 @@ def ahead_of_storage(table: Table) -> timedelta:
     finally:
         with suppress(ClipdataError):
             remove(table.storage, place)
+        with suppress(OSError):  # somebody else is at work there
+            for folder in made:
+                os.rmdir(folder)
     return before - stamped if stamped is not None else timedelta(0)
+
+
+def _write_empty(fs: Any, path: str) -> None:
+    for is_last in (False, False, True):
+        try:
+            fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            fs.pipe_file(path, b"")
+        except FileNotFoundError:  # another process looked at its clock, and just removed the folder
+            if is_last:
+                raise
+        else:
+            return
 
 
 def moment_of(about: Mapping[str, Any]) -> datetime | None:

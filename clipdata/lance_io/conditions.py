@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from clipdata.arguments import check_condition
 from clipdata.column_names import is_readable, quoted
 from clipdata.errors import SchemaError, UsageError
+from clipdata.lance_io.cased_names import check_cased
 from clipdata.lance_io.faults import NotUnderstoodError, translated
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.selected_rows import Meant, names_in, spelled, with_names_as, without_names
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
 
 _TEXT_OR_NAME = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"(?P<doubled>[^\"]*)\"")
+_WHERE = re.compile(r"\s*where\b", re.IGNORECASE)
 _OPEN = re.compile(r"\?|\$\w+")  # of a statement whose values come later
 
 
@@ -46,14 +48,28 @@ def asked(
     """
     check_condition(where)
     plain = read_condition(table, where if plain is None else plain)
+    with explained(table, where), translated(table.uri, doing, said=[plain, where, *said]):
+        yield plain
+
+
+@contextmanager
+def explained(table: Table, where: str | None) -> Iterator[None]:
+    """Say what is wrong with a condition that Lance does not understand, or cannot answer of a row that it comes to.
+
+    Args:
+        where: as a person wrote it; None for all rows, of which nothing is said here.
+
+    Raises:
+        SchemaError: what, and what to type instead.
+    """
     try:
-        with translated(table.uri, doing, said=[plain, where, *said]):
-            yield plain
+        yield
     except NotUnderstoodError as error:
         if where is None:
             raise
         told = told_of(_of_names(table, where, error), [name for name in table.schema.names if is_readable(name)])
-        raise SchemaError(f"where is {where!r:.80}; {_named(told.what, where)}", hint=told.hint) from error
+        hint = "leave out the word WHERE" if _WHERE.match(where) else told.hint
+        raise SchemaError(f"where is {where!r:.80}; {_named(told.what, where)}", hint=hint) from error
 
 
 def _of_names(table: Table, where: str, error: BaseException) -> BaseException:
@@ -86,6 +102,7 @@ def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] |
     if where is None:
         return None
     _check_quotes(where, table.schema)
+    check_cased(_TEXT_OR_NAME.sub("''", where), table.schema.names)
     if found := _OPEN.search(_TEXT_OR_NAME.sub("", where)):
         raise UsageError(
             f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"

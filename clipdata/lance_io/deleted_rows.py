@@ -1,53 +1,30 @@
 """Deleted rows: what was deleted by hand, remembered so that no source brings it back while its content is the same.
 
-The rows lie in records beside the table, and the table's own metadata names the records that count. So they belong to a
-version as its rows do: a version that is restored from before a delete knows nothing of it. A note is written before
-its rows go; of a row that is there nothing is concluded from it. It must not know who asks.
+The rows lie in records beside the table, and notes of the table's own name the records that count (`deleted_notes.py`).
+So they belong to a version as its rows do: a version that is restored from before a delete knows nothing of it. A note
+is written before its rows go; of a row that is there nothing is concluded from it. It must not know who asks.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from clipdata.json_parsing import parse_json
 from clipdata.lance_io.columns import REASONS_OF
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.deleted_notes import FOLDER, Note, note_delete, notes_of
 from clipdata.lance_io.pictures import place_columns
-from clipdata.lance_io.rows import set_table_metadata, table_metadata
 from clipdata.lance_io.state import StateFolder
-from clipdata.lance_io.table import Table, _open_dataset
+from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
 from clipdata.schema import image_column, is_binary, is_text
 from clipdata.storage import redact
 from clipdata.value_hashes import combined, hashes_of
 
-FOLDER = "deleted"
-ENTRY = "clipdata.deleted."  # and an id: key of the table's metadata
 SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "etag", "content", "source")])
 _OF_THE_FILE = frozenset({"etag", "mtime", "uri", "source"})  # what a row says of where it came from
 _PART_ROWS = 262_144  # rows of a record, which is held in memory when it is written and read
-
-
-@dataclass(frozen=True)
-class Note:
-    """What a table's metadata says of one delete.
-
-    Args:
-        num_rows: that it deleted.
-        parts: names of the records that hold them.
-        where: its condition.
-        version: of the table in which the rows still are.
-    """
-
-    num_rows: int
-    parts: tuple[str, ...]
-    where: str
-    version: int
 
 
 def remember(table: Table, delete_id: str, where: str) -> int:
@@ -79,15 +56,8 @@ def remember(table: Table, delete_id: str, where: str) -> int:
             write()
     if held:
         write()
-    note = Note(num_rows, tuple(parts), redact(where), table.version)
-    set_table_metadata(table, {f"{ENTRY}{delete_id}": json.dumps(asdict(note))})
+    note_delete(table, delete_id, Note(num_rows, tuple(parts), redact(where), table.version))
     return num_rows
-
-
-def notes_of(metadata: Mapping[str, str]) -> dict[str, Note]:
-    """What a table's metadata says of its deletes, by their ids."""
-    found = {key.removeprefix(ENTRY): parse_json(text) for key, text in metadata.items() if key.startswith(ENTRY)}
-    return {name: Note(**{**said, "parts": tuple(said["parts"])}) for name, said in found.items()}
 
 
 def deleted_rows(table: Table) -> Iterator[tuple[Note, pa.Table]]:
@@ -97,25 +67,11 @@ def deleted_rows(table: Table) -> Iterator[tuple[Note, pa.Table]]:
         Columns of `SCHEMA`; null stands for nothing known.
     """
     records = StateFolder(table, FOLDER)
-    for note in notes_of(table_metadata(table)).values():
+    for note in notes_of(table).values():
         for name in note.parts:
             found = records.read_arrow(name)
             if found is not None and found.num_rows:
                 yield note, found
-
-
-def forget(table: Table) -> int:
-    """Let sources bring back what was deleted; returns how many rows were remembered."""
-    notes = notes_of(table_metadata(table.latest()))
-
-    def attempt() -> None:
-        dataset = _open_dataset(table.uri, None, table.storage)
-        dataset.update_metadata({f"{ENTRY}{name}": None for name in notes})
-
-    if notes:
-        with translated(table.uri, "writing metadata of"):
-            with_retries(attempt, attempts=10)
-    return sum(note.num_rows for note in notes.values())
 
 
 def content_columns(schema: pa.Schema) -> list[str]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from clipdata.arguments import check_condition
 from clipdata.errors import UsageError
 from clipdata.lance_io.conditions import asked
-from clipdata.lance_io.deleted_rows import forget, notes_of, remember
+from clipdata.lance_io.deleted_notes import forget, notes_of
+from clipdata.lance_io.deleted_rows import remember
 from clipdata.lance_io.history import Properties, commit
-from clipdata.lance_io.rows import close_verb, table_metadata
+from clipdata.lance_io.rows import close_verb
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
@@ -185,4 +186,4 @@ def _forgotten(handle: Table, newest: Table, *, dry_run: bool) -> Deleted:
 
 
 def _num_remembered(table: Table) -> int:
-    return sum(note.num_rows for note in notes_of(table_metadata(table)).values())
+    return sum(note.num_rows for note in notes_of(table).values())

@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 
-from clipdata.column_names import columns_named
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.columns import identity_of
 from clipdata.lance_io.naming_column import naming_column
 from clipdata.lance_io.row_differences import RowDifferences, ValueDifference, words_of
 from clipdata.lance_io.row_hashes import Compared, Side, compared_columns
+from clipdata.lance_io.rows_meant import Lacking, rows_meant
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.lineage import Lineage
@@ -77,6 +76,7 @@ class Diff:
         columns: that differ.
         values: column → rows of both whose value differs; columns without a difference are left out.
         not_compared: column → why its values were not.
+        lacking: sides without a column of the condition, so that none of their rows meets it.
         added: keys of a few rows.
         removed: keys of a few rows.
         changed: a few values.
@@ -94,6 +94,7 @@ class Diff:
     columns: tuple[ColumnDifference, ...]
     values: dict[str, int]
     not_compared: dict[str, str]
+    lacking: tuple[Lacking, ...]
     added: tuple[Any, ...]
     removed: tuple[Any, ...]
     changed: tuple[ValueDifference, ...]
@@ -110,6 +111,7 @@ class Diff:
 
     def __str__(self) -> str:
         lines = [f"{self.before} → {self.after}, by {self.key}: {self.rows_before:,} → {self.rows_after:,} rows"]
+        lines += [f"  {one}" for one in self.lacking]
         counts = (("added", self.rows_added, self.added), ("removed", self.rows_removed, self.removed))
         for word, count, keys in counts:
             lines += [f"  rows {word}: {count:,} (such as {', '.join(map(str, keys))})"] if count else []
@@ -118,7 +120,7 @@ class Diff:
         lines += [f"  values of {name}: {count:,} differ" for name, count in self.values.items()]
         lines += [f"    {one.key}: {one.column} {one.before!r} → {one.after!r}" for one in self.changed]
         lines += [f"  values of {name} were not compared: {why}" for name, why in self.not_compared.items()]
-        return "\n".join(map(printable, lines if len(lines) > 1 else [f"{lines[0]}; they are the same"]))
+        return "\n".join(map(printable, lines if self.any else [f"{lines[0]}; they are the same", *lines[1:]]))
 
 
 def diff(
@@ -145,20 +147,21 @@ def diff(
         columns: whose values are compared; all that both have by default, and none where it is empty.
         where: SQL condition of the rows to tell of: of those added as they are after, of those removed as they were
             before, of those changed as they are on either side. Where a side lacks a column of it, none of its rows
-            meets it. Rows are counted among these; columns that differ are told all the same.
+            meets it, which is said. Rows are counted among these; columns that differ are told all the same.
         examples: most keys and values that are listed of each kind.
         storage: how to reach the locations.
 
     Raises:
         NotFoundError: there is no such version.
         UsageError: nothing tells the rows apart, or two rows have one key.
-        SchemaError: a side lacks a column that was named.
+        SchemaError: a side lacks a column that was named, or the condition means nothing on one; it says on which.
     """
     first, second = _sides(as_table(table, storage=storage), before, after, other, storage)
     key = _key(first, second, on)
     names = _compared_names(first, second, key, columns)
     one, two = Side(first, key), Side(second, key)
-    found = RowDifferences(examples, _meant(first, second, where) if where is not None else None)
+    meant = rows_meant(first, second, where) if where is not None else None
+    found = RowDifferences(examples, meant.masks if meant else None)
     changed = found.rows_in(one, two, names.compared)
     return Diff(
         before=words_of(first),
@@ -172,22 +175,12 @@ def diff(
         columns=column_differences(first, second),
         values={name: count for name, count in found.values.items() if count},
         not_compared=names.left_out,
+        lacking=meant.lacking if meant else (),
         added=tuple(found.added),
         removed=tuple(found.removed),
         changed=tuple(found.changed),
         rows_hashed=one.num_loose + two.num_loose,
     )
-
-
-def _meant(before: Table, after: Table, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which live rows of the two sides meet a condition, bool [N] each."""
-    masks = []
-    for side, other in ((before, after), (after, before)):
-        mask = np.zeros(side.num_rows, np.bool_)
-        if not columns_named(where, [name for name in other.schema.names if name not in side.schema.names]):
-            mask[side.offsets(where)] = True
-        masks.append(mask)
-    return masks[0], masks[1]
 
 
 def column_differences(before: Table, after: Table) -> tuple[ColumnDifference, ...]:

@@ -34,19 +34,23 @@ _BUDGET = re.compile(r"max_retries: \d+|retry_timeout: \S+")  # what object_stor
 # How Lance's own errors begin that a statement or a name caused, and those of what is not there.
 _QUERY = re.compile(
     r"^(?:External error: )?(?:Invalid user input|LanceError\((?:Schema|Arrow|Index)\)|Query Execution error"
-    r"|Not supported|Schema error|SQL error|Column .* does not exist|Field '.*' not found)"
+    r"|Not supported|(?:LanceError\(IO\): )?Internal error: Failed to coerce|Schema error|SQL error"
+    r"|Column .* does not exist|Field '.*' not found)"
 )
 _MISSING = re.compile(
     r"^(?:External error: )?(?:LanceError\(IO\): Generic \S+ error: )?"
     r"(?:Dataset at path|Not found|Ref not found|Version not found|Table not found)"
 )
-_FROM_STORE = re.compile(r"LanceError\(IO\)|Generic \S+ error|Error performing |error sending request|os error \d")
+_FROM_STORE = re.compile(
+    r"LanceError\(IO\)(?!: Internal error: Failed to coerce)|Generic \S+ error|Error performing "
+    r"|error sending request|os error \d"
+)
 _INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ panicked", re.IGNORECASE)
 # What Lance says of a file that is not what it wrote.
 _DAMAGED = re.compile(
     r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf"
     r"|buffer underflow|magic number|Tail read position|does not contain correct footer|corrupt file"
-    r"|invalid wire type|CRC|checksum",
+    r"|invalid wire type|CRC|checksum|^LanceError\(Arrow\): .* at line \d+ column \d+$",  # the last of a tag's JSON
     re.IGNORECASE,
 )
 _FULL = re.compile(
@@ -121,7 +125,7 @@ def _told(error: BaseException, said: Sequence[str | None]) -> str:
     """What an error says without locations, the places in Lance's source, and the user's own words."""
     text = _BUDGET.sub("", _SOURCE_PLACE.sub("", str(error)))
     for words in sorted(filter(None, said), key=len, reverse=True):
-        text = text.replace(words, "…")
+        text = re.sub(rf"(?<!\w){re.escape(words)}(?!\w)", "…", text)  # a column n is no letter of another word
     return _PATH.sub("…", text).strip()
 
 
@@ -193,12 +197,12 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
     return UsageError(found) if isinstance(error, ValueError) else StorageError(found)
 
 
-def said_by(error: BaseException) -> str:
-    """What an error says, in one line for people."""
+def said_by(error: BaseException, most: int = 600) -> str:
+    """What an error says, in one line for people, up to so many letters."""
     text = " ".join(_SOURCE_PLACE.sub("", str(error)).split())
     while found := _PREFIX.match(text):
         text = text[found.end() :]
-    return redact(text)[:600]
+    return redact(text)[:most]
 
 
 def with_retries(attempt: Callable[[], T], *, attempts: int = 6, base_delay_s: float = 0.2) -> T:

@@ -27,7 +27,7 @@ from clipdata.column_names import columns_named
 from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
-from clipdata.lance_io.conditions import read_condition
+from clipdata.lance_io.conditions import explained, read_condition
 from clipdata.lance_io.gathering import gathered
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
 from clipdata.lance_io.pictures import places_needed
@@ -131,7 +131,7 @@ class Filling:
         """Fragments with rows to compute: (fragment id, rows), those recorded aside."""
         ready = {finished.fragment_id for finished in recorded}
         fragments = [one for one in self.table.dataset.get_fragments() if one.fragment_id not in ready]
-        with readable(self.table):
+        with explained(self.table, self.where), readable(self.table):
             counts = [
                 (fragment.fragment_id, num_rows)
                 for fragment, num_rows in zip(fragments, at_once(self._count, fragments), strict=True)

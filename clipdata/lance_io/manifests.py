@@ -56,16 +56,24 @@ def set_aside(uri: str, damaged: Sequence[Manifest], storage: Storage) -> list[s
     Args:
         uri: absolute, of the table.
     """
-    moved = []
-    for manifest in damaged:
-        assert manifest.fault is not None, "a version that can be opened stays"
-        fs, path = storage.filesystem(join(uri, manifest.file))
-        target = join(f"{uri.rstrip('/')}.state", ASIDE, f"{manifest.version}{SUFFIX}")
-        _, aside = storage.filesystem(target)
-        fs.makedirs(aside.rpartition("/")[0], exist_ok=True)
-        fs.mv(path, aside)
-        moved.append(target)
-    return moved
+    assert all(manifest.fault is not None for manifest in damaged), "a version that can be opened stays"
+    return [set_file_aside(uri, one.file, f"{one.version}{SUFFIX}", storage) for one in damaged]
+
+
+def set_file_aside(uri: str, file: str, name: str, storage: Storage) -> str:
+    """Move a file out of the table, to where its records lie; returns where it is then.
+
+    Args:
+        uri: absolute, of the table.
+        file: its path inside the table.
+        name: that it gets there.
+    """
+    fs, path = storage.filesystem(join(uri, file))
+    target = join(f"{uri.rstrip('/')}.state", ASIDE, name)
+    _, aside = storage.filesystem(target)
+    fs.makedirs(aside.rpartition("/")[0], exist_ok=True)
+    fs.mv(path, aside)
+    return target
 
 
 def newest_good(uri: str, found: Sequence[Manifest], storage: Storage) -> Table | None:

@@ -14,8 +14,10 @@ from typing import NamedTuple
 from clipdata.column_names import quoted
 from clipdata.lance_io.faults import said_by
 
-_MOST_NAMES, _MOST_LETTERS = 40, 240
+_MOST_NAMES, _MOST_LETTERS, _MOST_READ = 40, 240, 1 << 16  # what is wrong stands behind the condition, however long
 _VALUE = "a text is written 'test', a column with unusual letters `the name`"
+_CAST = "cast(COLUMN as double) makes a text a number, cast(COLUMN as string) a number a text"
+_COMPARED = "compare each column with something: score > 0.5 AND split = 'test', or NOT (score > 0.5)"
 _TYPES = "types: bigint, int, float, double, string, boolean, date, timestamp"
 _LITERALS = {
     "Timestamp": "a time is written timestamp '2026-01-31 12:00:00'",
@@ -34,10 +36,11 @@ _LITERALS = {
     "Binary": "bytes can be asked for alone: COLUMN IS NULL",
 }
 _KINDS = (
-    ("Utf8", "a text"), ("LargeUtf8", "a text"), ("Boolean", "true or false"), ("Int", "a number"),
-    ("UInt", "a number"), ("Float", "a number"), ("Date", "a date"), ("Timestamp", "a time"), ("Time", "a time of day"),
-    ("Decimal", "a decimal"), ("Duration", "a duration"), ("FixedSizeList", "a list"), ("LargeList", "a list"),
-    ("List", "a list"), ("LargeBinary", "bytes"), ("Binary", "bytes"), ("Struct", "a struct"), ("Null", "null"),
+    ("Utf", "a text"), ("LargeUtf", "a text"), ("Boolean", "true or false"), ("Interval", "a span of time"),
+    ("Int", "a number"), ("UInt", "a number"), ("Float", "a number"), ("Date", "a date"), ("Timestamp", "a time"),
+    ("Time", "a time of day"), ("Decimal", "a decimal"), ("Duration", "a duration"), ("FixedSizeList", "a list"),
+    ("LargeList", "a list"), ("List", "a list"), ("LargeBinary", "bytes"), ("Binary", "bytes"), ("Struct", "a struct"),
+    ("Map", "a map"), ("Null", "null"),
 )  # fmt: skip
 _KEYWORDS = frozenset(
     ("AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "BETWEEN", "SELECT", "FROM", "WHERE", "ORDER", "GROUP", "BY")
@@ -58,7 +61,7 @@ def told_of(error: BaseException, names: Sequence[str]) -> Told:
         error: of Lance, or one that it was the cause of.
         names: columns that the person can name.
     """
-    message = said_by(error.__cause__ or error)
+    message = said_by(error.__cause__ or error, _MOST_READ)
     for pattern, tell in _KNOWN:
         if found := pattern.search(message):
             return tell(found, names)
@@ -94,15 +97,49 @@ def _kinds_of(text: str) -> str:
 def _literal(found: re.Match[str], _: Sequence[str]) -> Told:
     value = re.sub(r'^Utf8\("(.*)"\)$', r"'\1'", found["value"])
     value = re.sub(r"^\w+\((.*)\)$", r"\1", value)
+    if re.fullmatch(r"-?[\d.]+(?:e[+-]?\d+)?|-?inf", value) and _kinds_of(found["type"]) == "a number":
+        return Told(f"{value} is too large, or too exact, for the column beside it", "cast(COLUMN as double) takes it")
     hint = _LITERALS.get(found["type"])
     hint = hint.format(rest=found["rest"] or "(10, 2)") if hint else _VALUE
     return Told(f"{value} stands beside a column of another kind, which holds {_kinds_of(found['type'])}", hint)
 
 
+def _value(found: re.Match[str], _: Sequence[str]) -> Told:
+    expr = re.sub(r"\b(?:Ut|Int|Float|Boolean)\w*\((.*?)\)", r"\1", found["expr"]).replace("dataset.", "")
+    shown = expr if re.fullmatch(r"\w+", expr) else "…"
+    hint = f"compare it with something: {shown} > 0.5, {shown} = 'test', or {shown} IS NOT NULL"
+    what = "it" if found["in_select"] is None else f"its condition {_short(expr)}"
+    return Told(f"{what} is a value, and not true or false of a row", hint)
+
+
+def _no_condition(found: re.Match[str], _: Sequence[str]) -> Told:
+    """Of `NOT`, `IS TRUE`, `AND` and `OR`, which join what is true or false."""
+    if found["sign"].startswith("IS") and "Boolean" not in (found["one"], found["other"]):
+        return _unlike(found, _)
+    kinds = [kind for part in (found["one"], found["other"]) if (kind := _kinds_of(part)) != "true or false"]
+    sign = "NOT or IS TRUE" if found["sign"].startswith("IS") else found["sign"]
+    told = " and ".join(dict.fromkeys(kinds))
+    return Told(f"{told} stands beside {sign}, where true or false of a row is expected", _COMPARED)
+
+
+def _uncast(found: re.Match[str], _: Sequence[str]) -> Told:
+    kind = _kinds_of(found["type"])
+    hint = f"try_cast(COLUMN as {'double' if kind == 'a number' else found['type'].lower()}) is null for such a text"
+    if kind in ("a date", "a time"):
+        hint = _LITERALS[found["type"].rstrip("0123456789")]
+    return Told(f"the text '{_short(found['value'])}' is compared with or made {kind}, and is none", hint)
+
+
+def _wrong_values(found: re.Match[str], _: Sequence[str]) -> Told:
+    parts = re.split(r", (?![^(]*\))", found["types"])
+    kinds = ", ".join(map(_kinds_of, parts)) if found["types"] else "nothing"
+    return Told(f"{found['name']}() is asked of {kinds}, which it does not take", _CAST)
+
+
 def _unlike(found: re.Match[str], _: Sequence[str]) -> Told:
     return Told(
         f"{_kinds_of(found['one'])} and {_kinds_of(found['other'])} stand on two sides of {found['sign'].strip()}",
-        "cast(COLUMN as double) makes a text a number, cast(COLUMN as string) a number a text",
+        _CAST,
     )
 
 
@@ -119,28 +156,53 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
         (r"Expected close delimiter|Unterminated", _const("a quoted name does not end", _VALUE)),
         (r"multi-line comment", _const("a comment begins with /* and does not end")),
         (r"Expected: (?P<wanted>.*?), found: (?P<met>.*?)(?: at Line.*)?(?:\"?\)*)?$", _expected),
-        (r"does not return a boolean", _const(
-            "it is a value, and not true or false of a row", "compare it with something: score > 0.5, or IS NOT NULL")),
+        (r"The filter (?P<expr>.*) (?P<in_select>(?!))?does not return a boolean", _value),
+        (r"(?P<in_select>non-boolean) predicate '(?P<expr>.*)' returning", _value),
+        (
+            r"argument type for (?:logical boolean|comparison) operation "
+            r"(?P<one>.+?) (?P<sign>IS(?: NOT)? DISTINCT FROM|AND|OR) (?P<other>.+?)\)?$", _no_condition),
+        (r"Negation only supports", _const("a - stands before something that is no number", _CAST)),
+        (r"Arrow error: Divide by zero|^Divide by zero", _const(
+            "it divides by 0", "nullif(COLUMN, 0) is null where it is 0, and so is what is divided by it")),
+        (r"Cannot cast (?:string|value) '(?P<value>.*)' to value of (?P<type>\w+)\S* type", _uncast),
+        (r"Error parsing (?P<type>timestamp|date|time|interval) from '(?P<value>.*?)':", _const(
+            "the text '{value}' is no {type}", "a time is written timestamp '2026-01-31 12:00:00'")),
+        (r"Field (?P<name>\S+) not found in struct", _const(
+            "there is no field {name} in the column before the point", "clipdata show TABLE lists its fields")),
         (r"Received literal (?P<value>.*?) and could not convert to literal of type "
          r"'(?P<type>[A-Za-z]+)\d*(?P<rest>\([^']*\))?", _literal),
         (r"[Ii]nvalid function '(?P<name>[^']*)'", _const(
             "there is no function {name}()", "such as lower, length, abs, regexp_like, array_has, coalesce")),
+        (r"Function '(?P<name>\w+)' requires (?P<wanted>\w+), but received (?P<types>\w+)", _wrong_values),
         (r"Function '(?P<name>\w+)' expects (?P<wanted>\S+) arguments? but received (?P<met>\d+)", _const(
             "{name}() is given {met} values; expected {wanted}")),
         (r"(?P<name>\w+) does not support type (?P<type>\w+)", lambda found, _: Told(
             f"{found['name'].replace('array_element', '[…]')} is asked of {_kinds_of(found['type'])}", None)),
-        (r"coerce (?P<one>\w+(?:\(.*?\))?) and (?P<other>\w+(?:\(.*?\))?) in (?P<sign>\w+) expression", _unlike),
+        (r"argument types '(?P<name>\w+)\((?P<types>.*?)\)'\.", _wrong_values),
+        (r"call to '(?P<name>\w+)' function: coercion from (?P<types>.*?) to the signature", _wrong_values),
+        (r"Unsupported (?P<name>\w+) granularity: '(?P<met>.*?)'\. Supported values are: (?P<wanted>[\w, ]+)", _const(
+            "{name}() knows no part '{met}'; expected one of {wanted}")),
+        (r"Invalid escape character.*got '(?P<met>.*?)'", _const("ESCAPE is '{met}'; expected one letter")),
+        (r"No infix parser for token (?P<sign>\w+)", _const(
+            "a sign stands where AND, OR, a comparison or the end is expected", "signs: = <> < > <= >= + - * / %")),
+        (r"coerce (?:types )?(?P<one>\w+(?:\(.*?\))?) and (?P<other>\w+(?:\(.*?\))?) in (?P<sign>\w+) expression",
+         _unlike),
         (r"comparison operation (?P<one>\w+(?:\(.*?\))?) (?P<sign>\S+) (?P<other>\w+)", _unlike),
+        (r"compatible types to compare (?P<one>\w+(?:\(.*?\))?) with \[(?P<other>\w+)(?P<sign>)", lambda found, _: Told(
+            f"{_kinds_of(found['one'])} stands before IN, and {_kinds_of(found['other'])} in its list", _CAST)),
+        (r"type for (?:bitwise|regex) operation (?P<one>\w+(?:\(.*?\))?) (?P<sign>\S+) (?P<other>\w+)", _unlike),
         (r"arithmetic expression (?P<one>\w+(?:\(.*?\))?) (?P<sign>\S+) (?P<other>\w+)", _unlike),
         (r"must (?:be|appear) in (?:the )?GROUP BY", _const(
             "a column stands beside figures of many rows, and not in GROUP BY", "GROUP BY the column, or max(column)")),
-        (r"AggregateFunction|WindowFunction|aggregate function",
+        (r"AggregateFunction|WindowFunction|[aA]ggregate function",
          _const("it asks for a figure of many rows beside one of a single row", _OVER_ROWS)),
         (r"Expression '\(.*\d, \d.*\)' is not supported SQL", _const(
             "a comma stands in a number, or between conditions", "0.5 with a point; AND or OR between conditions")),
         (r"Expression '(?P<part>.*SELECT.*)' is not supported SQL", _const(
             "it holds {part}, which cannot be asked of a row", "a SELECT of its own belongs into clipdata query")),
         (r"Expression '(?P<part>.*)' is not supported SQL", _const("it holds {part}, which cannot be asked here")),
+        (r"Substring without for/from", _const(
+            "substr() is given one value", "substr(COLUMN, 1, 5): from which letter on, and how many of them")),
         (r"Operator (?P<sign>\S+) is not supported", _const("it holds the sign {sign}, which is none here")),
         (r"Unsupported data type.*?value: \"(?P<name>[^\"]*)\"", _const("there is no type {name}", _TYPES)),
         (r"Unsupported type '(?P<name>[^']*)'", _const("there is no type {name}", "such as 'Int64', 'Timestamp(us)'")),

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import closing
 
 from clipdata.errors import NotFoundError
-from clipdata.lance_io.deleted_rows import notes_of
+from clipdata.lance_io.deleted_notes import records_of
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.selected_rows import selections_of
 from clipdata.lance_io.table import Table
@@ -48,6 +48,5 @@ def named_at(table: Table, version: int) -> set[str]:
                 named |= {file.path.rpartition("/")[2] for file in fragment.metadata.files}
     except NotFoundError:
         return set()
-    for note in notes_of(metadata).values():
-        named |= {f"{part}.arrow" for part in note.parts}
+    named |= {f"{record}.arrow" for record in records_of(table, metadata)}
     return named | {f"{one.record}.arrow" for one in selections_of(metadata).values()}

@@ -20,6 +20,7 @@ from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.pictures import PictureTable, picture_tables, place_columns, relative_to
 from clipdata.lance_io.rows import set_table_metadata, table_metadata
 from clipdata.lance_io.table import Table, _open_dataset, open_table
+from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.lance_io.tags import pictures_tag
 from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.storage import redact
@@ -192,5 +193,5 @@ def _untag(images: Table, tag: str) -> None:
         if tag in tags.list():
             tags.delete(tag)
 
-    with translated(images.uri, "removing a tag of"):
+    with translated(images.uri, "removing a tag of"), alone_with_tags(images.uri):
         with_retries(attempt)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from clipdata.errors import UsageError
 from clipdata.printable import printable
@@ -36,6 +36,20 @@ _ALLOWED = "expected one SELECT, or WITH … SELECT, over the table, which is ca
 _EXAMPLE = "SELECT path, bytes FROM dataset WHERE width > 512 ORDER BY bytes DESC LIMIT 10"
 
 
+class Token(NamedTuple):
+    """A part of a statement.
+
+    Args:
+        kind: "text", "name" (in quotes), "word" or "sign".
+        text: as it was typed.
+        start: where it stands in the statement.
+    """
+
+    kind: str
+    text: str
+    start: int
+
+
 @dataclass
 class _Level:
     """What is known of the brackets that a token stands in."""
@@ -54,18 +68,18 @@ def check_select(sql: Any) -> None:
     """
     if not isinstance(sql, str) or not sql.strip():
         raise _refusal(f"{sql!r:.80} is no statement")
-    tokens = list(_tokens(sql))
-    while tokens and tokens[-1] == ("sign", ";"):
+    tokens = list(tokens_of(sql))
+    while tokens and tokens[-1].text == ";":
         tokens.pop()
-    begins = next((text for _, text in tokens if text != "("), "nothing")
+    begins = next((one.text for one in tokens if one.text != "("), "nothing")
     if begins.upper() not in _BEGINS:
         raise _refusal(f"the statement begins with {begins!r:.40}")
     levels = [_Level(is_query=True)]
-    for place, (kind, text) in enumerate(tokens):
+    for place, (kind, text, _) in enumerate(tokens):
         if not levels:
             raise _refusal("a bracket closes that none opened")
-        before = [each.upper() for _, each in tokens[max(0, place - 2) : place]]
-        after = tokens[place + 1][1] if place + 1 < len(tokens) else ""
+        before = [each.text.upper() for each in tokens[max(0, place - 2) : place]]
+        after = tokens[place + 1].text if place + 1 < len(tokens) else ""
         if kind == "sign":
             _take_sign(text, levels)
         elif kind == "word":
@@ -74,12 +88,18 @@ def check_select(sql: Any) -> None:
             _take_table(text, after, levels)
         if levels and text != "(":
             levels[-1].is_empty = False
+    if not levels:
+        raise _refusal("a bracket closes that none opened")
     if len(levels) != 1:
         raise _refusal("a bracket is not closed")
 
 
-def _tokens(sql: str) -> Iterator[tuple[str, str]]:
-    """Kind and text of each token, without blanks and comments."""
+def tokens_of(sql: str) -> Iterator[Token]:
+    """The tokens of a statement, without blanks and comments.
+
+    Raises:
+        UsageError: it cannot be told how a part of it is read.
+    """
     place, before = 0, ""
     while place < len(sql):
         found = _TOKEN.match(sql, place)
@@ -89,7 +109,7 @@ def _tokens(sql: str) -> Iterator[tuple[str, str]]:
         if kind == "text" and before in ("word", "sign") and (sql[place - 1].isalnum() or sql[place - 1] == "&"):
             raise _refusal(f"it cannot be told how {sql[place - 1 : place + 20]!r} is read: a text with a prefix")
         if kind != "blank":
-            yield kind, text
+            yield Token(kind, text, place)
         place, before = found.end(), kind
 
 

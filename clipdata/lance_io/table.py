@@ -16,6 +16,7 @@ from clipdata.arguments import check_offsets
 from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
+from clipdata.lance_io.cased_names import with_columns_quoted
 from clipdata.lance_io.faults import NotUnderstoodError, translated, with_retries
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.named_offsets import named_offsets
@@ -24,6 +25,8 @@ from clipdata.lance_io.notebook_table import NotebookTable
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
 from clipdata.lance_io.selected_rows import without_names
+from clipdata.lance_io.tag_files import note_on_tag
+from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
 
@@ -131,7 +134,7 @@ class Table(NotebookTable):
             batch_rows: most rows in a batch.
             limit: stop after this many rows.
         """
-        with translated(self.uri, "reading", said=[where]):
+        with conditions.explained(self, where), translated(self.uri, "reading", said=[where]):
             yield from self.reader(columns, where=where, batch_rows=batch_rows, limit=limit)
 
     def reader(
@@ -163,7 +166,7 @@ class Table(NotebookTable):
         self, columns: Sequence[str] | None = None, *, where: str | None = None, limit: int | None = None
     ) -> pa.Table:
         """Read rows into memory, in the table's own order; see `scan`."""
-        with translated(self.uri, "reading", said=[where]):
+        with conditions.explained(self, where), translated(self.uri, "reading", said=[where]):
             return self.reader(columns, where=where, limit=limit).read_all()
 
     def offsets(self, where: str | None = None) -> np.ndarray:
@@ -282,10 +285,10 @@ class Table(NotebookTable):
                 found = present["version"]
                 raise StorageError(f"tag {name!r} of {redact(self.uri)} names version {found}, not {self.version}")
 
-        with translated(self.uri, "tagging"):
+        with translated(self.uri, "tagging"), alone_with_tags(self.uri):
             with_retries(attempt)
             if needed_by is not None:
-                with_retries(lambda: tags.replace_metadata(name, {NEEDED_BY: redact(needed_by)}))
+                with_retries(lambda: note_on_tag(self, name, {NEEDED_BY: redact(needed_by)}))
 
     def query(self, sql: str, *, limit: int | None = None, max_bytes: int = ANSWER_BYTES) -> pa.Table:
         """Answer one SQL SELECT (or WITH … SELECT); the table is called `dataset`, and nothing else is reached.
@@ -317,7 +320,7 @@ class Table(NotebookTable):
     @contextmanager
     def _asked(self, sql: str) -> Iterator[str]:
         """A SELECT as Lance takes it; its errors come out in clipdata's words."""
-        plain = without_names(self, sql)
+        plain = without_names(self, with_columns_quoted(sql, self.schema.names))
         try:
             with translated(self.uri, "querying", said=[plain, sql]):
                 yield plain

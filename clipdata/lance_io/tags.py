@@ -18,7 +18,7 @@ from clipdata import hints
 from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.table import NEEDED_BY, AnyTable, Table, as_table, open_table
-from clipdata.lance_io.tag_files import move_tag
+from clipdata.lance_io.tagging import delete_tag, set_tag
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -123,6 +123,7 @@ def tag(
         UsageError: the name will not do, or it names another version and `move` was not asked for; or clipdata needs
             the tag itself.
         NotFoundError: there is no such version, or no such tag to delete.
+        ConcurrentChangeError: another process moved, made or deleted the tag meanwhile; it says what it names now.
     """
     opened = as_table(table, storage=storage)
     if name is None:
@@ -136,7 +137,7 @@ def tag(
     if delete:
         _check_deletable(opened, name, present, version=version, move=move, yes=yes)
         if not dry_run:
-            _delete(opened, name)
+            delete_tag(opened, name, present[name].version)
     else:
         check_tag_name(name)
         now = (opened if version is None else opened.pinned(_number(opened, version))).version
@@ -146,8 +147,8 @@ def tag(
                 f"tag {name!r} of {redact(opened.uri)} names version {before}, not {now}",
                 hint="--move (move=True) lets it name this one; or choose another name",
             )
-        if not dry_run and done != "kept":
-            _set(opened, name, now, before)
+        if not dry_run and done != "kept" and not set_tag(opened, name, now, before):
+            done, before = "kept", now
     return Tagged(redact(opened.uri), done, name, before, now, dry_run, tags_of(opened))
 
 
@@ -211,6 +212,11 @@ def pictures_tag(referring: str, version: int) -> str:
     return f"{_PICTURES}{hashlib.sha256(referring.encode()).hexdigest()[:12]}-{version}"
 
 
+def version_in(name: str) -> int | None:
+    """The version that a tag of clipdata's own says in its name; None of a person's tag."""
+    return int(re.split("[-v]", name)[-1]) if _need_of(name) is not None else None
+
+
 def _need_of(name: str, place: str | None = None) -> str | None:
     """What of clipdata's own needs a version of that tag, in words."""
     if found := _RUN.fullmatch(name):
@@ -252,42 +258,6 @@ def _check_deletable(
             "clean-up removes that version, and what needs it cannot go on",
             hint="--yes (yes=True) deletes it, once the run or the table is gone",
         )
-
-
-def _set(table: Table, name: str, version: int, before: int | None) -> None:
-    """Let a tag name a version, whoever else names or deletes it at once."""
-
-    def attempt() -> None:
-        tags = table.dataset.tags
-        found = tags.list().get(name)
-        if found is not None and found["version"] == version:
-            return
-        if found is not None and found["version"] != before:
-            raise UsageError(
-                f"tag {name!r} of {redact(table.uri)} was made to name version {found['version']} meanwhile",
-                hint=hints.tags(table.uri),
-            )
-        if found is not None:
-            move_tag(table, name, version)
-            return
-        try:
-            tags.create(name, version)
-        except (OSError, ValueError):  # of two that make one tag at once, Lance refuses the second
-            found = tags.list().get(name)
-            if found is None or found["version"] != version:
-                raise
-
-    with translated(table.uri, "tagging"):
-        with_retries(attempt)
-
-
-def _delete(table: Table, name: str) -> None:
-    def attempt() -> None:
-        if name in table.dataset.tags.list():
-            table.dataset.tags.delete(name)
-
-    with translated(table.uri, "removing a tag of"):
-        with_retries(attempt)
 
 
 def _utc(moment: Any) -> datetime | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 IMAGES_REMEMBERED = 4096
 TEXTS_REMEMBERED = 65_536
+TEXTS_COUNTED = 262_144
 MODEL_BATCH = 64
 NO_PICTURE = "no image"
 NOT_FINITE = "the model gave NaN or infinity"
@@ -150,11 +151,15 @@ class ImageRecall:
 
 
 class TextRecall:
-    """Features of texts, each encoded once while it is remembered; counts those longer than the model reads."""
+    """Features of texts, each encoded once while it is remembered; counts those longer than the model reads.
+
+    A text counts once while its digest is remembered, whichever process met it.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._features: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._counted: OrderedDict[str, int] = OrderedDict()  # digest of a text → 2 where it was cut, else 1
         self.num_texts = 0
         self.num_truncated = 0
 
@@ -162,13 +167,18 @@ class TextRecall:
         return TextRecall, (self._encoder,)
 
     def tally(self) -> dict[str, int]:
-        """What `notes` are made of."""
-        return {"num_texts": self.num_texts, "num_truncated": self.num_truncated}
+        """What `notes` are made of: of each text that was counted lately, by its digest, 2 where it was cut, else 1."""
+        return dict(self._counted)
 
     def add(self, tally: Mapping[str, int]) -> None:
-        """Count what another process met; a text that both met counts twice."""
-        self.num_texts += tally["num_texts"]
-        self.num_truncated += tally["num_truncated"]
+        """Count what another process met; a text that both met counts once."""
+        for digest, count in tally.items():
+            if count and digest not in self._counted:
+                self._counted[digest] = count
+                self.num_texts += 1
+                self.num_truncated += count - 1
+        while len(self._counted) > TEXTS_COUNTED:
+            self._counted.popitem(last=False)
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
         """Encode what is new; float32 [T, D], in the order of `texts`.
@@ -179,8 +189,8 @@ class TextRecall:
         if new:
             encoded = self._encoder.encode_texts(new).float().cpu().numpy()
             self._features.update(zip(new, encoded, strict=True))
-            self.num_texts += len(new)
-            self.num_truncated += self._encoder.count_truncated(new)
+            digests = [_digest(text.encode("utf-8", "surrogatepass")).hex() for text in new]
+            self.add({one: 1 + cut for one, cut in zip(digests, self._encoder.are_truncated(new), strict=True)})
         rows_TD = np.stack([self._features[text] for text in texts]) if texts else np.zeros((0, 0), np.float32)
         while len(self._features) > TEXTS_REMEMBERED:
             self._features.popitem(last=False)
@@ -197,5 +207,5 @@ class TextRecall:
         }
 
 
-def _digest(data: pa.Buffer) -> bytes:
+def _digest(data: pa.Buffer | bytes) -> bytes:
     return hashlib.blake2b(memoryview(data), digest_size=16).digest()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from clipdata.column_names import column_meant
 from clipdata.errors import UsageError
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.progress import Progress
@@ -51,8 +52,9 @@ def parquet_stats(
     location = absolute(given)
     dataset = _opened(location, storage)
     schema: pa.Schema = dataset.schema
-    require_columns(schema, columns or (), verb="stats", where=redact(location))
-    names = list(dict.fromkeys(columns)) if columns is not None else schema.names
+    meant = [column_meant(name, schema.names) for name in columns or ()]
+    require_columns(schema, meant, verb="stats", where=redact(location))
+    names = list(dict.fromkeys(meant)) if columns is not None else schema.names
     read = [name for name in names if is_read(schema.field(name))]
     sizes: Counter[str] = Counter()
     num_rows = 0

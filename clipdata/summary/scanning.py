@@ -15,7 +15,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from clipdata.arguments import check_condition
-from clipdata.column_names import is_readable, quoted
+from clipdata.column_names import column_meant, is_readable, quoted
 from clipdata.errors import UsageError
 from clipdata.lance_io.layout import advice
 from clipdata.lance_io.pictures import place_columns
@@ -53,7 +53,7 @@ def stats(
     Args:
         table: at the version that it is opened at; or the location of one, of a Parquet file, or of a folder of these.
         where: SQL condition of the rows to look at; of a table alone.
-        columns: names; all by default.
+        columns: names; all by default. One that is there in another case alone is that one.
         storage: how to reach the location.
         progress: watches the rows go by.
 
@@ -93,8 +93,9 @@ def stats(
 
 def _names(table: Table, columns: Sequence[str] | None) -> list[str]:
     if columns is not None:
-        table.require(columns, verb="stats")
-        return list(dict.fromkeys(columns))
+        meant = [column_meant(name, table.schema.names) for name in columns]
+        table.require(meant, verb="stats")
+        return list(dict.fromkeys(meant))
     hidden = place_columns(table.schema)
     return [name for name in table.schema.names if name not in hidden and is_readable(name)]
 

@@ -1,7 +1,8 @@
 """joined(): the processes that torchrun started come together, and none waits for one that has failed.
 
 A process that ends with an error leaves a note of it where the others look when they lose it. So each of them ends, and
-the error is told once. It knows torch.distributed and errors, and nothing of training.
+the error is told once. torchrun keeps the notes; where something else started the processes, the first of them does,
+and stays until the others have read. It knows torch.distributed and errors, and nothing of training.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ PATIENCE = timedelta(minutes=30)
 """Longest wait for a process that is alive: one alone may write a large model to a slow disk, or measure it. One that
 has ended is noticed at once."""
 _LOOK = timedelta(seconds=1)
+_READ = timedelta(seconds=10)
 
 
 def launched() -> Processes:
@@ -48,22 +50,24 @@ def joined(device: torch.device) -> Iterator[Processes]:
         EndedElsewhereError: another process failed, and has told why.
     """
     if distributed.is_available() and distributed.is_initialized():
-        with _telling(distributed.distributed_c10d._get_default_store()) as processes:
+        with _telling(_notes(distributed.distributed_c10d._get_default_store())) as processes:
             yield processes
     elif launched().world > 1:
         before = sys.excepthook  # a group puts the rank in front of a traceback, once more with every group
-        _begin_group(device)
+        notes = _notes(_begin_group(device))
         try:
-            with _telling(distributed.distributed_c10d._get_default_store()) as processes:
+            with _telling(notes) as processes:
                 yield processes
             sys.excepthook = before
         finally:
-            distributed.destroy_process_group()
+            distributed.destroy_process_group()  # now the others notice
+            notes.keep()
     else:
         yield Processes()
 
 
-def _begin_group(device: torch.device) -> None:
+def _begin_group(device: torch.device) -> Store:
+    """Form the group; where its processes can leave something for each other."""
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
@@ -83,19 +87,25 @@ def _begin_group(device: torch.device) -> None:
     number = found.add(f"clipdata/groups of {rank}", 1)
     store = PrefixStore(f"clipdata/group {number}", found)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    return store
 
 
-@contextmanager
-def _telling(store: Store) -> Iterator[Processes]:
-    """Leave a note of an error, and tell which of several processes has it where these lose each other."""
+def _notes(store: Store) -> _Notes:
+    """Make what the processes of this block tell each other through."""
     from torch.distributed.distributed_c10d import PrefixStore
 
     processes = Processes.here()
+    number = store.add(f"clipdata/blocks of {processes.rank}", 1)
+    return _Notes(PrefixStore(f"clipdata/block {number}", store), processes)
+
+
+@contextmanager
+def _telling(notes: _Notes) -> Iterator[Processes]:
+    """Leave a note of an error, and tell which of several processes has it where these lose each other."""
+    processes = notes.processes
     if processes.world == 1:
         yield processes
         return
-    number = store.add(f"clipdata/blocks of {processes.rank}", 1)
-    notes = _Notes(PrefixStore(f"clipdata/block {number}", store), processes)
     try:
         yield processes
     except distributed.DistError as error:
@@ -116,18 +126,30 @@ class _Notes:
     """What processes that failed leave for the others."""
 
     def __init__(self, store: Store, processes: Processes) -> None:
-        self._store, self._processes = store, processes
+        self._store, self.processes = store, processes
+        self._are_read = False
 
     def leave(self, error: Exception) -> None:
         """Tell the others, as far as they can be reached."""
-        note = json.dumps([self._processes.rank, str(error), _exit_code(error)])
+        self._are_read = True
+        note = json.dumps([self.processes.rank, str(error), _exit_code(error)])
         with suppress(distributed.DistError, RuntimeError):
-            self._store.set(str(self._processes.rank), note)
+            self._store.set(str(self.processes.rank), note)
             self._store.compare_set("first", "", note)
+
+    def keep(self) -> None:
+        """Stay until the others have read, where the notes go with this process."""
+        if not self._are_read:
+            return
+        with suppress(distributed.DistError, RuntimeError):
+            if self.processes.rank:
+                self._store.set(f"read by {self.processes.rank}", "")
+            elif os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+                self._store.wait([f"read by {rank}" for rank in range(1, self.processes.world)], _READ)
 
     def is_told_by_first(self, error: Exception) -> bool:
         """Whether the first process ends with the same error, and tells it."""
-        if self._processes.writes:
+        if self.processes.writes:
             return False
         with suppress(distributed.DistError, RuntimeError):
             self._store.wait(["0"], _LOOK)
@@ -136,10 +158,11 @@ class _Notes:
 
     def of_another(self, error: Exception) -> EndedElsewhereError:
         """Why a process was lost."""
+        self._are_read = True
         with suppress(distributed.DistError, RuntimeError):
             self._store.wait(["first"], _LOOK)
             rank, message, exit_code = json.loads(self._store.get("first"))
-            return EndedElsewhereError(f"process {rank} of {self._processes.world}: {message}", exit_code=exit_code)
+            return EndedElsewhereError(f"process {rank} of {self.processes.world}: {message}", exit_code=exit_code)
         why = str(error).splitlines()[0]
         return EndedElsewhereError(
             f"another process ended without a word: killed, or out of memory ({why})", is_told=False

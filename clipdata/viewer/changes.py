@@ -44,6 +44,7 @@ def changes_between(before: LanceTable, after: LanceTable, where: str | None = N
         "columns": [str(column) for column in found.columns],
         "values": found.values,
         "not_compared": found.not_compared,
+        "lacking": [str(one) for one in found.lacking],
         **placed,
     }
 

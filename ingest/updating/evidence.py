@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.lance_io.deleted_rows import Note, deleted_rows, notes_of
-from clipdata.lance_io.rows import table_metadata
+from clipdata.lance_io.deleted_notes import Note, notes_of
+from clipdata.lance_io.deleted_rows import deleted_rows
 from clipdata.lance_io.table import Table
 from clipdata.value_hashes import combined, hashes_of
 from ingest.updating.digests import digest
@@ -71,7 +71,7 @@ class Held:
     """
 
     def __init__(self, table: Table) -> None:
-        self._rows, self._notes = Evidence(), notes_of(table_metadata(table))
+        self._rows, self._notes = Evidence(), notes_of(table)
         gone = list(deleted_rows(table))
         hashes = [hashes_of(rows.column("key")) for _, rows in gone]
         is_back = [np.zeros(len(keys), np.bool_) for keys in hashes]

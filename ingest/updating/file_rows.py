@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import TransientError
-from clipdata.lance_io.deleted_rows import notes_of
-from clipdata.lance_io.rows import table_metadata
+from clipdata.lance_io.deleted_notes import notes_of
 from clipdata.progress import Counter
 from clipdata.storage import redact
 from ingest.updating.batches import Unit
@@ -193,7 +192,7 @@ class _Taking:
     def _remember(self, items: list[Item]) -> None:
         """Let files count as taken in."""
         table = self.receiver.make().latest()
-        known = left_out(notes_of(table_metadata(table)), table.version)
+        known = left_out(notes_of(table), table.version)
         self.receiver.keep_files(
             TakenFile(
                 item.key,

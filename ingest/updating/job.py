@@ -163,6 +163,7 @@ def _outcome(source: Source, target: Target, plan: Plan, *, dry_run: bool, secon
     return Ingested(
         opened=target.table,
         where=target.uri,
+        items="rows" if source.grain == "row" else "files",
         listed=plan.listed,
         unchanged=plan.unchanged,
         read=len(plan.todo),

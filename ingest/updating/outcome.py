@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.rows import Written
@@ -20,6 +20,7 @@ class Ingested:
     Args:
         opened: the table at the version that holds the rows; None where a dry run found no table.
         where: its location.
+        items: what the source lists, and `listed`, `unchanged` and `read` count: "rows", or "files" of many rows.
         listed: items the source listed.
         unchanged: items skipped because their content is known.
         read: items read, because they are new or changed (or were asked for again).
@@ -38,6 +39,7 @@ class Ingested:
 
     opened: Table | None
     where: str
+    items: Literal["rows", "files"]
     listed: int
     unchanged: int
     read: int
@@ -80,6 +82,7 @@ class Ingested:
             "table": redact(self.where),
             "version": self.opened.version if self.opened else None,
             "rows": self.opened.num_rows if self.opened else 0,
+            "items": self.items,
             "listed": self.listed,
             "unchanged": self.unchanged,
             "read": self.read,
@@ -110,15 +113,14 @@ class Ingested:
         return "\n".join(lines)
 
     def _done(self) -> str:
-        return (
-            f"{redact(self.where)}: {self.table.num_rows:,} rows (version {self.table.version}); "
-            f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.unchanged:,} unchanged"
-        )
+        there = f"{redact(self.where)}: {self.table.num_rows:,} rows (version {self.table.version})"
+        written = f"{self.written.inserted:,} new, {self.written.updated:,} replaced"
+        if self.items == "rows":
+            return f"{there}; {written}, {self.unchanged:,} unchanged"
+        return f"{there}; rows: {written}; files: {self.listed:,} listed, {self.unchanged:,} unchanged"
 
     def _plan(self) -> str:
         there = f"{self.opened.num_rows:,} rows" if self.opened else "no table yet"
         size = f" ({self.read_bytes / 2**20:,.1f} MiB)" if self.read_bytes else ""
-        return (
-            f"{redact(self.where)}: {there}; dry run: {self.listed:,} items listed, {self.unchanged:,} unchanged, "
-            f"{self.read:,} to read{size}; nothing was written"
-        )
+        listed = f"{self.listed:,} {self.items} listed, {self.unchanged:,} unchanged, {self.read:,} to read"
+        return f"{redact(self.where)}: {there}; dry run: {listed}{size}; nothing was written"

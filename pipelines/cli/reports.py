@@ -32,6 +32,7 @@ INGESTED = record(
     table=TEXT,
     version=maybe(WHOLE),
     rows=WHOLE,
+    items=TEXT,
     listed=WHOLE,
     unchanged=WHOLE,
     read=WHOLE,

@@ -169,7 +169,7 @@ def two_nodes() -> Iterator[Any]:
     Its workers have the priority of any process: Ray gives them the lowest, with which they come to nothing beside
     another process of the tests.
     """
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     import ray
     from ray.cluster_utils import Cluster
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lance
 import pyarrow as pa
 import pytest
 
@@ -291,6 +292,24 @@ def test_a_step_with_a_model_of_this_machine_takes_its_weights_along(tmp_path: P
     for expected, found in zip(here, there, strict=True):
         assert found == pytest.approx(expected, abs=1e-5)
     assert table.lineage("here").fingerprint == table.lineage("there").fingerprint
+
+
+def test_a_text_that_several_workers_meet_counts_once_in_the_notes(tmp_path: Path, kind: str) -> None:
+    from tests.tiny_models import tiny_encoder
+
+    encoder = tiny_encoder()
+    captions = [*(f"drawing {number}" for number in range(6)), *(["word " * 400] * 6), *(["a cat"] * 12)]
+    for number in range(0, len(captions), 3):  # each fragment meets a text that others meet
+        fresh = pa.table({"filename": [f"{number + at}.jpg" for at in range(3)], "caption": captions[number // 3 :: 8]})
+        lance.write_dataset(fresh, tmp_path / "t.lance", mode="append" if number else "create")
+    table = open_table(tmp_path / "t.lance")
+
+    here = cd.map_column(table, cd.steps.TextEmbedding(encoder, "caption"), "here")
+    there = cd.map_column(table, cd.steps.TextEmbedding(encoder, "caption"), "there", engine=engine(kind))
+
+    assert len(table.dataset.get_fragments()) == 8
+    assert here.notes == there.notes
+    assert str(here.notes["texts cut"]).startswith("1 of 8")
 
 
 @only_ray

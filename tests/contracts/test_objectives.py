@@ -10,7 +10,7 @@ import lance
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import distributed, multiprocessing
+from torch import distributed
 
 from clipdata.encoder import Encoder
 from clipdata.errors import SchemaError
@@ -25,6 +25,7 @@ from clipdata.training.objectives import objective_of
 from clipdata.training.run import Run
 from clipdata.training.usable_rows import choose_rows
 from tests.contracts.objectives import CASES, Case, biased_encoder, objective_table
+from tests.forked import run_ranks
 from tests.telling import Told
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -191,10 +192,11 @@ def moved(learner: Learner, encoder: Encoder) -> torch.Tensor:
     return torch.cat([(p.detach() - began[n]).flatten() for n, p in learner.model.named_parameters()])
 
 
-def _a_rank(rank: int, folder: str) -> None:
+def _a_rank(folder: str) -> None:
     """One of two processes: a step of each objective, of which it has half of the rows."""
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
     encoder, table = biased_encoder(), open_table(Path(folder) / "t.lance")
     found = {}
     for case in CASES:
@@ -209,7 +211,8 @@ def _a_rank(rank: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_ranks_take_the_step_that_one_process_takes_with_all_rows(tmp_path, encoder):
     table = objective_table(tmp_path)
-    multiprocessing.spawn(_a_rank, args=(str(tmp_path),), nprocs=WORLD)
+    for done in run_ranks(WORLD, ["-c", f"from {__name__} import _a_rank; _a_rank({str(tmp_path)!r})"]):
+        assert done.returncode == 0, done.stderr
     ranks = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(WORLD)]
 
     for case in CASES:

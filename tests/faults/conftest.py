@@ -1,10 +1,22 @@
-"""A folder that a test can put a file system of its own on, and that is an ordinary folder again afterwards."""
+"""What tests of faults share: a folder to put a file system on, and processes forked from a server of their own."""
 
 import subprocess
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_fork_server() -> Iterator[None]:
+    """A file's processes are forked from what it asks to be imported, not from what another file began with.
+
+    A server that runs imports nothing more, and each process would import it all for itself.
+    """
+    forkserver._forkserver._stop()
+    yield
+    forkserver._forkserver._stop()
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ TABLES = ("images.lance", "meta.lance", "broken.lance", "contest.lance", "new.la
 # Files of a table; rows of a training, under random names; its times; what a writer who may be alive has begun.
 NO_MATTER = re.compile(r"\.lance/|trained_rows/|metrics\.jsonl|\.writing-")
 UNDISTURBED = Ending()
+PRELOAD = ("tests.faults.kill_matrix", "clipdata.viewer.edits", "clipdata.reporting", "datasets")
 DENIED = re.compile(r"permission denied|may not be|refused|read-only|not permitted|forbidden", re.IGNORECASE)
 
 
@@ -73,7 +74,7 @@ class Matrix:
         self,
         folder: Path,
         upload: Callable[[Path], tuple[str, Storage]] | None = None,
-        preload: Sequence[str] = ("tests.faults.kill_matrix",),
+        preload: Sequence[str] = PRELOAD,
     ) -> None:
         self._folder, self._upload = folder, upload
         self._context = mp.get_context("forkserver")

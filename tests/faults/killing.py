@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import clipdata as cd
+from tests.forked import Forked, run_forked
 from tests.pictures import write_pictures
 
 TABLES = ("images.lance", "meta.lance", "contest.lance")
@@ -93,18 +92,18 @@ def write_contest(folder: Path, num_pictures: int) -> None:
 
 
 def command(folder: Path, model: str, work: Path) -> list[str]:
-    """The main job on that contest."""
+    """The main job on that contest: what would follow `python`."""
     words = ["run", "caption-contest", "--images", str(folder / "in"), "--metadata", str(folder / "meta.parquet")]
     settings = ["epochs=3", "batch_size=16", "checkpoint_every_steps=4"]
     code = "from clipdata.__main__ import entry; entry()"
-    return [sys.executable, "-c", code, *words, "--model", model, "--out", str(work), "--json"] + [
+    return ["-c", code, *words, "--model", model, "--out", str(work), "--json"] + [
         word for setting in settings for word in ("--set", setting)
     ]
 
 
 def finish(arguments: Sequence[str]) -> dict[str, Any]:
     """Run to the end."""
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=_environment())
+    done = run_forked(arguments, env=_environment())
     if done.returncode:
         raise AssertionError(f"exit code {done.returncode}: {done.stderr}")
     return json.loads(done.stdout)
@@ -114,9 +113,7 @@ def kill_and_finish(arguments: Sequence[str], work: Path, moment: str, undisturb
     """Kill the job with SIGKILL at a moment, run it again to its end, and compare with an undisturbed run."""
     reached = MOMENTS[moment]
     started = time.monotonic()
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment(), start_new_session=True
-    )
+    process = Forked(arguments, env=_environment(), leads=True)
     while not reached(work):
         if process.poll() is not None or time.monotonic() - started > LIMIT_S:
             raise AssertionError(f"the job ended before {moment!r} came")

@@ -93,8 +93,8 @@ def write_rows(uri: str, who: str) -> None:
         rows.upsert(cd.open_table(uri), pa.table(fresh), changed="number")
 
 
-def _clean(uri: str) -> None:
-    cd.clean(uri)
+def _clean(uri: str, *more: str) -> None:
+    cd.clean(uri, dry_run="dry run" in more)
 
 
 def _train(uri: str, model: str, config: str, out: str) -> None:

@@ -75,8 +75,10 @@ def test_a_cleaner_whose_clock_is_ahead_is_refused_and_one_behind_takes_nothing_
     about_to_be_committed.write_bytes(b"half")
 
     said = with_clock(library, "clean", table.uri, ahead_s=MONTH_S)
+    foretold = with_clock(library, "clean", table.uri, "dry run", ahead_s=MONTH_S)
 
     assert "this machine's clock is 30 days, 0:00:00 ahead" in said
+    assert "this machine's clock is 30 days, 0:00:00 ahead" in foretold, "the dry run tells what the run would"
     assert about_to_be_committed.exists()
     assert with_clock(library, "clean", table.uri, ahead_s=-MONTH_S) == ""
     assert about_to_be_committed.exists()
@@ -132,6 +134,15 @@ def test_no_clean_up_judges_by_a_clock_that_is_ahead(tmp_path: Path, monkeypatch
     table = number_table(tmp_path, 3)
     monkeypatch.setattr(cleaning, "MOST_AHEAD", timedelta(days=-1))  # so that this one is
 
-    with pytest.raises(UsageError, match="ahead of the one that stamps the files"):
-        cd.clean(table)
-    assert cd.clean(table, dry_run=True).num_files == 0
+    for dry_run in (False, True):
+        with pytest.raises(UsageError, match="ahead of the one that stamps the files"):
+            cd.clean(table, dry_run=dry_run)
+
+
+def test_a_dry_run_of_cleaning_looks_at_the_clock_and_leaves_no_file_and_no_folder(tmp_path: Path) -> None:
+    table = number_table(tmp_path, 3)
+    before = sorted(tmp_path.rglob("*"))
+
+    cd.clean(table, dry_run=True)
+
+    assert sorted(tmp_path.rglob("*")) == before

@@ -15,6 +15,7 @@ import clipdata as cd
 import ingest
 from clipdata.errors import StorageError
 from pipelines.cli.app import main
+from tests.pictures import write_pictures
 
 
 def mount(folder: Path, options: str) -> None:
@@ -80,3 +81,18 @@ def test_a_folder_that_may_only_be_read_is_named(
 
 def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
+
+
+def test_what_is_noted_with_a_tag_on_a_full_disk_leaves_the_tag_as_it_was(target: Path, tmp_path: Path) -> None:
+    mount(target, "size=2m")
+    write_pictures(tmp_path / "in", 1)
+    table = ingest.from_images(tmp_path / "in", into=target / "t.lance").table
+    table.tag("run-first-v1")
+    free = os.statvfs(target)
+    with (target / "ballast").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize)
+
+    with pytest.raises(StorageError, match="No space left"):
+        table.tag("run-first-v1", needed_by="runs/first")
+
+    assert [tag.name for tag in cd.tag(table).tags] == ["run-first-v1"]

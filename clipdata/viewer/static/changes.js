@@ -34,6 +34,7 @@ export class Changes {
 
   sections(found, table) {
     const made = current().where ? [el("p", { class: "small" }, "of the rows that meet the filter, as they are after, or were before")] : [];
+    for (const line of found.lacking) made.push(told("p", line));
     if (found.columns.length) {
       made.push(el("section", {}, el("h2", {}, "columns"), el("ul", { class: "plain" }, ...found.columns.map((line) => told("li", line)))));
     }

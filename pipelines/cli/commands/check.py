@@ -54,7 +54,8 @@ def check(
     """Find files of a table that are missing, damaged or cannot be read, and say what mends them.
 
     Every data file of the newest version is read, and each picture held against its digest. The exit code is not 0
-    where something is wrong. A repair moves damaged manifests beside the table, empties what a step can make again,
+    where something is wrong. A repair moves damaged manifests beside the table, writes damaged tags again or moves
+    them there too where nothing says what they named, empties what a step can make again,
     reads pictures again from where they came from, and removes rows that cannot be read.
     """
     import clipdata as cd

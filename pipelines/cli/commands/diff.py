@@ -24,6 +24,7 @@ DIFF = record(
     columns=listed(COLUMN_DIFFERENCE),
     values=counts(),
     not_compared={"type": "object", "additionalProperties": TEXT},
+    lacking=listed(record(side=TEXT, columns=listed(TEXT), instead=listed(TEXT))),
     added=listed(ANYTHING),
     removed=listed(ANYTHING),
     changed=listed(record(key=ANYTHING, column=TEXT, before=ANYTHING, after=ANYTHING)),
