@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.metadata.footers import repeating, told_of_columns
+from ingest.metadata.footers import check, repeating, told_of_columns
+from ingest.metadata.formats import FileFault
 from tests.faults.parquet_kinds import parquet_bytes, parquets
 
 
@@ -24,6 +25,16 @@ def test_a_column_that_the_footer_counts_in_another_way_than_it_is_laid_out_is_n
     assert repeating(footer_of(kind.data)) == []
 
 
+def test_less_than_no_rows_and_rows_without_columns_are_refused():
+    """pyarrow 26 ends the process that reads batches of less than no rows."""
+    kind = parquets()["parquet: footer that tells of less than no rows"]
+    three = parquet_bytes(pa.table({})).replace(b"\x16\x00&\x00", b"\x16\x06&\x00")
+
+    for data, found in ((kind.data, "-1 rows of 0 columns"), (three, "3 rows of 0 columns")):
+        with pytest.raises(FileFault, match=found):
+            check(footer_of(data))
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -36,6 +47,7 @@ def test_a_column_that_the_footer_counts_in_another_way_than_it_is_laid_out_is_n
 def test_footers_of_sound_files_tell_of_their_columns_and_no_byte_is_read(table: pa.Table):
     footer = footer_of(parquet_bytes(table))
 
+    check(footer)
     assert all(told_of_columns(footer, group) for group in range(footer.num_row_groups))
 
 

@@ -12,7 +12,22 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingest.metadata.formats import FileFault
+
 _LONG_BYTES = 64 << 10
+
+
+def check(about: pq.FileMetaData) -> None:
+    """See that a footer can be read by: pyarrow ends the process where it makes batches of less than no rows.
+
+    Raises:
+        FileFault: a group has less than no rows, or rows and no columns.
+    """
+    for number in range(about.num_row_groups):
+        num_rows = about.row_group(number).num_rows
+        if num_rows < 0 or (num_rows and not about.num_columns):
+            found = f"{num_rows:,} rows of {about.num_columns} columns"
+            raise FileFault("corrupt", f"its footer says that group {number} of its rows has {found}")
 
 
 def repeating(about: pq.FileMetaData) -> list[str]:

@@ -18,7 +18,7 @@ from clipdata.objects.faults import as_clipdata_error, verdict_on
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata import class_names
 from ingest.metadata.data_files import DataFiles, counted, starts_as_parquet
-from ingest.metadata.footers import repeating
+from ingest.metadata.footers import check, repeating
 from ingest.metadata.formats import FileFault, format_of
 from ingest.metadata.list_file import ListFile, Row, TextOptions
 from ingest.updating.source import BrokenFile, Item, Refuse, Reject
@@ -110,6 +110,7 @@ class RowFiles:
             fs, path = self.storage.filesystem(item.where)
             with fs.open(path, "rb") as opened:
                 about = pq.read_metadata(opened)
+                check(about)
                 file = pq.ParquetFile(
                     opened,
                     metadata=about,
