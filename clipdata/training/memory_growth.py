@@ -8,14 +8,13 @@ operation is not seen. It knows tensors; it must not know models or configs. Sha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 _FEWEST = 2
 """Rows that growth is measured from: with a single one, layouts are others and copies are left out."""
@@ -155,5 +154,12 @@ class _Counted(TorchDispatchMode):
         self._now -= num_bytes
 
 
-def _tensors(values: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    """Those that an operation is given or gives, which lie in tuples, lists and dicts."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            yield from _tensors(value)
+    elif isinstance(values, dict):
+        yield from _tensors(tuple(values.values()))
