@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from clipdata.errors import StorageError
 from clipdata.training import checkpoints
+from tests.faults.forbidding import READ_ONLY, allow, forbid, obey_permissions
 
 
 def state_of(step: int) -> dict:
@@ -151,3 +153,28 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(tmp_path, close
 
 def test_there_are_no_checkpoints_where_there_is_no_folder(tmp_path):
     assert checkpoints.complete(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("below", ["", "checkpoints/.aside-step-2"])
+def test_permission_lost_while_a_checkpoint_is_written_is_said_and_the_same_is_written_once_it_is_back(tmp_path, below):
+    """Of the whole folder, or only of what is being written."""
+    folder = tmp_path / "run" / "checkpoints"
+    save(folder, 1)
+
+    class Lost(dict):
+        """Weights during whose writing the permission goes."""
+
+        def items(self):
+            forbid(tmp_path / "run" / below, READ_ONLY)
+            return super().items()
+
+    with ThreadPoolExecutor(1, initializer=obey_permissions) as thread:  # which alone obeys permissions
+        with pytest.raises(StorageError, match=rf"cannot write {folder}/step-2: Permission denied") as caught:
+            thread.submit(checkpoints.save, folder, 2, Lost(w=torch.ones(2)), {}).result()
+        assert [one.step for one in checkpoints.complete(folder)] == [1]
+        assert f"let this user write to {folder}, and the same command goes on" in (caught.value.hint or "")
+        allow(tmp_path / "run")
+        thread.submit(save, folder, 2).result()
+        thread.submit(checkpoints.prune, folder, 2).result()
+
+    assert sorted(path.name for path in folder.iterdir()) == ["step-1", "step-2"]

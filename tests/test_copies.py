@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from clipdata.errors import StorageError
 from clipdata.storage import Storage
 from clipdata.training.copies import Copies, storage_for
 from clipdata.training.uploads import Uploads
+from tests.faults.forbidding import obey_permissions
 from tests.telling import Told
 
 S3_TABLE = Storage(anonymous=True, options={"endpoint": "http://localhost:9000"})
@@ -148,3 +150,19 @@ def test_the_manifest_says_digest_and_size_of_every_file(tmp_path):
 
     assert manifest["files"]["config.json"][1] == 2
     assert len(manifest["files"]["config.json"][0]) == 64
+
+
+def test_a_checkpoint_of_which_a_file_cannot_be_read_is_not_copied_in_part(tmp_path):
+    """A copy that lacks a file would be the newest one, and keep a new machine from those before it."""
+    run, copies, told = run_folder(tmp_path / "run", 4), copied(tmp_path, 2), Told()
+    (run / "metrics.jsonl").chmod(0o000)
+
+    def add() -> None:
+        with Uploads(copies, run, 2, told) as uploads:
+            uploads.add(4, 1)
+
+    with ThreadPoolExecutor(1, initializer=obey_permissions) as thread:  # which alone obeys permissions
+        thread.submit(add).result()
+
+    assert [copy.step for copy in copies.complete()] == [2]
+    assert any(said.startswith("the checkpoint of step 4 cannot be prepared for copying") for said in told.said)

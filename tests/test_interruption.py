@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -190,3 +191,17 @@ def test_the_command_line_ends_with_the_code_of_the_signal_and_one_line(tmp_path
         "hint": None,
     }
     assert len(open_run(out).metrics) == newest(out)
+
+
+def test_what_a_process_left_that_died_behind_its_last_checkpoint_goes_when_the_run_ends(tmp_path, table, encoder):
+    """It had not yet removed older checkpoints, or was about to."""
+    config = quick(checkpoint_every_steps=2)
+    run = train(table, encoder, config, out=tmp_path / "run", where=TRAIN)
+    (run.path / "summary.json").unlink()
+    for left in ("step-2", ".aside-step-4"):
+        shutil.copytree(run.path / "checkpoints" / "step-6", run.path / "checkpoints" / left)
+
+    again = train(table, encoder, config, out=tmp_path / "run", where=TRAIN)
+
+    assert again.is_finished
+    assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["step-6", "step-8"]

@@ -88,7 +88,11 @@ class RunFiles:
                 export(model, encoder, path, trained_on=trained_on)
 
     def close(self, summary: Mapping[str, Any]) -> None:
-        """Say what the run was, also in its model's card: from here on it is finished."""
+        """Say what the run was, also in its model's card: from here on it is finished.
+
+        A process that died behind its last checkpoint left older ones than are kept, which go here.
+        """
         if self._writes:
+            checkpoints.prune(self._run.path / "checkpoints", self._keep)
             write_card(self._run, summary)
             write_json(self._run.path / "summary.json", summary)

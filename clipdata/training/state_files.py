@@ -124,7 +124,11 @@ def _is_about_files(error: Exception) -> bool:
 
 def _hint(path: Path, number: int | None) -> str:
     if number in _READ_ONLY:
-        return "choose a folder that can be written: another --out"
+        another, again = (
+            "choose a folder that can be written: another --out",
+            "the same command goes on where it stopped",
+        )
+        return another if number == errno.EROFS else f"let this user write to {path.parent}, and {again}; or {another}"
     if number in _FULL:
         return f"make room on the disk of {path.parent}; then the same command goes on where it stopped"
     return "the same command goes on where it stopped"

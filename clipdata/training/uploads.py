@@ -68,7 +68,8 @@ class Uploads:
         if self._copies is None:
             return
         self._tell()
-        self._hold(step, num_metrics_bytes)
+        if not self._hold(step, num_metrics_bytes):
+            return
         with self._lock:
             passed, self._waiting = self._waiting, step
             if self._thread is None:
@@ -77,8 +78,11 @@ class Uploads:
         if passed is not None and passed != step:
             shutil.rmtree(self._aside / str(passed), ignore_errors=True)
 
-    def _hold(self, step: int, num_metrics_bytes: int) -> None:
-        """Keep the files as they are now, by further links to them: checkpoints are pruned while they are copied."""
+    def _hold(self, step: int, num_metrics_bytes: int) -> bool:
+        """Keep the files as they are now, by further links to them: checkpoints are pruned while they are copied.
+
+        False where not all of them could be kept: a copy of some would be the newest, and no run goes on from it.
+        """
         held = self._aside / str(step)
         try:
             shutil.rmtree(held, ignore_errors=True)
@@ -97,6 +101,9 @@ class Uploads:
                     _link(path, target)
         except OSError as error:
             self._failed.append(f"the checkpoint of step {step} cannot be prepared for copying: {error}")
+            shutil.rmtree(held, ignore_errors=True)
+            return False
+        return True
 
     def _work(self, copies: Copies) -> None:
         while True:

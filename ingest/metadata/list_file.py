@@ -16,6 +16,7 @@ from clipdata.incoming import normalised
 from clipdata.storage import Storage, absolute, redact
 from ingest.metadata import delimited_text, json_fields
 from ingest.metadata.delimited_text import Record
+from ingest.metadata.footers import check
 from ingest.metadata.formats import FORMATS, FileFault, Unpacked, format_of, known_suffixes, packing_of
 from ingest.metadata.text_blocks import MAX_LINE_CHARS, TextBlocks, known_encoding
 from ingest.metadata.text_layout import TextLayout, find_layout, known_delimiter
@@ -223,6 +224,7 @@ class ListFile:
         number = 0
         with self._bytes() as stream:
             file = pq.ParquetFile(stream)
+            check(file.metadata)
             incoming = normalised(file.schema_arrow)
             for batch in file.iter_batches(_BATCH_ROWS):
                 for values in incoming.apply(batch).to_pylist():

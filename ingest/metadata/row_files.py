@@ -18,13 +18,13 @@ from clipdata.objects.faults import as_clipdata_error, verdict_on
 from clipdata.storage import Storage, absolute, is_remote, redact
 from ingest.metadata import class_names
 from ingest.metadata.data_files import DataFiles, counted, starts_as_parquet
+from ingest.metadata.footers import check, repeating
 from ingest.metadata.formats import FileFault, format_of
 from ingest.metadata.list_file import ListFile, Row, TextOptions
 from ingest.updating.source import BrokenFile, Item, Refuse, Reject
 
 BATCH_BYTES = 16 << 20
 MAX_BATCH_ROWS = 4096
-_LONG_BYTES = 64 << 10
 _BUFFER_BYTES = 1 << 20  # of one column; without it a whole row group would be held
 
 
@@ -110,11 +110,12 @@ class RowFiles:
             fs, path = self.storage.filesystem(item.where)
             with fs.open(path, "rb") as opened:
                 about = pq.read_metadata(opened)
+                check(about)
                 file = pq.ParquetFile(
                     opened,
                     metadata=about,
                     buffer_size=_BUFFER_BYTES,
-                    read_dictionary=_repeating(about),
+                    read_dictionary=repeating(about),
                     page_checksum_verification=True,
                 )
                 for batch in _whole_groups(file, _rows_at_once(about)):
@@ -188,19 +189,6 @@ def _what_of(error: OSError, before: str) -> tuple[str, str]:
     """A local file that cannot be read; Arrow tells damaged pages as OSErrors without a number."""
     reason = "unreadable" if error.errno is not None else "corrupt"
     return reason, f"{before}{redact(' '.join(str(error).split())[:300])}"
-
-
-def _repeating(about: pq.FileMetaData) -> list[str]:
-    """Columns of texts or bytes that store a long value once, however many rows have it: read as they are stored."""
-    found: dict[str, None] = {}
-    for number in range(about.num_row_groups):
-        group = about.row_group(number)
-        for place in range(group.num_columns):
-            column = group.column(place)
-            long = column.total_uncompressed_size > _LONG_BYTES
-            if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page and long:
-                found[column.path_in_schema] = None
-    return list(found)
 
 
 def _whole_groups(file: pq.ParquetFile, at_once: int) -> Iterator[pa.RecordBatch]:

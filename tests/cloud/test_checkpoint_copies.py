@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from clipdata.training.run import Run
 from tests.cloud.fault_proxy import Fault
 from tests.cloud.fixtures import Bucket
 from tests.contests import contest_table
-from tests.telling import Told
+from tests.telling import Stopping, Told
 from tests.tiny_models import tiny_encoder
 
 TRAIN, TEST = "split = 'train'", "split = 'test'"
@@ -43,24 +42,6 @@ def quick(place: str, **changes: Any) -> TrainConfig:
 def table_of(tmp_path: Path, bucket: Bucket) -> Table:
     """A table on disk, whose storage options reach the bucket."""
     return open_table(contest_table(tmp_path).uri, storage=bucket.storage)
-
-
-class Stopping(Told):
-    """Sends this process SIGTERM when so many steps are done."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self._step = step
-
-    @contextmanager
-    def task(self, label, total, unit="rows"):  # type: ignore[no-untyped-def]
-        self._counts = label == "train"
-        yield self
-
-    def advance(self, num: int = 1) -> None:
-        super().advance(num * self._counts)
-        if self._counts and self.steps == self._step:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def stopped(tmp_path: Path, bucket: Bucket, encoder: Encoder, step: int, **changes: Any) -> Table:
@@ -156,3 +137,42 @@ def test_copies_of_another_run_are_refused_with_what_differs_and_discarded_when_
     train(table, encoder, other, out=tmp_path / "new", where=TRAIN, overwrite=True)
 
     assert sorted(name for name in objects(gcs) if name.startswith("step-")) == ["step-2.json", "step-4.json"]
+
+
+def test_permission_that_is_lost_midway_is_said_and_a_new_machine_goes_on_bit_for_bit_from_the_copy_before(
+    tmp_path: Path, bucket: Bucket, encoder: Encoder
+) -> None:
+    table, config, told = table_of(tmp_path, bucket), quick(bucket.url(PLACE)), Refusing(bucket, after=2, stop=5)
+    whole = train(table, encoder, quick("", checkpoint_to=None), out=tmp_path / "whole", where=TRAIN)
+
+    with pytest.raises(SystemExit):
+        train(table, encoder, config, out=tmp_path / "gone", where=TRAIN, progress=told)
+    shutil.rmtree(tmp_path / "gone")
+
+    assert any(said.startswith("the checkpoint of step 4 could not be copied") for said in told.said)
+    assert all("refused access" in said for said in told.said if "could not be copied" in said)
+    with pytest.raises(CredentialsError, match="refused access"):
+        train(table, encoder, config, out=tmp_path / "early", where=TRAIN)
+    assert not (tmp_path / "early").exists()
+    bucket.proxy.clear()
+    again = Told()
+    run = train(table, encoder, config, out=tmp_path / "new", where=TRAIN, progress=again)
+    assert any("step 2 is taken up from" in said for said in again.said)
+    assert lines(run) == lines(whole)
+    mine, theirs = (load_file(one.export_path / "open_clip_model.safetensors") for one in (run, whole))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+class Refusing(Stopping):
+    """Has the bucket refuse all writes once it holds the copy of a step, and ends the training later."""
+
+    def __init__(self, bucket: Bucket, *, after: int, stop: int) -> None:
+        super().__init__(stop)
+        self._bucket, self._after = bucket, after
+
+    def advance(self, num: int = 1) -> None:
+        if self._counts and self.steps == self._after:
+            while f"step-{self._after}.json" not in objects(self._bucket):
+                time.sleep(0.02)
+            self._bucket.proxy.inject(Fault("403", requests=("put", "copy", "delete")))
+        super().advance(num)

@@ -39,6 +39,12 @@ def _broken() -> dict[str, tuple[bytes, int, dict[str, int]]]:
         compression="none", use_dictionary=False, row_group_size=1000, write_page_checksum=True,
     )  # fmt: skip
     at = pages.index(b"01500")
+    # Now a column without nulls, of which the footer still counts what it counts of one with nulls.
+    miscounted = whole.replace(b"\x15\x0c%\x02\x18\x08filename", b"\x15\x0c%\x00\x18\x08filename")
+    nameless = parquet_bytes(pa.table({}))
+    lessened = nameless.replace(b"\x16\x00&\x00", b"\x16\x01&\x00")
+    assert miscounted != whole
+    assert lessened != nameless
     corrupt = (0, {"corrupt": 1})
     return {
         "nothing": (b"", *corrupt),
@@ -50,6 +56,8 @@ def _broken() -> dict[str, tuple[bytes, int, dict[str, int]]]:
         "footer longer than the file": (whole[:-8] + struct.pack("<I", 2**31) + b"PAR1", *corrupt),
         "footer of no length": (whole[:-8] + bytes(4) + b"PAR1", *corrupt),
         "footer of zeros": (whole[: -8 - footer] + bytes(footer) + whole[-8:], *corrupt),
+        "footer that counts a column in another way than it is laid out": (miscounted, *corrupt),
+        "footer that tells of less than no rows": (lessened, 0, {"no_column": 1}),
         "footer cut": (whole[:-8][:-20] + whole[-8:], *corrupt),
         "last byte gone": (whole[:-1], *corrupt),
         "first half gone": (whole[len(whole) // 2 :], *corrupt),

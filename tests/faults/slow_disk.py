@@ -97,7 +97,12 @@ def _clean(uri: str, *more: str) -> None:
     cd.clean(uri, dry_run="dry run" in more)
 
 
-TASKS = {"verbs": _verbs, "map": _map, "write": _write, "clean": _clean}
+def _train(uri: str, model: str, config: str, out: str) -> None:
+    encoder = cd.load_encoder(model, device="cpu")
+    cd.train(cd.open_table(uri), encoder, cd.TrainConfig.from_json(config), out=out)
+
+
+TASKS = {"verbs": _verbs, "map": _map, "write": _write, "clean": _clean, "train": _train}
 
 if __name__ == "__main__":
     TASKS[sys.argv[1]](*sys.argv[2:])

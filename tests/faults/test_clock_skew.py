@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,10 +20,13 @@ from clipdata.lance_io.clocks import ahead_of_storage
 from clipdata.lance_io.state import StateFolder
 from clipdata.schema import key_field
 from tests.cloud.fixtures import Bucket
+from tests.contests import contest_table
 from tests.faults.kill_matrix import left_by, world_in
 from tests.faults.kill_verbs import VERBS, prepare
 from tests.faults.slow_disk import CLOCK_SKEW, build, with_clock
 from tests.tables import number_table
+from tests.telling import Stopping
+from tests.tiny_models import tiny_encoder
 
 MONTH_S = 30 * 86_400
 SKEWED_VERBS = ("ingest images", "map", "map --overwrite", "tag", "select", "delete", "restore")
@@ -77,6 +83,35 @@ def test_a_cleaner_whose_clock_is_ahead_is_refused_and_one_behind_takes_nothing_
     assert with_clock(library, "clean", table.uri, ahead_s=-MONTH_S) == ""
     assert about_to_be_committed.exists()
     assert not Path(StateFolder(table, "clock").uri).exists()
+
+
+@pytest.mark.slow
+def test_a_training_whose_files_are_of_the_future_and_of_no_order_goes_on_from_its_newest_step_bit_for_bit(
+    tmp_path: Path, library: Path
+) -> None:
+    table, encoder = contest_table(tmp_path), tiny_encoder(tmp_path / "model")
+    settings = {"epochs": 2, "batch_size": 8, "lr": 3e-3, "checkpoint_every_steps": 2, "keep_checkpoints": 9}
+    config = cd.TrainConfig(**settings, checkpoint_to=str(tmp_path / "copies"))
+    whole = cd.train(table, encoder, cd.TrainConfig(**settings), out=tmp_path / "whole")
+    with pytest.raises(SystemExit):
+        cd.train(table, encoder, config, out=tmp_path / "run", progress=Stopping(5))
+    for folder in ("run", "copies"):
+        for number, path in enumerate(sorted((tmp_path / folder).rglob("*"), reverse=True)):  # the oldest step latest
+            os.utime(path, times=(time.time() + MONTH_S + number,) * 2)
+
+    model = str(tmp_path / "model" / "tiny-0")
+    said = with_clock(
+        library, "train", table.uri, model, json.dumps(config.to_json()), str(tmp_path / "run"), ahead_s=-MONTH_S
+    )
+
+    done = cd.Run(tmp_path / "run")
+    assert said == ""
+    assert [(line["step"], line["loss"]) for line in done.metrics] == [
+        (line["step"], line["loss"]) for line in whole.metrics
+    ]
+    tuned, expected = (one.export_path / "open_clip_model.safetensors" for one in (done, whole))
+    assert tuned.read_bytes() == expected.read_bytes()
+    assert (tmp_path / "copies" / f"step-{whole.metrics[-1]['step']}.json").exists()
 
 
 def test_a_clock_that_is_right_is_a_moment_ahead_at_most(tmp_path: Path) -> None:
