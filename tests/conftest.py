@@ -29,6 +29,11 @@ def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     Session.cleanup_for_tests()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the test that waits the longest, for a cluster, so that it is not the last one alone."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what needs a GPU where there is none."""
     if item.get_closest_marker("gpu") is not None:
