@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from clipdata.errors import StepError, TransientError, UsageError
 from clipdata.lance_io.history import log
 from clipdata.lance_io.table import open_table
 from tests.cloud.fixtures import Bucket
+from tests.cloud.servers import MOTO_REQUIREMENTS, Unavailable, environment
 from tests.contests import contest_table
 from tests.contracts.engines import ADDRESS, WITHIN, Often, Shifted, computed, engine, processes, why_not
 from tests.tables import append_numbers, number_table
@@ -47,6 +49,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_ray_keeps_it_too() -> None:
     if (reason := why_not()) is not None:
         pytest.skip(reason)
+    with suppress(Unavailable):
+        environment(MOTO_REQUIREMENTS)  # the inner run has no network to install it from
     inner = [
         sys.executable,
         "-m",
