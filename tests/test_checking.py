@@ -277,6 +277,46 @@ def test_tag_files_that_a_full_disk_left_empty_or_cut_are_found_and_written_agai
     assert cd.tag(uri, "lost", version=2).done == "made"
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("manifestSize", -5, "name again"),
+        ("branch", 7, "name again"),
+        ("metadata", 3, "name again"),
+        ("metadata", {"a": 1}, "name again"),
+        ("createdAt", "x", "name again"),
+        ("version", -3, "set aside"),
+        ("version", 1 << 64, "set aside"),
+    ],
+)
+def test_what_lance_takes_for_no_tag_is_found_and_mended(uri: str, field: str, value: object, remedy: str) -> None:
+    cd.tag(uri, "raw", version=2)
+    cd.tag(uri, "good", version=2)
+    file = Path(uri, "_refs", "tags", "raw.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(StorageError, match="a file is damaged"):
+        cd.tag(uri)
+
+    (problem,) = cd.check(uri).problems
+
+    assert (problem.name, problem.remedy) == ("raw", remedy)
+    assert f"its {field} is {json.dumps(value)}" in problem.fault
+    assert cd.check(uri, repair=True).sound
+    assert {tag.name for tag in cd.tag(uri).tags} == {"good"} | ({"raw"} if remedy == "name again" else set())
+
+
+def test_a_folder_in_a_tags_place_is_set_aside(uri: str) -> None:
+    cd.tag(uri, "good", version=2)
+    Path(uri, "_refs", "tags", "dir.json").mkdir()
+
+    (problem,) = cd.check(uri).problems
+
+    assert (problem.name, problem.remedy) == ("dir", "set aside")
+    assert "it is a folder" in problem.fault
+    assert cd.check(uri, repair=True).sound
+    assert [tag.name for tag in cd.tag(uri).tags] == ["good"]
+
+
 def test_a_damaged_tag_whose_version_is_gone_is_set_aside_and_says_which_it_was(uri: str) -> None:
     cd.tag(uri, "raw", version=2)
     file = Path(uri, "_refs", "tags", "raw.json")

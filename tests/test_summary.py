@@ -209,6 +209,20 @@ def test_pictures_refusals_lineages_and_stale_columns_are_told(tmp_path: Path) -
     assert "refused: 1 rows: 1 × truncated" in str(found)
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_texts_of_a_parquet_file_are_counted_however_arrow_holds_them(kind: pa.DataType, tmp_path: Path) -> None:
+    texts = ["one", "three", "one", "", None]
+    held = {"text": pa.array(texts).cast(kind)}
+    if not pa.types.is_dictionary(kind):
+        held["texts"] = pa.array([[text] for text in texts], pa.list_(kind))
+    pq.write_table(pa.table(held), tmp_path / "t.parquet")
+
+    found = cd.stats(tmp_path / "t.parquet")
+
+    assert found.column("text").empty == 1
+    assert found.column("text").common[0] == ("one", 2)
+
+
 def test_parquet_files_are_told_before_they_are_a_table(mixed: cd.Table, tmp_path: Path) -> None:
     rows_held = mixed.to_table(["id", "score", "label", "captions", "picture"])
     for place in range(2):

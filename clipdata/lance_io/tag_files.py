@@ -10,7 +10,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,8 +68,12 @@ def tag_files(uri: str, storage: Storage) -> Iterator[TagFile]:
         names = sorted(str(path).rpartition("/")[2] for path in fs.ls(root, detail=False)) if fs.exists(root) else []
         for name in names:
             if name.endswith(_SUFFIX):
+                tag, path = name.removesuffix(_SUFFIX), f"{root.rstrip('/')}/{name}"
+                if fs.isdir(path):
+                    yield TagFile(tag, None, "it is a folder")
+                    continue
                 with suppress(FileNotFoundError):  # it was deleted meanwhile
-                    yield _read(name.removesuffix(_SUFFIX), fs.cat_file(f"{root.rstrip('/')}/{name}"))
+                    yield _read(tag, fs.cat_file(path))
     except OSError as error:
         raise as_clipdata_error(error, f"reading the tags of {redact(uri)}", storage) from error
 
@@ -139,7 +143,7 @@ def _manifest_size(table: Table, version: int) -> int:
 
 def _read(name: str, data: bytes) -> TagFile:
     found = _VERSION.search(data)
-    left = int(found[1]) if found else None
+    left = int(found[1]) if found and _is_size(int(found[1])) else None
     if not data:
         return TagFile(name, None, "it is empty")
     try:
@@ -149,7 +153,35 @@ def _read(name: str, data: bytes) -> TagFile:
     wanted = ("version", "manifestSize")
     if not isinstance(said, dict) or not all(type(said.get(one)) is int for one in wanted):
         return TagFile(name, left, f"it does not hold {' and '.join(wanted)}")
-    return TagFile(name, said["version"], None)
+    wrong = [one for one, fits in _FIELDS.items() if one in said and not fits(said[one])]
+    fault = f"its {wrong[0]} is {json.dumps(said[wrong[0]])[:60]}" if wrong else None
+    return TagFile(name, left if wrong else said["version"], fault)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 64
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return value is None or datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+# What Lance takes for each; of any other it reads no tag of the table at all.
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "version": _is_size,
+    "manifestSize": _is_size,
+    "branch": lambda value: value is None or isinstance(value, str),
+    "createdAt": _is_time,
+    "updatedAt": _is_time,
+    "metadata": _are_texts,
+}
 
 
 def _replace(table: Table, file: Path, said: Mapping[str, Any]) -> None:

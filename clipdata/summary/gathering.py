@@ -40,6 +40,13 @@ def _is_counted(kind: pa.DataType) -> bool:
     return is_text(kind) or any(fits(kind) for fits in (pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal))
 
 
+def _plain(found: pa.Array) -> pa.Array:
+    """Values as Arrow computes with them: it knows few functions of dictionaries, and fewer of views."""
+    if pa.types.is_dictionary(found.type):
+        found = found.cast(found.type.value_type)
+    return found.cast(pa.large_string()) if pa.types.is_string_view(found.type) else found
+
+
 class Gatherer:
     """Keeps what is told of one column.
 
@@ -60,9 +67,7 @@ class Gatherer:
         """Take in a batch of the column."""
         self.rows += len(found)
         self.nulls += found.null_count
-        if pa.types.is_dictionary(found.type):
-            found = found.cast(found.type.value_type)
-        found = found.drop_null()
+        found = _plain(found).drop_null()
         if not len(found):
             return
         kind = found.type
@@ -95,7 +100,7 @@ class Gatherer:
             self.empty += int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
             self._lengths.add(_floats(lengths))
             entries = found.flatten()
-        entries = entries.drop_null()
+        entries = _plain(entries).drop_null()
         if is_text(entries.type):
             self._characters.add(_floats(pc.utf8_length(entries)))
             self._count(entries)

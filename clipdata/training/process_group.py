@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ PATIENCE = timedelta(minutes=30)
 has ended is noticed at once."""
 _LOOK = timedelta(seconds=1)
 _READ = timedelta(seconds=10)
+_PLACE = re.compile(r"^\[[^\]]*\] ?")  # of Gloo's source
 
 
 def launched() -> Processes:
@@ -163,9 +165,10 @@ class _Notes:
             self._store.wait(["first"], _LOOK)
             rank, message, exit_code = json.loads(self._store.get("first"))
             return EndedElsewhereError(f"process {rank} of {self.processes.world}: {message}", exit_code=exit_code)
-        why = str(error).splitlines()[0]
+        why = _PLACE.sub("", str(error).splitlines()[0]).partition(". ")[0]
         return EndedElsewhereError(
-            f"another process ended without a word: killed, or out of memory ({why})", is_told=False
+            f"another process ended without a word: killed, or out of memory ({why}); the same command goes on",
+            is_told=False,
         )
 
 
