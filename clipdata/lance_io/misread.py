@@ -98,7 +98,9 @@ def _literal(found: re.Match[str], _: Sequence[str]) -> Told:
     value = re.sub(r'^Utf8\("(.*)"\)$', r"'\1'", found["value"])
     value = re.sub(r"^\w+\((.*)\)$", r"\1", value)
     if re.fullmatch(r"-?[\d.]+(?:e[+-]?\d+)?|-?inf", value) and _kinds_of(found["type"]) == "a number":
-        return Told(f"{value} is too large, or too exact, for the column beside it", "cast(COLUMN as double) takes it")
+        value += ".0" if found["value"].startswith("Float") and value.lstrip("-").isdigit() else ""
+        holds = "whole numbers of a range" if "Int" in found["type"] else "numbers of so many digits"
+        return Told(f"{value} is none of the column beside it, which holds {holds}", "cast(COLUMN as double) takes it")
     hint = _LITERALS.get(found["type"])
     hint = hint.format(rest=found["rest"] or "(10, 2)") if hint else _VALUE
     return Told(f"{value} stands beside a column of another kind, which holds {_kinds_of(found['type'])}", hint)
