@@ -88,6 +88,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
         ("foo(score) > 1", "there is no function foo()"),
         ("lower(split, 3) = 'x'", "lower() is given 2 values; expected 1"),
         ("cast(score as foo) > 1", "there is no type foo"),
+        ("cast(n as varchar) = '3'", "there is no type Varchar\n  try: "),
         ("count(*) > 3", "a figure of many rows"),
         ("split IN (SELECT split FROM dataset)", "it holds split IN (SELECT split FROM dataset), which cannot"),
         ("regexp_like(split, '(')", "no regular expression: unclosed group"),

@@ -207,6 +207,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
             "substr() is given one value", "substr(COLUMN, 1, 5): from which letter on, and how many of them")),
         (r"Operator (?P<sign>\S+) is not supported", _const("it holds the sign {sign}, which is none here")),
         (r"Unsupported data type.*?value: \"(?P<name>[^\"]*)\"", _const("there is no type {name}", _TYPES)),
+        (r"Unsupported data type: (?P<name>\w+)", _const("there is no type {name}", _TYPES)),
         (r"Unsupported type '(?P<name>[^']*)'", _const("there is no type {name}", "such as 'Int64', 'Timestamp(us)'")),
         (r"Cannot access field.*type (?P<type>\w+)", lambda found, _: Told(
             f"a field is asked of a column that holds {_kinds_of(found['type'])}", "COLUMN alone, without a point")),
