@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import clipdata as cd
 from clipdata.encoder import Encoder, export, load_encoder
 from clipdata.lance_io.table import Table
 from clipdata.training import checkpoints
@@ -20,7 +23,6 @@ from clipdata.training.config import TrainConfig
 from clipdata.training.fine_tuning import train
 from clipdata.training.run import Run, open_run
 from tests.contests import contest_table
-from tests.forked import Forked
 from tests.telling import Told
 from tests.tiny_models import tiny_dual_encoder, tiny_encoder
 
@@ -173,7 +175,14 @@ def test_the_command_line_ends_with_the_code_of_the_signal_and_one_line(tmp_path
     model, out = export(encoder.model, encoder, tmp_path / "model"), tmp_path / "run"
     words = ["train", table.uri, "--model", model, "--out", out, "--device", "cpu", "--json"]
     words += [word for one in ("steps=100000", "batch_size=8", "num_workers=1") for word in ("--set", one)]
-    running = Forked(["-m", "clipdata", *words], leads=True)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "clipdata", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(cd.__file__).parents[1])},
+        start_new_session=True,
+    )
     while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_text().splitlines()) < 4:
         assert running.poll() is None, running.communicate()
         time.sleep(0.02)
