@@ -26,6 +26,14 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deleted_notes, "_NEWEST", 2)
 
 
+def ingested(folder: Path) -> tuple[Path, Path]:
+    """A file of twenty rows, and the table that they are taken into."""
+    meta, uri = folder / "meta.csv", folder / "t.lance"
+    meta.write_text("\n".join(["filename,label", *(f"{name},A" for name in NAMES)]))
+    ingest.from_parquet(meta, into=uri)
+    return meta, uri
+
+
 def metadata_of(table: cd.Table) -> dict[str, str]:
     return dict(table.latest().dataset.metadata)
 
@@ -50,9 +58,7 @@ def test_the_metadata_stays_small_after_many_deletes_and_every_note_is_known(tmp
 def test_rows_of_all_deletes_stay_away_their_file_is_not_read_again_and_they_come_back_when_forgotten(
     tmp_path: Path, few: None
 ) -> None:
-    meta, uri = tmp_path / "meta.csv", tmp_path / "t.lance"
-    meta.write_text("\n".join(["filename,label", *(f"{name},A" for name in NAMES)]))
-    ingest.from_parquet(meta, into=uri)
+    meta, uri = ingested(tmp_path)
     for name in NAMES[:15]:
         cd.delete(uri, f"filename = '{name}'")
     assert OLDER in metadata_of(cd.open_table(uri))
@@ -74,9 +80,7 @@ def test_rows_of_all_deletes_stay_away_their_file_is_not_read_again_and_they_com
 def test_a_version_that_is_restored_knows_the_deletes_before_it_also_after_a_clean_up(
     tmp_path: Path, few: None
 ) -> None:
-    meta, uri = tmp_path / "meta.csv", tmp_path / "t.lance"
-    meta.write_text("\n".join(["filename,label", *(f"{name},A" for name in NAMES)]))
-    ingest.from_parquet(meta, into=uri)
+    meta, uri = ingested(tmp_path)
     for name in NAMES[:8]:
         cd.delete(uri, f"filename = '{name}'")
     cd.tag(uri, "eight")

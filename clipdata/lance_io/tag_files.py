@@ -65,15 +65,15 @@ def tag_files(uri: str, storage: Storage) -> Iterator[TagFile]:
     fs, root = storage.filesystem(join(uri, TAGS))
     fs.invalidate_cache()
     try:
-        names = sorted(str(path).rpartition("/")[2] for path in fs.ls(root, detail=False)) if fs.exists(root) else []
-        for name in names:
-            if name.endswith(_SUFFIX):
-                tag, path = name.removesuffix(_SUFFIX), f"{root.rstrip('/')}/{name}"
-                if fs.isdir(path):
-                    yield TagFile(tag, None, "it is a folder")
-                    continue
-                with suppress(FileNotFoundError):  # it was deleted meanwhile
-                    yield _read(tag, fs.cat_file(path))
+        entries = fs.ls(root, detail=True) if fs.exists(root) else []
+        kinds = {str(entry["name"]).rstrip("/").rpartition("/")[2]: entry["type"] for entry in entries}
+        for name in sorted(one for one in kinds if one.endswith(_SUFFIX)):
+            tag = name.removesuffix(_SUFFIX)
+            if kinds[name] == "directory":
+                yield TagFile(tag, None, "it is a folder")
+                continue
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                yield _read(tag, fs.cat_file(f"{root.rstrip('/')}/{name}"))
     except OSError as error:
         raise as_clipdata_error(error, f"reading the tags of {redact(uri)}", storage) from error
 
