@@ -137,6 +137,7 @@ JOBS = {
     "killed": Job(CUT, stops_at=5, is_killed=True),
     "too_bad": Job({"objective": Choice(), "shuffle": False, "batch_size": 8, "max_bad_share": 0.1}, "bad.lance"),
     "too_few": Job({"objective": Contrastive("captions")}, table="one.lance"),
+    "unlike": Job({"objective": Choice(), "seed": int(os.environ.get("RANK", "0"))}),
 }  # fmt: skip
 
 

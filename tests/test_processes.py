@@ -72,7 +72,7 @@ def two(folder) -> list[dict]:
     """What each of two processes was told of its jobs."""
     (folder / "runs-2").mkdir()
     (folder / "runs-1" / "cut").rename(folder / "runs-2" / "cut-by-1")
-    failing = ["cut", "too_bad", "too_few", "dropout_cut", "dropped_cut"]
+    failing = ["cut", "too_bad", "too_few", "unlike", "dropout_cut", "dropped_cut"]
     going_on = ["whole:cut-by-1", "dropout:dropout_cut", "dropped:dropped_cut"]
     return in_ranks(2, folder, *EQUAL, *failing, *going_on, "dropout", "dropped")
 
@@ -108,6 +108,13 @@ def test_too_many_bad_pictures_of_one_process_end_all_with_one_message(two):
 def test_what_all_processes_refuse_is_told_by_the_first(two):
     assert two[0]["too_few"]["error"] == "UsageError"
     assert two[1]["too_few"]["error"] == "EndedElsewhereError"
+
+
+@pytest.mark.slow
+def test_a_process_of_other_arguments_says_so(two):
+    assert two[1]["unlike"]["error"] == "UsageError"
+    assert "seed was 0 and is 1 now" in two[0]["unlike"]["message"]
+    assert "started with other arguments than the first" in two[0]["unlike"]["message"]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.cased_names import check_cased
 from clipdata.lance_io.faults import NotUnderstoodError, translated
 from clipdata.lance_io.misread import told_of
+from clipdata.lance_io.other_sql import compared_with_null, instead_of, with_functions_named, without_texts
 from clipdata.lance_io.selected_rows import Meant, names_in, spelled, with_names_as, without_names
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
 
 _TEXT_OR_NAME = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"(?P<doubled>[^\"]*)\"")
-_WHERE = re.compile(r"\s*where\b", re.IGNORECASE)
 _OPEN = re.compile(r"\?|\$\w+")  # of a statement whose values come later
 
 
@@ -68,7 +68,7 @@ def explained(table: Table, where: str | None) -> Iterator[None]:
         if where is None:
             raise
         told = told_of(_of_names(table, where, error), [name for name in table.schema.names if is_readable(name)])
-        hint = "leave out the word WHERE" if _WHERE.match(where) else told.hint
+        hint = instead_of(where, table.schema.names) or told.hint
         raise SchemaError(f"where is {where!r:.80}; {_named(told.what, where)}", hint=hint) from error
 
 
@@ -102,13 +102,16 @@ def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] |
     if where is None:
         return None
     _check_quotes(where, table.schema)
-    check_cased(_TEXT_OR_NAME.sub("''", where), table.schema.names)
+    check_cased(without_texts(where), table.schema.names)
+    if instead := compared_with_null(where):
+        raise UsageError(f"where is {where!r:.80}; nothing equals null, and nothing differs from it", hint=instead)
     if found := _OPEN.search(_TEXT_OR_NAME.sub("", where)):
         raise UsageError(
             f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"
         )
     # In brackets, for what comes behind a whole condition Lance passes over: score > 0.5 split = 'test'.
-    return f"({without_names(table, where) if meant is None else spelled(where, meant)}\n)"
+    asked = with_functions_named(where)
+    return f"({without_names(table, asked) if meant is None else spelled(asked, meant)}\n)"
 
 
 def _check_quotes(where: str, schema: pa.Schema) -> None:

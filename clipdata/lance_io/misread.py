@@ -18,6 +18,7 @@ _MOST_NAMES, _MOST_LETTERS, _MOST_READ = 40, 240, 1 << 16  # what is wrong stand
 _VALUE = "a text is written 'test', a column with unusual letters `the name`"
 _CAST = "cast(COLUMN as double) makes a text a number, cast(COLUMN as string) a number a text"
 _COMPARED = "compare each column with something: score > 0.5 AND split = 'test', or NOT (score > 0.5)"
+_CONCAT = "OR joins two conditions; cast(COLUMN as string) makes a number a text"
 _TYPES = "types: bigint, int, float, double, string, boolean, date, timestamp"
 _LITERALS = {
     "Timestamp": "a time is written timestamp '2026-01-31 12:00:00'",
@@ -163,6 +164,9 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
         (
             r"argument type for (?:logical boolean|comparison) operation "
             r"(?P<one>.+?) (?P<sign>IS(?: NOT)? DISTINCT FROM|AND|OR) (?P<other>.+?)\)?$", _no_condition),
+        (r"string concat operation", _const("|| stands between what are no texts", _CONCAT)),
+        (r"Unary operator 'Plus'", _const("a + stands before a value")),
+        (r"Column (?P<name>.*) does not exist", _const("there is no column {name} that a condition could name")),
         (r"Negation only supports", _const("a - stands before something that is no number", _CAST)),
         (r"Arrow error: Divide by zero|^Divide by zero", _const(
             "it divides by 0", "nullif(COLUMN, 0) is null where it is 0, and so is what is divided by it")),

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(minutes=30)
 """Longest wait for a process that is alive: one alone may write a large model to a slow disk, or measure it. One that
 has ended is noticed at once."""
-_LOOK = timedelta(seconds=1)
+_LOOK_S, _LOOK_AGAIN_S = 1.0, 0.05
 _READ = timedelta(seconds=10)
 _PLACE = re.compile(r"^\[[^\]]*\] ?")  # of Gloo's source
 
@@ -154,22 +155,30 @@ class _Notes:
         if self.processes.writes:
             return False
         with suppress(distributed.DistError, RuntimeError):
-            self._store.wait(["0"], _LOOK)
-            return json.loads(self._store.get("0"))[1] == str(error)
+            return self._is_left("0") and json.loads(self._store.get("0"))[1] == str(error)
         return False
 
     def of_another(self, error: Exception) -> EndedElsewhereError:
         """Why a process was lost."""
         self._are_read = True
         with suppress(distributed.DistError, RuntimeError):
-            self._store.wait(["first"], _LOOK)
-            rank, message, exit_code = json.loads(self._store.get("first"))
-            return EndedElsewhereError(f"process {rank} of {self.processes.world}: {message}", exit_code=exit_code)
+            if self._is_left("first"):
+                rank, message, exit_code = json.loads(self._store.get("first"))
+                return EndedElsewhereError(f"process {rank} of {self.processes.world}: {message}", exit_code=exit_code)
         why = _PLACE.sub("", str(error).splitlines()[0]).partition(". ")[0]
         return EndedElsewhereError(
             f"another process ended without a word: killed, or out of memory ({why}); the same command goes on",
             is_told=False,
         )
+
+    def _is_left(self, name: str) -> bool:
+        """Whether a note is there, or comes soon; a wait of the store itself would warn of its end in torch's words."""
+        until = time.monotonic() + _LOOK_S
+        while not self._store.check([name]):
+            if time.monotonic() > until:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        return True
 
 
 def _exit_code(error: Exception) -> int:

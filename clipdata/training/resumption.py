@@ -25,6 +25,7 @@ from clipdata.training.feasibility import check_feasible
 from clipdata.training.image_side import check_images, pixels_read
 from clipdata.training.likeness import overlap_in
 from clipdata.training.overlap import Overlap
+from clipdata.training.processes import Processes
 from clipdata.training.rows_read import RowsRead
 from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
 from clipdata.training.state_files import write_bytes, write_json
@@ -225,10 +226,10 @@ def _require_same(run: Run, wanted: dict[str, Any], read: RowsRead) -> None:
         problems.append(_other_rows(run.record["table"], read.table))
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
-        raise UsageError(
-            f"{run.path} holds another run:{listed}",
-            hint="train into another folder, or discard the one that is there with --overwrite (overwrite=True)",
-        )
+        hint = "train into another folder, or discard the one that is there with --overwrite (overwrite=True)"
+        if Processes.here().world > 1:
+            hint += "; or one of the processes was started with other arguments than the first, which began the run"
+        raise UsageError(f"{run.path} holds another run:{listed}", hint=hint)
 
 
 def _other_rows(recorded: Mapping[str, Any], table: Table) -> str:

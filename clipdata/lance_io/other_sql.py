@@ -1,0 +1,104 @@
+"""Other SQL: what people bring from other dialects, from Python and from the far ends of SQL, said as it is said here.
+
+Lance reads a condition as a small part of SQL. It knows words, and no table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+_TEXT_OR_NAME = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"")
+# Functions that Lance has and does not find by their names, for SQL has a grammar of its own for their brackets.
+_FUNCTION = re.compile(r"(?<![\w.@])(?:ceil|floor|trim|substr|substring)(?=\s*\()", re.IGNORECASE)
+_NULL = re.compile(r"(?P<sign><>|!=|==?)\s*(?:null|none)\b|\b(?:null|none)\s*(?P<after><>|!=|==?)", re.IGNORECASE)
+
+_CASE = "say it by AND and OR: (split = 'a' AND score > 0.5) OR (split <> 'a' AND score > 0.7)"
+_PATTERN = "regexp_like(COLUMN, '^a.*b$'), or COLUMN LIKE 'a%'"
+_PART = "date_part('year', COLUMN) = 2026"
+_SEVERAL = "COLUMN IN ('a', 'b') for several values; array_has(COLUMN, 'a') for a column of lists"
+_MOMENT = "write the moment itself: COLUMN > timestamp '2026-01-31 12:00:00'"
+_METHODS = "starts_with(COLUMN, 'a'), ends_with(COLUMN, 'a'), contains(COLUMN, 'a')"
+_INSTEAD = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), hint)
+    for pattern, hint in (
+        (r"^\s*where\b", "leave out the word WHERE"),
+        (r"[“”„‘’´]", "a text is written 'test', in straight quotes"),
+        (r";", "leave out the ;"),
+        (r"^\s*(?:and|or)\b", "begin with a column, a value, NOT or a ("),
+        (r"\b(?:and|or|not)\s*$", "say what comes behind the last AND, OR or NOT, or leave that out"),
+        (r"\b(?:limit|offset|having|order\s+by|group\s+by)\b",
+         "a condition alone; clipdata query takes a whole SELECT with ORDER BY and LIMIT"),
+        (r"&&", "AND joins two conditions, OR says either"),
+        (r"(?:^|[\s(])!(?!=)", "NOT stands before a condition"),
+        (r"<=>", "IS NOT DISTINCT FROM is true of two nulls, too"),
+        (r"=<|=>|><|≤|≥|≠", "the signs are = <> < > <= >="),
+        (r"(?:^|[=<>(,])\s*\+\s*[\d.]", "leave out the + before the number"),
+        (r"[\w.`]\s*<=?\s*[\w`]+\s*<=?\s*[\d.]", "COLUMN BETWEEN 1 AND 3, or 1 < COLUMN AND COLUMN < 3"),
+        (r"\b(?:case\b.*\bend|i?if\s*\(|if\b.*\belse)\b", _CASE),
+        (r"\bextract\s*\(|\b(?:year|month|day|hour|minute)\s*\(", _PART),
+        (r"\binterval\b", _MOMENT),
+        (r"\bat\s+time\s+zone\b", "a column with a zone holds times of UTC: write the moment in UTC"),
+        (r"\bis\s+not\s+(?:unknown|none|empty)\b|\b(?:notnull|not_null|notna)\s*\(", "COLUMN IS NOT NULL"),
+        (r"\bis\s+(?:unknown|none)\b|\b(?:isnull|is_null|isna)\s*\(", "COLUMN IS NULL"),
+        (r"\bis\s+empty\b", "COLUMN = '' for a text, cardinality(COLUMN) = 0 for a list"),
+        (r"\bis\s+(?:not\s+)?(?:\d|')", "= and <> compare with a value: COLUMN = 1"),
+        (r"\bin\s*\(\s*\)", "name the values: COLUMN IN ('a', 'b')"),
+        (r"\bin\s*[\[{]", "the values stand in round brackets: COLUMN IN ('a', 'b')"),
+        (r",\s*\)", "leave out the comma before the )"),
+        (r"\b(?:any|all|some)\s*\(", _SEVERAL),
+        (r"\(\s*[\w`]+\s*(?:,\s*[\w`]+\s*)+\)\s*(?:[=<>]|in\b)", "compare columns one by one: a = 1 AND b = 'x'"),
+        (r"\bsimilar\s+to\b|~|\b(?:rlike|regexp|glob|match|matches)\b", _PATTERN),
+        (r"\bposition\s*\(", "strpos(COLUMN, 'a') is 0 where it is not in it"),
+        (r"\btrim\s*\(\s*(?:both|leading|trailing)\b", "btrim(COLUMN, 'a'), or ltrim and rtrim for one side"),
+        (r"\bsubstr(?:ing)?\s*\([^)]*\b(?:from|for)\b", "substr(COLUMN, 1, 5): from which letter on, and how many"),
+        (r"\bsymmetric\b", "BETWEEN the smaller AND the larger"),
+        (r"\bdiv\b|//", "floor(COLUMN / 2)"),
+        (r"\bmod\b(?!\s*\()", "COLUMN % 2"),
+        (r"\^|\*\*", "power(COLUMN, 2)"),
+        (r"\.(?:str\.)?(?:starts_?with|ends_?with|contains)\s*\(|\bcontains\b(?!\s*\()", _METHODS),
+        (r"\blen\s*\(", "length(COLUMN)"),
+        (r"\bnan\b", "isnan(COLUMN)"),
+        (r"\d_\d", "a number is written without a _: 1000"),
+        (r"\b0x[\da-f]", "a number is written with the digits 0 to 9"),
+    )
+)  # fmt: skip
+
+
+def without_texts(where: str) -> str:
+    """A condition with an empty text in place of each text and quoted name, so that none is taken for a word."""
+    return _TEXT_OR_NAME.sub("''", where)
+
+
+def compared_with_null(where: str) -> str | None:
+    """What to write instead of `= null`, which is true of no row, and of `<> null`, which is not either."""
+    found = _NULL.search(without_texts(where))
+    if found is None:
+        return None
+    return "COLUMN IS NULL" if (found["sign"] or found["after"]).startswith("=") else "COLUMN IS NOT NULL"
+
+
+def with_functions_named(where: str) -> str:
+    """A condition in which Lance finds `ceil`, `floor`, `trim` and `substr`: their names in quotes."""
+    parts, done = [], 0
+    for quoted in _TEXT_OR_NAME.finditer(where):
+        parts += [_FUNCTION.sub(_as_name, where[done : quoted.start()]), quoted[0]]
+        done = quoted.end()
+    return "".join([*parts, _FUNCTION.sub(_as_name, where[done:])])
+
+
+def instead_of(where: str, columns: Collection[str]) -> str | None:
+    """What to type instead of a part of a condition that no condition can hold; None where none such is seen.
+
+    Args:
+        columns: by name; one that is called `match` is no operator.
+    """
+    words, called = without_texts(where), {name.casefold() for name in columns}
+    for pattern, hint in _INSTEAD:
+        if (found := pattern.search(words)) and found[0].strip().casefold() not in called:
+            return hint
+    return None
+
+
+def _as_name(found: re.Match[str]) -> str:
+    return f"`{found[0].lower()}`"
