@@ -7,7 +7,7 @@ inserts of the same key keep one row. This module knows Arrow, and nothing of wh
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from clipdata.errors import SchemaError
 PRIMARY_KEY_METADATA = {"lance-schema:unenforced-primary-key": "true"}
 IMAGE_METADATA = {"clipdata.image": "true"}
 ERROR_SUFFIX = "__error"
+_MOST_LISTED = 40
 _IMAGE_NAMES = (
     "image",
     "img",
@@ -147,6 +148,16 @@ def error_column(column: str) -> str:
     return f"{column}{ERROR_SUFFIX}"
 
 
+def columns_listed(names: Sequence[str], written: Callable[[str], str] = str) -> str:
+    """Names of columns for a message: "a, b and 3 others" where there are many, "none" where there are none.
+
+    Args:
+        written: how one is written.
+    """
+    more = f" and {len(names) - _MOST_LISTED} others" if len(names) > _MOST_LISTED else ""
+    return (", ".join(map(written, names[:_MOST_LISTED])) or "none") + more
+
+
 def require_columns(
     schema: pa.Schema, columns: Iterable[str], *, verb: str, where: str, hint: str | None = None
 ) -> None:
@@ -165,7 +176,7 @@ def require_columns(
     listed = ", ".join(
         f"{name!r}" + (f" (did you mean {' or '.join(near[name])}?)" if near[name] else "") for name in missing
     )
-    raise SchemaError(f"{verb}: {where} has no column {listed}; it has {', '.join(schema.names)}", hint=hint)
+    raise SchemaError(f"{verb}: {where} has no column {listed}; it has {columns_listed(schema.names)}", hint=hint)
 
 
 def align(batch: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:

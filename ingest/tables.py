@@ -27,6 +27,7 @@ from clipdata.objects.references import References, columns_needed
 from clipdata.prefetch import map_ordered
 from clipdata.schema import (
     IMAGE_FIELDS,
+    columns_listed,
     image_schema,
     is_binary,
     is_picture_struct,
@@ -115,7 +116,7 @@ class LanceRows:
         if incoming.converted:
             notes["converted"] = ", ".join(f"{name}: {kinds}" for name, kinds in incoming.converted.items())
         if self.image is None:
-            notes["images"] = f"none: it has no column of images; it has {', '.join(self.table.schema.names)}"
+            notes["images"] = f"none: it has no column of images; it has {columns_listed(self.table.schema.names)}"
         return notes
 
     def schema(self) -> pa.Schema:

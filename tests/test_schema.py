@@ -44,5 +44,14 @@ def test_missing_columns_come_with_near_names_and_the_command_that_makes_them() 
     require_columns(SCHEMA, ["text"], verb="train", where="t.lance")
 
 
+@pytest.mark.parametrize(
+    ("num", "said"), [(0, "it has none"), (2, "it has c0, c1"), (5000, "c38, c39 and 4960 others")]
+)
+def test_however_many_columns_there_are_a_message_can_be_read(num: int, said: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        require_columns(pa.schema([(f"c{n}", pa.null()) for n in range(num)]), ["text"], verb="train", where="t.lance")
+    assert str(caught.value).endswith(said)
+
+
 def test_reasons_stand_in_a_column_of_their_own() -> None:
     assert error_column("scores") == "scores__error"

@@ -14,7 +14,7 @@ from clipdata.images import sniff_format
 from clipdata.json_values import dump, is_writable
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import Table
-from clipdata.schema import is_binary, picture_column
+from clipdata.schema import columns_listed, is_binary, picture_column
 from clipdata.storage import redact
 
 COUNTED = ("samples", "without_caption", "other_formats", "without_image", "not_an_image")
@@ -94,7 +94,8 @@ def _image_of(table: Table) -> str:
     held = [column.name for column in table.schema if is_binary(column.type)]
     found = f"; {', '.join(held)} hold bytes, and none is called image" if held else ""
     raise SchemaError(
-        f"export shards: {redact(table.uri)} has no column of images{found}; it has {', '.join(table.schema.names)}",
+        f"export shards: {redact(table.uri)} has no column of images{found}; it has "
+        f"{columns_listed(table.schema.names)}",
         hint="merge it with a table of images first: clipdata merge IMAGES META --into BOTH",
     )
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from clipdata.column_names import quoted
 from clipdata.lance_io.faults import said_by
+from clipdata.schema import columns_listed
 
-_MOST_NAMES, _MOST_LETTERS, _MOST_READ = 40, 240, 1 << 16  # what is wrong stands behind the condition, however long
+_MOST_LETTERS, _MOST_READ = 240, 1 << 16  # what is wrong stands behind the condition, however long
 _VALUE = "a text is written 'test', a column with unusual letters `the name`"
 _CAST = "cast(COLUMN as double) makes a text a number, cast(COLUMN as string) a number a text"
 _COMPARED = "compare each column with something: score > 0.5 AND split = 'test', or NOT (score > 0.5)"
@@ -73,12 +74,10 @@ def _missing(found: re.Match[str], names: Sequence[str]) -> Told:
     name = found["name"].rpartition(".")[2].strip('"`').strip()
     if name.upper() in _KEYWORDS:
         return Told(f"{name} stands where a column or a value is expected", "one condition, such as: split = 'test'")
-    shown = ", ".join(map(quoted_if_needed, names[:_MOST_NAMES]))
-    more = f" and {len(names) - _MOST_NAMES} others" if len(names) > _MOST_NAMES else ""
     close = get_close_matches(name.casefold(), [one.casefold() for one in names], 1)
     meant = next((one for one in names if close and one.casefold() == close[0]), None)
     hint = f"perhaps {quoted_if_needed(meant)}; or '{name}', if it is a text" if meant else f"'{name}', if it is a text"
-    return Told(f"there is no column {name}; there are: {shown or 'none'}{more}", hint)
+    return Told(f"there is no column {name}; there are: {columns_listed(names, quoted_if_needed)}", hint)
 
 
 def _expected(found: re.Match[str], _: Sequence[str]) -> Told:

@@ -21,7 +21,7 @@ from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.place import check_place
 from clipdata.lance_io.table import Table, _open_dataset, open_table
-from clipdata.schema import align, key_of
+from clipdata.schema import align, columns_listed, key_of
 from clipdata.storage import Storage, absolute, redact
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def create_table(
     check_storable(schema.names)
     key = key_of(schema)
     if key is None:
-        raise SchemaError(f"the schema for {redact(location)} declares no key column; found {', '.join(schema.names)}")
+        found = columns_listed(schema.names)
+        raise SchemaError(f"the schema for {redact(location)} declares no key column; found {found}")
 
     looks = iter([not is_absent])
 

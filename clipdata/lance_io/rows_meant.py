@@ -14,8 +14,7 @@ from clipdata.errors import SchemaError
 from clipdata.lance_io.misread import quoted_if_needed
 from clipdata.lance_io.row_differences import words_of
 from clipdata.lance_io.table import Table
-
-_MOST_NAMES = 12
+from clipdata.schema import columns_listed
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Lacking:
         some = ("column " if len(self.columns) == 1 else "columns ") + ", ".join(self.columns)
         return (
             f"{self.side} has no {some}, so none of its rows meets the condition; a condition on columns of both asks "
-            f"rows of both: {_listed(self.instead)}"
+            f"rows of both: {columns_listed(self.instead, quoted_if_needed)}"
         )
 
 
@@ -81,14 +80,10 @@ def _of_one_side(error: SchemaError, side: Table, other: Table, where: str) -> S
     except SchemaError:
         return error
     found = f"{words_of(side)} does not take the condition, and {words_of(other)} does: {error.message}"
-    return SchemaError(found, hint=f"a condition on columns of both, alike on both: {_listed(_of_both(side, other))}")
+    columns = columns_listed(_of_both(side, other), quoted_if_needed)
+    return SchemaError(found, hint=f"a condition on columns of both, alike on both: {columns}")
 
 
 def _of_both(side: Table, other: Table) -> tuple[str, ...]:
     types = {field.name: field.type for field in other.schema}
     return tuple(one.name for one in side.schema if is_readable(one.name) and types.get(one.name) == one.type)
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} others" if len(names) > _MOST_NAMES else ""
-    return (", ".join(map(quoted_if_needed, names[:_MOST_NAMES])) or "there is none") + more

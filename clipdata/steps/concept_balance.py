@@ -17,6 +17,7 @@ import pyarrow as pa
 from clipdata.arguments import check_count
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.schema import columns_listed
 from clipdata.step_protocol import CAPTIONS, BaseStep, check_types, require_names
 from clipdata.steps.captions import SCAN_ROWS, captions_of
 from clipdata.steps.concepts import listed_concepts
@@ -142,6 +143,6 @@ def _row_column(table: Table) -> str:
     if found is None:
         raise UsageError(
             f"ConceptBalance: {redact(table.uri)} declares no key, and so nothing tells its rows apart",
-            hint=f'row="…" names a column that does: {", ".join(table.schema.names)}',
+            hint=f'row="…" names a column that does: {columns_listed(table.schema.names)}',
         )
     return found

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError, UsageError
-from clipdata.schema import is_text
+from clipdata.schema import columns_listed, is_text
 from clipdata.viewer.columns import family_of
 from clipdata.viewer.sources.protocol import Source
 from clipdata.viewer.view_state import CHANGE, ViewState
@@ -110,7 +110,7 @@ def require_family(source: Source, name: str, families: tuple[str, ...]) -> None
         SchemaError: it is not.
     """
     if name not in source.schema.names:
-        raise SchemaError(f"there is no column {name!r}; it has {', '.join(source.schema.names)}")
+        raise SchemaError(f"there is no column {name!r}; it has {columns_listed(source.schema.names)}")
     kind = source.schema.field(name).type
     if family_of(kind) not in families:
         raise SchemaError(f"column {name!r} holds {kind}; expected one of: {', '.join(families)}")

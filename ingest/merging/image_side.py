@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError
 from clipdata.lance_io.table import Table
-from clipdata.schema import IMAGE_METADATA, image_column
+from clipdata.schema import IMAGE_METADATA, columns_listed, image_column
 from clipdata.storage import redact
 from ingest.merging import foreign_columns
 from ingest.merging.column_names import ETAG
@@ -202,7 +202,9 @@ def _image_column(table: Table) -> str:
     if len(found) == 1 or "image" in found:
         return "image" if "image" in found else found[0]
     said = (
-        f"columns {', '.join(map(repr, found))} may all be" if found else f"none of {', '.join(table.schema.names)} is"
+        f"columns {', '.join(map(repr, found))} may all be"
+        if found
+        else f"none of {columns_listed(table.schema.names)} is"
     )
     raise SchemaError(
         f"merge: {redact(table.uri)}: {said} the column of images",

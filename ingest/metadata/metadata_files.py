@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.incoming import Incoming, Together, together
-from clipdata.schema import is_text, key_field, require_columns
+from clipdata.schema import columns_listed, is_text, key_field, require_columns
 from clipdata.storage import Storage, redact
 from ingest.metadata.equal_rows import EqualRows
 from ingest.metadata.list_file import TextOptions
@@ -24,7 +24,6 @@ from ingest.updating.digests import row_digests
 from ingest.updating.source import BrokenFile, Item, Refuse, Reject
 
 ROW_KEY = "row_key"
-_SHOWN_COLUMNS = 20
 
 
 class MetadataFiles:
@@ -183,7 +182,7 @@ class MetadataFiles:
         )
         for where, schema in schemas.items():
             if required not in schema.names:
-                found = f"it has no column {required!r}; it has {', '.join(schema.names[:_SHOWN_COLUMNS])}"
+                found = f"it has no column {required!r}; it has {columns_listed(schema.names)}"
                 self._parts[where] = BrokenFile("no_column", found)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError
 from clipdata.redaction import redact
-from clipdata.schema import IMAGE_FIELDS, is_text, require_columns
+from clipdata.schema import IMAGE_FIELDS, columns_listed, is_text, require_columns
 
 CAPTION = "text"
 _TAKEN = frozenset({*(field.name for field in IMAGE_FIELDS), "source"})
@@ -65,7 +65,7 @@ def choose_columns(
     found = url or _find(schema.names, "url")
     if found is None:
         raise SchemaError(
-            f"{where} has no column of URLs; its columns are {', '.join(map(repr, schema.names))}",
+            f"{where} has no column of URLs; its columns are {columns_listed(schema.names, repr)}",
             hint="name it: --url COLUMN (url=…); a file that shows one column only has another delimiter than its "
             "suffix says",
         )

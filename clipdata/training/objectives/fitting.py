@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clipdata.errors import UsageError
-from clipdata.schema import is_of
+from clipdata.schema import columns_listed, is_of
 from clipdata.storage import redact
 from clipdata.training.objectives.choice import Choice
 from clipdata.training.objectives.class_prompts import ClassPrompts
@@ -41,7 +41,7 @@ def objective_for(table: Table) -> Objective:
     if is_of("texts", kinds.get(choice.choices, pa.null())):
         return choice  # whose check says how to make the places
     raise UsageError(
-        f"{redact(table.uri)} has the columns {', '.join(table.schema.names)}; nothing tells what to train for",
+        f"{redact(table.uri)} has the columns {columns_listed(table.schema.names)}; nothing tells what to train for",
         hint="name the objective and its column: --set objective=multi_positive --set text=COLUMN, or "
         "--set objective=choice, or --set objective=class_prompts --set label=COLUMN",
     )

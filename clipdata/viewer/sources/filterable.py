@@ -16,7 +16,7 @@ from clipdata.errors import UsageError
 from clipdata.lance_io.scratch_table import ScratchTable
 from clipdata.lance_io.selected_rows import names_in
 from clipdata.plain_types import plain_array, plain_type, settled
-from clipdata.schema import is_binary, is_picture_struct
+from clipdata.schema import columns_listed, is_binary, is_picture_struct
 
 BATCH_ROWS = 65_536
 
@@ -54,7 +54,7 @@ class Filterable:
             what = "pictures or other bytes" if is_bytes else str(kind)
             raise UsageError(
                 f"column {named[0]!r} holds {what}, and a filter of what is no Lance table can ask for texts, numbers, "
-                f"times and lists alone: {', '.join(self._names) or 'there are none'}",
+                f"times and lists alone: {columns_listed(list(self._names))}",
                 hint="in a table every column can be asked for: clipdata ingest --help",
             )
         with self._lock:
