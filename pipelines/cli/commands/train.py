@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,10 @@ from pipelines.cli.options import (
 from pipelines.cli.reports import RANKING, RUN
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from clipdata import Ranking, Run, Table
+    from clipdata.ranking.recipes_plan import RecipesPlan
 
 _RUN = {**RUN, "properties": {**RUN["properties"], "written": maybe(TEXT)}}
 _PLANNED = record(
@@ -98,84 +102,67 @@ def train(
     In several processes: torchrun --nproc-per-node 2 -m clipdata train …
     """
     import clipdata as cd
-    from clipdata.errors import UsageError
     from clipdata.ranking.rows_held_out import sides_of
-    from clipdata.storage import redact
     from clipdata.training.recipe_choice import AUTO
-    from clipdata.training.scoring import scores_of
     from pipelines.cli.named_steps import config_named
 
     opened = cd.open_table(table, storage=store.storage)
+    portion: dict[str, Any] = {"limit": limit, "sample": sample}
+    asked: dict[str, Any] = {"out": out, "overwrite": overwrite, "dry_run": dry_run, "progress": terminal, **portion}
     if recipes is not None or seeds is not None:
-        _refuse_beside(recipes, recipe, write_back)
+        _refuse_beside_recipes(recipes, recipe, write_back)
         numbers = numbers_listed("0,1,2" if seeds is None else seeds, "--seeds")
         sides = sides_of(opened, where, held_out)
         for line in sides.told:
             terminal.say(line)
         encoder = cd.load_encoder(model, device=device)
         training = Training(opened, encoder, sides.where, limit, sample, terminal)
-        done = cd.train_recipes(
-            opened,
-            encoder,
-            recipes_listed(training, recipes or recipe or AUTO, parse_pairs(settings)),
-            out=out,
-            seeds=numbers,
-            where=sides.where,
-            held_out=sides.held_out,
-            figure=figure,
-            limit=limit,
-            sample=sample,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            progress=terminal,
+        configs = recipes_listed(training, recipes or recipe or AUTO, parse_pairs(settings))
+        ranked = cd.train_recipes(
+            opened, encoder, configs, seeds=numbers, where=sides.where, held_out=sides.held_out, figure=figure, **asked
         )
-        if not isinstance(done, cd.Ranking):
-            terminal.result(str(done), {"trials": done.to_dict()})
-            return
-        terminal.result(str(done), {"ranking": done.to_dict()})
-        best = cd.open_run(done.best.runs[0])
-        terminal.hint(after_training(opened, table, str(best.path), best.config.image_trunk))
+        _tell_ranked(terminal, opened, table, ranked)
         return
-    if idle := [option for option, value in {"--held-out": held_out, "--figure": figure}.items() if value]:
-        raise UsageError(f"{', '.join(idle)}: about ranked recipes, and none is asked for", hint="add --recipes A,B")
+    _refuse_without_recipes(held_out, figure)
     config = config_named(opened, recipe, parse_pairs(settings))
-    if write_back is not None and write_back in opened.schema.names and not _is_finished(out):
-        raise UsageError(
-            f"{redact(opened.uri)} has a column {write_back!r} already",
-            hint="name another one, or train without --write-back and map afterwards: clipdata map … --overwrite",
-        )
+    _refuse_taken(opened, write_back, out)
     encoder = cd.load_encoder(model, device=device)
     if recipe in (None, AUTO):
-        asked = cd.TrainConfig.parse_settings(parse_pairs(settings))
-        config = cd.choose_recipe(opened, encoder, where=where, limit=limit, sample=sample, progress=terminal, **asked)
-    run = cd.train(
-        opened,
-        encoder,
-        config,
-        out=out,
-        where=where,
-        overwrite=overwrite,
-        limit=limit,
-        sample=sample,
-        dry_run=dry_run,
-        progress=terminal,
-    )
+        fields = cd.TrainConfig.parse_settings(parse_pairs(settings))
+        config = cd.choose_recipe(opened, encoder, where=where, progress=terminal, **portion, **fields)
+    run = cd.train(opened, encoder, config, where=where, **asked)
     if write_back is not None and isinstance(run, cd.Run) and terminal.process is None:
-        # The run's own config names the classes that it found in the table.
-        step = scores_of(
-            run.encoder(device=device),
-            run.config.objective,
-            opened.schema,
-            image=config.image,
-            trunk=config.image_trunk,
-        )
-        terminal.say(str(cd.map_column(opened, step, write_back, progress=terminal)))
+        _write_back(terminal, opened, run, write_back, device)
     terminal.result(str(run), run.to_dict() | {"written": write_back})
     if not dry_run and write_back is None:
         terminal.hint(after_training(opened, table, out, config.image_trunk))
 
 
-def _refuse_beside(recipes: str | None, recipe: str | None, write_back: str | None) -> None:
+def _tell_ranked(terminal: Terminal, opened: Table, table: str, done: Ranking | RecipesPlan) -> None:
+    """Print how recipes rank, and what to type for the best of them; or what would be trained."""
+    import clipdata as cd
+
+    if not isinstance(done, cd.Ranking):
+        terminal.result(str(done), {"trials": done.to_dict()})
+        return
+    terminal.result(str(done), {"ranking": done.to_dict()})
+    best = cd.open_run(done.best.runs[0])
+    terminal.hint(after_training(opened, table, str(best.path), best.config.image_trunk))
+
+
+def _write_back(terminal: Terminal, opened: Table, run: Run, column: str, device: str | None) -> None:
+    """Fill a column with what a tuned model says of each row."""
+    import clipdata as cd
+    from clipdata.training.scoring import scores_of
+
+    # The run's own config names the classes that it found in the table.
+    about = run.config.objective
+    image, trunk = run.config.image, run.config.image_trunk
+    step = scores_of(run.encoder(device=device), about, opened.schema, image=image, trunk=trunk)
+    terminal.say(str(cd.map_column(opened, step, column, progress=terminal)))
+
+
+def _refuse_beside_recipes(recipes: str | None, recipe: str | None, write_back: str | None) -> None:
     """Refuse what goes with one training alone.
 
     Raises:
@@ -189,6 +176,34 @@ def _refuse_beside(recipes: str | None, recipe: str | None, write_back: str | No
         raise UsageError(
             "--write-back is about the model of one run, and several are trained",
             hint="clipdata map TABLE choice-scores NAME --model RUN, of the one that is chosen",
+        )
+
+
+def _refuse_without_recipes(held_out: str | None, figure: str | None) -> None:
+    """Refuse what is about several trainings where there is one.
+
+    Raises:
+        UsageError: there is some of it.
+    """
+    from clipdata.errors import UsageError
+
+    if idle := [option for option, value in {"--held-out": held_out, "--figure": figure}.items() if value]:
+        raise UsageError(f"{', '.join(idle)}: about ranked recipes, and none is asked for", hint="add --recipes A,B")
+
+
+def _refuse_taken(opened: Table, write_back: str | None, out: str) -> None:
+    """Refuse a column that is there already, before anything is trained.
+
+    Raises:
+        UsageError: it is, and the run is not one that is done and only writes back.
+    """
+    from clipdata.errors import UsageError
+    from clipdata.storage import redact
+
+    if write_back is not None and write_back in opened.schema.names and not _is_finished(out):
+        raise UsageError(
+            f"{redact(opened.uri)} has a column {write_back!r} already",
+            hint="name another one, or train without --write-back and map afterwards: clipdata map … --overwrite",
         )
 
 
