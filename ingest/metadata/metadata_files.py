@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from clipdata.incoming import Incoming, Together, together
 from clipdata.schema import columns_listed, is_text, key_field, require_columns
 from clipdata.storage import Storage, redact
+from ingest.metadata import long_texts
 from ingest.metadata.equal_rows import EqualRows
 from ingest.metadata.list_file import TextOptions
 from ingest.metadata.listed_texts import ListColumns
@@ -143,11 +144,12 @@ class MetadataFiles:
         num_rows = 0
         for batch in self.files.batches(item, refuse):
             assert part is not None, "what has a schema has a part"
-            for start, plain, widened in _fitting(batch, part):
-                if isinstance(widened, str):
-                    refuse(Reject(f"{item.key}#row-{num_rows + start}", item.etag, "bad_value", widened))
-                else:
-                    yield num_rows + start, plain, widened
+            for place, rows in _short_enough(batch, item, num_rows, refuse):
+                for start, plain, widened in _fitting(rows, part):
+                    if isinstance(widened, str):
+                        refuse(Reject(f"{item.key}#row-{place + start}", item.etag, "bad_value", widened))
+                    else:
+                        yield place + start, plain, widened
             num_rows += batch.num_rows
 
     def _usable(self, plain: pa.RecordBatch, item: Item, first: int, refuse: Refuse) -> pa.Array | None:
@@ -198,6 +200,19 @@ def _notes_of(merged: Together, num_files: int) -> dict[str, str]:
         "types converted": {name: f"{name} ({how})" for part in parts for name, how in part.converted.items()},
     }
     return {what: ", ".join(said.values()) for what, said in lists.items() if said}
+
+
+def _short_enough(
+    batch: pa.RecordBatch, item: Item, first: int, refuse: Refuse
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The parts of a batch between rows whose texts are too long, each with the number of its first row in the file."""
+    start, refused = 0, long_texts.too_long(batch)
+    for row in (*sorted(refused), batch.num_rows):
+        if row > start:
+            yield first + start, batch.slice(start, row - start)
+        if row in refused:
+            refuse(Reject(f"{item.key}#row-{first + row}", item.etag, "too_large", refused[row]))
+        start = row + 1
 
 
 def _fitting(batch: pa.RecordBatch, part: Incoming) -> Iterator[tuple[int, Any, pa.RecordBatch | str]]:

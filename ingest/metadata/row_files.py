@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from clipdata.errors import CredentialsError, NotFoundError
 from clipdata.objects.faults import as_clipdata_error, verdict_on
 from clipdata.storage import Storage, absolute, is_remote, redact
-from ingest.metadata import class_names
+from ingest.metadata import class_names, pages
 from ingest.metadata.data_files import DataFiles, counted, starts_as_parquet
 from ingest.metadata.footers import check, repeating
 from ingest.metadata.formats import FileFault, format_of
@@ -118,7 +119,7 @@ class RowFiles:
                     read_dictionary=repeating(about),
                     page_checksum_verification=True,
                 )
-                for batch in _whole_groups(file, _rows_at_once(about)):
+                for batch in _whole_groups(opened, file, _rows_at_once(about)):
                     for part in _unfolding(batch):
                         yield class_names.added(part, names)
             return
@@ -191,17 +192,22 @@ def _what_of(error: OSError, before: str) -> tuple[str, str]:
     return reason, f"{before}{redact(' '.join(str(error).split())[:300])}"
 
 
-def _whole_groups(file: pq.ParquetFile, at_once: int) -> Iterator[pa.RecordBatch]:
+def _whole_groups(opened: Any, file: pq.ParquetFile, at_once: int) -> Iterator[pa.RecordBatch]:
     """The rows of a file in batches; a group of rows that cannot be read costs no other group.
 
     Raises:
-        pa.ArrowException, OSError: at the end, the first fault that was met.
+        FileFault, pa.ArrowException, OSError: at the end, the first fault that was met.
     """
-    about, gathered, fault = file.metadata, list[int](), None
+    about, gathered = file.metadata, list[int]()
+    fault: Exception | None = None
     for number in range(about.num_row_groups):
-        gathered.append(number)
+        found = pages.too_large(opened, about, number)
+        if found is None:
+            gathered.append(number)
+        else:
+            fault = fault or FileFault("too_large", f"group {number} of its rows: {found}")
         num_rows = sum(about.row_group(place).num_rows for place in gathered)
-        if num_rows < at_once and number + 1 < about.num_row_groups:
+        if not gathered or (num_rows < at_once and number + 1 < about.num_row_groups):
             continue
         num_read = 0
         try:

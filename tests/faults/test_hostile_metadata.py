@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import ingest
 from clipdata.lance_io.refused import rejects_uri
 from tests.faults.metadata_kinds import Kind, texts
 from tests.faults.parquet_kinds import parquets
+from tests.memory_peak import peak
 
 TEXTS, PARQUETS = texts(), parquets()
 ALLOWED_MB = 900
@@ -40,9 +40,8 @@ def take(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Kin
         (folder / "in").mkdir()
         for kind in kinds.values():
             (folder / "in" / kind.file).write_bytes(kind.data)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        done = ingest.from_parquet(folder / "in", into=folder / "t.lance")
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        with peak() as grown:
+            done = ingest.from_parquet(folder / "in", into=folder / "t.lance")
         sources = done.table.to_table(["source"])["source"].to_pylist()
         refused: dict[str, Counter[str]] = {}
         details: dict[str, list[str]] = {}
@@ -50,7 +49,7 @@ def take(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Kin
             file = row["path"].partition("#")[0]
             refused.setdefault(file, Counter())[row["reason"]] += 1
             details.setdefault(file, []).append(row["detail"])
-        return Taken(done.table, Counter(PurePosixPath(source).name for source in sources), refused, details, grown)
+        return Taken(done.table, Counter(PurePosixPath(source).name for source in sources), refused, details, grown.mb)
 
     return taken
 

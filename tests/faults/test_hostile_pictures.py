@@ -5,7 +5,6 @@ Nothing is printed, no memory balloons, and what a row holds are the file's own 
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +17,7 @@ from tests.faults.outcomes import KEPT, LEFT_OUT
 from tests.faults.picture_kinds import picture_kinds
 from tests.faults.picture_places import make_places
 from tests.hostile_images import refused_files
+from tests.memory_peak import peak
 
 KINDS = {
     **picture_kinds(),
@@ -47,16 +47,15 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Taken:
     for name, data, _ in KINDS.values():
         (folder / "kinds" / name).write_bytes(data)
     places = make_places(folder, outside)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    done = ingest.from_images(folder, into=outside / "t.lance")
-    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    with peak() as taken:
+        done = ingest.from_images(folder, into=outside / "t.lance")
     rows = done.table.to_table(["path", "image"]).to_pylist()
     refused = cd.open_table(rejects_uri(done.table.uri)).to_table().to_pylist()
     return Taken(
         {row["path"]: row["image"] for row in rows},
         {row["path"]: (row["reason"], row["detail"]) for row in refused},
         places,
-        grown_mb,
+        taken.mb,
         str(done),
     )
 

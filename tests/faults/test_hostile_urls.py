@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ from ingest.web.download_rules import REASONS, DownloadRules, Refused
 from ingest.web.downloading import download_all
 from ingest.web.fetching import Download
 from tests.hostile_server import JPEG, PUBLIC, Server, serve
+from tests.memory_peak import peak
 
 RULES = DownloadRules(
     allow_private=(PUBLIC,), deadline_s=1.0, connect_s=1.0, num_retries=0, backoff_s=0.05, max_bytes=1 << 20
@@ -391,10 +391,10 @@ def test_results_that_nobody_takes_do_not_pile_up(server, monkeypatch):
 
 
 def test_floods_and_bombs_take_no_more_memory_than_the_limit(server):
-    before_KiB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for path in ("flood", "bomb", "huge"):
-        assert reason_of(server.url(path)) == "too_large"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_KiB < 40_000
+    with peak() as taken:
+        for path in ("flood", "bomb", "huge"):
+            assert reason_of(server.url(path)) == "too_large"
+    assert taken.mb < 40
 
 
 @pytest.mark.parametrize("path", ["bomb", "bombs", "flood", "padded", "hollow"])
