@@ -17,7 +17,9 @@ from clipdata.errors import UsageError
 from clipdata.progress import Progress
 from clipdata.training.objectives import objective_of
 from clipdata.training.run import one_spelling
-from pipelines.pairs import TRUNK, PairsPipeline, PairsSettings
+from pipelines.pair_columns import TRUNK
+from pipelines.pair_settings import PairsSettings
+from pipelines.pairs import PairsPipeline
 from pipelines.results import PipelineResult
 
 if TYPE_CHECKING:

@@ -22,8 +22,10 @@ from clipdata.progress import Progress
 from ingest.pictures.caption_formats import CaptionColumns
 from ingest.updating.source import source_storage
 from pipelines import pair_files
+from pipelines.pair_columns import CLEAN
 from pipelines.pair_files import PairFile, Texts
-from pipelines.pairs import CLEAN, PairsPipeline, PairsSettings
+from pipelines.pair_settings import PairsSettings
+from pipelines.pairs import PairsPipeline
 from pipelines.results import PipelineResult
 
 if TYPE_CHECKING:

@@ -22,7 +22,9 @@ from clipdata.progress import Progress
 from clipdata.storage import redact
 from pipelines import configs
 from pipelines.listed_pairs import PairList
-from pipelines.pairs import CLEAN, PICTURE, TRUNK, PairsPipeline, PairsSettings
+from pipelines.pair_columns import CLEAN, PICTURE, TRUNK
+from pipelines.pair_settings import PairsSettings
+from pipelines.pairs import PairsPipeline
 from pipelines.results import Evaluation, PipelineResult
 from pipelines.stages import TEST, TRAIN
 from pipelines.train_arguments import TrainArguments

@@ -11,19 +11,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import clipdata as cd
 import ingest
-from clipdata.errors import SchemaError, UsageError
-from clipdata.schema import image_column, is_binary, is_of
+from clipdata.errors import UsageError
 from clipdata.storage import redact
-from clipdata.training.objectives.fitting import CAPTIONS
+from pipelines.cut_captions import CutCaptions
+from pipelines.pair_columns import (
+    CHOICES,
+    CLEAN,
+    PICTURE,
+    PLACE,
+    TRUNK,
+    TUNED,
+    UNSEEN,
+    captions_of,
+    image_of,
+    refuse_own_columns,
+)
+from pipelines.pair_settings import PairsSettings
 from pipelines.recalls import RecallRow, Recalls, kept
 from pipelines.results import Evaluation, PipelineResult
 from pipelines.search import Search, search_pictures
-from pipelines.settings import PipelineSettings
 from pipelines.stages import Pipeline, require_both_splits
 
 if TYPE_CHECKING:
@@ -32,95 +43,9 @@ if TYPE_CHECKING:
     from clipdata.step_protocol import Step
     from clipdata.training.run import Run
 
-PICTURE, CLEAN, UNSEEN = "sha256", "captions_clean", "captions_unseen"
-CHOICES, PLACE = "choices", "choice_ind"
-TRUNK = "image_trunk"
-TUNED = "_fine_tune"
 _EXAMPLES = 3
 _HELD_OUT = ("test", "val", "validation", "valid", "dev")
-_IMAGES = ("image", "image_bytes", "img", "picture", "jpg", "png", "bytes")
 P = TypeVar("P", bound="PairsSettings")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairsSettings(PipelineSettings):
-    """What pipelines over pictures with captions work on.
-
-    Args:
-        model: to begin with, anything `clipdata.load_encoder` takes; "new" makes one as the other settings say.
-        captions_column: of captions, one or a list a row; by default the one with a usual name.
-        image_column: of the bytes of pictures; by default the one that the table declares, or with a usual name.
-        choices: captions of each question that is drawn, the right one among them.
-        test_share: of the pictures, where nothing says which are held out.
-        search: texts to look for among all pictures at the end; by default captions of held-out pictures.
-        top: pictures to show of each.
-    """
-
-    model: str = "new"
-    captions_column: str | None = None
-    image_column: str | None = None
-    choices: int = 5
-    test_share: float = 0.2
-    search: Sequence[str] = ()
-    top: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.test_share < 1:
-            raise UsageError(f"test_share is {self.test_share}; expected a share between 0 and 1")
-        if self.choices < 2:
-            raise UsageError(f"choices is {self.choices}; expected at least 2 captions of each question")
-        if self.top < 1:
-            raise UsageError(f"top is {self.top}; expected at least 1 picture of each search")
-        if any(not text.strip() for text in self.search):
-            raise UsageError("a text to search for is empty")
-
-
-@dataclass(frozen=True)
-class CutCaptions:
-    """How many captions end behind what a model reads.
-
-    Args:
-        captions: distinct ones that a training may read.
-        cut: those of them that are longer.
-        length: ids that the model reads of each.
-    """
-
-    captions: int
-    cut: int
-    length: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {"captions": self.captions, "cut": self.cut, "share": self.share, "length": self.length}
-
-    @property
-    def share(self) -> float:
-        """Of the captions."""
-        return self.cut / max(self.captions, 1)
-
-    def __str__(self) -> str:
-        return (
-            f"captions cut at {self.length} tokens: {self.cut:,} of {self.captions:,} distinct ones ({self.share:.1%})"
-        )
-
-
-def _refuse_own_columns(table: Table) -> None:
-    """Check that a table has no column of its own under a name that the pipeline fills, before anything is written.
-
-    Raises:
-        UsageError: it has; all of them are named.
-    """
-    scores = [f"{name}{suffix}" for name in ("choice_scores", "choice_prob") for suffix in ("", TUNED)]
-    names = (CLEAN, UNSEEN, CHOICES, PLACE, *scores, f"image_embedding{TUNED}")
-    taken = [name for name in names if name in table.schema.names and table.lineage(name) is None]
-    if taken:
-        raise UsageError(
-            f"{redact(table.uri)} has a column {' and a column '.join(map(repr, taken))} of its own, which this would "
-            "replace; nothing was written",
-            hint=f"take what is needed into another table: clipdata ingest lance {redact(table.uri)} --into TABLE "
-            "--columns …",
-        )
 
 
 def _values(table: Table, column: str) -> list[str]:
@@ -175,7 +100,7 @@ class PairsPipeline(Pipeline[P]):
             UsageError: there is nothing to train on, or nothing to measure.
         """
         for table in self._tables:
-            _refuse_own_columns(table)
+            refuse_own_columns(table)
         for table in self._tables:
             self.table = table
             if PICTURE not in table.schema.names or table.lineage(PICTURE) is not None:
@@ -390,43 +315,6 @@ class PairsPipeline(Pipeline[P]):
         ).to_pylist()
         chosen = sorted(rows, key=lambda row: str(row[PICTURE]))
         return list(dict.fromkeys(row[CLEAN][0] for row in chosen))[:_EXAMPLES]
-
-
-def image_of(table: Table, named: str | None) -> str:
-    """The column of pictures: one that is named, the one that the table declares, or the one with a usual name.
-
-    Raises:
-        SchemaError: there is none, or it holds something else.
-    """
-    held = [column.name for column in table.schema if is_binary(column.type)]
-    usual = [name for name in _IMAGES if name in held]
-    found = named or image_column(table.schema) or next(iter([*usual, *held]), None)
-    if found in held and found is not None:
-        return found
-    listed = ", ".join(f"{column.name} ({column.type})" for column in table.schema)
-    said = f"its column {named!r} holds no bytes of pictures" if named else "it has no column of bytes of pictures"
-    raise SchemaError(
-        f"{redact(table.uri)} cannot be trained on as it lies: {said}; it has {listed}",
-        hint=f"clipdata ingest lance {redact(table.uri)} --into TABLE reads pictures that are kept otherwise",
-    )
-
-
-def captions_of(table: Table, named: str | None) -> str:
-    """The column of captions: one that is named, or the one with a usual name.
-
-    Raises:
-        SchemaError: there is none, or it holds no texts.
-    """
-    kinds = {column.name: column.type for column in table.schema}
-    fitting = [name for name, kind in kinds.items() if is_of("captions", kind)]
-    found = named or next((name for name in ("captions", *CAPTIONS) if name in fitting), None)
-    if found in fitting and found is not None:
-        return found
-    listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-    said = f"its column {named!r} is not there or holds no texts" if named else "no column has a usual name of captions"
-    raise SchemaError(
-        f"{redact(table.uri)} has no captions: {said}; it has {listed}", hint="name it: --captions-column COLUMN"
-    )
 
 
 def _all_of(side: str) -> Step:

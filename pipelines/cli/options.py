@@ -192,7 +192,7 @@ class PipelineOptions(SourceStorageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PairsOptions(PipelineOptions):
-    """Options of every `run …` over pictures with captions; see `pipelines.pairs.PairsSettings`."""
+    """Options of every `run …` over pictures with captions; see `pipelines.pair_settings.PairsSettings`."""
 
     model: Annotated[
         str, typer.Option("--model", "-m", help="A model to begin with, as of train; new: one of its own parts.")
