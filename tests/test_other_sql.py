@@ -181,6 +181,8 @@ def test_a_list_or_bytes_are_never_taken_for_a_text(table: cd.Table, asked: str,
         with pytest.raises(UsageError, match=r"would take the (list|bytes)"):
             ask(asked)
         assert ask(instead) is not None
+    own = table.query("SELECT max(length(tags)) AS most FROM (SELECT caption AS tags FROM dataset)")
+    assert own["most"].to_pylist() == [8]
     assert table.count_rows("length(caption) > 2 AND caption || caption <> 'length(tags)'") == 2
 
 

@@ -21,6 +21,7 @@ _OF_TEXTS = re.compile(
     r"\s*\((?P<values>[^()]*)\)", re.IGNORECASE,
 )  # fmt: skip
 _JOINED = re.compile(r"[\w.`]+(?=\s*\|\|)|(?<=\|\|)\s*[\w.`]+")
+_GIVEN = re.compile(r"\bas\s+([\w`\"]+)", re.IGNORECASE)  # names that a SELECT gives itself
 _PREFIX = re.compile(r"(?<![\w'`\"])(?:[nbre]|u&)(?=')", re.IGNORECASE)  # N'text', which ends inside Lance
 _NULL = re.compile(r"(?P<sign><>|!=|==?)\s*(?:null|none)\b|\b(?:null|none)\s*(?P<after><>|!=|==?)", re.IGNORECASE)
 
@@ -112,11 +113,12 @@ def prefixed_text(where: str) -> str | None:
 def taken_as_text(where: str, schema: pa.Schema) -> tuple[str, str] | None:
     """What a function or a sign that wants texts makes of a column of lists or bytes, and what to write instead."""
     words = re.sub(r"'(?:[^']|'')*'", "''", where)
+    given = {name.casefold() for name in _GIVEN.findall(words)}
     asked = [(found["name"].lower() + "()", value) for found in _OF_TEXTS.finditer(words)
              for value in found["values"].split(",")]  # fmt: skip
     asked += [("||", found[0]) for found in _JOINED.finditer(words)]
     for name, value in asked:
-        kind = _type_of(value.strip(), schema)
+        kind = _type_of(value.strip(), schema) if value.strip().casefold() not in given else None
         if kind is not None and is_list(kind):
             return f"{name} would take the list {value.strip()} for the text that is printed of it", _OF_LISTS
         if kind is not None and is_binary(kind):
@@ -128,7 +130,7 @@ def _type_of(value: str, schema: pa.Schema) -> pa.DataType | None:
     """The type of a column, or of a field of one; None of all else."""
     fields: Iterable[pa.Field] = schema
     kind = None
-    for part in (value[1:-1],) if value.startswith("`") else value.split("."):
+    for part in (value[1:-1],) if value.startswith(("`", '"')) else value.split("."):
         field = next((one for one in fields if one.name.casefold() == part.casefold()), None)
         if field is None:
             return None
