@@ -26,7 +26,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 GROUPS: dict[str, Any] = {"column": "cluster", "score": "score", "least": 0.5}
 KINDS: tuple[Any, ...] = (
     None, True, 5, -1, 0.5, float("nan"), float("inf"), 10**400, "", "\ud800", "x" * 5000, "a\x00b", [], [5], ["x"],
-    [None], [[0]], [True], [10**400], [float("nan")], [0.5], {}, {"x": []}, {"column": 5}, {"column": {"x": []}}, "9" * 30,
+    [None], [[0]], [True], [10**400], [float("nan")], {}, {"x": []}, {"column": 5}, {"column": {"x": []}}, "9" * 30,
 )  # fmt: skip
 RAW = (
     b"",

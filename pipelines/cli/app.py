@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -74,7 +75,7 @@ from pipelines.cli.commands.train import train
 from pipelines.cli.commands.view import view
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
-from pipelines.cli.terminal import ReaderGoneError, Terminal, UnwritableError, close_stdout, hold_streams, write
+from pipelines.cli.terminal import ReaderGoneError, Terminal, UnwritableError, hold_streams, let_go, write
 
 VERBS = (
     run_caption_contest,
@@ -190,12 +191,14 @@ def main(arguments: list[str] | None = None) -> int:
         code = _run(given, terminal)
         terminal.close()
     except ReaderGoneError:  # it has read enough
-        close_stdout()
+        let_go(sys.stdout)
         return 0
     except UnwritableError as error:
-        close_stdout()
-        failed = terminal.fail(StorageError.name, StorageError.exit_code, f"stdout cannot be written: {error}")
+        let_go(sys.stdout)
+        failed = terminal.fail(StorageError.name, StorageError.exit_code, f"the result could not be written: {error}")
         return code or failed
+    finally:
+        let_go(sys.stderr)
     return code
 
 
@@ -236,10 +239,10 @@ def _report(terminal: Terminal) -> int:
 
 def _in_words(error: OSError) -> str:
     """What a system says, without its number."""
+    if error.strerror is None:
+        return str(error)
     places = [str(place) for place in (error.filename, error.filename2) if place is not None]
-    return ": ".join(
-        [" -> ".join(places), error.strerror] if places and error.strerror else [error.strerror or str(error)]
-    )
+    return ": ".join([*filter(None, [" -> ".join(places)]), error.strerror])
 
 
 def _call(arguments: list[str], terminal: Terminal) -> int:
@@ -267,7 +270,8 @@ def _refuse(error: Any, terminal: Terminal) -> int:
     path = context.command_path if context is not None else "clipdata"
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(f"{message}\n")
+        with suppress(UnwritableError):
+            write(sys.stderr, f"{message}\n")
         message = "no command is given"
     return terminal.fail(UsageError.name, UsageError.exit_code, message, _command_named(message) or f"{path} --help")
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from clipdata.errors import UsageError
+from clipdata.errors import NotFoundError, UsageError
 
 
 def as_text(words: Iterable[str]) -> list[str]:
@@ -22,13 +22,14 @@ def as_text(words: Iterable[str]) -> list[str]:
 
 def unreadable(error: Exception, words: Iterable[str]) -> UsageError | None:
     """What is wrong with a word whose letters cannot be written, where that is what an error tells."""
-    if not isinstance(error, UnicodeEncodeError) and "surrogates not allowed" not in str(error):
-        return None
     words, encoding = list(words), sys.getfilesystemencoding()
+    is_told = isinstance(error, UnicodeEncodeError) or "surrogates not allowed" in str(error)
     broken = [word for word in words if not _can_be(word, "utf-8")]
-    if broken:
+    if is_told and broken:
         return UsageError(f"{broken[0]!r} is no UTF-8; expected text in UTF-8", hint="type it in a terminal of UTF-8")
     foreign = [word for word in words if not _can_be(word, encoding)]
+    if not is_told:  # Python takes a file whose name it cannot write for one that is not there
+        foreign = [word for word in foreign if isinstance(error, NotFoundError) and word in error.message]
     if foreign:
         return UsageError(
             f"{foreign[0]!r} cannot be a file's name here: this locale writes names in {encoding}",

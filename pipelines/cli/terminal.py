@@ -152,7 +152,7 @@ def write(stream: TextIO | None, text: str) -> None:
         UnwritableError: it takes nothing.
     """
     if stream is None:
-        raise UnwritableError("it is closed")
+        raise UnwritableError("its stream is closed")
     shown = printable(text, keep="\n\t")
     try:
         try:
@@ -176,9 +176,12 @@ def hold_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
-def close_stdout() -> None:
-    """Point stdout nowhere, so that the interpreter does not stumble over a reader that has gone when it ends."""
-    if sys.stdout is None:
+def let_go(stream: TextIO | None) -> None:
+    """Point a stream that takes nothing nowhere, so that the interpreter does not stumble over it when it ends."""
+    if stream is None:
         return
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
