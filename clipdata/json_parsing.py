@@ -1,10 +1,15 @@
-"""JSON that somebody else wrote: whatever is wrong with it is a ValueError. It knows no more of the values."""
+"""JSON that somebody else wrote: whatever is wrong with it is a ValueError. Of values it knows what JSON calls them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from typing import Any
+
+_KINDS = {
+    dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false",
+    type(None): "null",
+}  # fmt: skip
 
 
 def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
@@ -21,3 +26,8 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
         return json.loads(text, object_pairs_hook=pairs)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def json_kind(value: Any) -> str:
+    """What a value is called in JSON; of what JSON cannot hold, Python's name."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")

@@ -25,7 +25,7 @@ from typing import Any
 
 from clipdata import trained_rows
 from clipdata.errors import NotFoundError, StorageError, UsageError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 from clipdata.trained_rows import TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -117,7 +117,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(about, dict):
-        raise UsageError(f"{path} holds {type(about).__name__}; expected an object")
+        raise UsageError(f"{path} holds {json_kind(about)}; expected an object")
     return about
 
 
