@@ -66,8 +66,7 @@ class ProgressBar:
             if self._drawn is not None:
                 self._drawn.console.print(text, markup=False, highlight=False, soft_wrap=True)
                 return
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        _write(text)
 
     def _begin(self) -> rich.progress.Progress:
         """One display for all tasks: rich draws no second one beside it."""
@@ -160,13 +159,21 @@ def rate_of(done: float, seconds: float, unit: str) -> str:
 
 
 def _write(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """Write a line to stderr; where it is closed, or its disk is full, the work goes on without."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return
 
 
 def _can_draw() -> bool:
     """Whether what was written can be drawn over: on a terminal, and in a notebook that has widgets."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         return True
     return _in_notebook() and importlib.util.find_spec("ipywidgets") is not None
 

@@ -14,10 +14,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clipdata.answering import answered, guard
+from clipdata.current_folder import absolute_path
 from clipdata.errors import CredentialsError, UsageError
 from clipdata.redaction import redact as redact
 
@@ -77,6 +77,7 @@ def absolute(uri: str | os.PathLike[str]) -> str:
 
     Raises:
         UsageError: keys stand in the URL of a bucket, where every message of every library would repeat them.
+        NotFoundError: it begins at the current folder, which is gone.
     """
     text = os.fspath(uri)
     if is_remote(text):
@@ -88,7 +89,7 @@ def absolute(uri: str | os.PathLike[str]) -> str:
                 hint="give keys by --storage-option access_key_id=… (Storage(options=…)), or by the environment",
             )
         return f"{_CANONICAL.get(written.lower(), written.lower())}://{rest}".rstrip("/")
-    return str(Path(text.removeprefix("file://")).expanduser().absolute())
+    return str(absolute_path(text.removeprefix("file://")))
 
 
 @dataclass(frozen=True, repr=False)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from clipdata.current_folder import absolute_path
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.storage import Storage, is_remote, join
 from ingest.pictures.caption_formats import CaptionColumns, CaptionFile
@@ -61,7 +62,7 @@ def of_file(
         return PairFile(file.rpartition("/")[0], file, columns)
     read = CaptionFile(file, columns=columns, encoding=encoding, storage=storage).read()
     named = [found.image for found in islice(read, _LOOKED_AT) if not found.fault]
-    return PairFile(_root_of(named, Path(file).expanduser().absolute().parent, file), file, columns)
+    return PairFile(_root_of(named, absolute_path(file).parent, file), file, columns)
 
 
 def of_several(
@@ -99,7 +100,7 @@ def of_lists(texts: Texts, paths: Texts, into: Path) -> PairFile:
         raise UsageError(
             f"there are {len(captions):,} texts and {len(places):,} paths; expected as many of both, line by line"
         )
-    return _written([(str(Path(place).expanduser().absolute()), text, "") for place, text in
+    return _written([(str(absolute_path(place)), text, "") for place, text in
                      zip(places, captions, strict=True)], into)  # fmt: skip
 
 

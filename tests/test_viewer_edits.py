@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import clipdata as cd
 from clipdata.viewer.deciding import Decider
+from clipdata.viewer.decisions import Decisions
 from clipdata.viewer.sources import LanceTable
 from tests.viewer_client import browser_of, settled, told, written
 from tests.viewing import NUM_ROWS, viewed_table
@@ -190,10 +191,12 @@ def test_a_decision_on_what_another_page_decided_meanwhile_is_told_and_waits_for
         assert line.endswith("not “drop”")
         settled(client, later["ticket"])
         assert decided(table) == {paths[0]: "maybe", paths[1]: "drop"}
-        over = written(client, "settle", {"column": "decision", "over": True}).json()
-        assert settled(client, over["ticket"])["disputes"] == []
+        answer = {"column": "decision", "over": True, "page": "two"}
+        over = written(client, "settle", answer).json()
+        settled(client, over["ticket"])
+        assert told(client, "decisions", page="two")["disputes"] == []
         assert decided(table) == dict.fromkeys(paths, "drop")
-        assert written(client, "settle", {"column": "decision", "over": True}).status_code == 400
+        assert written(client, "settle", answer).status_code == 400
     assert viewer.held_back == []
 
 
@@ -215,6 +218,60 @@ def test_a_decision_on_what_another_viewer_or_a_command_wrote_is_told_by_version
         settled(client, taken["ticket"])
         assert decided(table) == {"000.png": "keep", "001.png": "drop"}
     assert [line.split(" is ")[0] for line in mine.held_back] == ["decision: 000.png", "decision: 002.png"]
+
+
+def test_a_page_is_told_of_its_own_disputes_and_settles_no_other_pages(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    cd.map_column(table.uri, Decisions("path", {f"00{row}.png": "theirs" for row in (1, 2, 3)}), "decision")
+    with cd.view(table.uri, edit=True) as viewer, browser_of(viewer) as client:
+        for row, page in ((1, "one"), (2, "two"), (1, "two"), (3, "")):
+            held = decide_on(client, f"of {page}", row, page=page, version=table.version)
+            assert held["disputes"]["num_over"] == 1
+        assert [one["num"] for one in told(client, "decisions", page="one")["disputes"]] == [1]
+        assert [one["num"] for one in told(client, "decisions", page="two")["disputes"]] == [2]
+        assert told(client, "decisions", page="another")["disputes"] == []
+        assert [one["num"] for one in told(client, "decisions")["disputes"]] == [1]
+
+        over = written(client, "settle", {"column": "decision", "over": True, "page": "one"}).json()
+        assert over["rows"] == 1
+        settled(client, over["ticket"])
+        assert decided(table) == {"001.png": "of one", "002.png": "theirs", "003.png": "theirs"}
+        kept = written(client, "settle", {"column": "decision", "over": False, "page": "two"})
+        assert (kept.status_code, kept.json()["rows"]) == (200, 0)
+        refused = written(client, "settle", {"column": "decision", "over": True, "page": "two"})
+        assert (refused.status_code, "that this page made" in refused.json()["error"]) == (400, True)
+    assert decided(table) == {"001.png": "of one", "002.png": "theirs", "003.png": "theirs"}
+    assert [line.split(" (")[0] for line in viewer.held_back] == ["decision: 003.png is “theirs”"]
+
+
+def test_a_later_decision_takes_the_place_of_one_that_is_held_back(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    cd.map_column(table.uri, Decisions("path", {"001.png": "theirs"}), "decision")
+    with cd.view(table.uri, edit=True) as viewer, browser_of(viewer) as client:
+        assert decide_on(client, "mine", 1, page="one", version=table.version)["rows"] == 0
+        taken = decide_on(client, "mine after all", 1, page="one", version=table.latest().version)
+        settled(client, taken["ticket"])
+        assert told(client, "decisions", page="one")["disputes"] == []
+    assert decided(table) == {"001.png": "mine after all"}
+    assert viewer.held_back == []
+
+
+def test_an_answer_writes_over_what_was_asked_about_and_nothing_later(tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    cd.map_column(table.uri, Decisions("path", {"001.png": "theirs"}), "decision")
+    source, decider, row_1 = (
+        LanceTable(cd.open_table(table.uri)),
+        Decider(quiet_s=60, most_s=60),
+        np.array([1], np.uint32),
+    )
+    asked = decider.take(LanceTable(table), row_1, "decision", "mine", "one")["disputes"]
+    assert "“theirs”" in asked["lines"][0]
+    assert decider.take(source, row_1, "decision", "later", "two")["rows"] == 1
+    again = decider.settle("decision", "one", over=True)
+    assert (again["rows"], "“later”" in again["disputes"]["lines"][0]) == (0, True)
+    assert decider.settle("decision", "one", over=True)["rows"] == 1
+    assert decider.close() == []
+    assert decided(table) == {"001.png": "mine"}
 
 
 def test_viewers_that_write_at_once_lose_no_decision_without_a_word(tmp_path: Path) -> None:

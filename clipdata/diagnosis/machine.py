@@ -17,6 +17,7 @@ from pathlib import Path
 
 import clipdata
 from clipdata.cores import num_cores
+from clipdata.current_folder import absolute_path
 from clipdata.diagnosis.records import Finding
 from clipdata.free_memory import processor_memory
 from clipdata.shown_values import shown_bytes
@@ -118,7 +119,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _disk(folder: str) -> Finding:
-    path = Path(folder).absolute()
+    path = absolute_path(folder)
     while not path.exists():
         path = path.parent
     usage = shutil.disk_usage(path)

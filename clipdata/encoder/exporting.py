@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from clipdata.current_folder import absolute_path
 from clipdata.encoder.layout import (
     CLIPDATA_CONFIG,
     OPEN_CLIP_CONFIG,
@@ -94,7 +95,7 @@ def export(
         UsageError: the path holds something else than an export.
         StorageError: the folder cannot be written.
     """
-    target = Path(path).expanduser().absolute()
+    target = absolute_path(path)
     if target.exists() and not _may_replace(target):
         raise UsageError(f"{target} exists and is not an exported model", hint="choose a path that does not exist yet")
     try:

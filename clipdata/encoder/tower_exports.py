@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clipdata.current_folder import absolute_path
 from clipdata.encoder.exporting import begin_folder, put_in_place, save_tensors
 from clipdata.encoder.layout import TOWER_CONFIG, write_json
 from clipdata.encoder.parts import clip_format
@@ -84,7 +85,7 @@ def export_towers(encoder: Encoder, path: str | os.PathLike[str], *, overwrite: 
         NotFoundError: transformers is not installed.
         StorageError: the folder cannot be written.
     """
-    target = Path(path).expanduser().absolute()
+    target = absolute_path(path)
     if target.exists() and not (target.is_dir() and ((target / TOWERS).is_file() or not any(target.iterdir()))):
         raise UsageError(f"{target} exists and holds no exported towers", hint="choose a path that does not exist yet")
     if not overwrite and (target / TOWERS).is_file() and _made_from(target) != encoder.identity:

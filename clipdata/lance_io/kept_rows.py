@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from clipdata.arguments import check_count
 from clipdata.bounded_folder import BoundedFolder
+from clipdata.current_folder import absolute_path
 from clipdata.errors import UsageError
 from clipdata.lance_io.data_files import RowDigests, digest_of_files
 from clipdata.lance_io.pictures import place_columns
@@ -69,7 +70,7 @@ class Cache:
                 f"cache: folder is {self.folder!r:.80}; expected a folder of this machine",
                 hint='Cache("/scratch/kept", max_bytes=50 * 10**9)',
             )
-        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
+        object.__setattr__(self, "folder", os.path.normpath(absolute_path(self.folder)))
 
     @classmethod
     def of(cls, storage: Storage, uri: str) -> Cache | None:

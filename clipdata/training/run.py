@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipdata.current_folder import absolute_path
 from clipdata.errors import ConfigError, NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
@@ -224,7 +225,7 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
     """
     if is_remote(path):
         raise UsageError(f"a run's folder is {os.fspath(path)}; expected one on this machine")
-    return Path(path).expanduser().absolute()
+    return absolute_path(path)
 
 
 def differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

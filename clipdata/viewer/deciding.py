@@ -2,7 +2,7 @@
 
 A column of decisions is made anew with each write. So what comes within a moment waits for the rest, and while a write
 is on its way the next ones gather. Nothing that waits is lost when the viewer ends; a killed one never said it wrote.
-What somebody else decided otherwise meanwhile is held back until a person says which stands.
+What somebody else decided otherwise meanwhile is held back until the page that it came from says which stands.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from clipdata.lance_io.table import Table
 from clipdata.viewer import edits
 from clipdata.viewer.decisions import newest_of, write_decisions
 from clipdata.viewer.disputes import Dispute, Taken, disputes_of, told
+from clipdata.viewer.held_back import HeldBack
 from clipdata.viewer.sources.lance_table import LanceTable
 
 QUIET_S, MOST_S = 1.0, 8.0
@@ -41,7 +42,7 @@ class Decider:
         self._waiting: dict[str, dict[Any, Taken]] = {}
         self._on_its_way: dict[str, dict[Any, Taken]] = {}
         self._in_table: dict[str, dict[Any, Taken]] = {}
-        self._disputed: dict[str, list[Dispute]] = {}
+        self._held_back = HeldBack()
         self._source: LanceTable | None = None
         self._given = self._written = 0
         self._first_at = self._last_at = 0.0
@@ -54,7 +55,7 @@ class Decider:
         """Take a decision on rows; see `edits.checked_keys` for what is refused.
 
         Args:
-            page: which of this viewer's it came from.
+            page: which of this viewer's it came from, by the id that it gave itself; those without one are one page.
 
         Returns:
             JSON values: its `ticket`, which is written once `written` of `now` is as high, the `rows` that it holds
@@ -68,7 +69,8 @@ class Decider:
             disputes += self._disputed_by_other_pages(column, taken)
             held = {one.key for one in disputes}
             free = {name: one for name, one in taken.items() if name not in held}
-            self._hold_back(column, disputes)
+            self._held_back.drop(page, column, taken)
+            self._held_back.hold(column, disputes)
             self._source = source
             ticket = self._gather(column, free)
         return {
@@ -76,25 +78,40 @@ class Decider:
             "disputes": told(disputes, column) if disputes else None,
         }  # fmt: skip
 
-    def settle(self, column: str, *, over: bool) -> dict[str, Any]:
-        """Say of decisions that were held back whether they take the place of what others decided, or are dropped."""
+    def settle(self, column: str, page: str, *, over: bool) -> dict[str, Any]:
+        """Say of a page's decisions that were held back whether they take the place of what others decided.
+
+        Returns:
+            JSON values, as of `take`; disputes are those on which others decided again before this answer.
+
+        Raises:
+            UsageError: none of this page's is held back.
+        """
         with self._changed:
-            disputes = self._disputed.pop(column, [])
-            if not disputes:
-                raise UsageError(f"no decision of column {column!r} is held back any more")
-            stand = [one for one in disputes if over and one.theirs is not None]
+            held = self._held_back.release(page, column)
+            if not held:
+                raise UsageError(f"no decision of column {column!r} that this page made is held back any more")
+            stand = {
+                one.key: replace(one.mine, over=one.mine.over | {one.theirs})
+                for one in held
+                if over and one.theirs is not None
+            }
+            again = self._disputed_by_other_pages(column, stand)
+            self._held_back.hold(column, again)
+            for one in again:
+                del stand[one.key]
             return {
-                "ticket": self._gather(column, {one.key: replace(one.mine, over=one.theirs) for one in stand}),
-                "rows": len(stand), "column": column, "disputes": None,
+                "ticket": self._gather(column, stand), "rows": len(stand), "column": column,
+                "disputes": told(again, column) if again else None,
             }  # fmt: skip
 
-    def now(self) -> dict[str, Any]:
-        """The last ticket whose decision is in the table, the version that has it, how many rows wait, and disputes."""
+    def now(self, page: str) -> dict[str, Any]:
+        """The last ticket whose decision is in the table, its version, how many rows wait, and a page's disputes."""
         with self._changed:
             return {
                 "written": self._written, "taken": self._given, "version": self._version,
                 "waiting": sum(map(len, self._waiting.values())), "error": self._error,
-                "disputes": [told(disputes, column) for column, disputes in self._disputed.items()],
+                "disputes": self._held_back.told(page),
             }  # fmt: skip
 
     def close(self) -> list[str]:
@@ -111,8 +128,7 @@ class Decider:
             self._changed.notify_all()
         self._write(raising=True)
         with self._changed:
-            left, self._disputed = self._disputed, {}
-        return [f"{column}: {one}" for column, disputes in left.items() for one in disputes]
+            return self._held_back.release_all()
 
     def _disputed_in_table(self, source: LanceTable, key: str, column: str, taken: dict[Any, Taken]) -> list[Dispute]:
         """What the table says otherwise; while a write of this viewer is on its way, the next one finds that out."""
@@ -128,7 +144,9 @@ class Decider:
         return [
             Dispute(name, taken[name], other.value, "another page of this viewer", None, other.at)
             for name, other in pending.items()
-            if name in taken and other.page != taken[name].page and other.value != taken[name].value
+            if name in taken
+            and other.page != taken[name].page
+            and other.value not in (taken[name].value, *taken[name].over)
         ]
 
     def _gather(self, column: str, taken: dict[Any, Taken]) -> int:
@@ -146,11 +164,6 @@ class Decider:
             atexit.register(self.close)
         self._changed.notify_all()
         return self._given
-
-    def _hold_back(self, column: str, disputes: list[Dispute]) -> None:
-        if disputes:
-            held = {one.key: one for one in [*self._disputed.get(column, []), *disputes]}
-            self._disputed[column] = list(held.values())
 
     def _run(self) -> None:
         while not self._ended:
@@ -200,7 +213,7 @@ class Decider:
                 disputes[name] = Dispute(name, taken[name], theirs[name], "another viewer", None, None)
         in_table |= {name: one for name, one in taken.items() if name not in disputes}
         with self._changed:
-            self._hold_back(column, list(disputes.values()))
+            self._held_back.hold(column, disputes.values())
             self._version = version or self._version
 
     def _give_back(self, waiting: dict[str, dict[Any, Taken]], why: str) -> None:

@@ -16,7 +16,7 @@ from clipdata.lance_io.refused import read_refused
 from clipdata.row_errors import list_errors
 from clipdata.schema import ERROR_SUFFIX
 from clipdata.storage import redact
-from clipdata.viewer import edits, selections
+from clipdata.viewer import bodies, edits, selections
 from clipdata.viewer.cells import LONG, SHORT, cell
 from clipdata.viewer.changes import changes_between
 from clipdata.viewer.columns import family_of, map_axes, score_pairs, shown_columns, texts_of, title_of
@@ -217,49 +217,46 @@ class Desk:
         source, rows = self.order(state.of(sort=None, descending=False))
         return groups_of(source, rows, column, score=score, least=least)
 
-    def edited(self, what: str, state: ViewState, asked: dict[str, Any]) -> dict[str, Any]:
+    def edited(self, what: str, state: ViewState, body: Any) -> dict[str, Any]:
         """Tag, decide, keep or forget a name of rows, or delete; settle; or find chosen rows again at another version.
 
         Args:
-            what: "tag", "decide", "settle", "keep", "forget", "delete" or "places".
-            state: whose rows are meant where `asked` lists none.
-            asked: by the page.
+            what: one of `bodies.BODIES`.
+            state: whose rows are meant where the body lists none.
+            body: a JSON value that a page sent.
 
         Raises:
-            UsageError: the viewer only reads.
+            UsageError: the viewer only reads, or the body is not one of this edit.
         """
         if not self.edit:
             raise UsageError("this viewer only reads", hint="start it with --edit")
+        asked = bodies.checked(what, body)
         source = self._table(self.source(state.version))
         if what == "tag":
-            return edits.tag_version(source, str(asked.get("name", "")))
+            return edits.tag_version(source, asked["name"])
         if what == "settle":
-            return self.decider.settle(str(asked.get("column", "")), over=asked.get("over") is True)
+            return self.decider.settle(asked["column"], asked.get("page", ""), over=asked["over"])
         if what == "forget":
-            return selections.forget(source, str(asked.get("name", "")))
+            return selections.forget(source, asked["name"])
         rows = self._meant(source, state, asked)
         if what == "places":
-            to = self._table(self.source(str(asked["to"]) if asked.get("to") else None))
+            to = self._table(self.source(asked.get("to") or None))
             return {"rows": edits.places_at(source, rows, to)}
         if what == "decide":
-            said = [str(asked.get(name, "")) for name in ("column", "value", "page")]
-            return self.decider.take(source, rows, *said)
+            return self.decider.take(source, rows, asked["column"], asked["value"], asked.get("page", ""))
         if what == "keep":
-            whole, name = state if asked.get("all") is True else None, str(asked.get("name", ""))
-            return selections.keep(source, rows, name, whole, overwrite=asked.get("overwrite") is True)
-        confirmed = asked.get("confirmed")
-        return edits.delete_rows(source, rows, confirmed if isinstance(confirmed, int) else -1)
+            whole = state if asked.get("all") else None
+            return selections.keep(source, rows, asked["name"], whole, overwrite=asked.get("overwrite", False))
+        return edits.delete_rows(source, rows, asked["confirmed"])
 
     def _meant(self, source: Source, state: ViewState, asked: dict[str, Any]) -> np.ndarray:
         """Rows that an edit is about."""
-        if asked.get("rows") is not None:
+        if "rows" in asked:
             return edits.chosen_positions(asked["rows"], source.num_rows)
         order = self.order(state.of(sort=None, descending=False))[1]
-        if asked.get("groups") is not None:
+        if "groups" in asked:
             given = asked["groups"]
             return spare_rows(source, order, given["column"], score=given.get("score"), least=given.get("least"))
-        if asked.get("all") is not True:
-            raise UsageError("no row is chosen")
         return order
 
     def _told(self, source: Source, chosen: np.ndarray, columns: list[str], most_letters: int) -> list[dict[str, Any]]:

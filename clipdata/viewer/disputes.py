@@ -29,14 +29,14 @@ class Taken:
         page: that it came from.
         version: of the table that the page showed.
         at: when, UTC.
-        over: what somebody else decided and this one may take the place of, since the person was asked.
+        over: what others decided and this one may take the place of, since the person was asked.
     """
 
     value: str
     page: str
     version: int
     at: datetime
-    over: str | None = None
+    over: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def disputes_of(
     found = []
     for name, one in taken.items():
         stands, own = now.get(name, UNDECIDED), written.get(name)
-        if stands in (seen[one.version].get(name, UNDECIDED), one.value, one.over):
+        if stands in (seen[one.version].get(name, UNDECIDED), one.value, *one.over):
             continue
         is_ours = own is not None and own.value == stands
         if is_ours and own is not None and own.page == one.page:

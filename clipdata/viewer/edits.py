@@ -90,15 +90,12 @@ def key_of(source: LanceTable) -> str:
     return key
 
 
-def chosen_positions(given: Any, num_rows: int) -> np.ndarray:
-    """Positions that a page sent, uint32 [K].
+def chosen_positions(given: Sequence[int], num_rows: int) -> np.ndarray:
+    """Positions that a page sent, each once, uint32 [K].
 
     Raises:
-        UsageError: they are no positions of rows.
+        UsageError: there is no such row.
     """
-    is_list = isinstance(given, Sequence) and not isinstance(given, str)
-    if not is_list or not all(isinstance(one, int) and not isinstance(one, bool) for one in given):
-        raise UsageError("rows are chosen by a list of their positions")
     if any(not 0 <= one < num_rows for one in given):
         raise UsageError(f"a chosen row is not there; there are {num_rows:,}")
     return np.array(sorted(set(given)), np.uint32)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipdata.column_names import quoted
-from clipdata.errors import ClipdataError
+from clipdata.errors import ClipdataError, UsageError
 from clipdata.named_rows import NAMES
 from clipdata.similarity.searched_column import model_of, searched_column, texts_column
 from clipdata.similarity.table_search import search
@@ -74,6 +74,8 @@ class Finder:
 
     def _name(self, source: LanceTable, position: int) -> str:
         assert source.key is not None, "asked by the caller"
+        if position >= source.num_rows:
+            raise UsageError(f"like is row {position}; there are {source.num_rows:,}, which count from 0")
         return str(source.take(np.array([position], np.int64), [source.key]).column(0)[0].as_py())
 
 

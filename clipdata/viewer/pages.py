@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from clipdata.errors import ClipdataError, ImageRefused, UsageError
 from clipdata.json_parsing import parse_json
+from clipdata.viewer.bodies import BODIES
 from clipdata.viewer.desk import Desk
 from clipdata.viewer.live import Live
 from clipdata.viewer.thumbnails import SIZES
@@ -26,7 +27,6 @@ from clipdata.viewer.view_state import ViewState
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
-EDITS = ("tag", "decide", "settle", "keep", "forget", "delete", "places")
 _AT_ONCE = 4
 _MOST_LETTERS = 400
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
@@ -185,18 +185,16 @@ class Pages:
 
     async def _groups(self, request: Request) -> Any:
         query = request.query_params
-        state, least = ViewState.parse(query), query.get("least")
-        score = query.get("score") or None
-        return await self._ask(
-            lambda: self._desk.groups(state, query.get("column", ""), score, float(least) if least else None)
-        )
+        state = ViewState.parse(query)
+        score, least = query.get("score") or None, _figure(query.get("least"), "least")
+        return await self._ask(lambda: self._desk.groups(state, query.get("column", ""), score, least))
 
     async def _now(self, request: Request) -> Any:
         since = _number(request.query_params.get("since", "0"), "since")
         return await self._ask(lambda: self._live.now(since))
 
     async def _decisions(self, request: Request) -> Any:
-        return self._desk.decider.now()
+        return self._desk.decider.now(request.query_params.get("page", ""))
 
     async def _ask_picture(self, request: Request) -> Any:
         data, name = await request.body(), request.query_params.get("name", "")
@@ -212,12 +210,10 @@ class Pages:
             asked = parse_json(await request.body())
         except ValueError as error:
             raise UsageError("what was sent is no JSON") from error
-        if not isinstance(asked, dict):
-            raise UsageError("what was sent is no JSON object")
         state = ViewState.parse(request.query_params)
         what = request.path_params["what"]
-        if what not in EDITS:
-            raise UsageError(f"{what!r} is no edit; expected one of {', '.join(EDITS)}")
+        if what not in BODIES:
+            raise UsageError(f"{what!r:.60} is no edit; expected one of {', '.join(BODIES)}")
         return await self._ask(lambda: self._desk.edited(what, state, asked))
 
 
@@ -232,6 +228,13 @@ def _number(text: str | None, name: str) -> int:
     if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
         raise UsageError(f"{name} is {text!r:.40}; expected a whole number")
     return int(text)
+
+
+def _figure(text: str | None, name: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{name} is {text!r:.40}; expected a number") from error
 
 
 def _short(message: str) -> str:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import typer
 
 import clipdata
+from clipdata.current_folder import require_current_folder
 from clipdata.errors import ClipdataError, EndedElsewhereError, StorageError, UsageError
 from clipdata.own_packages import require_own
 from clipdata.storage import redact
+from pipelines.cli.arguments import as_text, unreadable
 from pipelines.cli.commands.bench import bench
 from pipelines.cli.commands.check import check
 from pipelines.cli.commands.check_canary import check_canary
@@ -72,7 +75,7 @@ from pipelines.cli.commands.train import train
 from pipelines.cli.commands.view import view
 from pipelines.cli.commands.why import why
 from pipelines.cli.schemas import print_schemas
-from pipelines.cli.terminal import ReaderGoneError, Terminal, close_stdout
+from pipelines.cli.terminal import ReaderGoneError, Terminal, UnwritableError, hold_streams, let_go, write
 
 VERBS = (
     run_caption_contest,
@@ -132,6 +135,7 @@ VERBS = (
 """Every verb there is, in the order of the help."""
 
 INTERRUPTED, TERMINATED = 130, 143
+_HELP = {"-h", "--help", "--version"}
 _GOES_ON = "the same command goes on where it stopped"
 # Of typer's own errors only some have public names; their common class is among the parents of one that has.
 _WRONG_WORDS: type[Exception] = next(
@@ -167,7 +171,7 @@ for _verb in VERBS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"clipdata {clipdata.__version__}\n")
+        write(sys.stdout, f"clipdata {clipdata.__version__}\n")
         raise typer.Exit
 
 
@@ -180,18 +184,21 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    terminal = Terminal(as_json="--json" in given)
+    given = as_text(sys.argv[1:] if arguments is None else arguments)
+    hold_streams()
+    terminal, code = Terminal(as_json="--json" in given), 0
     try:
         code = _run(given, terminal)
         terminal.close()
     except ReaderGoneError:  # it has read enough
-        close_stdout()
+        let_go(sys.stdout)
         return 0
-    except OSError as error:
-        sys.stderr.write(f"error: the result could not be written: {error.strerror or error}\n")
-        close_stdout()
-        return StorageError.exit_code
+    except UnwritableError as error:
+        let_go(sys.stdout)
+        failed = terminal.fail(StorageError.name, StorageError.exit_code, f"the result could not be written: {error}")
+        return code or failed
+    finally:
+        let_go(sys.stderr)
     return code
 
 
@@ -205,21 +212,37 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         if ended.code != TERMINATED:
             raise
         return terminal.fail("terminated", TERMINATED, _GOES_ON)
-    except ReaderGoneError:
+    except (ReaderGoneError, UnwritableError):
         raise
     except EndedElsewhereError as error:
         if error.is_told and terminal.process is not None:
             return error.exit_code
         return terminal.fail(error.name, error.exit_code, error.message)
-    except ClipdataError as error:
-        return terminal.fail(error.name, error.exit_code, error.message, error.hint)
+    except (ClipdataError, UnicodeEncodeError) as error:
+        told = unreadable(error, arguments) or error
+        if not isinstance(told, ClipdataError):
+            return _report(terminal)
+        return terminal.fail(told.name, told.exit_code, told.message, told.hint)
     except _WRONG_WORDS as error:
         return _refuse(error, terminal)
     except OSError as error:
-        return terminal.fail(StorageError.name, StorageError.exit_code, redact(str(error)))
-    except Exception:  # a fault of ours: the user can send the traceback, and loses nothing
-        found = redact(traceback.format_exc())
-        return terminal.fail("internal", 1, f"{found}\nThis is a fault in clipdata; please report the lines above.")
+        return terminal.fail(StorageError.name, StorageError.exit_code, redact(_in_words(error)))
+    except Exception:
+        return _report(terminal)
+
+
+def _report(terminal: Terminal) -> int:
+    """Tell a fault of ours: the user can send the traceback, and loses nothing."""
+    found = redact(traceback.format_exc())
+    return terminal.fail("internal", 1, f"{found}\nThis is a fault in clipdata; please report the lines above.")
+
+
+def _in_words(error: OSError) -> str:
+    """What a system says, without its number."""
+    if error.strerror is None:
+        return str(error)
+    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+    return ": ".join([*filter(None, [" -> ".join(places)]), error.strerror])
 
 
 def _call(arguments: list[str], terminal: Terminal) -> int:
@@ -227,6 +250,8 @@ def _call(arguments: list[str], terminal: Terminal) -> int:
     if "--json-schema" in arguments:
         print_schemas([word for word in arguments if not word.startswith("-")], VERBS)
         return 0
+    if arguments and not _HELP.intersection(arguments):
+        require_current_folder()
     ended = _command()(args=arguments, prog_name="clipdata", standalone_mode=False, obj=terminal)
     if ended == INTERRUPTED:
         raise KeyboardInterrupt
@@ -245,7 +270,8 @@ def _refuse(error: Any, terminal: Terminal) -> int:
     path = context.command_path if context is not None else "clipdata"
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(f"{message}\n")
+        with suppress(UnwritableError):
+            write(sys.stderr, f"{message}\n")
         message = "no command is given"
     return terminal.fail(UsageError.name, UsageError.exit_code, message, _command_named(message) or f"{path} --help")
 

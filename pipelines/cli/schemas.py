@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from clipdata.errors import UsageError
 from pipelines.cli.json_output import schema_of
+from pipelines.cli.terminal import write
 from pipelines.cli.verbs import Verb
 
 
@@ -32,4 +33,4 @@ def print_schemas(words: Sequence[str], verbs: Sequence[Verb]) -> None:
         raise UsageError(f"there is no verb {words[0]!r}{meant}", hint=f"verbs: {', '.join(known)}")
     schemas = {verb.words: schema_of(verb.words, verb.found) for verb in asked or verbs}
     printed = schemas if not words else schemas[asked[0].words]
-    sys.stdout.write(json.dumps(printed, ensure_ascii=False, indent=2) + "\n")
+    write(sys.stdout, json.dumps(printed, ensure_ascii=False, indent=2) + "\n")

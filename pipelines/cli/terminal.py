@@ -26,6 +26,10 @@ class ReaderGoneError(Exception):
     """Whoever read what is written has gone, as in `clipdata log … | head`."""
 
 
+class UnwritableError(Exception):
+    """Stdout takes nothing, as on a full disk, or is closed."""
+
+
 class Terminal:
     """Where a command writes.
 
@@ -64,7 +68,7 @@ class Terminal:
         """
         self._has_news()
         what = f"connecting to {place} …" if place else "starting …"
-        if not self.quiet and (place or sys.stderr.isatty()):
+        if not self.quiet and (place or (sys.stderr is not None and sys.stderr.isatty())):
             self._waiting = threading.Timer(_PATIENCE_S, self._bars.say, [what])
             self._waiting.daemon = True
             self._waiting.start()
@@ -76,7 +80,7 @@ class Terminal:
             return
         self._found |= {**data, "next": None}
         if not self.as_json:
-            _write(self._stdout, f"{text}\n")
+            write(self._stdout, f"{text}\n")
 
     def say(self, text: str) -> None:
         """Tell a fact on the way."""
@@ -101,16 +105,17 @@ class Terminal:
         self._found["error"] = {"name": name, "code": code, "message": message, "hint": hint}
         what = name if name in ("interrupted", "terminated") else "error"
         whose = f"{self.process}: " if self.process is not None else ""
-        _write(sys.stderr, f"{what}: {whose}{message}\n" + (f"  hint: {hint}\n" if hint else ""))
+        with suppress(UnwritableError, ReaderGoneError):  # the exit code still tells
+            write(sys.stderr, f"{what}: {whose}{message}\n" + (f"  hint: {hint}\n" if hint else ""))
         return code
 
     def close(self) -> None:
         """Print what is printed last: the JSON object, when one was asked for."""
         self._has_news()
         if self.as_json and self._found and self.process is None:
-            ascii_only = "utf" not in (self._stdout.encoding or "utf").lower()
+            ascii_only = "utf" not in (getattr(self._stdout, "encoding", None) or "utf").lower()
             text = encode({"schema_version": SCHEMA_VERSION, **self._found}, ascii_only=ascii_only)
-            _write(self._stdout, f"{text}\n")
+            write(self._stdout, f"{text}\n")
 
     def table(
         self, rows: Sequence[Sequence[str]], header: Sequence[str], *, full: bool = False, vertical: bool = False
@@ -136,12 +141,18 @@ def _width() -> int:
     return max(shutil.get_terminal_size().columns, 40)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def write(stream: TextIO | None, text: str) -> None:
     """Write text that may hold data, whatever the stream can show.
+
+    Args:
+        stream: None for one that is closed, as by `>&-`.
 
     Raises:
         ReaderGoneError: whoever read it has gone.
+        UnwritableError: it takes nothing.
     """
+    if stream is None:
+        raise UnwritableError("its stream is closed")
     shown = printable(text, keep="\n\t")
     try:
         try:
@@ -152,9 +163,25 @@ def _write(stream: TextIO, text: str) -> None:
         stream.flush()
     except BrokenPipeError as error:
         raise ReaderGoneError from error
+    except OSError as error:
+        raise UnwritableError(error.strerror or str(error)) from error
 
 
-def close_stdout() -> None:
-    """Point stdout nowhere, so that the interpreter does not stumble over a reader that has gone when it ends."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def hold_streams() -> None:
+    """Let no file that is opened later take the number of a standard stream that is closed, and be written to."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def let_go(stream: TextIO | None) -> None:
+    """Point a stream that takes nothing nowhere, so that the interpreter does not stumble over it when it ends."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -279,6 +279,32 @@ def test_a_page_is_asked_which_of_two_decisions_stands(chromium: Browser, tmp_pa
             wait_for_decision(table, "000.png", stands)
 
 
+def test_two_pages_are_asked_of_their_own_decisions_also_once_reloaded(chromium: Browser, tmp_path: Path) -> None:
+    table = viewed_table(tmp_path)
+    at, own = f"version={table.version}", ("000.png", "001.png")
+    with (
+        cd.view(table.uri, edit=True) as viewer,
+        page_of(chromium, viewer, at) as first,
+        page_of(chromium, viewer, at) as second,
+    ):
+        cd.map_column(table.uri, Decisions("path", dict.fromkeys(own, "keep")), "decision")
+        for page, path in zip((first, second), own, strict=True):
+            page.locator(".card", has_text=path).click()
+            page.fill("#decision-value", "drop")
+            page.get_by_role("button", name="write", exact=True).click()
+            page.wait_for_selector(f".disputes >> text={path} is “keep”")
+        second.reload()
+        second.wait_for_selector("text=1 row was decided otherwise since this page looked")
+        assert "001.png is “keep”" in second.locator(".disputes").inner_text()
+        first.get_by_role("button", name="write mine over 1").click()
+        wait_for_decision(table, "000.png", "drop")
+        second.get_by_role("button", name="keep theirs").click()
+        second.wait_for_selector("dialog", state="hidden")
+        wait_for_decision(table, "001.png", "keep")
+        assert second.locator("[role=alert]:visible").count() == 0
+    assert viewer.held_back == []
+
+
 def wait_for_decision(table: cd.Table, path: str, value: str) -> None:
     def decided() -> list[str]:
         newest = table.latest()

@@ -5,7 +5,15 @@ import { byId, el, told as toldText, whole } from "./dom.js";
 import { current, rowsQuery } from "./state.js";
 
 const MOST_CHOSEN = 5000, PAGE = 240, ASK_MS = 400;
-const MINE = crypto.randomUUID();  // of this page, among those that the viewer serves
+const MINE = ownId(), DECIDED_HERE = new URLSearchParams({ page: MINE });
+
+/** Of this page, among those that the viewer serves; once reloaded it is the same one, and a copy of its tab is not. */
+function ownId() {
+  const isReloaded = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  const id = (isReloaded && sessionStorage.getItem("page")) || crypto.randomUUID();
+  sessionStorage.setItem("page", id);
+  return id;
+}
 
 export class Choice {
   constructor(actions) {
@@ -48,6 +56,7 @@ export class Choice {
     if (!this.can || !table) return;
     const before = this.table;
     this.table = table;
+    if (!before) this.recall();
     if (before && table.version !== before.version && this.rows.size) this.follow(before);
     const num = this.all.checked ? table.num_found : this.rows.size;
     this.told.textContent = num ? `${whole(num)} chosen` : "no row chosen";
@@ -126,7 +135,7 @@ export class Choice {
     const more = num > lines.length ? [el("li", {}, `… ${whole(num)} in all`)] : [];
     const one = (words, over, given) => el("button", { type: "button", ...given, onclick: () => {
       this.confirm.close();
-      return this.take("settle", { column, over }, (taken) => `${whole(taken.rows)} decided again: ${column}`);
+      return this.answer(column, over);
     } }, words);
     const theirs = one(numOver ? "keep theirs" : "so be it", false, { autofocus: true });
     const mine = numOver ? [one(`write mine over ${whole(numOver)}`, true, { class: "danger" })] : [];
@@ -138,12 +147,27 @@ export class Choice {
     theirs.focus();
   }
 
+  async answer(column, over) {
+    await this.take("settle", { column, over, page: MINE }, (taken) => `${whole(taken.rows)} decided again: ${column}`);
+    if (!this.awaited) await this.recall();
+  }
+
+  /** What of this page's decisions is held back yet, such as since before it was reloaded. */
+  async recall() {
+    try {
+      const { disputes } = await get("decisions", DECIDED_HERE);
+      if (disputes.length) this.settle(disputes[0]);
+    } catch (error) {
+      this.actions.fail(error);
+    }
+  }
+
   /** Ask until the last decision is in the table; only then it is said to be. */
   async await() {
     while (this.awaited) {
       await new Promise((done) => setTimeout(done, ASK_MS));
       try {
-        const now = await get("decisions", "");
+        const now = await get("decisions", DECIDED_HERE);
         if (now.error) {
           this.actions.fail({ message: `${whole(now.waiting)} decisions are not written, and wait for the next one: ${now.error}` });
           this.awaited = null;
