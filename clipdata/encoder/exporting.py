@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from clipdata.encoder.damage import file_digests
 from clipdata.encoder.layout import (
     CLIPDATA_CONFIG,
     OPEN_CLIP_CONFIG,
@@ -140,7 +141,7 @@ def write_model(
         tokenize.save(folder)
     write = _write_own if is_own_config(model_cfg) else _write_open_clip
     readme = write(folder, target, model, model_cfg, prepare, tokenize)
-    write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about})
+    write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about, **file_digests(folder)})
     title = about.get("name", target.name)
     (folder / "README.md").write_text(f"# {title}\n\n{readme}", encoding="utf-8")
     # Written aside as private files; a model in a shared place is for whoever may read that place.

@@ -60,9 +60,14 @@ class Best:
         return True
 
     def weights(self, device: torch.device) -> Mapping[str, torch.Tensor] | None:
-        """Those of the best step; None where no best is kept."""
-        kept = [one for one in checkpoints.complete(self._folder) if one.step == self.step]
-        return kept[-1].load(device)[0] if kept else None
+        """Those of the best step; None where no best is kept.
+
+        Raises:
+            StorageError: they are gone, or cannot be read.
+        """
+        if self.step is None:
+            return None
+        return checkpoints.Checkpoint(self.step, self._folder / f"step-{self.step}").load(device)[0]
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
