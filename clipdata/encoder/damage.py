@@ -47,7 +47,8 @@ def check_files(folder: Path) -> None:
         path = folder / name
         _require_there(path, folder)
         if _sha256(path) != digest:
-            raise StorageError(f"{path} is damaged: it is not what was written", hint=remedy(folder))
+            meant = f"if it was changed on purpose, remove {_FILES} from {CLIPDATA_CONFIG}"
+            raise StorageError(f"{path} is not as it was written", hint=f"{remedy(folder)}; {meant}")
 
 
 def check_model(folder: Path) -> None:
@@ -64,11 +65,11 @@ def check_model(folder: Path) -> None:
         read_config(folder / OPEN_CLIP_CONFIG)
     if is_run_export(folder):
         _require_there(folder / CLIPDATA_CONFIG, folder)
-    for name in _digests(folder):
-        _require_there(folder / name, folder)
     weights = find_weights(folder)
     if weights.suffix == ".safetensors":
         _require_whole(weights)
+    for name in _digests(folder):
+        _require_there(folder / name, folder)
     for path in trained_rows_files(folder):
         if not path.stat().st_size:
             raise StorageError(f"{path} is empty: it says which rows the model was trained on", hint=remedy(folder))

@@ -16,7 +16,6 @@ from clipdata.errors import StorageError
 from clipdata.json_parsing import parse_json
 from clipdata.training.state_files import writing
 
-
 _IS_A_LOG = "it is a log that only training anew writes: --overwrite; a model that is exported already needs it not"
 
 
