@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipdata.encoder import Encoder, export, load_encoder, new_encoder
-from clipdata.errors import CredentialsError, NotFoundError, TransientError, StorageError, UsageError
+from clipdata.errors import CredentialsError, NotFoundError, StorageError, TransientError, UsageError
 from tests.tiny_models import tiny_bert, tiny_config, tiny_dual_encoder, tiny_encoder
 
 

@@ -17,7 +17,6 @@ from clipdata.encoder.layout import (
     OWN_CONFIG,
     find_weights,
     is_model_folder,
-    is_run_export,
     read_about,
     read_config,
     remedy,
@@ -63,8 +62,6 @@ def check_model(folder: Path) -> None:
         _require_object(folder / OWN_CONFIG)
     else:
         read_config(folder / OPEN_CLIP_CONFIG)
-    if is_run_export(folder):
-        _require_there(folder / CLIPDATA_CONFIG, folder)
     weights = find_weights(folder)
     if weights.suffix == ".safetensors":
         _require_whole(weights)

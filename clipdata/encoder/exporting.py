@@ -28,6 +28,7 @@ from clipdata.encoder.layout import (
     OWN_WEIGHTS,
     is_model_folder,
     is_own_config,
+    is_run_export,
     write_json,
     write_trained_rows,
 )
@@ -207,7 +208,8 @@ def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _may_replace(target: Path) -> bool:
-    return target.is_dir() and (is_model_folder(target) or not any(target.iterdir()))
+    is_own = is_model_folder(target) or (target / CLIPDATA_CONFIG).is_file() or is_run_export(target)
+    return target.is_dir() and (is_own or not any(target.iterdir()))
 
 
 def put_in_place(aside: Path, target: Path) -> None:

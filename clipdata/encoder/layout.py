@@ -174,10 +174,9 @@ def trained_rows_files(folder: Path) -> list[Path]:
     of_run = is_run_export(folder) and (folder.parent / OF_A_RUN).is_file()
     if not kept <= {*paths} or (of_run and not paths):
         path = folder / CLIPDATA_CONFIG
-        found = "names not all of them" if path.is_file() else "is missing"
+        found = "does not name all of" if path.is_file() else "is missing: it names"
         raise StorageError(
-            f"{path} {found}: it says by which files it can be told which rows the model was trained on",
-            hint=remedy(folder),
+            f"{path} {found} the files that say which rows the model was trained on", hint=remedy(folder)
         )
     return paths
 

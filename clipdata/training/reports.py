@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from clipdata.errors import ConfigError
+from clipdata.errors import ConfigError, StorageError
 from clipdata.progress import Progress
 from clipdata.training import checkpoints
 from clipdata.training.config import TrainConfig
@@ -67,7 +67,13 @@ class Best:
         """
         if self.step is None:
             return None
-        return checkpoints.Checkpoint(self.step, self._folder / f"step-{self.step}").load(device)[0]
+        kept = checkpoints.Checkpoint(self.step, self._folder / f"step-{self.step}")
+        if not kept.path.is_dir():
+            raise StorageError(
+                f"{kept.path} is missing: it holds the best weights, which are to be exported",
+                hint="train into another folder, or discard the run with --overwrite (overwrite=True)",
+            )
+        return kept.load(device)[0]
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
