@@ -6,7 +6,7 @@
     model.safetensors           and its weights, float32
     config.json                 architecture of a Hugging Face text tower, if the model has one
     tokenizer files             if the model has a Hugging Face tokenizer
-    clipdata_config.json        where the model comes from, its precision, and the trainings in its past
+    clipdata_config.json        where the model comes from, its precision, its past trainings, and digests of its files
     trained_rows/<digest>.arrow which rows each of these trainings read
     README.md                   what to type to load it
 

@@ -174,7 +174,7 @@ def _read(folder: Path) -> ListedRun:
         return _described(Run(folder))
     except (ClipdataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         said = error.message if isinstance(error, ClipdataError) else f"a file of {folder} holds something else"
-        return ListedRun(folder, "damaged", problem=" ".join(said.split()))
+        return ListedRun(folder, "damaged", problem=" ".join(said.replace(f"{folder}/", "").split()))
 
 
 def _described(run: Run) -> ListedRun:

@@ -142,7 +142,8 @@ class Loop:
             self._progress.say(worse)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
-        self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
+        if self._took_steps:
+            self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
         self._progress.say(f"the tuned model is in {self._run.export_path}")
         return self._run
 

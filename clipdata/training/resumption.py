@@ -19,7 +19,7 @@ from clipdata.lance_io.tags import run_tag
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.prepared import PixelSource
-from clipdata.trained_rows import TrainedRows
+from clipdata.trained_rows import OF_A_RUN, TrainedRows
 from clipdata.training.checkpoints import complete
 from clipdata.training.config_checks import AUTO
 from clipdata.training.feasibility import check_feasible
@@ -28,7 +28,7 @@ from clipdata.training.likeness import overlap_in
 from clipdata.training.overlap import Overlap
 from clipdata.training.processes import Processes
 from clipdata.training.rows_read import RowsRead
-from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
+from clipdata.training.run import Run, differences, discard, software
 from clipdata.training.run_contents import hint_for_remains, remains
 from clipdata.training.state_files import write_bytes, write_json
 from clipdata.training.usable_rows import ChosenRows
@@ -98,10 +98,10 @@ def begin(folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress)
         if found.overlap is not None:
             record["held_out"] = found.overlap.to_json()
         _tag(read.table, folder, progress)
-        write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
+        write_bytes(folder / OF_A_RUN, read.trained.to_bytes())
         write_json(folder / "config.json", record)
     elif not _has_rows(found.run):
-        write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
+        write_bytes(folder / OF_A_RUN, read.trained.to_bytes())
     return Beginning(found.run, read.table, read.rows, read.trained, read.held_out, read.taught_by, read.validation)
 
 
@@ -218,7 +218,7 @@ def is_discarded(folder: Path, *, resume: bool, overwrite: bool) -> bool:
         raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
     if not holds_run and folder.is_dir():
         # A run that died while it began may have left the record of its rows, which is written before config.json.
-        held = (path.name for path in folder.iterdir() if path.name != TRAINED_ROWS)
+        held = (path.name for path in folder.iterdir() if path.name != OF_A_RUN)
         found = sorted(name for name in held if not name.startswith("."))
         if found and remains(folder):
             raise UsageError(

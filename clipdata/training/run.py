@@ -29,8 +29,7 @@ from clipdata.errors import ConfigError, NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
-from clipdata.trained_rows import OF_A_RUN as TRAINED_ROWS
-from clipdata.trained_rows import TrainedRows
+from clipdata.trained_rows import OF_A_RUN, TrainedRows
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.metrics import chief_figure, told
 from clipdata.training.objectives import objective_of
@@ -94,11 +93,11 @@ class Run:
         """
         anew = "train again with --overwrite"
         try:
-            return TrainedRows.from_bytes((self.path / TRAINED_ROWS).read_bytes())
+            return TrainedRows.from_bytes((self.path / OF_A_RUN).read_bytes())
         except FileNotFoundError as error:
-            raise NotFoundError(f"{self.path} holds no {TRAINED_ROWS}", hint=anew) from error
+            raise NotFoundError(f"{self.path} holds no {OF_A_RUN}", hint=anew) from error
         except OSError as error:
-            raise StorageError(f"{self.path / TRAINED_ROWS} cannot be read: {error}", hint=anew) from error
+            raise StorageError(f"{self.path / OF_A_RUN} cannot be read: {error}", hint=anew) from error
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -189,7 +188,7 @@ class Run:
     def __str__(self) -> str:
         table = self.record["table"]
         state = f"finished, the tuned model is in {self.export_path}" if self.is_finished else "not finished"
-        state = f"damaged: {self.damage}" if self.damage else state
+        state = f"damaged: {damage}" if (damage := self.damage) else state
         lines = [
             f"run {self.path}: {state}",
             f"  {table['num_rows']:,} rows of {table['uri']}, version {table['version']}",
@@ -289,7 +288,7 @@ def discard(path: Path) -> None:
         StorageError: something cannot be removed.
     """
     try:
-        for name in ("summary.json", "metrics.jsonl", "curves.svg", "trackers.json", TRAINED_ROWS):
+        for name in ("summary.json", "metrics.jsonl", "curves.svg", "trackers.json", OF_A_RUN):
             (path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "best", "epochs", "export", "tensorboard", "wandb"):
             if (path / name).exists():

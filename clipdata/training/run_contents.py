@@ -172,7 +172,7 @@ def _wrong(found: Mapping[str, Any], kinds: _Kinds) -> str | None:
     """The first field of another kind than it must be, in words."""
     for name, (kind, word) in kinds.items():
         if name not in found:
-            return f"there is no {name}"
+            return f"it has no field {name}"
         value = found[name]
         if not isinstance(value, kind) or isinstance(value, bool):
             return f"{name} is {kind_of(value)}; expected {word}"
