@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from clipdata.column_names import MAX_NAME_BYTES, problem_of
-from clipdata.plain_types import plain_array, plain_type, settled, wider
+from clipdata.plain_types import one_nan, plain_array, plain_type, settled, wider
 from clipdata.schema import ERROR_SUFFIX
 
 Column = tuple[str, int]  # a name, and how many columns of that name come before it in its schema
@@ -58,7 +58,9 @@ class Incoming:
         for column in self.schema:
             place = self.own.get_field_index(column.name)
             missing = place < 0
-            arrays.append(pa.nulls(len(plain), column.type) if missing else plain_array(plain[place], column.type))
+            arrays.append(
+                pa.nulls(len(plain), column.type) if missing else one_nan(plain_array(plain[place], column.type))
+            )
         return _batch(arrays, self.schema, plain.num_rows)
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,10 +1,15 @@
-"""JSON that somebody else wrote: whatever is wrong with it is a ValueError. It knows no more of the values."""
+"""JSON that somebody else wrote: whatever is wrong with it is a ValueError. Of values it knows what JSON calls them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
+
+_KINDS = {
+    dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false",
+    type(None): "null",
+}  # fmt: skip
 
 
 def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
@@ -23,9 +28,6 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
         raise ValueError("it is nested too deeply") from error
 
 
-def kind_of(value: Any) -> str:
-    """What a value read from JSON is, in words of JSON."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else "a truth value"
-    words = {Mapping: "an object", str: "a text", int: "a whole number", float: "a number"}
-    return next((word for kind, word in words.items() if isinstance(value, kind)), "a list")
+def json_kind(value: Any) -> str:
+    """What a value is called in JSON; of what JSON cannot hold, Python's name."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")

@@ -7,6 +7,7 @@ panics, and every step would have to know them all. It knows Arrow types and arr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +113,17 @@ def plain_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array.cast(kind, safe=True) if _casts(found) else pa.array(_values(array, kind), kind)
     except pa.ArrowNotImplementedError:
         return pa.array(_values(array, kind), kind)
+
+
+def one_nan(array: pa.Array) -> pa.Array:
+    """Floats in which every NaN has the same bits, and so counts as above all numbers in every condition.
+
+    Lance orders by bits: a NaN with a sign, which is what 0 / 0 is on x86, would meet `score < 0.5`.
+    """
+    if not pa.types.is_floating(array.type):
+        return array
+    is_nan = pc.is_nan(array)
+    return pc.if_else(is_nan, pa.scalar(math.nan, array.type), array) if pc.any(is_nan).as_py() else array
 
 
 def _casts(found: pa.DataType) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipdata.errors import ConfigError, NotFoundError, StorageError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 from clipdata.training import settings
 
 _PLACES = ("output_dir", "image_path", "train_file", "clip_pretrain_path")
@@ -142,7 +142,7 @@ class TrainArguments:
         except ValueError as error:  # no UTF-8, or no JSON
             raise ConfigError([f"not JSON: {error}"], what=what) from error
         if not isinstance(given, _Pairs):
-            raise ConfigError([f"found {type(given).__name__}; expected a JSON object"], what=what)
+            raise ConfigError([f"found {json_kind(given)}; expected a JSON object"], what=what)
         values = dict(given)
         known = {field.name: field for field in fields(cls)}
         missing = [name for name, field in known.items() if field.default is MISSING and name not in values]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from pathlib import Path
 
 import lance
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
+import ingest
 from clipdata.errors import SchemaError, UsageError
 
 MOMENT = datetime.datetime(2026, 1, 31, 12)
@@ -71,3 +75,22 @@ def test_a_literal_of_another_type_is_refused_with_the_one_that_would_do(
         table.count_rows(false)
     assert hint in str(refused.value.hint)
     assert table.offsets(right).tolist() == [1]
+
+
+def test_a_nan_is_above_all_numbers_whatever_made_it(tmp_path: Path) -> None:
+    nans = [np.nan, -np.nan]  # 0 / 0 has a sign on x86, and Lance orders by bits
+    values = pa.array(np.array([*nans, 0.1, 0.9], np.float32))
+    pq.write_table(pa.table({"filename": list("abcd"), "score": values}), tmp_path / "m.parquet")
+    table = ingest.from_parquet(tmp_path / "m.parquet", into=tmp_path / "t.lance").table
+
+    @cd.step(reads="score", returns="float64", batch=True, version="1")
+    def odd(score: pa.Array) -> np.ndarray:
+        return np.where(np.isnan(score.to_numpy()), -np.nan, 1.0)
+
+    cd.map_column(table, odd, "odd")
+
+    assert table.to_table(["filename"], where="score < 0.5")["filename"].to_pylist() == ["c"]
+    assert table.to_table(["filename"], where="score > 0.5 AND NOT isnan(score)")["filename"].to_pylist() == ["d"]
+    assert table.count_rows("odd < 0.5") == 0
+    assert table.count_rows("odd > 1.5") == 2
+    assert not np.signbit(table.to_table(["odd", "score"])["score"].to_numpy()).any()

@@ -24,6 +24,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
         "at": pa.array(moments, pa.timestamp("us")),
         "match": [1, 2, 3],
         "tags": [["a"], ["b"], []],
+        "about": [{"tags": ["a"]}] * 3,
+        "image": pa.array([b"a", b"b", b"c"], pa.large_binary()),
     }
     lance.write_dataset(pa.table(columns), place)
     return cd.open_table(place)
@@ -105,6 +107,26 @@ def test_what_null_is_compared_with_is_true_of_no_row_and_refused(table: cd.Tabl
         ("n ** 2 = 4", "power(COLUMN, 2)"),
         ("caption.str.startswith('a')", "starts_with(COLUMN, 'a')"),
         ("len(caption) > 3", "length(COLUMN)"),
+        ("len(tags) = 1", "cardinality(COLUMN)"),
+        ("mod(n, 2) = 1", "COLUMN % 2"),
+        ("ceiling(score) = 1", "ceil(COLUMN)"),
+        ("sign(n) = 1", "signum(COLUMN)"),
+        ("strlen(caption) = 1", "length(COLUMN)"),
+        ("startswith(caption, 'a')", "starts_with(COLUMN, 'a')"),
+        ("regexp_matches(caption, 'a')", "regexp_like"),
+        ("charindex('a', caption) = 1", "strpos"),
+        ("caption notnull", "COLUMN IS NOT NULL"),
+        ("caption isnull", "COLUMN IS NULL"),
+        ("'a' in tags", "array_has"),
+        ("tags = []", "cardinality(COLUMN) = 0"),
+        ("[caption] = 'a'", "`the name`"),
+        ("(n > 1) & ok", "AND joins"),
+        ("(n > 1) | ok", "OR says either"),
+        ("+n = 1", "leave out the +"),
+        ("caption !~ 'a'", "NOT regexp_like"),
+        ("caption ~~ 'a%'", "COLUMN LIKE"),
+        ("caption = 'a' collate nocase", "lower(COLUMN)"),
+        ("caption like 'a!%' escape '!'", "makes them letters"),
         ("score = nan", "isnan(COLUMN)"),
         ("n > 1_000", "without a _"),
         ("n = 0x1f", "digits 0 to 9"),
@@ -131,12 +153,42 @@ def test_what_no_condition_can_hold_is_told_with_what_to_type_instead(table: cd.
         "power(n, 2) = 4",
         "starts_with(caption, 'a') OR ends_with(caption, 'a') OR contains(caption, 'a')",
         "length(caption) > 3",
+        "caption LIKE '10\\%'",
+        "NOT regexp_like(caption, '^a.*b$')",
+        "signum(n) = 1",
+        "ceil(score) = 1",
+        "encode(image, 'hex') = '61'",
+        "array_to_string(tags, ' ') = 'a b'",
         "isnan(score)",
         "n IS NOT DISTINCT FROM 1",
     ],
 )
 def test_what_is_told_can_be_asked(table: cd.Table, where: str) -> None:
     assert 0 <= table.count_rows(where) <= 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "instead"),
+    [
+        ("length(tags) = 2", "cardinality(tags) = 1"),
+        ("concat(caption, `tags`) <> ''", "array_to_string(tags, ' ') = 'a'"),
+        ("caption || about.tags <> ''", "cardinality(about.tags) = 1"),
+        ("reverse(image) = 'a'", "encode(image, 'hex') = '61'"),
+    ],
+)
+def test_a_list_or_bytes_are_never_taken_for_a_text(table: cd.Table, asked: str, instead: str) -> None:
+    for ask in (table.count_rows, lambda where: table.query(f"SELECT count(*) FROM dataset WHERE {where}")):
+        with pytest.raises(UsageError, match=r"would take the (list|bytes)"):
+            ask(asked)
+        assert ask(instead) is not None
+    assert table.count_rows("length(caption) > 2 AND caption || caption <> 'length(tags)'") == 2
+
+
+def test_a_prefix_of_a_text_is_refused_where_lance_would_end_inside(table: cd.Table) -> None:
+    for prefix in ("N", "b", "E", "U&"):
+        with pytest.raises(UsageError, match=f"{prefix} stands before a text"):
+            table.count_rows(f"caption = {prefix}'a'")
+    assert table.count_rows("caption='a cat' AND at>timestamp'2026-01-01 00:00:00'") == 1
 
 
 def test_a_column_that_is_called_like_an_operator_is_none(table: cd.Table) -> None:

@@ -111,7 +111,7 @@ def test_a_config_file_gives_fields_and_what_is_typed_wins_over_it(contest: Cont
     [
         ('{"epoch": 3}', "there is no field 'epoch'; did you mean epochs"),
         ('{"lr": "fast"}', "lr is 'fast'; expected a number"),
-        ("[1]", "holds list; expected a JSON object"),
+        ("[1]", "holds a list; expected a JSON object"),
         ("{lr: 1}", "is not JSON"),
         (None, "there is no config file .*own.json"),
     ],

@@ -281,8 +281,8 @@ def test_all_faults_are_named_at_once():
         (b"", "not JSON"),
         (b'{"seed": 1,}', "not JSON"),
         (b'{"seed": 1} // a remark', "not JSON"),
-        (b"[1, 2]", "found list"),
-        (b"3", "found int"),
+        (b"[1, 2]", "found a list"),
+        (b"3", "found a number"),
     ],
 )
 def test_what_is_no_json_object_is_refused(text, found):

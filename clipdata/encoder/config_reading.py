@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from clipdata.errors import ConfigError, NotFoundError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 
 HINT = "clipdata new --help shows whole configs"
 
@@ -42,7 +42,7 @@ def parse_object(text: str | bytes) -> Mapping[str, Any]:
     except ValueError as error:
         raise ConfigError([f"not JSON: {error}"], what="model config", hint=HINT) from error
     if not isinstance(given, Mapping):
-        raise ConfigError([f"found {type(given).__name__}; expected a JSON object"], what="model config", hint=HINT)
+        raise ConfigError([f"found {json_kind(given)}; expected a JSON object"], what="model config", hint=HINT)
     return given
 
 

@@ -23,7 +23,7 @@ from clipdata.encoder.layout import (
     trained_rows_files,
 )
 from clipdata.errors import ClipdataError, StorageError
-from clipdata.json_parsing import kind_of, parse_json
+from clipdata.json_parsing import json_kind, parse_json
 
 # Written after the model, or into a folder that was moved.
 _MAY_CHANGE = frozenset({CLIPDATA_CONFIG, OPEN_CLIP_CONFIG, "README.md"})
@@ -87,7 +87,7 @@ def _digests(folder: Path) -> Mapping[str, str]:
     found = read_about(folder).get(_FILES, {})
     if not isinstance(found, dict):
         path = folder / CLIPDATA_CONFIG
-        raise StorageError(f"{path}: {_FILES} is {kind_of(found)}; expected an object", hint=remedy(folder))
+        raise StorageError(f"{path}: {_FILES} is {json_kind(found)}; expected an object", hint=remedy(folder))
     return found
 
 
@@ -102,7 +102,7 @@ def _require_object(path: Path) -> None:
     except ValueError as error:
         raise StorageError(f"{path} cannot be read: {error}", hint=remedy(path.parent)) from error
     if not isinstance(found, dict):
-        raise StorageError(f"{path} holds {kind_of(found)}; expected an object", hint=remedy(path.parent))
+        raise StorageError(f"{path} holds {json_kind(found)}; expected an object", hint=remedy(path.parent))
 
 
 def _require_whole(path: Path) -> None:

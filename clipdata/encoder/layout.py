@@ -26,7 +26,7 @@ from typing import Any
 
 from clipdata import trained_rows
 from clipdata.errors import NotFoundError, StorageError, UsageError
-from clipdata.json_parsing import kind_of, parse_json
+from clipdata.json_parsing import json_kind, parse_json
 from clipdata.trained_rows import OF_A_RUN, TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -135,7 +135,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}", hint=remedy(folder)) from error
     if not isinstance(about, dict):
-        raise UsageError(f"{path} holds {kind_of(about)}; expected an object", hint=remedy(folder))
+        raise UsageError(f"{path} holds {json_kind(about)}; expected an object", hint=remedy(folder))
     return about
 
 
@@ -163,7 +163,7 @@ def trained_rows_files(folder: Path) -> list[Path]:
     named = read_about(folder).get("trained_rows", [])
     if not isinstance(named, list) or not all(isinstance(digest, str) for digest in named):
         raise StorageError(
-            f"{folder / CLIPDATA_CONFIG}: trained_rows is {kind_of(named)}; expected a list of names of files",
+            f"{folder / CLIPDATA_CONFIG}: trained_rows is {json_kind(named)}; expected a list of names of files",
             hint=remedy(folder),
         )
     paths = [folder / trained_rows.FOLDER / f"{digest}.arrow" for digest in named]
@@ -229,7 +229,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not an open_clip config: {error}", hint=remedy(path.parent)) from error
     if not isinstance(config, dict):
-        raise UsageError(f"{path} is not an open_clip config: it is {kind_of(config)}", hint=remedy(path.parent))
+        raise UsageError(f"{path} is not an open_clip config: it is {json_kind(config)}", hint=remedy(path.parent))
     model_cfg = config.get("model_cfg")
     if not isinstance(model_cfg, dict) or not {"embed_dim", "text_cfg", "vision_cfg"} <= set(model_cfg):
         raise UsageError(
@@ -237,7 +237,7 @@ def read_config(path: Path) -> dict[str, Any]:
             hint=remedy(path.parent),
         )
     towers = ("text_cfg", "vision_cfg")
-    wrong = [f"{name} is {kind_of(model_cfg[name])}" for name in towers if not isinstance(model_cfg[name], dict)]
+    wrong = [f"{name} is {json_kind(model_cfg[name])}" for name in towers if not isinstance(model_cfg[name], dict)]
     if wrong:
         raise UsageError(
             f"{path} is not an open_clip config: {' and '.join(wrong)}; expected an object", hint=remedy(path.parent)

@@ -19,6 +19,7 @@ from clipdata.errors import ClipdataError, StepError
 from clipdata.lance_io.filling import BATCH_BYTES
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Part
 from clipdata.lance_io.presence import fixed_width
+from clipdata.plain_types import one_nan
 from clipdata.prefetch import prefetch
 from clipdata.progress import Counter
 from clipdata.step_protocol import Step
@@ -143,6 +144,7 @@ def compute_part(
             f"step {step.name} returned {found} for {batch.num_rows} rows; "
             f"expected {batch.num_rows} values of {step.returns}"
         )
+    values = one_nan(values)
     if not values.null_count:
         return Part(places, values, pa.nulls(len(values), pa.string()))
     reasons = list(errors) if errors is not None else [None] * len(values)

@@ -17,7 +17,14 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.cased_names import check_cased
 from clipdata.lance_io.faults import NotUnderstoodError, translated
 from clipdata.lance_io.misread import told_of
-from clipdata.lance_io.other_sql import compared_with_null, instead_of, with_functions_named, without_texts
+from clipdata.lance_io.other_sql import (
+    compared_with_null,
+    instead_of,
+    prefixed_text,
+    taken_as_text,
+    with_functions_named,
+    without_texts,
+)
 from clipdata.lance_io.selected_rows import Meant, names_in, spelled, with_names_as, without_names
 
 if TYPE_CHECKING:
@@ -105,6 +112,10 @@ def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] |
     check_cased(without_texts(where), table.schema.names)
     if instead := compared_with_null(where):
         raise UsageError(f"where is {where!r:.80}; nothing equals null, and nothing differs from it", hint=instead)
+    if prefix := prefixed_text(where):
+        raise UsageError(f"where is {where!r:.80}; {prefix} stands before a text", hint="write the text alone: 'test'")
+    if taken := taken_as_text(where, table.schema):
+        raise SchemaError(f"where is {where!r:.80}; {taken[0]}", hint=taken[1])
     if found := _OPEN.search(_TEXT_OR_NAME.sub("", where)):
         raise UsageError(
             f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"

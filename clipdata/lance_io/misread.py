@@ -166,6 +166,9 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
         (r"string concat operation", _const("|| stands between what are no texts", _CONCAT)),
         (r"Unary operator 'Plus'", _const("a + stands before a value")),
         (r"Column (?P<name>.*) does not exist", _const("there is no column {name} that a condition could name")),
+        (r"concat requires input", _const("an empty list stands in it")),
+        (r"Expected a literal value in array, instead got (?P<name>\S+)", _const("{name} stands in a list of values")),
+        (r"escape_char other than", _const("ESCAPE names another letter than \\")),
         (r"Negation only supports", _const("a - stands before something that is no number", _CAST)),
         (r"Arrow error: Divide by zero|^Divide by zero", _const(
             "it divides by 0", "nullif(COLUMN, 0) is null where it is 0, and so is what is divided by it")),

@@ -22,6 +22,7 @@ from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.named_offsets import named_offsets
 from clipdata.lance_io.no_table import require_table
 from clipdata.lance_io.notebook_table import NotebookTable
+from clipdata.lance_io.other_sql import taken_as_text
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
 from clipdata.lance_io.selected_rows import without_names
@@ -320,6 +321,8 @@ class Table(NotebookTable):
     @contextmanager
     def _asked(self, sql: str) -> Iterator[str]:
         """A SELECT as Lance takes it; its errors come out in clipdata's words."""
+        if taken := taken_as_text(sql, self.schema):
+            raise SchemaError(f"query: {taken[0]}", hint=taken[1])
         plain = without_names(self, with_columns_quoted(sql, self.schema.names))
         try:
             with translated(self.uri, "querying", said=[plain, sql]):

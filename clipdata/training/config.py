@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from clipdata.encoder.augmentation import Augmentation
 from clipdata.errors import ConfigError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 from clipdata.training import config_checks, settings
 from clipdata.training.config_checks import AUTO
 from clipdata.training.objectives import OBJECTIVES, Choice, Objective, objective_of
@@ -287,7 +287,7 @@ class TrainConfig:
             except ValueError as error:
                 raise ConfigError([f"not JSON: {error}"], what="training config") from error
         if not isinstance(given, Mapping):
-            raise ConfigError([f"found {type(given).__name__}; expected a JSON object"], what="training config")
+            raise ConfigError([f"found {json_kind(given)}; expected a JSON object"], what="training config")
         objective = objective_of(given.get("objective", "choice"))
         own = _names(cls)
         of_objective = {name: value for name, value in given.items() if name not in own}

@@ -17,7 +17,7 @@ from typing import Any
 
 from clipdata.encoder.layout import RUN_EXPORT, RUN_MARKS, is_model_folder
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
-from clipdata.json_parsing import kind_of
+from clipdata.json_parsing import json_kind
 from clipdata.training.metrics import read_metrics
 from clipdata.training.state_files import read_json
 
@@ -175,5 +175,5 @@ def _wrong(found: Mapping[str, Any], kinds: _Kinds) -> str | None:
             return f"it has no field {name}"
         value = found[name]
         if not isinstance(value, kind) or isinstance(value, bool):
-            return f"{name} is {kind_of(value)}; expected {word}"
+            return f"{name} is {json_kind(value)}; expected {word}"
     return None

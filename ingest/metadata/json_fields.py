@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.errors import ImageRefused
+from clipdata.json_parsing import json_kind
 from clipdata.json_values import dump, is_text, plain
 
 LEFTOVER = "json"
@@ -105,7 +106,7 @@ def load(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ImageRefused("corrupt", f"the JSON cannot be read: {str(error)[:200]}") from error
     if not isinstance(record, dict):
-        raise ImageRefused("corrupt", f"the JSON is a {type(record).__name__}; expected an object")
+        raise ImageRefused("corrupt", f"the JSON is {json_kind(record)}; expected an object")
     if b"\\u" in data and not all(map(is_text, record)):
         raise ImageRefused("corrupt", "the name of a field holds half of a surrogate pair")
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deeper(record, MAX_DEPTH):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 from clipdata.errors import UsageError
+from clipdata.json_parsing import json_kind
 from ingest.pictures.captioned import AS_THEY_COME, Captioned
 from ingest.pictures.json_items import array_items
 
@@ -54,7 +55,7 @@ def coco(stream: TextIO, again: Callable[[], AbstractContextManager[TextIO]], wh
     for key, image in _items(stream, where):
         if key == "images":
             if not isinstance(image, dict):
-                raise _not_of(where, f"an image is {type(image).__name__}")
+                raise _not_of(where, f"an image is {json_kind(image)}")
             num_images += 1
             name = image.get("file_name") or _last_part(image.get("coco_url") or image.get("flickr_url"))
             if isinstance(name, str) and isinstance(image.get("id"), int | str):
@@ -68,7 +69,7 @@ def coco(stream: TextIO, again: Callable[[], AbstractContextManager[TextIO]], wh
                 continue
             place, number = f"annotation {number}", number + 1
             if not isinstance(annotation, dict):
-                raise _not_of(where, f"an annotation is {type(annotation).__name__}")
+                raise _not_of(where, f"an annotation is {json_kind(annotation)}")
             place = f"annotation {annotation['id']}" if "id" in annotation else place
             image_id, caption = annotation.get("image_id"), annotation.get("caption")
             name = names.get(image_id) if isinstance(image_id, int | str) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import ConfigError, NotFoundError, UsageError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
@@ -153,7 +153,7 @@ def _fields_of(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError([f"not JSON: {error}"], what=f"recipe {path}") from error
     if not isinstance(fields, dict):
-        raise ConfigError([f"found {type(fields).__name__}; expected a JSON object"], what=f"recipe {path}")
+        raise ConfigError([f"found {json_kind(fields)}; expected a JSON object"], what=f"recipe {path}")
     return fields
 
 

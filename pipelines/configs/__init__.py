@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.errors import ConfigError, NotFoundError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 
 DOCUMENT = "document"
 _WHAT = "config file"
@@ -37,7 +37,7 @@ def read(given: str | None, pipeline: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError([f"{given} is not JSON: {error}"], what=_WHAT) from error
     if not isinstance(fields, dict):
-        raise ConfigError([f"{given} holds {type(fields).__name__}; expected a JSON object of fields"], what=_WHAT)
+        raise ConfigError([f"{given} holds {json_kind(fields)}; expected a JSON object of fields"], what=_WHAT)
     return fields
 
 
