@@ -25,6 +25,7 @@ from clipdata.lineage import Lineage
 from clipdata.schema import image_column, is_binary, is_text
 
 FOLDER = "trained_rows"  # beside a table (in its state folder) and in the folder of a model
+OF_A_RUN = "trained_rows.arrow"  # in the folder of a run
 LOCATED = "uri, etag"
 
 
@@ -133,8 +134,9 @@ class TrainedRows:
             said |= {name: tuple(said[name]) for name in ("pictures_by", "images")}
             digests, is_picture = (rows.column(name).to_numpy() for name in ("digest", "is_picture"))
             read = cls(keys=digests[~is_picture], pictures=digests[is_picture], **said)
-        except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"the record of the rows that a model was trained on cannot be read: {error}") from error
+        except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            said = str(error) if isinstance(error, pa.ArrowException) else "it holds something else"
+            raise StorageError(f"the record of the rows that a model was trained on cannot be read: {said}") from error
         if read.digest != digest:
             raise StorageError(f"the record of the rows that a model was trained on was changed: {digest}")
         return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -160,6 +161,12 @@ def test_an_export_says_what_it_is_and_how_to_load_it(encoder: Encoder, tmp_path
     about = json.loads((path / "clipdata_config.json").read_text())
     readme = (path / "README.md").read_text()
 
+    files = about.pop("files")
+    assert files == {
+        entry.name: hashlib.sha256(entry.read_bytes()).hexdigest()
+        for entry in path.iterdir()
+        if entry.name not in ("README.md", "open_clip_config.json", "clipdata_config.json")
+    }
     assert about == {
         "format": 1,
         "name": encoder.name,

@@ -90,7 +90,7 @@ def test_a_damaged_folder_is_one_line(folder):
         "idle": "finished",
         "part": "damaged",
     }
-    assert "it has no config.json" in found["good"].problem
+    assert "has lost its config.json" in found["good"].problem
     assert "cannot be read" in found["part"].problem
 
 

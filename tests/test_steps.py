@@ -201,6 +201,16 @@ def test_labels_that_no_index_can_hold_are_refused_one_by_one() -> None:
         assert str(reasons[0]).startswith("label too large: ")
 
 
+def test_a_letter_whose_capital_is_two_letters_is_no_label_and_fails_alone() -> None:
+    found, reasons = cd.steps.LabelIndex("label").compute(
+        pa.record_batch({"label": ["A", "ß", "ﬁ", "é", "b", "9" * 5000]}), None
+    )
+
+    assert found.to_pylist() == [0, None, None, None, 1, None]
+    assert reasons[1:4] == [f"label not understood: {label!r}" for label in "ßﬁé"]
+    assert str(reasons[5]).startswith("label too large: 999")
+
+
 def test_classes_may_be_numbers_and_are_a_list() -> None:
     found, _ = cd.steps.LabelIndex("label", classes=[7, 5]).compute(pa.record_batch({"label": [5, 7, 1]}), None)
     assert found.to_pylist() == [1, 0, None]

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from clipdata.current_folder import absolute_path
+from clipdata.encoder.damage import file_digests
 from clipdata.encoder.layout import (
     CLIPDATA_CONFIG,
     OPEN_CLIP_CONFIG,
@@ -28,6 +29,7 @@ from clipdata.encoder.layout import (
     OWN_WEIGHTS,
     is_model_folder,
     is_own_config,
+    is_run_export,
     write_json,
     write_trained_rows,
 )
@@ -141,7 +143,7 @@ def write_model(
         tokenize.save(folder)
     write = _write_own if is_own_config(model_cfg) else _write_open_clip
     readme = write(folder, target, model, model_cfg, prepare, tokenize)
-    write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about})
+    write_json(folder / CLIPDATA_CONFIG, {"format": 1, **about, **file_digests(folder)})
     title = about.get("name", target.name)
     (folder / "README.md").write_text(f"# {title}\n\n{readme}", encoding="utf-8")
     # Written aside as private files; a model in a shared place is for whoever may read that place.
@@ -207,7 +209,8 @@ def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _may_replace(target: Path) -> bool:
-    return target.is_dir() and (is_model_folder(target) or not any(target.iterdir()))
+    is_own = is_model_folder(target) or (target / CLIPDATA_CONFIG).is_file() or is_run_export(target)
+    return target.is_dir() and (is_own or not any(target.iterdir()))
 
 
 def put_in_place(aside: Path, target: Path) -> None:

@@ -6,7 +6,7 @@
     model.safetensors           and its weights, float32
     config.json                 architecture of a Hugging Face text tower, if the model has one
     tokenizer files             if the model has a Hugging Face tokenizer
-    clipdata_config.json        where the model comes from, its precision, and the trainings in its past
+    clipdata_config.json        where the model comes from, its precision, its past trainings, and digests of its files
     trained_rows/<digest>.arrow which rows each of these trainings read
     README.md                   what to type to load it
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,7 +27,7 @@ from typing import Any
 from clipdata import trained_rows
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.json_parsing import json_kind, parse_json
-from clipdata.trained_rows import TrainedRows
+from clipdata.trained_rows import OF_A_RUN, TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OWN_CONFIG = "model_config.json"
@@ -43,8 +44,9 @@ _TOKENIZER_MARKS = (
     "spiece.model",
     "tokenizer.model",
 )
-# A training run keeps its exported model here.
+# A training run keeps its exported model here, beside these.
 RUN_EXPORT = "export"
+RUN_MARKS = (OF_A_RUN, "metrics.jsonl", "summary.json", "checkpoints")
 
 
 def find_model_folder(path: Path) -> Path:
@@ -66,7 +68,7 @@ def find_model_folder(path: Path) -> Path:
     held = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
     raise NotFoundError(
         f"{path} holds no model: expected {OPEN_CLIP_CONFIG} in it or in its {RUN_EXPORT}/, found {held}",
-        hint="a training run writes its model when it ends; train() again resumes it",
+        hint="a training run writes its model when it ends; the same clipdata train again goes on with it",
     )
 
 
@@ -82,7 +84,7 @@ def is_model_folder(folder: Path) -> bool:
 
 def is_foreign_folder(folder: Path) -> bool:
     """Whether a folder is that of a model in transformers' format, and not one of ours or a run with one."""
-    is_ours = is_model_folder(folder) or is_model_folder(folder / RUN_EXPORT)
+    is_ours = is_model_folder(folder) or is_model_folder(folder / RUN_EXPORT) or (folder / OF_A_RUN).is_file()
     return not is_ours and (folder / TOWER_CONFIG).is_file()
 
 
@@ -100,7 +102,23 @@ def find_weights(folder: Path) -> Path:
     for pattern in (OPEN_CLIP_WEIGHTS, "open_clip_pytorch_model.*", "*.safetensors", "*.bin", "*.pth"):
         if found := sorted(folder.glob(pattern)):
             return found[-1]
-    raise NotFoundError(f"{folder} holds no weights; expected {OPEN_CLIP_WEIGHTS}")
+    expected = OWN_WEIGHTS if (folder / OWN_CONFIG).is_file() else OPEN_CLIP_WEIGHTS
+    raise NotFoundError(f"{folder} holds no weights; expected {expected}", hint=remedy(folder))
+
+
+def is_run_export(folder: Path) -> bool:
+    """Whether a model's folder is the one that a training run exported last."""
+    return folder.name == RUN_EXPORT and any((folder.parent / name).is_file() for name in RUN_MARKS)
+
+
+def remedy(folder: Path) -> str:
+    """What to type where a file of a model's folder is missing or damaged."""
+    if not is_run_export(folder):
+        return "copy the model's folder whole, with the folders in it, or export it again"
+    if any((folder.parent / "checkpoints").glob("step-*")):
+        again = "the same clipdata train again writes it anew from the newest checkpoint"
+        return f"rm -r {shlex.quote(str(folder))}; then {again}"
+    return "the run has no checkpoint to write its model from: clipdata train … --overwrite trains it anew"
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -115,9 +133,9 @@ def read_about(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
+        raise UsageError(f"{path} is not JSON: {error}", hint=remedy(folder)) from error
     if not isinstance(about, dict):
-        raise UsageError(f"{path} holds {json_kind(about)}; expected an object")
+        raise UsageError(f"{path} holds {json_kind(about)}; expected an object", hint=remedy(folder))
     return about
 
 
@@ -128,16 +146,39 @@ def read_trained_rows(folder: Path) -> tuple[TrainedRows, ...]:
         StorageError: a record is missing or was changed, so that nobody could tell seen rows from unseen.
     """
     read = []
-    for digest in read_about(folder).get("trained_rows", []):
-        path = folder / trained_rows.FOLDER / f"{digest}.arrow"
+    for path in trained_rows_files(folder):
         try:
             read.append(TrainedRows.from_bytes(path.read_bytes()))
-        except FileNotFoundError as error:
-            raise StorageError(
-                f"{path} is missing: it says which rows the model was trained on",
-                hint="copy the model's folder whole, with the folders in it",
-            ) from error
+        except StorageError as error:
+            raise StorageError(f"{path}: {error.message}", hint=remedy(folder)) from error
     return tuple(read)
+
+
+def trained_rows_files(folder: Path) -> list[Path]:
+    """The files that say which rows the trainings in a model's past read, first training first.
+
+    Raises:
+        StorageError: one is missing; or what names them is, and there were trainings.
+    """
+    named = read_about(folder).get("trained_rows", [])
+    if not isinstance(named, list) or not all(isinstance(digest, str) for digest in named):
+        raise StorageError(
+            f"{folder / CLIPDATA_CONFIG}: trained_rows is {json_kind(named)}; expected a list of names of files",
+            hint=remedy(folder),
+        )
+    paths = [folder / trained_rows.FOLDER / f"{digest}.arrow" for digest in named]
+    for path in paths:
+        if not path.is_file():
+            raise StorageError(f"{path} is missing: it says which rows the model was trained on", hint=remedy(folder))
+    kept = {*(folder / trained_rows.FOLDER).glob("*.arrow")}
+    of_run = is_run_export(folder) and (folder.parent / OF_A_RUN).is_file()
+    if not kept <= {*paths} or (of_run and not paths):
+        path = folder / CLIPDATA_CONFIG
+        found = "does not name all of" if path.is_file() else "is missing: it names"
+        raise StorageError(
+            f"{path} {found} the files that say which rows the model was trained on", hint=remedy(folder)
+        )
+    return paths
 
 
 def write_trained_rows(folder: Path, trained_on: Iterable[TrainedRows]) -> list[str]:
@@ -185,8 +226,20 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = parse_json(path.read_text(encoding="utf-8"))
-        if {"embed_dim", "text_cfg", "vision_cfg"} <= set(config["model_cfg"]):
-            return dict(config)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not an open_clip config: {error!r}") from error
-    raise UsageError(f"{path} is not an open_clip config: model_cfg needs embed_dim, vision_cfg and text_cfg")
+    except ValueError as error:
+        raise UsageError(f"{path} is not an open_clip config: {error}", hint=remedy(path.parent)) from error
+    if not isinstance(config, dict):
+        raise UsageError(f"{path} is not an open_clip config: it is {json_kind(config)}", hint=remedy(path.parent))
+    model_cfg = config.get("model_cfg")
+    if not isinstance(model_cfg, dict) or not {"embed_dim", "text_cfg", "vision_cfg"} <= set(model_cfg):
+        raise UsageError(
+            f"{path} is not an open_clip config: model_cfg needs embed_dim, vision_cfg and text_cfg",
+            hint=remedy(path.parent),
+        )
+    towers = ("text_cfg", "vision_cfg")
+    wrong = [f"{name} is {json_kind(model_cfg[name])}" for name in towers if not isinstance(model_cfg[name], dict)]
+    if wrong:
+        raise UsageError(
+            f"{path} is not an open_clip config: {' and '.join(wrong)}; expected an object", hint=remedy(path.parent)
+        )
+    return config

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.encoder.config_reading import read_object
+from clipdata.encoder.damage import check_files, check_model
 from clipdata.encoder.layout import (
     OPEN_CLIP_CONFIG,
     OWN_CONFIG,
@@ -62,7 +63,8 @@ def load_encoder(name: str | os.PathLike[str], *, device: str | None = None, pre
         UsageError: the name is incomplete, or the device or precision does not exist here.
         TransientError: the weights are not on this machine and the hub cannot be reached.
         CredentialsError: the hub refused access.
-        StorageError: the record of the rows that the model was trained on is damaged.
+        StorageError: a file of an exported model is missing or damaged, or the record of the rows that it was trained
+            on is.
     """
     where = _checked_device(device)
     if not isinstance(name, str | os.PathLike):
@@ -222,6 +224,8 @@ def _from_folder(folder: Path, name: str, device: torch.device, precision: str |
     """Load a folder in open_clip's `local-dir` layout; a Hugging Face tower is looked for inside it first."""
     from clipdata.encoder.building import build_encoder
 
+    check_model(folder)
+    check_files(folder)
     precision = precision or str(read_about(folder).get("precision", _PRECISION))
     if (folder / OWN_CONFIG).is_file():
         from clipdata.encoder.assembling import load_assembled

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from clipdata.encoder.damage import check_model
 from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.run import Run, one_spelling
@@ -127,6 +128,7 @@ def _why_not(run: Run) -> str | None:
         _ = run.record, run.config
         if not run.is_finished:
             return "not finished; the command that trains it goes on"
+        check_model(run.export_path)
         _ = run.to_dict()
     except ClipdataError as error:
         return error.message.removeprefix(f"{run.path} is ").removeprefix(f"{run.path} ")

@@ -27,6 +27,7 @@ def run_section(run: Run) -> RunSection:
     figures = held_out_figures(run.epochs, summary)
     canary, mixture = run.canary, run.mixture
     warnings = [str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in summary.get("warnings", [])]
+    warnings = [f"its model is damaged: {damage}", *warnings] if (damage := run.damage) else warnings
     return RunSection(
         path=str(run.path),
         finished=run.is_finished,

@@ -12,6 +12,7 @@ from clipdata.steps.class_prompts import Classes, ClassPlaces, class_names
 from clipdata.steps.conversion import to_array
 
 MAX_PLACE = 2**31 - 1
+_MOST_DIGITS = 4000  # of a number; of many more Python reads none
 
 
 class LabelIndex(BaseStep):
@@ -77,9 +78,12 @@ class LabelIndex(BaseStep):
         if texts is not None and label in texts:
             return texts.index(label)
         text = label.strip()
-        if len(text) == 1 and "A" <= text.upper() <= "Z":
-            return ord(text.upper()) - ord("A")
-        return int(text) if text.isdecimal() else None
+        capital = text.upper()  # of one letter there may be two: SS of ß
+        if len(text) == len(capital) == 1 and "A" <= capital <= "Z":
+            return ord(capital) - ord("A")
+        if not text.isdecimal():
+            return None
+        return int(text) if len(text) <= _MOST_DIGITS else MAX_PLACE + 1
 
 
 class Pick(BaseStep):

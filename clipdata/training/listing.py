@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clipdata.encoder.damage import check_model
+from clipdata.encoder.layout import RUN_MARKS
 from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.folder_lock import is_taken
 from clipdata.notebook import html_table
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
 from clipdata.training.length import Length
 from clipdata.training.metrics import chief_figure, is_lower_better, of_exported, told
-from clipdata.training.run import TRAINED_ROWS, Run, run_folder
-from clipdata.training.state_files import read_json
+from clipdata.training.run import Run, run_folder
 
 State = Literal["finished", "running", "interrupted", "damaged"]
 _LEVELS = 2
 _CHECKPOINT = re.compile(r"step-(\d+)")
-_OF_A_RUN = (TRAINED_ROWS, "metrics.jsonl", "checkpoints", "summary.json")
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,15 @@ def _folders(folder: Path, levels: int) -> Iterator[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in _OF_A_RUN)
+    return any((folder / name).exists() for name in RUN_MARKS)
 
 
 def _read(folder: Path) -> ListedRun:
     try:
         return _described(Run(folder))
     except (ClipdataError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = error.message if isinstance(error, ClipdataError) else f"{type(error).__name__}: {error}"
-        return ListedRun(folder, "damaged", problem=" ".join(said.split()))
+        said = error.message if isinstance(error, ClipdataError) else f"a file of {folder} holds something else"
+        return ListedRun(folder, "damaged", problem=" ".join(said.replace(f"{folder}/", "").split()))
 
 
 def _described(run: Run) -> ListedRun:
@@ -182,7 +182,9 @@ def _described(run: Run) -> ListedRun:
     # A record of an earlier release lacks later fields, and did then what BEFORE_IT_EXISTED says.
     config = TrainConfig.from_json({**BEFORE_IT_EXISTED, **record["config"]})
     num_steps = Length.of(config, table["num_rows"]).num_steps
-    summary = read_json(run.path / "summary.json", hint="") if run.is_finished else {}
+    if run.is_finished:
+        check_model(run.export_path)
+    summary = run.summary
     name, before, after = _figure(run, summary)
     return ListedRun(
         run.path,

@@ -39,6 +39,7 @@ from clipdata.training.processes import Processes
 from clipdata.training.randomness import draw_from, seed_of_step
 from clipdata.training.reports import Best, report_line, step_line, tell_report, told_if_worse
 from clipdata.training.run import Run
+from clipdata.training.run_contents import of_steps_taken
 from clipdata.training.run_files import RunFiles
 from clipdata.training.run_streams import RunStreams
 from clipdata.training.schedules import rate_factor
@@ -84,6 +85,7 @@ class Loop:
         self._least_rows = 2 if self._learner.needs_two_rows else 1
         self._best = Best(self._run.path / "best", config.best, writes=processes.writes)
         self._step = 0
+        self._took_steps = False
         self._unclosed: tuple[int, int] | None = None
         self._tally = Tally()
         self._pace = Pace(lambda: self._stream.shares, processes.world)
@@ -133,13 +135,15 @@ class Loop:
             "pace": self._pace.whole().to_json(),
             "warnings": [warned.to_json() for warned in self._health.warnings],
         }
+        summary |= {} if self._took_steps else of_steps_taken(self._run.path)
         self._files.close(summary)
         worse = told_if_worse(self._run.epochs, summary)
         if worse is not None:
             self._progress.say(worse)
         if self._left_out.counts:
             self._progress.say(f"not trained on, for their pictures cannot be used: {self._left_out}")
-        self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
+        if self._took_steps:
+            self._progress.say(told_at_the_end(self._pace.whole(), self._bench_command()))
         self._progress.say(f"the tuned model is in {self._run.export_path}")
         return self._run
 
@@ -209,7 +213,7 @@ class Loop:
                     done = self._learner.step(usable, factor, looks=self._health.is_due(self._step + 1))
             except ClipdataError as error:
                 raise ClipdataError(f"step {self._step + 1}: {error.message}", hint=error.hint) from error
-        self._step += 1
+        self._step, self._took_steps = self._step + 1, True
         step_s = time.perf_counter() - started_s
         self._pace.add(done.num_rows if done is not None else 0, step_s)
         if done is not None:

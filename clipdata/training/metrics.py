@@ -16,6 +16,8 @@ from clipdata.errors import StorageError
 from clipdata.json_parsing import parse_json
 from clipdata.training.state_files import writing
 
+_IS_A_LOG = "it is a log that only training anew writes: --overwrite; a model that is exported already needs it not"
+
 
 class MetricsFile:
     """Appends lines of JSON.
@@ -23,10 +25,14 @@ class MetricsFile:
     Args:
         path: the file.
         num_bytes: keep this much of what is there; the rest was written after the checkpoint that a run goes on from.
+
+    Raises:
+        StorageError: what is to be kept is not there, or is something else; or the file cannot be written.
     """
 
     def __init__(self, path: Path, num_bytes: int) -> None:
         self._path = path
+        _require_kept(path, num_bytes)
         with writing(path):
             path.touch()
             os.truncate(path, num_bytes)
@@ -51,21 +57,53 @@ class MetricsFile:
             return self._file.tell()
 
 
+def _require_kept(path: Path, num_bytes: int) -> None:
+    """Check that the lines that a run goes on behind are there."""
+    try:
+        found = path.read_bytes()[:num_bytes] if num_bytes else b""
+        parse_lines(found)
+    except FileNotFoundError:
+        found = b""
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read: {error}", hint=_IS_A_LOG) from error
+    if len(found) < num_bytes:
+        said = f"{len(found):,} of the {num_bytes:,} bytes that were written before the checkpoint"
+        raise StorageError(f"{path} is not whole: found {said}", hint=_IS_A_LOG)
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read all lines; a last one that is being written is left out.
 
     Raises:
-        StorageError: a line is no JSON.
+        StorageError: a line is no JSON, or none that a training wrote.
     """
     if not path.exists():
         return []
     try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-        return [parse_json(line) for line in whole.splitlines()]
+        return parse_lines(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{path} cannot be read: {error}", hint="it is a log: the model of a finished run needs it not"
-        ) from error
+        raise StorageError(f"{path} cannot be read: {error}", hint=_IS_A_LOG) from error
+
+
+def parse_lines(data: bytes) -> list[dict[str, Any]]:
+    """The lines in the bytes of a file; what stands behind the last line end is left out.
+
+    Raises:
+        ValueError: a line is no JSON, or none that a training wrote.
+    """
+    lines = []
+    for number, text in enumerate(data.decode().rpartition("\n")[0].splitlines(), 1):
+        line = parse_json(text)
+        names = (
+            ("kind", "step", "epoch", "loss")
+            if isinstance(line, dict) and line.get("kind") == "epoch"
+            else ("kind", "step")
+        )
+        missing = [name for name in names if name not in line] if isinstance(line, dict) else [*names]
+        if missing:
+            raise ValueError(f"line {number:,} is none of a training: it has no {' and no '.join(missing)}")
+        lines.append(line)
+    return lines
 
 
 def chief_figure(report: Mapping[str, Any]) -> str | None:

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipdata.encoder.layout import CLIPDATA_CONFIG
+from clipdata.encoder.layout import read_trained_rows
 from clipdata.printable import printable
-from clipdata.trained_rows import FOLDER, TrainedRows
 from clipdata.training.canary import Canary
 from clipdata.training.config import OPERATIONAL, TrainConfig
 from clipdata.training.metrics import chief_figure, of_exported, told
 from clipdata.training.mixing import Mixture
 from clipdata.training.run import Run
-from clipdata.training.state_files import read_json, writing
+from clipdata.training.state_files import writing
 
 _LOADING = "\n## How to load\n"
 _HUB = ("hf-hub:", "hf://")
@@ -214,9 +213,7 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
 
 def _earlier(folder: Path) -> list[str]:
     """What trained the model in earlier trainings; the last record is that of this one."""
-    path = folder / CLIPDATA_CONFIG
-    past = read_json(path, hint="export the model again").get("trained_rows", []) if path.exists() else []
-    records = [TrainedRows.from_bytes((folder / FOLDER / f"{digest}.arrow").read_bytes()) for digest in past[:-1]]
+    records = read_trained_rows(folder)[:-1]
     told = [
         (f"{one.num_rows:,} rows", f"{one.table}, version {one.version}, filter {one.where or 'none'}")
         for one in records

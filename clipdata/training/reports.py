@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from clipdata.errors import ConfigError
+from clipdata.errors import ConfigError, StorageError
 from clipdata.progress import Progress
 from clipdata.training import checkpoints
 from clipdata.training.config import TrainConfig
@@ -60,9 +60,20 @@ class Best:
         return True
 
     def weights(self, device: torch.device) -> Mapping[str, torch.Tensor] | None:
-        """Those of the best step; None where no best is kept."""
-        kept = [one for one in checkpoints.complete(self._folder) if one.step == self.step]
-        return kept[-1].load(device)[0] if kept else None
+        """Those of the best step; None where no best is kept.
+
+        Raises:
+            StorageError: they are gone, or cannot be read.
+        """
+        if self.step is None:
+            return None
+        kept = checkpoints.Checkpoint(self.step, self._folder / f"step-{self.step}")
+        if not kept.path.is_dir():
+            raise StorageError(
+                f"{kept.path} is missing: it holds the best weights, which are to be exported",
+                hint="train into another folder, or discard the run with --overwrite (overwrite=True)",
+            )
+        return kept.load(device)[0]
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

@@ -35,7 +35,8 @@ def restore(
         UsageError: the copies are those of another run, or may not be gone on with.
         CredentialsError, TransientError, StorageError: the place cannot be reached or written.
     """
-    if Run(folder).is_finished:
+    own_run = Run(folder)
+    if own_run.is_finished and own_run.damage is None:
         return
     copies.check()
     if overwrite:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.encoder import Encoder
-from clipdata.errors import CredentialsError, StorageError, TransientError, UsageError
+from clipdata.errors import CredentialsError, NotFoundError, StorageError, TransientError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.lance_io.tags import run_tag
 from clipdata.progress import Progress
 from clipdata.storage import redact
 from clipdata.stream.prepared import PixelSource
-from clipdata.trained_rows import TrainedRows
+from clipdata.trained_rows import OF_A_RUN, TrainedRows
+from clipdata.training.checkpoints import complete
 from clipdata.training.config_checks import AUTO
 from clipdata.training.feasibility import check_feasible
 from clipdata.training.image_side import check_images, pixels_read
@@ -27,7 +28,8 @@ from clipdata.training.likeness import overlap_in
 from clipdata.training.overlap import Overlap
 from clipdata.training.processes import Processes
 from clipdata.training.rows_read import RowsRead
-from clipdata.training.run import TRAINED_ROWS, Run, differences, discard, software
+from clipdata.training.run import Run, differences, discard, software
+from clipdata.training.run_contents import hint_for_remains, remains
 from clipdata.training.state_files import write_bytes, write_json
 from clipdata.training.usable_rows import ChosenRows
 from clipdata.training.validation import LEAST_GROUPS
@@ -96,8 +98,10 @@ def begin(folder: Path, read: RowsRead, encoder: Encoder, *, progress: Progress)
         if found.overlap is not None:
             record["held_out"] = found.overlap.to_json()
         _tag(read.table, folder, progress)
-        write_bytes(folder / TRAINED_ROWS, read.trained.to_bytes())
+        write_bytes(folder / OF_A_RUN, read.trained.to_bytes())
         write_json(folder / "config.json", record)
+    elif not _has_rows(found.run):
+        write_bytes(folder / OF_A_RUN, read.trained.to_bytes())
     return Beginning(found.run, read.table, read.rows, read.trained, read.held_out, read.taught_by, read.validation)
 
 
@@ -118,7 +122,7 @@ def foresee(
     is_new = anew or not (folder / "config.json").exists()
     if not is_new:
         _require_same(run, wanted, read)
-        if run.is_finished:
+        if run.is_finished and _is_sound(run, progress):
             progress.say(f"{folder} is finished already; nothing was done")
             return run
         read = _version_it_reads(run, read, progress)
@@ -141,6 +145,33 @@ def foresee(
     if pixels is not None:
         wanted["table"]["pixels"] = {**pixels.to_json(), "version": read.table.version}
     return Foreseen(run, read, wanted if is_new else run.record, is_new, overlap)
+
+
+def _is_sound(run: Run, progress: Progress) -> bool:
+    """Whether a finished run is as it was left; False where its model is damaged, and can be exported anew.
+
+    Raises:
+        StorageError: its other files are damaged; or its model is, and there is no checkpoint to export it from.
+    """
+    damage = run.damage
+    _ = run.epochs, run.canary, run.mixture
+    if damage is None:
+        return True
+    if not complete(run.path / "checkpoints"):
+        raise StorageError(
+            f"{damage}; and {run.path} has no checkpoint to export its model from",
+            hint="train into another folder, or discard the run with --overwrite (overwrite=True)",
+        )
+    progress.say(f"{damage}; the model is exported anew from the newest checkpoint")
+    return False
+
+
+def _has_rows(run: Run) -> bool:
+    """Whether the record of a run's rows can be read."""
+    try:
+        return bool(run.trained_rows)
+    except (NotFoundError, StorageError):
+        return False
 
 
 def _chosen_by(validation: ChosenRows | None) -> str:
@@ -187,8 +218,13 @@ def is_discarded(folder: Path, *, resume: bool, overwrite: bool) -> bool:
         raise UsageError(f"{folder} holds a run already", hint="resume=True goes on, overwrite=True discards it")
     if not holds_run and folder.is_dir():
         # A run that died while it began may have left the record of its rows, which is written before config.json.
-        held = (path.name for path in folder.iterdir() if path.name != TRAINED_ROWS)
+        held = (path.name for path in folder.iterdir() if path.name != OF_A_RUN)
         found = sorted(name for name in held if not name.startswith("."))
+        if found and remains(folder):
+            raise UsageError(
+                f"{folder} has lost its config.json, which says what its run trains (it holds {', '.join(found[:3])})",
+                hint=hint_for_remains(folder),
+            )
         if found:
             raise UsageError(
                 f"{folder} is not empty and holds no training run (it holds {', '.join(found[:3])})",

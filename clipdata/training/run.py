@@ -25,22 +25,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata.current_folder import absolute_path
+from clipdata.encoder.damage import check_model, damage_of
 from clipdata.errors import ConfigError, NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
-from clipdata.trained_rows import TrainedRows
+from clipdata.trained_rows import OF_A_RUN, TrainedRows
 from clipdata.training.config import BEFORE_IT_EXISTED, OPERATIONAL, TrainConfig
-from clipdata.training.metrics import chief_figure, read_metrics, told
+from clipdata.training.metrics import chief_figure, told
 from clipdata.training.objectives import objective_of
-from clipdata.training.state_files import read_json
+from clipdata.training.run_contents import SUMMARY, read_lines, read_record, read_summary, summary_part
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
     from clipdata.training.canary import Canary
     from clipdata.training.mixing import Mixture
 
-TRAINED_ROWS = "trained_rows.arrow"
 _SOFTWARE = ("clipdata", "torch", "open_clip_torch", "timm", "transformers", "pylance", "numpy")
 
 
@@ -62,16 +62,7 @@ class Run:
             NotFoundError: the folder is no run.
             StorageError: it cannot be read, or holds something else.
         """
-        path = self.path / "config.json"
-        anew = "train into another folder, or discard the run with --overwrite (overwrite=True)"
-        try:
-            record = read_json(path, hint=anew)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFoundError(f"{self.path} is no training run: it has no config.json") from error
-        missing = [name for name in ("config", "encoder", "table") if not isinstance(record.get(name), dict)]
-        if missing:
-            raise StorageError(f"{path} is no record of a run: it has no {' and no '.join(missing)}", hint=anew)
-        return record
+        return read_record(self.path)
 
     @property
     def config(self) -> TrainConfig:
@@ -85,8 +76,13 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps are done and the model is exported."""
-        return (self.path / "summary.json").exists() and self.export_path.is_dir()
+        """Whether all steps were done and the model exported; it may have been damaged since."""
+        return (self.path / SUMMARY).exists()
+
+    @property
+    def damage(self) -> str | None:
+        """What is missing or broken of a finished run's model, in words; None where nothing is."""
+        return damage_of(self.export_path) if self.is_finished else None
 
     @property
     def trained_rows(self) -> TrainedRows:
@@ -96,22 +92,23 @@ class Run:
             NotFoundError: a run of an earlier release, which did not write it.
             StorageError: it cannot be read.
         """
+        anew = "train again with --overwrite"
         try:
-            return TrainedRows.from_bytes((self.path / TRAINED_ROWS).read_bytes())
+            return TrainedRows.from_bytes((self.path / OF_A_RUN).read_bytes())
         except FileNotFoundError as error:
-            raise NotFoundError(f"{self.path} holds no {TRAINED_ROWS}", hint="train again with --overwrite") from error
+            raise NotFoundError(f"{self.path} holds no {OF_A_RUN}", hint=anew) from error
         except OSError as error:
-            raise StorageError(f"{self.path / TRAINED_ROWS} cannot be read: {error}") from error
+            raise StorageError(f"{self.path / OF_A_RUN} cannot be read: {error}", hint=anew) from error
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """One entry a step."""
-        return [line for line in read_metrics(self.path / "metrics.jsonl") if line["kind"] == "step"]
+        return [line for line in read_lines(self.path) if line["kind"] == "step"]
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """One entry an epoch, from 1: mean loss, and what was measured on held-out rows; entry 0 is before training."""
-        return [line for line in read_metrics(self.path / "metrics.jsonl") if line["kind"] == "epoch"]
+        return [line for line in read_lines(self.path) if line["kind"] == "epoch"]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -120,24 +117,23 @@ class Run:
         Raises:
             StorageError: it cannot be read.
         """
-        path = self.path / "summary.json"
-        return read_json(path, hint="remove it, and the same training writes it anew") if path.exists() else {}
+        return read_summary(self.path)
 
     @property
     def canary(self) -> Canary | None:
         """Whether the tuned model still knows what nobody trained on; None where it was not asked, or not yet."""
         from clipdata.training.canary import Canary
 
-        found = self.summary.get("canary")
-        return Canary.from_dict(found) if found else None
+        found: Canary | None = summary_part(self.path, "canary", Canary.from_dict)
+        return found
 
     @property
     def mixture(self) -> Mixture | None:
         """How much of the weights after training the exported model holds; None where it was not mixed."""
         from clipdata.training.mixing import Mixture
 
-        found = self.summary.get("mixture")
-        return Mixture.from_dict(found) if found else None
+        found: Mixture | None = summary_part(self.path, "mixture", Mixture.from_dict)
+        return found
 
     def encoder(self, *, device: str | None = None, precision: str | None = None) -> Encoder:
         """Load the tuned model.
@@ -148,6 +144,7 @@ class Run:
 
         Raises:
             NotFoundError: the run is not finished.
+            StorageError: its summary or its model is damaged.
         """
         from clipdata.encoder import load_encoder
         from clipdata.training.checkpoints import complete  # which takes torch
@@ -156,6 +153,8 @@ class Run:
             newest = complete(self.path / "checkpoints")
             found = f"it stands at step {newest[-1].step}" if newest else "it has no checkpoint yet"
             raise NotFoundError(f"the run {self.path} is not finished: {found}", hint="run the same training again")
+        _ = self.summary
+        check_model(self.export_path)
         begun_at = str(self.record["encoder"].get("precision", "fp32"))
         return load_encoder(self.path, device=device, precision=precision or begun_at)
 
@@ -172,7 +171,7 @@ class Run:
     def _repr_html_(self) -> str:
         table = self.record["table"]
         facts = {
-            "state": "finished" if self.is_finished else "not finished",
+            "state": self.damage or ("finished" if self.is_finished else "not finished"),
             "encoder": self.record["encoder"]["name"],
             "rows": f"{table['num_rows']:,} of {table['uri']}, version {table['version']}",
             "where": table["where"],
@@ -190,6 +189,7 @@ class Run:
     def __str__(self) -> str:
         table = self.record["table"]
         state = f"finished, the tuned model is in {self.export_path}" if self.is_finished else "not finished"
+        state = f"damaged: {damage}" if (damage := self.damage) else state
         lines = [
             f"run {self.path}: {state}",
             f"  {table['num_rows']:,} rows of {table['uri']}, version {table['version']}",
@@ -289,7 +289,7 @@ def discard(path: Path) -> None:
         StorageError: something cannot be removed.
     """
     try:
-        for name in ("summary.json", "metrics.jsonl", "curves.svg", "trackers.json", TRAINED_ROWS):
+        for name in ("summary.json", "metrics.jsonl", "curves.svg", "trackers.json", OF_A_RUN):
             (path / name).unlink(missing_ok=True)
         for name in ("checkpoints", "best", "epochs", "export", "tensorboard", "wandb"):
             if (path / name).exists():

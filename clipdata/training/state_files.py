@@ -18,7 +18,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from clipdata.errors import StorageError
-from clipdata.json_parsing import parse_json
+from clipdata.json_parsing import json_kind, parse_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NEARLY_NOTHING_BYTES = 1 << 16
@@ -99,7 +99,7 @@ def read_json(path: Path, *, hint: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise StorageError(f"{path} cannot be read: {error}", hint=hint) from error
     if not isinstance(value, dict):
-        raise StorageError(f"{path} holds {type(value).__name__}; expected a JSON object", hint=hint)
+        raise StorageError(f"{path} holds {json_kind(value)}; expected a JSON object", hint=hint)
     return value
 
 

@@ -88,7 +88,7 @@ class Trials:
     def finished(self, names: Sequence[str]) -> list[Run]:
         """Those of the folder's runs that are finished."""
         runs = (Run(self.folder / name) for name in names)
-        return [run for run in runs if run.is_finished]
+        return [run for run in runs if run.is_finished and run.damage is None]
 
     @contextmanager
     def telling(self, names: Sequence[str]) -> Iterator[None]:
