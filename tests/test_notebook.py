@@ -41,9 +41,9 @@ def test_facts_are_a_line_each() -> None:
 
 def test_a_run_shows_what_it_is_and_its_epochs(tmp_path: Path) -> None:
     table = {"uri": "/data/<b>.lance", "version": 3, "num_rows": 1200, "where": "split = 'train'"}
-    record = {"encoder": {"name": "tiny", "identity": "0" * 64}, "table": table, "config": {}}
+    record = {"encoder": {"name": "tiny", "identity": "0" * 64}, "table": table, "config": {"objective": {}}}
     (tmp_path / "config.json").write_text(json.dumps(record))
-    epoch = {"kind": "epoch", "epoch": 1, "loss": 0.5}
+    epoch = {"kind": "epoch", "epoch": 1, "step": 10, "loss": 0.5}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
 
     shown = cd.open_run(tmp_path)._repr_html_()
