@@ -23,6 +23,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> cd.Table:
         "ok": [True, False, None],
         "at": pa.array(moments, pa.timestamp("us")),
         "match": [1, 2, 3],
+        "it's": [1, 1, 1],
         "tags": [["a"], ["b"], []],
         "about": [{"tags": ["a"]}] * 3,
         "image": pa.array([b"a", b"b", b"c"], pa.large_binary()),
@@ -183,6 +184,9 @@ def test_a_list_or_bytes_are_never_taken_for_a_text(table: cd.Table, asked: str,
         assert ask(instead) is not None
     own = table.query("SELECT max(length(tags)) AS most FROM (SELECT caption AS tags FROM dataset)")
     assert own["most"].to_pylist() == [8]
+    with pytest.raises(UsageError, match=r"would take the list"):
+        table.count_rows("`it's` = 1 AND length(tags) = 2 AND caption <> 'a'")
+    assert table.count_rows("`it's` = 1 AND caption = 'a cat'") == 1
     assert table.count_rows("length(caption) > 2 AND caption || caption <> 'length(tags)'") == 2
 
 

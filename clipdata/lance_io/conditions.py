@@ -116,7 +116,7 @@ def read_condition(table: Table, where: str | None, meant: Mapping[str, Meant] |
         raise UsageError(f"where is {where!r:.80}; {prefix} stands before a text", hint="write the text alone: 'test'")
     if taken := taken_as_text(where, table.schema):
         raise SchemaError(f"where is {where!r:.80}; {taken[0]}", hint=taken[1])
-    if found := _OPEN.search(_TEXT_OR_NAME.sub("", where)):
+    if found := _OPEN.search(without_texts(where)):
         raise UsageError(
             f"where is {where!r:.80}; {found[0]} stands for a value that nothing gives", hint="write the value itself"
         )

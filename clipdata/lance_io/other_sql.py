@@ -106,13 +106,13 @@ def compared_with_null(where: str) -> str | None:
 
 def prefixed_text(where: str) -> str | None:
     """What stands before a text and belongs to it in other dialects: the N of N'text'."""
-    found = _PREFIX.search(_TEXT_OR_NAME.sub(lambda one: "''" if one[0].startswith("'") else one[0], where))
+    found = _PREFIX.search(_with_names(where))
     return found[0] if found else None
 
 
 def taken_as_text(where: str, schema: pa.Schema) -> tuple[str, str] | None:
     """What a function or a sign that wants texts makes of a column of lists or bytes, and what to write instead."""
-    words = re.sub(r"'(?:[^']|'')*'", "''", where)
+    words = _with_names(where)
     given = {name.casefold() for name in _GIVEN.findall(words)}
     asked = [(found["name"].lower() + "()", value) for found in _OF_TEXTS.finditer(words)
              for value in found["values"].split(",")]  # fmt: skip
@@ -124,6 +124,11 @@ def taken_as_text(where: str, schema: pa.Schema) -> tuple[str, str] | None:
         if kind is not None and is_binary(kind):
             return f"{name} would take the bytes {value.strip()} for a text", _OF_BYTES
     return None
+
+
+def _with_names(where: str) -> str:
+    """A condition with an empty text in place of each text, and its quoted names as they are."""
+    return _TEXT_OR_NAME.sub(lambda one: "''" if one[0].startswith("'") else one[0], where)
 
 
 def _type_of(value: str, schema: pa.Schema) -> pa.DataType | None:
