@@ -117,7 +117,7 @@ def test_limits_are_held_before_decoding(pool: ThreadPoolExecutor) -> None:
 
 
 def test_several_images_are_decoded_at_the_same_time(pool: ThreadPoolExecutor) -> None:
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=120)
 
     def meet(pixels: np.ndarray) -> int:
         return both.wait() * 0 + pixels.shape[0]

@@ -93,9 +93,9 @@ def test_every_text_has_figures_and_of_several_the_worst_decides(captions: list[
     "caption", ["a." * 40_000, "a-" * 40_000, "[img" * 20_000, "<a " * 30_000, "a_" * 40_000, "&" * 80_000]
 )
 def test_no_caption_takes_long(caption: str) -> None:
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     measure([caption])
-    assert time.perf_counter() - started_s < 5
+    assert time.process_time() - started_s < 5
 
 
 def test_figures_become_a_column_that_sql_filters_by(tmp_path: Path) -> None:

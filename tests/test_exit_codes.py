@@ -163,7 +163,7 @@ def test_an_interruption_is_said_in_one_line(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
     (tmp_path / "own.py").write_text(
         "import time, sys\nimport clipdata as cd\n\n\n@cd.step(reads='number', returns='int64')\n"
-        "def slow(number):\n    sys.stderr.write('begun\\n')\n    sys.stderr.flush()\n    time.sleep(60)\n"
+        "def slow(number):\n    sys.stderr.write('begun\\n')\n    sys.stderr.flush()\n    time.sleep(600)\n"
     )
     words = [sys.executable, "-m", "clipdata", "map", table.uri, f"{tmp_path / 'own.py'}:slow", "slow", "--json"]
     running = subprocess.Popen(
@@ -173,7 +173,7 @@ def test_an_interruption_is_said_in_one_line(tmp_path: Path) -> None:
     assert running.stderr.readline() == "begun\n"
 
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=50)
+    out, err = running.communicate(timeout=300)
 
     assert running.returncode == 130
     assert err == "interrupted: the same command goes on where it stopped\n"

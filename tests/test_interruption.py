@@ -65,7 +65,7 @@ class Signalling(Told):
 
     def heard(self) -> list[str]:
         """What was said of stopping, once the thread that says it is done."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not any("stopping" in text for text in self.said) and time.monotonic() < deadline:
             time.sleep(0.01)
         return [text for text in self.said if "stop" in text]

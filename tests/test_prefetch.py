@@ -36,7 +36,7 @@ class Counted:
 
 def settled(count, *, at_least: int) -> int:
     """A count once it no longer moves."""
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while count() < at_least and time.monotonic() < deadline_s:
         time.sleep(0.005)
     time.sleep(0.1)
@@ -152,7 +152,7 @@ def test_a_thread_that_does_not_end_is_waited_for_no_longer_than_asked():
 
     def stuck():
         yield 1
-        release.wait(30)
+        release.wait(120)
 
     ahead = prefetch(stuck(), last_wait_s=0.05)
     next(ahead)
@@ -160,7 +160,7 @@ def test_a_thread_that_does_not_end_is_waited_for_no_longer_than_asked():
     ahead.close()
     release.set()
 
-    assert time.monotonic() - started_s < 10
+    assert time.monotonic() - started_s < 60
 
 
 def test_a_process_that_ends_in_the_middle_ends_at_once():
@@ -169,7 +169,7 @@ def test_a_process_that_ends_in_the_middle_ends_at_once():
         "ahead = prefetch(itertools.count()); next(ahead); sys.exit(7)"
     )
 
-    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 7
+    assert subprocess.run([sys.executable, "-c", script], timeout=180, check=False).returncode == 7
 
 
 def test_results_come_in_the_order_of_the_items_whatever_is_ready_first():

@@ -153,7 +153,7 @@ def test_a_browser_finds_a_field_by_search_and_asks_nobody_else(chromium: Browse
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.set_viewport_size({"width": 1300, "height": 800})
     page.locator("input.md-search__input").fill("grad_cache_chunk")
-    page.locator(".md-search-result__link").first.wait_for(timeout=60_000)
+    page.locator(".md-search-result__link").first.wait_for(timeout=180_000)
     found = page.locator(".md-search-result__link").evaluate_all("links => links.map(link => link.href)")
     page.close()
     assert any("reference/training.html" in link for link in found), found

@@ -65,7 +65,7 @@ def test_a_killed_worker_is_an_error_that_says_so_and_no_row_is_lost_by_it(table
     with pytest.raises(ClipdataError, match=r"worker process \d+ of the stream was killed by SIGKILL") as caught:
         given.extend(labels(batches))
 
-    assert time.monotonic() - killed_s < 30
+    assert time.monotonic() - killed_s < 120
     assert "fewer workers" in caught.value.hint
     assert workers_of(psutil.Process()) == []
     assert shared_memory(psutil.Process()) == set()
@@ -117,12 +117,12 @@ def test_ctrl_c_ends_a_script_and_all_it_started(table, tmp_path, num_workers):
         named = shared_memory(psutil.Process(running.pid), *started)
 
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: all processes of the group hear it
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=180)
 
     assert running.returncode in (-signal.SIGINT, 130)
     assert said.strip().endswith("KeyboardInterrupt")
     assert said.count("Traceback") == 1
-    _, alive = psutil.wait_procs(started, timeout=20)
+    _, alive = psutil.wait_procs(started, timeout=120)
     assert alive == []
     assert [path for path in named if path.exists()] == []
 
@@ -144,7 +144,7 @@ def test_workers_end_when_the_process_they_work_for_is_killed(table, tmp_path):
         started = psutil.Process(running.pid).children(recursive=True)
         running.kill()
 
-    _, alive = psutil.wait_procs(started, timeout=30)
+    _, alive = psutil.wait_procs(started, timeout=120)
     assert alive == []
 
 

@@ -44,9 +44,9 @@ def test_it_serves_at_the_address_that_it_prints_until_it_is_interrupted(folder:
     try:
         assert serving.stdout is not None
         url = serving.stdout.readline().strip()
-        answer = httpx.get(url, trust_env=False, timeout=60)
+        answer = httpx.get(url, trust_env=False, timeout=180)
         serving.send_signal(signal.SIGINT)
-        _, said = serving.communicate(timeout=60)
+        _, said = serving.communicate(timeout=180)
     finally:
         serving.kill()
 

@@ -17,7 +17,7 @@ from clipdata.viewer import Viewer
 def browser_of(viewer: Viewer) -> Iterator[httpx.Client]:
     """A client that was let in, as a browser is."""
     place = viewer.url.partition("/?")[0]
-    with httpx.Client(base_url=place, follow_redirects=True, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=place, follow_redirects=True, trust_env=False, timeout=120) as client:
         assert client.get(viewer.url).status_code == 200
         yield client
 
@@ -38,7 +38,7 @@ def written(client: httpx.Client, what: str, body: Any, at: int | None = None, *
 
 def settled(client: httpx.Client, ticket: int) -> dict[str, Any]:
     """What is told of decisions once one of them is in the table."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 180
     while (now := told(client, "decisions"))["written"] < ticket:
         assert now["error"] is None
         assert time.monotonic() < give_up

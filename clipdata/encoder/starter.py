@@ -190,10 +190,12 @@ def _class_embeddings(text: nn.Module, tokenize: TextTokenizer) -> torch.Tensor:
     # Of several names of a class the first is the usual one.
     names = [info.index_to_description(index).split(",")[0] for index in range(info.num_classes())]
     tokens_BL = tokenize([_PROMPT.format(name) for name in names])
-    used = int((tokens_BL != 0).sum(dim=1).max())
+    lengths_B = (tokens_BL != 0).sum(dim=1)
+    embeddings = torch.empty(len(names), _EMBED_DIM, dtype=torch.float64)
     text.double()
     with torch.no_grad():
-        embeddings = torch.cat([text(chunk) for chunk in tokens_BL[:, :used].split(100)])
+        for rows in lengths_B.argsort().split(100):  # those of a length together, so that little is padding
+            embeddings[rows] = text(tokens_BL[rows, : int(lengths_B[rows].max())])
     text.float()
     return embeddings
 

@@ -21,10 +21,12 @@ from tests.tiny_models import tiny_encoder
 from tests.viewing import MARKUP, NUM_ROWS, picture, viewed_table
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.browser
-MILLION = 1_000_000
+MILLION, WAIT_MS = 1_000_000, 50
+SHOWN = """() => ({news: document.querySelector("#news")?.textContent, focus: document.activeElement?.outerHTML.slice(0, 300),
+    dialog: document.querySelector("dialog[open]")?.textContent, edit: document.querySelector("#edit")?.textContent})"""
 
 
 @contextmanager
@@ -43,7 +45,12 @@ def page_of(browser: Browser, viewer: Viewer, query: str = "", **context: Any) -
     if query:
         page.goto(f"{origin}/?{query}")
     page.wait_for_selector(".card:not(.waiting), .sections, canvas")
-    yield page
+    try:
+        yield page
+    except Exception as error:
+        last = [url.partition("/api/")[2] for url in asked if "/api/" in url and "/api/live" not in url][-8:]
+        error.add_note(f"the page asked last: {last}; wrong: {wrong}; it shows: {page.evaluate(SHOWN)}")
+        raise
     context.close()
     assert {"{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in asked} == {origin}
     assert wrong == []
@@ -54,7 +61,7 @@ def wait_until(page: Page, holds: str, argument: Any = None) -> None:
     give_up = time.monotonic() + PATIENCE_MS / 1000
     while not page.evaluate(holds, argument):
         assert time.monotonic() < give_up, f"it never came to hold: {holds}"
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(WAIT_MS)
 
 
 def state_of(page: Page) -> dict[str, str]:
@@ -262,6 +269,31 @@ def test_rows_are_chosen_by_click_and_by_keyboard_and_written(chromium: Browser,
     assert newest.count_rows("path = '005.png'") == 0
     assert newest.num_rows == NUM_ROWS - 1
     assert "looked-at" in {tag.name for tag in cd.tag(table.uri).tags}
+
+
+def test_chosen_rows_stay_chosen_while_they_are_found_again_at_newer_versions(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    table = viewed_table(tmp_path)
+    held: list[Route] = []
+    with cd.view(table.uri, edit=True) as viewer, page_of(chromium, viewer, "sort=path") as page:
+        page.route("**/api/edit/places*", lambda route: held.append(route), times=1)
+        page.locator("#card-0").click()
+        page.locator("#card-2").click(modifiers=["Shift"])
+        page.wait_for_selector("text=3 chosen")
+
+        for path in ("000.png", "001.png"):
+            cd.delete(table.uri, f"path = '{path}'")
+            page.wait_for_selector(f"text=version {table.latest().version} of the table is there")
+            assert page.inner_text(".chosen") == "3 chosen"
+        page.fill("#keep-name", "rest")
+        page.press("#keep-name", "Enter")
+        held.pop().continue_()
+
+        page.wait_for_selector("text=/@rest is 1 row/")
+        page.wait_for_selector("text=1 chosen")
+
+    assert table.latest().to_table(["path"], where="@rest").column(0).to_pylist() == ["002.png"]
 
 
 def test_a_page_is_asked_which_of_two_decisions_stands(chromium: Browser, tmp_path: Path) -> None:

@@ -159,5 +159,5 @@ def _create(server: Server, name: str) -> None:
     else:
         target, method, body = f"/{name}", "PUT", b""
     ask = urllib.request.Request(server.url + target, body, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(ask, timeout=30) as reply:
+    with urllib.request.urlopen(ask, timeout=120) as reply:
         assert reply.status == 200

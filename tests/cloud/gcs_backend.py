@@ -117,7 +117,7 @@ def start(binary: str, public_url: str, root: str | None) -> tuple[subprocess.Po
         host = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-log-level", "error"]
         named = ["-external-url", public_url, "-public-host", urlsplit(public_url).netloc]
         process = subprocess.Popen([binary, *host, *named, *kept], stdin=subprocess.DEVNULL, stdout=sys.stderr)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 if Backend(port).call("GET", "/storage/v1/b?project=test").status == 200:

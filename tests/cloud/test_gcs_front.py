@@ -27,7 +27,7 @@ class Reply:
 
 def ask(bucket: Bucket, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
     """Send one request to the front, beside the proxy."""
-    link = http.client.HTTPConnection(urlsplit(bucket.server.url).netloc, timeout=30)
+    link = http.client.HTTPConnection(urlsplit(bucket.server.url).netloc, timeout=120)
     try:
         link.request(method, target, body, dict(headers or {}))
         got = link.getresponse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from datetime import timedelta
@@ -77,8 +78,9 @@ def test_a_cleaner_whose_clock_is_ahead_is_refused_and_one_behind_takes_nothing_
     said = with_clock(library, "clean", table.uri, ahead_s=MONTH_S)
     foretold = with_clock(library, "clean", table.uri, "dry run", ahead_s=MONTH_S)
 
-    assert "this machine's clock is 30 days, 0:00:00 ahead" in said
-    assert "this machine's clock is 30 days, 0:00:00 ahead" in foretold, "the dry run tells what the run would"
+    for text in (said, foretold):  # the dry run tells what the run would
+        days, hours = re.search(r"this machine's clock is (\d+) days, (\d+):\d\d:\d\d ahead", text).groups()
+        assert (int(days), int(hours)) in {(30, 0), (29, 23)}, "whatever the write that it is told by takes"
     assert about_to_be_committed.exists()
     assert with_clock(library, "clean", table.uri, ahead_s=-MONTH_S) == ""
     assert about_to_be_committed.exists()

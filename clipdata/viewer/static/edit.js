@@ -20,7 +20,9 @@ export class Choice {
     this.root = byId("edit");
     this.can = this.root.dataset.edit === "yes";
     this.actions = actions;
-    this.rows = new Set();
+    this.rows = new Set();  // where they stand
+    this.version = null;  // at which
+    this.followed = null;  // until they are found at the version that is seen
     this.awaited = null;
     if (this.can) this.build();
   }
@@ -37,7 +39,7 @@ export class Choice {
       class: "group", "aria-label": name, onsubmit: (event) => { event.preventDefault(); onsubmit(); },
     }, ...parts);
     this.confirm = el("dialog", { "aria-labelledby": "confirm-told" });
-    this.clear = el("button", { type: "button", class: "quiet", onclick: () => { this.rows.clear(); this.show(); } }, "none");
+    this.clear = el("button", { type: "button", class: "quiet", onclick: () => this.change(() => this.rows.clear()) }, "none");
     const more = el("button", { type: "button", class: "more", "aria-expanded": "false", "aria-controls": "edit", onclick: () => {
       more.setAttribute("aria-expanded", String(this.root.classList.toggle("open")));
     } }, "write …");
@@ -57,7 +59,7 @@ export class Choice {
     const before = this.table;
     this.table = table;
     if (!before) this.recall();
-    if (before && table.version !== before.version && this.rows.size) this.follow(before);
+    if (this.rows.size && table.version !== this.version) this.followed ??= this.follow();
     const num = this.all.checked ? table.num_found : this.rows.size;
     this.told.textContent = num ? `${whole(num)} chosen` : "no row chosen";
     this.clear.hidden = !this.rows.size || this.all.checked;
@@ -67,44 +69,54 @@ export class Choice {
   }
 
   /** Chosen rows stay chosen at another version, wherever they stand there. */
-  async follow(before) {
-    const rows = [...this.rows], { version } = this.table;
-    this.rows.clear();
+  async follow() {
     try {
-      const found = await post("places", rowsQuery(before.version), { rows, to: String(version) });
-      if (this.table.version !== version) return;
-      for (const row of found.rows) this.rows.add(row);
-      this.show();
+      while (this.rows.size && this.version !== this.table.version) {
+        const to = this.table.version;
+        const found = await post("places", rowsQuery(this.version), { rows: [...this.rows], to: String(to) });
+        this.rows = new Set(found.rows);
+        this.version = to;
+      }
     } catch (error) {
+      this.rows.clear();
       this.actions.fail(error);
     }
-  }
-
-  has(row) { return this.rows.has(row) || (this.can && this.all.checked); }
-  only(row) { if (this.can && row) { this.rows = new Set([row.row]); this.show(); } }
-
-  toggle(row) {
-    if (!this.can) return;
-    if (!this.rows.delete(row.row)) this.rows.add(row.row);
+    this.followed = null;
     this.show();
   }
+
+  /** Choose otherwise, once rows that were chosen before are found again; not if what is seen is another version by then. */
+  async change(how) {
+    const { version } = this.table;
+    await this.followed;
+    if (this.table.version !== version) return;
+    how();
+    this.version = version;
+    this.show();
+  }
+
+  has(row) { return this.can && (this.all.checked || (this.version === this.table.version && this.rows.has(row))); }
+  only(row) { if (this.can && row) this.change(() => { this.rows = new Set([row.row]); }); }
+  toggle(row) { if (this.can) this.change(() => { if (!this.rows.delete(row.row)) this.rows.add(row.row); }); }
 
   /** Choose the rows between two places in the order. */
   async extend(from, to) {
     if (!this.can) return;
-    const end = Math.min(to, from + MOST_CHOSEN - 1);
+    const end = Math.min(to, from + MOST_CHOSEN - 1), { version } = this.table, found = [];
     for (let at = from; at <= end; at += PAGE) {
       const num = Math.min(PAGE, end - at + 1);
-      const found = await get("rows", rowsQuery(this.table.version, { at, num }));
-      for (const row of found.rows) this.rows.add(row.row);
+      found.push(...(await get("rows", rowsQuery(version, { at, num }))).rows);
     }
-    this.show();
+    if (this.table.version === version) await this.change(() => { for (const row of found) this.rows.add(row.row); });
   }
 
   get meant() { return this.all.checked ? { all: true } : { rows: [...this.rows] }; }
   get number() { return this.all.checked ? this.table.num_found : this.rows.size; }
 
-  decide() { return this.decideOn(this.meant, this.value.value.trim()); }
+  async decide() {
+    await this.followed;
+    return this.decideOn(this.meant, this.value.value.trim());
+  }
 
   /** One decision on rows, be it on those that something else than a click chose. */
   decideOn(chosen, value) {
@@ -185,7 +197,8 @@ export class Choice {
     }
   }
 
-  keep(overwrite = false) {
+  async keep(overwrite = false) {
+    await this.followed;
     const body = { ...this.meant, name: this.kept.value.trim().replace(/^@/, ""), overwrite };
     return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
   }
@@ -203,13 +216,15 @@ export class Choice {
     return this.send("tag", { name: this.name.value.trim() }, (done) => `version ${done.version} is called ${done.name}`);
   }
 
-  ask() {
+  async ask() {
+    await this.followed;
     const num = this.number;
     const words = `Delete ${whole(num)} ${num === 1 ? "row" : "rows"}? Version ${this.table.version} keeps them.`;
     const yes = el("button", { type: "button", class: "danger", onclick: async () => {
       this.confirm.close();
+      await this.followed;
       const done = await this.send("delete", { ...this.meant, confirmed: num }, (told) => `deleted ${whole(told.num_rows)} rows (version ${told.version})`);
-      if (done) { this.rows.clear(); this.all.checked = false; this.show(); }
+      if (done) { this.all.checked = false; this.change(() => this.rows.clear()); }
     } }, "delete");
     const no = el("button", { type: "button", autofocus: true, onclick: () => this.confirm.close() }, "keep them");
     this.confirm.replaceChildren(el("p", { id: "confirm-told" }, words), el("div", { class: "row-tools" }, yes, no));

@@ -21,20 +21,20 @@ export class Watching {
   async tick() {
     if (!document.hidden) {
       try {
+        const before = this.actions.seen();
         const now = await get("live", new URLSearchParams({ since: this.until }));
         if (now.run) this.draw(now.run);
-        await this.compare(now.version);
-      } catch {
-        byId("news").textContent = "the viewer does not answer; was it ended?";
+        if (before && before === this.actions.seen()) await this.compare(before, now.version);
+      } catch (error) {
+        this.actions.fail(error);
       }
     }
     setTimeout(() => this.tick(), EVERY_MS);
   }
 
-  async compare(version) {
-    const table = this.actions.table();
-    if (!table || version === null || current().version || version === table.version) return;
-    byId("news").textContent = `version ${version} of the table is there`;
+  async compare(table, version) {
+    if (version === null || current().version || version === table.version) return;
+    this.actions.say(`version ${version} of the table is there`);
     await this.actions.changed();
   }
 

@@ -182,5 +182,6 @@ byId("columns").addEventListener("click", () => {
 });
 
 load().then(() => {
-  new Watching({ table: () => table, changed: () => load(true, true) });
+  const seen = () => (main.hasAttribute("aria-busy") ? null : table);  // what is being asked anew is no news
+  new Watching({ seen, say, fail, changed: () => load(true, true) });
 });
