@@ -185,7 +185,7 @@ def _properties_at(table: Table, version: int) -> Properties | None:
 def transaction_at(table: Table, version: int) -> tuple[Any, str]:
     """What made a version, and what Lance calls it; None where nothing can be read of it."""
     try:
-        transaction = table.dataset.read_transaction(version)
+        transaction = table.own_dataset().read_transaction(version)
     except TypeError as error:  # Lance cannot show a compaction of a table that has an index
         return None, "Rewrite" if "RewrittenIndex" in str(error) else "unknown"
     except (OSError, ValueError) as error:

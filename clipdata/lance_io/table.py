@@ -68,6 +68,10 @@ class Table(NotebookTable):
             self._dataset = _open_dataset(self.uri, self.version, self.storage)
         return self._dataset
 
+    def own_dataset(self) -> lance.LanceDataset:
+        """The same, for the caller alone: what writes tags or reads commits fails on one that another thread reads."""
+        return self.dataset.checkout_version(self.version)
+
     @property
     def schema(self) -> pa.Schema:
         """Arrow schema, with the fields' metadata."""
@@ -270,7 +274,7 @@ class Table(NotebookTable):
         Raises:
             StorageError: the tag exists and names another version.
         """
-        tags = self.dataset.tags
+        tags = self.own_dataset().tags
 
         def attempt() -> None:
             present = tags.list().get(name)

@@ -56,7 +56,7 @@ def delete_tag(table: Table, name: str, before: int) -> None:
     def attempt() -> None:
         found = _named(table, name)
         if found == before:
-            table.dataset.tags.delete(name)
+            table.own_dataset().tags.delete(name)
         elif found is not None:
             raise _changed(table, name, before, found, "it was not deleted")
 
@@ -74,7 +74,7 @@ def _write(table: Table, name: str, version: int, before: int | None) -> None:
         move_tag(table, name, version)
         return
     try:
-        table.dataset.tags.create(name, version)
+        table.own_dataset().tags.create(name, version)
     except (OSError, ValueError):  # of two that make one tag at once, Lance refuses the second
         found = _named(table, name)
         if found is None:
