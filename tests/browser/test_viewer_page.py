@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 MILLION, WAIT_MS = 1_000_000, 50
-SHOWN = """() => ({news: document.querySelector("#news")?.textContent, focus: document.activeElement?.outerHTML.slice(0, 300),
-    dialog: document.querySelector("dialog[open]")?.textContent, edit: document.querySelector("#edit")?.textContent})"""
+SHOWN = """() => {
+    const text = (selector) => document.querySelector(selector)?.textContent;
+    return {news: text("#news"), dialog: text("dialog[open]"), edit: text("#edit"), focus: document.activeElement?.id};
+}"""
 
 
 @contextmanager
