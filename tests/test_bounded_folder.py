@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,7 +50,11 @@ def got(kept: BoundedFolder, number: int) -> bytes | None:
 
 
 def num_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*/*/*"))
+    total = 0
+    for path in folder.glob("*/*/*"):
+        with suppress(FileNotFoundError):  # another process has just taken it away
+            total += path.stat().st_size
+    return total
 
 
 def child(folder: Path, max_bytes: int, first: int, owner: str, num: int) -> subprocess.Popen[bytes]:

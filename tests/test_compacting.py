@@ -159,7 +159,7 @@ def test_after_compacting_and_cleaning_a_tag_a_column_and_an_interrupted_map_are
     assert done.kept + done.computed == newest.count_rows("shifted = number + 1") == 36
 
 
-@pytest.mark.parametrize("change", ["none", "deleted"])
+@pytest.mark.parametrize("change", ["none", "deleted", "restored"])
 def test_what_was_rewritten_is_committed_though_others_put_rows_in_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -174,6 +174,9 @@ def test_what_was_rewritten_is_committed_though_others_put_rows_in_before(
             assert Inserter(table.latest(), table).insert([write_new(table.latest(), number)]) == []
             if change == "deleted":
                 cd.delete(table.uri, "number = 7")
+            if change == "restored":  # to what is there: Lance takes away what it did not commit
+                cd.restore(table.uri, table.version)
+                assert Inserter(table.latest(), table).insert([write_new(table.latest(), number)]) == []
         calls.append(commit(*args))  # type: ignore[arg-type]
         return calls[-1]
 

@@ -17,6 +17,7 @@ from clipdata import hints
 from clipdata.arguments import check_count
 from clipdata.errors import ConcurrentChangeError
 from clipdata.json_parsing import parse_json
+from clipdata.lance_io.data_files import gone_of
 from clipdata.lance_io.faults import is_conflict, is_transient, translated
 from clipdata.lance_io.history import Properties
 from clipdata.lance_io.layout import Layout
@@ -158,12 +159,17 @@ def _commit(table: Table, tasks: Sequence[Any], written: Sequence[Any]) -> bool:
     """Commit what was rewritten; tells whether no other writer changed the fragments meanwhile.
 
     A commit that Lance refuses although they are as they were, because of rows that went in without a join, is made
-    again of the newest version: to write the rows again could come too late again.
+    again of the newest version: to write the rows again could come too late again. Files that are gone are written
+    again: Lance takes away those that it did not commit where a version was restored meanwhile.
     """
     from lance.optimize import Compaction, RewriteResult
 
     result: Any = RewriteResult  # Lance's own declaration of it lacks `from_json`
+    told = [parse_json(one.json()) for one in written]
+    made = [file["path"] for one in told for fragment in one["new_fragments"] for file in fragment["files"]]
     for _ in range(_MOST_COMMITS):
+        if gone_of(table, made):
+            return False
         try:
             Compaction.commit(table.dataset, list(written))
         except (OSError, ValueError) as error:
@@ -173,8 +179,8 @@ def _commit(table: Table, tasks: Sequence[Any], written: Sequence[Any]) -> bool:
             there = {one.fragment_id: one.metadata.to_json() for one in table.dataset.get_fragments()}
             if any(there.get(one.id) != one.to_json() for task in tasks for one in task.fragments):
                 return False
-            told = [{**parse_json(one.json()), "read_version": table.version} for one in written]
-            written = [result.from_json(json.dumps(one)) for one in told]
+            again = [{**one, "read_version": table.version} for one in told]
+            written = [result.from_json(json.dumps(one)) for one in again]
         else:
             return True
     return False

@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.pictures import picture_tables, places_needed
 from clipdata.lance_io.presence import field_ids, files_of, places_of
 from clipdata.lance_io.table import Table
+from clipdata.storage import join
 
 
 def digest_of_files(table: Table) -> str:
@@ -39,6 +41,13 @@ def names_of_files(table: Table) -> set[str]:
     with translated(table.uri, "reading"):
         fragments = table.dataset.get_fragments()
         return {f"data/{file.path}" for fragment in fragments for file in fragment.metadata.files}
+
+
+def gone_of(table: Table, names: Sequence[str]) -> list[str]:
+    """Those of some data files, named as fragments name them, that are not in the table's folder; each is asked for."""
+    filesystem, folder = table.storage.filesystem(join(table.uri, "data"))
+    is_there = at_once(lambda name: bool(filesystem.exists(f"{folder}/{name}")), names)
+    return [name for name, there in zip(names, is_there, strict=True) if not there]
 
 
 class RowDigests:

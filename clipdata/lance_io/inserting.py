@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.errors import TransientError
-from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.columns import identity_of
+from clipdata.lance_io.data_files import gone_of
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.fragment_numbers import highest_number
 from clipdata.lance_io.history import PREFIX, transaction_at
@@ -189,11 +189,8 @@ class Inserter:
 
 def _require_files(table: Table, new: Sequence[NewRows]) -> None:
     """Check that the files of rows are still there: for a clean-up they are files that no version names."""
-    filesystem, folder = table.storage.filesystem(join(table.uri, "data"))
     names = [file.path for one in new for fragment in one.fragments for file in fragment.files]
-    is_there = at_once(lambda name: bool(filesystem.exists(f"{folder}/{name}")), names)
-    gone = [name for name, there in zip(names, is_there, strict=True) if not there]
-    if gone:
+    if gone := gone_of(table, names):
         raise TransientError(
             f"{len(gone)} of {len(names)} files with new rows of {redact(table.uri)} went before they were committed, "
             f"such as {gone[0]}; a clean-up takes files that are older than its abandoned_for",
