@@ -2,6 +2,7 @@
 
     python benchmarks/history.py                          10,000 operations on disk
     python benchmarks/history.py --store gs --operations 1000
+    python benchmarks/history.py --mix replaced           compactions and restores above all
     python benchmarks/history.py --seed 7                 what a failing run said to repeat
 
 On gs and s3 an emulator runs here, behind a proxy that resets, answers 503, and loses answers.
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from clipdata.storage import Storage
 from tests.cloud.fault_proxy import Fault, FaultProxy
 from tests.cloud.servers import gcs_server, s3_server
+from tests.faults.history_actors import MIXES
 from tests.faults.history_check import anomalies
 from tests.faults.history_run import run
 
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", choices=["disk", "gs", "s3"], default="disk")
+    parser.add_argument("--mix", choices=list(MIXES), default="all")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as opened:
         folder = Path(name)
@@ -54,8 +57,9 @@ def main() -> int:
             _make_bucket(given.store, proxy.url)
             proxy.inject(*FAULTS)
         done = run(
-            folder, num_operations=given.operations, num_processes=given.processes, seed=given.seed, kill=0.02, **place
-        )
+            folder, num_operations=given.operations, num_processes=given.processes, seed=given.seed, kill=0.02,
+            kinds=MIXES[given.mix], **place,
+        )  # fmt: skip
         if given.store != "disk":
             print(f"faults injected: {proxy.counts().faults}")
         found = anomalies(done.history)

@@ -36,6 +36,10 @@ KINDS = {
     "write": 30, "change": 12, "shared": 12, "delete": 12, "map": 14, "overwrite": 4, "compact": 5, "clean": 2,
     "tag": 3, "restore": 3,
 }  # fmt: skip
+MIXES: dict[str, dict[str, int]] = {
+    "all": KINDS,
+    "replaced": {"compact": 6, "restore": 5, "write": 5, "delete": 1, "tag": 1, "map": 1},  # fragments come and go
+}
 MEETING_LIMIT_S = 60.0
 _NOT_DONE = (ConcurrentChangeError, LineageMismatchError)  # said before, or instead of, any change that could be told
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.history_actors import MIXES
 from tests.faults.history_bugs import BUGS
 from tests.faults.history_check import anomalies
 from tests.faults.history_run import run
 
 SEED = 1
-NUM_OPERATIONS = 1002  # of three processes
 _WRITES = {"write": 4, "change": 3}
+NUM_OPERATIONS = {"all": 702, "replaced": 300}  # of three processes
 # What calls show a bug soonest, and the beginning of what the checker says.
 PLANTED: dict[str, tuple[dict[str, int], str]] = {
     "the primary key is not declared": ({"shared": 1}, "doubled"),
@@ -35,11 +36,12 @@ PLANTED: dict[str, tuple[dict[str, int], str]] = {
 
 
 @pytest.mark.slow
-def test_a_history_of_writers_that_are_killed_has_no_anomaly(tmp_path: Path) -> None:
-    done = run(tmp_path, num_operations=NUM_OPERATIONS, seed=SEED, kill=0.02)
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_history_of_writers_that_are_killed_has_no_anomaly(tmp_path: Path, mix: str) -> None:
+    done = run(tmp_path, num_operations=NUM_OPERATIONS[mix], seed=SEED, kill=0.02, kinds=MIXES[mix])
 
     assert anomalies(done.history) == [], f"seed {SEED}: {done}"
-    assert len(done.history.operations) >= NUM_OPERATIONS
+    assert len(done.history.operations) >= NUM_OPERATIONS[mix]
     assert done.num_killed > 0
 
 
