@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("same", derandomize=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.register_profile("same", derandomize=True, deadline=None)
+if "HYPOTHESIS_PROFILE" in os.environ:
+    settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
 # Read when torch is imported, here and in every process that a test starts: models as small as those of tests are
 # slower with more threads, and two workers of pytest with two threads each keep two cores busy with waiting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""One handle in several threads: every verb works on it while others read it, as a viewer's and a trainer's do."""
+"""One handle in several threads: what writes works on it while others read it, as those of a viewer's page do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import clipdata as cd
+from clipdata.lance_io.history import last_map_of, properties_of
 from clipdata.lance_io.table import Table
 from tests.tables import number_table
 
@@ -23,11 +24,15 @@ def twice(number: int) -> int:
 def read_by_others(table: Table) -> Iterator[None]:
     """Two threads read through the handle's Lance dataset without a pause, from before the block until after it."""
     done, dataset, begun = threading.Event(), table.dataset, threading.Barrier(3)
+    wrong: list[BaseException] = []
 
     def read() -> None:
         begun.wait()
-        while not done.is_set():
-            dataset.count_rows("number >= 0")
+        try:
+            while not done.is_set():
+                dataset.count_rows("number >= 0")
+        except BaseException as error:
+            wrong.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
@@ -39,6 +44,7 @@ def read_by_others(table: Table) -> Iterator[None]:
         done.set()
         for reader in readers:
             reader.join()
+    assert wrong == []
 
 
 VERBS: dict[str, Callable[[Table], object]] = {
@@ -47,6 +53,9 @@ VERBS: dict[str, Callable[[Table], object]] = {
     "tag, deleted": lambda table: cd.tag(table, "kept", delete=True),
     "tag of a run": lambda table: table.tag("run-one-v2", needed_by="runs/one"),
     "log": cd.log,
+    "what a commit says": properties_of,
+    "what the last map says": lambda table: last_map_of(table, "doubled", after=1),
+    "stats": cd.stats,
     "map": lambda table: cd.map_column(table, twice, "twice"),
     "map, overwrite": lambda table: cd.map_column(table, twice, "doubled", overwrite=True),
     "drop": lambda table: cd.drop(table, ["doubled"]),

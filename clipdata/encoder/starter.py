@@ -194,7 +194,7 @@ def _class_embeddings(text: nn.Module, tokenize: TextTokenizer) -> torch.Tensor:
     embeddings = torch.empty(len(names), _EMBED_DIM, dtype=torch.float64)
     text.double()
     with torch.no_grad():
-        for rows in lengths_B.argsort().split(100):  # those of a length together, so that little is padding
+        for rows in lengths_B.argsort(stable=True).split(100):  # those of a length together, so that little is padding
             embeddings[rows] = text(tokens_BL[rows, : int(lengths_B[rows].max())])
     text.float()
     return embeddings

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.lance_io.asking import at_once
-from clipdata.lance_io.faults import translated
+from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.pictures import picture_tables, places_needed
 from clipdata.lance_io.presence import field_ids, files_of, places_of
 from clipdata.lance_io.table import Table
@@ -46,7 +46,11 @@ def names_of_files(table: Table) -> set[str]:
 def gone_of(table: Table, names: Sequence[str]) -> list[str]:
     """Those of some data files, named as fragments name them, that are not in the table's folder; each is asked for."""
     filesystem, folder = table.storage.filesystem(join(table.uri, "data"))
-    is_there = at_once(lambda name: bool(filesystem.exists(f"{folder}/{name}")), names)
+
+    def exists(name: str) -> bool:
+        return with_retries(lambda: bool(filesystem.exists(f"{folder}/{name}")))
+
+    is_there = at_once(exists, names)
     return [name for name, there in zip(names, is_there, strict=True) if not there]
 
 

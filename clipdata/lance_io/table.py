@@ -69,7 +69,7 @@ class Table(NotebookTable):
         return self._dataset
 
     def own_dataset(self) -> lance.LanceDataset:
-        """The same, for the caller alone: what writes tags or reads commits fails on one that another thread reads."""
+        """The same, for the caller alone: what makes tags or reads commits fails on one that another thread reads."""
         return self.dataset.checkout_version(self.version)
 
     @property

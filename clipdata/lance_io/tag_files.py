@@ -85,7 +85,7 @@ def move_tag(table: Table, name: str, version: int) -> None:
         StorageError: the disk is full, or the folder cannot be written; the tag names what it named.
     """
     if (file := _on_disk(table, name)) is None:
-        table.own_dataset().tags.update(name, version)
+        table.dataset.tags.update(name, version)
         return
     said = json.loads(file.read_bytes())
     said |= {"version": version, "updatedAt": _now(), "manifestSize": _manifest_size(table, version)}
@@ -99,7 +99,7 @@ def note_on_tag(table: Table, name: str, noted: Mapping[str, str]) -> None:
         StorageError: the disk is full, or the folder cannot be written; the tag is what it was.
     """
     if (file := _on_disk(table, name)) is None:
-        table.own_dataset().tags.replace_metadata(name, dict(noted))
+        table.dataset.tags.replace_metadata(name, dict(noted))
         return
     _replace(table, file, json.loads(file.read_bytes()) | {"updatedAt": _now(), "metadata": dict(noted)})
 

@@ -39,7 +39,7 @@ export class Choice {
       class: "group", "aria-label": name, onsubmit: (event) => { event.preventDefault(); onsubmit(); },
     }, ...parts);
     this.confirm = el("dialog", { "aria-labelledby": "confirm-told" });
-    this.clear = el("button", { type: "button", class: "quiet", onclick: () => this.change(() => this.rows.clear()) }, "none");
+    this.clear = el("button", { type: "button", class: "quiet", onclick: () => this.choose([]) }, "none");
     const more = el("button", { type: "button", class: "more", "aria-expanded": "false", "aria-controls": "edit", onclick: () => {
       more.setAttribute("aria-expanded", String(this.root.classList.toggle("open")));
     } }, "write …");
@@ -72,32 +72,41 @@ export class Choice {
   async follow() {
     try {
       while (this.rows.size && this.version !== this.table.version) {
-        const to = this.table.version;
-        const found = await post("places", rowsQuery(this.version), { rows: [...this.rows], to: String(to) });
-        this.rows = new Set(found.rows);
-        this.version = to;
+        const { rows } = this, to = this.table.version;
+        const found = await post("places", rowsQuery(this.version), { rows: [...rows], to: String(to) });
+        if (this.rows === rows) this.choose(found.rows, to);  // else others were chosen meanwhile
       }
     } catch (error) {
-      this.rows.clear();
+      this.rows = new Set();
       this.actions.fail(error);
     }
     this.followed = null;
     this.show();
   }
 
-  /** Choose otherwise, once rows that were chosen before are found again; not if what is seen is another version by then. */
+  /** These rows and no other. */
+  choose(rows, version = this.table.version) {
+    this.rows = new Set(rows);
+    this.version = version;
+    this.show();
+  }
+
+  /** Add to what is chosen, or take from it, once that is found at the version that is seen. */
   async change(how) {
     const { version } = this.table;
-    await this.followed;
-    if (this.table.version !== version) return;
-    how();
+    while (this.followed) await this.followed;
+    if (this.table.version !== version) {
+      this.actions.say("a newer version came meanwhile: choose again");
+      return;
+    }
+    how(this.rows);
     this.version = version;
     this.show();
   }
 
   has(row) { return this.can && (this.all.checked || (this.version === this.table.version && this.rows.has(row))); }
-  only(row) { if (this.can && row) this.change(() => { this.rows = new Set([row.row]); }); }
-  toggle(row) { if (this.can) this.change(() => { if (!this.rows.delete(row.row)) this.rows.add(row.row); }); }
+  only(row) { if (this.can && row) this.choose([row.row]); }
+  toggle(row) { if (this.can) this.change((rows) => rows.delete(row.row) || rows.add(row.row)); }
 
   /** Choose the rows between two places in the order. */
   async extend(from, to) {
@@ -107,27 +116,26 @@ export class Choice {
       const num = Math.min(PAGE, end - at + 1);
       found.push(...(await get("rows", rowsQuery(version, { at, num }))).rows);
     }
-    if (this.table.version === version) await this.change(() => { for (const row of found) this.rows.add(row.row); });
+    if (this.table.version === version) await this.change((rows) => found.forEach((row) => rows.add(row.row)));
+    else this.actions.say("a newer version came meanwhile: choose again");
   }
 
   get meant() { return this.all.checked ? { all: true } : { rows: [...this.rows] }; }
+  get meantAt() { return this.all.checked ? this.table.version : this.version; }
   get number() { return this.all.checked ? this.table.num_found : this.rows.size; }
 
-  async decide() {
-    await this.followed;
-    return this.decideOn(this.meant, this.value.value.trim());
-  }
+  decide() { return this.decideOn(this.meant, this.value.value.trim(), this.meantAt); }
 
   /** One decision on rows, be it on those that something else than a click chose. */
-  decideOn(chosen, value) {
+  decideOn(chosen, value, version = this.table.version) {
     const column = this.column.value.trim();
-    return this.take("decide", { ...chosen, column, value, page: MINE },
+    return this.take("decide", version, { ...chosen, column, value, page: MINE },
       (taken) => `${whole(taken.rows)} ${taken.rows === 1 ? "row" : "rows"}: ${column} is “${value}”`);
   }
 
-  async take(what, body, told) {
+  async take(what, version, body, told) {
     try {
-      const taken = await post(what, rowsQuery(this.table.version), body);
+      const taken = await post(what, rowsQuery(version), body);
       if (taken.rows) {
         const words = told(taken), isFirst = this.awaited === null;
         this.actions.say(`${words} – pending`);
@@ -160,7 +168,7 @@ export class Choice {
   }
 
   async answer(column, over) {
-    await this.take("settle", { column, over, page: MINE }, (taken) => `${whole(taken.rows)} decided again: ${column}`);
+    await this.take("settle", this.table.version, { column, over, page: MINE }, (taken) => `${whole(taken.rows)} decided again: ${column}`);
     if (!this.awaited) await this.recall();
   }
 
@@ -197,10 +205,9 @@ export class Choice {
     }
   }
 
-  async keep(overwrite = false) {
-    await this.followed;
+  keep(overwrite = false) {
     const body = { ...this.meant, name: this.kept.value.trim().replace(/^@/, ""), overwrite };
-    return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
+    return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`, this.meantAt);
   }
 
   /** Give all rows in view a name. */
@@ -216,15 +223,14 @@ export class Choice {
     return this.send("tag", { name: this.name.value.trim() }, (done) => `version ${done.version} is called ${done.name}`);
   }
 
-  async ask() {
-    await this.followed;
+  ask() {
     const num = this.number;
     const words = `Delete ${whole(num)} ${num === 1 ? "row" : "rows"}? Version ${this.table.version} keeps them.`;
     const yes = el("button", { type: "button", class: "danger", onclick: async () => {
       this.confirm.close();
-      await this.followed;
-      const done = await this.send("delete", { ...this.meant, confirmed: num }, (told) => `deleted ${whole(told.num_rows)} rows (version ${told.version})`);
-      if (done) { this.all.checked = false; this.change(() => this.rows.clear()); }
+      const told = (done) => `deleted ${whole(done.num_rows)} rows (version ${done.version})`;
+      const done = await this.send("delete", { ...this.meant, confirmed: num }, told, this.meantAt);
+      if (done) { this.all.checked = false; this.choose([]); }
     } }, "delete");
     const no = el("button", { type: "button", autofocus: true, onclick: () => this.confirm.close() }, "keep them");
     this.confirm.replaceChildren(el("p", { id: "confirm-told" }, words), el("div", { class: "row-tools" }, yes, no));
@@ -232,9 +238,9 @@ export class Choice {
     no.focus();
   }
 
-  async send(what, body, words) {
+  async send(what, body, words, version = this.table.version) {
     try {
-      const done = await post(what, rowsQuery(this.table.version), body);
+      const done = await post(what, rowsQuery(version), body);
       this.actions.say(words(done));
       await this.actions.changed(current().version);
       return done;
