@@ -77,3 +77,6 @@ def test_a_verb_works_on_a_handle_that_other_threads_read(verb: str, tmp_path: P
 
     with read_by_others(handle):
         VERBS[verb](handle)
+
+    assert cd.check(table.uri).sound
+    assert handle.count_rows("number >= 0") > 0, "the handle still answers"

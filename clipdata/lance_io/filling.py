@@ -28,6 +28,7 @@ from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.conditions import explained, read_condition
+from clipdata.lance_io.data_files import gone_of
 from clipdata.lance_io.gathering import gathered
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
 from clipdata.lance_io.pictures import places_needed
@@ -39,7 +40,6 @@ from clipdata.lance_io.state import StateFolder, parts_folder
 from clipdata.lance_io.table import Table
 from clipdata.objects.references import References, columns_needed
 from clipdata.schema import error_column, image_column, is_binary
-from clipdata.storage import join
 
 if TYPE_CHECKING:
     import lance
@@ -187,9 +187,8 @@ class Filling:
 
     def _files_exist(self, finished: Finished) -> bool:
         """A clean-up may have removed files that no version names yet."""
-        filesystem, root = self.table.storage.filesystem(self.table.uri)
         names = [name for name in (finished.file, finished.reasons_file) if name]
-        return bool(finished.file) and all(filesystem.exists(join(root, "data", name)) for name in names)
+        return bool(finished.file) and not gone_of(self.table, names)
 
     def checkpoints(self, fragment_id: int) -> list[Checkpoint]:
         """Parts of a fragment that an earlier run computed from what it still is."""
