@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from clipdata.disk import sync
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.presence import MISSING, NARROW_BYTES, Runs, fixed_width
 from clipdata.lance_io.table import Table
-from clipdata.storage import join
+from clipdata.storage import is_remote, join
 
 Chunk = tuple[np.ndarray, pa.Array]
 """Ascending int64 places [n] in a fragment, and the values [n] there."""
@@ -57,6 +58,8 @@ def write_column(
 
     with translated(table.uri, "writing a column file of"):
         with_retries(attempt)
+        if not is_remote(table.uri):
+            sync(table.storage.filesystem(join(table.uri, "data", name))[1])
     return name
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.errors import NotFoundError
 from clipdata.lance_io.asking import at_once
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.faults import DamagedFileError, translated, with_retries
 from clipdata.lance_io.pictures import picture_tables, places_needed
 from clipdata.lance_io.presence import field_ids, files_of, places_of
 from clipdata.lance_io.table import Table
@@ -52,6 +53,30 @@ def gone_of(table: Table, names: Sequence[str]) -> list[str]:
 
     is_there = at_once(exists, names)
     return [name for name, there in zip(names, is_there, strict=True) if not there]
+
+
+def lost_of(table: Table, names: Sequence[str]) -> list[str]:
+    """Those that are not there, or that do not end as they were written: each is opened.
+
+    That is how a loss of power leaves files that no version names yet, while a smaller record that does is kept.
+    """
+    from lance.file import LanceFileReader
+
+    filesystem, folder = table.storage.filesystem(join(table.uri, "data"))
+    options = table.storage.lance_options(table.uri) or None
+
+    def is_whole(name: str) -> bool:
+        try:
+            if not filesystem.size(f"{folder}/{name}"):
+                return False  # Lance's code panics on an empty file
+            with translated(table.uri, "reading a column file of"):
+                LanceFileReader(join(table.uri, "data", name), storage_options=options)
+        except (FileNotFoundError, NotFoundError, DamagedFileError):
+            return False
+        return True
+
+    are_whole = at_once(lambda name: with_retries(lambda: is_whole(name)), names)
+    return [name for name, whole in zip(names, are_whole, strict=True) if not whole]
 
 
 class RowDigests:

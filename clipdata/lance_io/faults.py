@@ -50,7 +50,8 @@ _INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ pani
 _DAMAGED = re.compile(
     r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf"
     r"|buffer underflow|magic number|Tail read position|does not contain correct footer|corrupt file"
-    r"|invalid wire type|CRC|checksum|^LanceError\(Arrow\): .* at line \d+ column \d+$",  # the last of a tag's JSON
+    r"|does not appear to be a Lance file|does not have sufficient data|invalid wire type|CRC|checksum"
+    r"|^LanceError\(Arrow\): .* at line \d+ column \d+$",  # the last of a tag's JSON
     re.IGNORECASE,
 )
 _FULL = re.compile(
@@ -93,6 +94,10 @@ def is_conflict(error: BaseException) -> bool:
 
 class NotUnderstoodError(SchemaError):
     """Lance does not understand a condition or a SELECT, or finds no such column for it."""
+
+
+class DamagedFileError(StorageError):
+    """A file of a table is not what Lance wrote."""
 
 
 @contextmanager
@@ -168,7 +173,7 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
             f"version may work; this looks at the files: {hints.check(location)}",
         )
     if kind == "damaged":
-        return StorageError(
+        return DamagedFileError(
             f"{doing} {uri}: a file is damaged: {said_by(error)}", hint=f"find it: {hints.check(location)}"
         )
     if kind == "full":

@@ -28,7 +28,7 @@ from clipdata.lance_io.asking import at_once
 from clipdata.lance_io.column_file import Chunk, write_column
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.conditions import explained, read_condition
-from clipdata.lance_io.data_files import gone_of
+from clipdata.lance_io.data_files import lost_of
 from clipdata.lance_io.gathering import gathered
 from clipdata.lance_io.parts import Checkpoint, CheckpointGone, Finished, Part, lanes, values_of
 from clipdata.lance_io.pictures import places_needed
@@ -183,12 +183,12 @@ class Filling:
             and finished.signature == self.signature(fragment)
             and not (finished.failed and self.retry_failed)
         ]
-        return [one for one, exists in zip(found, at_once(self._files_exist, found), strict=True) if exists]
+        return [one for one, exists in zip(found, at_once(self._has_files, found), strict=True) if exists]
 
-    def _files_exist(self, finished: Finished) -> bool:
-        """A clean-up may have removed files that no version names yet."""
+    def _has_files(self, finished: Finished) -> bool:
+        """No version names them yet: a clean-up may have removed them, or a loss of power taken what they held."""
         names = [name for name in (finished.file, finished.reasons_file) if name]
-        return bool(finished.file) and not gone_of(self.table, names)
+        return bool(finished.file) and not lost_of(self.table, names)
 
     def checkpoints(self, fragment_id: int) -> list[Checkpoint]:
         """Parts of a fragment that an earlier run computed from what it still is."""

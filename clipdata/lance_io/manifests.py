@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipdata.errors import CredentialsError, TransientError
+from clipdata.errors import ClipdataError, CredentialsError, TransientError
 from clipdata.lance_io.faults import said_by
 from clipdata.lance_io.table import Table, _open_dataset
 from clipdata.lance_io.version_numbers import FOLDER, SUFFIX, named_versions
@@ -88,5 +88,6 @@ def _fault(uri: str, version: int, storage: Storage) -> str | None:
     except (CredentialsError, TransientError):
         raise
     except Exception as error:
-        return said_by(error.__cause__ or error)
+        why = error.__cause__ or error
+        return why.message if isinstance(why, ClipdataError) else said_by(why)
     return None

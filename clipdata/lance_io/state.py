@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from clipdata.disk import sync
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.json_parsing import parse_json
 from clipdata.objects.faults import as_clipdata_error
@@ -151,6 +152,7 @@ class StateFolder:
                 with suppress(FileNotFoundError):  # another process removed the folder meanwhile
                     with open(half, "wb") as stream:
                         stream.write(data)
+                    sync(half)
                     os.replace(half, target)
                     return
             raise FileNotFoundError(target)

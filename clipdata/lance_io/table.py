@@ -17,7 +17,7 @@ from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.cased_names import with_columns_quoted
-from clipdata.lance_io.faults import NotUnderstoodError, translated, with_retries
+from clipdata.lance_io.faults import DamagedFileError, NotUnderstoodError, translated, with_retries
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.named_offsets import named_offsets
 from clipdata.lance_io.no_table import require_table
@@ -435,7 +435,13 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
         return lance.dataset(uri, version=version, storage_options=storage.lance_options(uri) or None)
 
     def opened() -> lance.LanceDataset:
-        return storage.answered(lambda: with_retries(attempt), uri, f"opening {redact(uri)}")
+        dataset = storage.answered(lambda: with_retries(attempt), uri, f"opening {redact(uri)}")
+        if not dataset.version:  # versions count from 1
+            raise DamagedFileError(
+                f"opening {redact(uri)}: a file is damaged: the manifest of a version holds nothing but zeros",
+                hint=f"find it: {hints.check(uri)}",
+            )
+        return dataset
 
     if version is not None:
         try:

@@ -20,9 +20,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from clipdata.disk import sync
 from clipdata.errors import StorageError
 from clipdata.training.memory_watch import is_out_of_memory
-from clipdata.training.state_files import sync, writing
+from clipdata.training.state_files import writing
 
 _NAME = re.compile(r"step-(\d+)")
 _ASIDE = ".aside-"

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from clipdata import retries
+from clipdata.disk import sync
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.json_parsing import parse_json
 from clipdata.objects.faults import PATIENCE, as_clipdata_error
 from clipdata.objects.removing import remove
 from clipdata.storage import Storage, absolute, is_remote, join, redact, scheme
-from clipdata.training.state_files import sync, writing
+from clipdata.training.state_files import writing
 
 _MANIFEST = re.compile(r"step-(\d+)\.json")
 _FILES, _PROBE = "files", "about.txt"

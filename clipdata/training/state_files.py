@@ -17,6 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from clipdata.disk import sync
 from clipdata.errors import StorageError
 from clipdata.json_parsing import json_kind, parse_json
 
@@ -45,15 +46,6 @@ def writing(path: Path) -> Iterator[None]:
             raise
         why = os.strerror(number) if number else str(error).splitlines()[0]
         raise StorageError(f"cannot write {path}: {why}", hint=_hint(path, number)) from error
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold what was written to a file or folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

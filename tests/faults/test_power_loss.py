@@ -1,7 +1,8 @@
 """The power goes at a commit boundary: what a disk may have lost by then is found, and the same verb mends it.
 
 No process sees what a disk has kept of what it was given, so both ends are tried: all that was written by then is
-there; or of the newest version, whose files nobody has forced to the disk, there is nothing but names of empty files.
+there; or the newest version, whose files nobody has forced to the disk, is lost in each of the ways of file systems:
+names of empty files, files that end early, files of the right length without their bytes.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ def carry_out(sources: Path, uri: Path, told: Callable[[str], None]) -> None:
     told("delete")
 
 
+def emptied(path: Path) -> None:
+    """A name without its bytes."""
+    cut(path, 0)
+
+
+def zeroed(path: Path) -> None:
+    """A length without its bytes."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 @pytest.fixture(scope="module")
 def lost(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Path, list[str]]], pa.Table]:
     """Pictures; copies of the table and its records at each boundary, with what was acknowledged; the whole table."""
@@ -73,35 +84,39 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Pat
     return folder / "in", copies, cd.open_table(work / "t.lance").to_table().sort_by("path")
 
 
-def test_a_copy_of_any_moment_opens_whole_and_holds_what_was_acknowledged(lost: Any) -> None:
+def test_a_copy_of_any_moment_opens_whole_and_holds_what_was_acknowledged(lost: Any, tmp_path: Path) -> None:
     sources, copies, whole = lost
     assert len(copies) >= 5
 
     for copy, acknowledged in copies:
-        table = cd.open_table(copy / "t.lance")
+        uri = shutil.copytree(copy, tmp_path / copy.name) / "t.lance"
+        table = cd.open_table(uri)
         assert cd.check(table).sound
         others = table.count_rows("path <> '0001.jpg'")  # that one may be deleted before it is acknowledged
         assert others == 5 or "ingest" not in acknowledged
         if "map" in acknowledged:
             assert table.count_rows("twice IS NULL") == 0
-        carry_out(sources, copy / "t.lance", lambda _: None)
-        assert cd.open_table(copy / "t.lance").to_table().sort_by("path").equals(whole)
+        carry_out(sources, uri, lambda _: None)
+        assert cd.open_table(uri).to_table().sort_by("path").equals(whole)
 
 
-def test_of_a_version_that_did_not_reach_the_disk_the_one_before_is_left_and_the_verb_makes_it_again(lost: Any) -> None:
+@pytest.mark.parametrize("lose", [emptied, cut, zeroed])
+def test_of_a_version_that_did_not_reach_the_disk_the_one_before_is_left_and_the_verb_makes_it_again(
+    lost: Any, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
     sources, copies, whole = lost
-    num_tried = 0
+    num_tried = num_recorded = 0
 
     for copy, _ in copies:
-        uri = copy.with_name(f"{copy.name}-lost") / "t.lance"
-        shutil.copytree(copy, uri.parent)
+        uri = shutil.copytree(copy, tmp_path / copy.name) / "t.lance"
         newest = cd.open_table(uri)
         if newest.version == 1:
             continue
         num_tried += 1
         for name in names_of_files(newest) - names_of_files(newest.pinned(newest.version - 1)):
-            cut(uri / name, 0)
-        cut(manifest(uri, newest.version), 0)
+            lose(uri / name)
+        lose(manifest(uri, newest.version))
+        num_recorded += len(list(uri.with_name("t.lance.state").rglob("done-*")))
         with pytest.raises(StorageError, match="damaged"):
             cd.open_table(uri)
 
@@ -110,6 +125,7 @@ def test_of_a_version_that_did_not_reach_the_disk_the_one_before_is_left_and_the
         carry_out(sources, uri, lambda _: None)
         assert cd.open_table(uri).to_table().sort_by("path").equals(whole)
     assert num_tried >= 4
+    assert num_recorded
 
 
 def test_pictures_from_a_clock_that_runs_ahead_are_taken_in_once(tmp_path: Path) -> None:
