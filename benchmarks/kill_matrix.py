@@ -2,6 +2,8 @@
 
 python benchmarks/kill_matrix.py                        on disk
 python benchmarks/kill_matrix.py --store gs --random 0
+python benchmarks/kill_matrix.py --power                no kill: the machine loses power, and all that was not forced
+                                                        to its disk, at each boundary and at the end
 python benchmarks/kill_matrix.py --forbid               no kill: from each boundary on nothing may be written any more
 python benchmarks/kill_matrix.py --forbid --store s3    the store refuses from each write on
 python benchmarks/kill_matrix.py --verbs map,merge --seed 3
@@ -41,6 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", choices=STORES, default="disk")
     parser.add_argument("--forbid", action="store_true", help="take the right to write away instead of killing")
+    parser.add_argument("--power", action="store_true", help="take the power away instead of killing, on disk")
     parser.add_argument("--random", type=int, default=2, help="kills of each verb at random moments")
     parser.add_argument("--most", type=int, default=40, help="most boundaries of a verb")
     parser.add_argument("--seed", type=int, default=0)
@@ -62,7 +65,7 @@ def main() -> int:
             all_done += done
     num_wrong = sum(bool(one.differences) for one in all_done)
     died = sum(one.died for one in all_done)
-    what = "losses of the right to write" if given.forbid else "kills"
+    what = "losses of power" if given.power else "losses of the right to write" if given.forbid else "kills"
     print(
         f"{given.store}, seed {given.seed}: {died} {what} in {len(verbs)} verbs, {num_wrong} that end otherwise than "
         f"an undisturbed run; {time.monotonic() - began_s:.0f} s"
@@ -83,6 +86,9 @@ def _disturbed(
     places = range(num) if num <= given.most else sorted(random_.sample(range(num), given.most))
     if given.forbid and proxy is not None:
         yield from (matrix.refuse(verb, proxy, place) for place in places)
+    elif given.power:
+        yield matrix.lose_power(verb)
+        yield from (matrix.lose_power(verb, place) for place in places)
     elif given.forbid:
         yield from (matrix.forbid(verb, Ending(place, then="read-only")) for place in places)
     else:

@@ -21,7 +21,7 @@ RELEASES = sorted(path.name.removesuffix(".tar.gz") for path in HERE.glob("*.tar
 
 @dataclass(frozen=True)
 class Golden:
-    """A copy of what a release wrote, which tests may change, and what it held when it was written."""
+    """A copy of what a release wrote, which a test may change, and what it held when it was written."""
 
     folder: Path
     expected: dict[str, Any]
@@ -30,12 +30,11 @@ class Golden:
         return cd.open_table(self.folder / name)
 
 
-@pytest.fixture(scope="module", params=RELEASES)
-def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Golden:
-    folder = tmp_path_factory.mktemp("golden")
+@pytest.fixture(params=RELEASES)
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
     with tarfile.open(HERE / f"{request.param}.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-    return Golden(folder, json.loads((folder / "expected.json").read_text()))
+        archive.extractall(tmp_path, filter="data")
+    return Golden(tmp_path, json.loads((tmp_path / "expected.json").read_text()))
 
 
 def test_this_release_has_left_its_own() -> None:

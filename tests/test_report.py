@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 import shlex
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -192,7 +193,8 @@ def test_the_verb_writes_the_page_and_prints_where_or_the_records(tuned, tmp_pat
 
 
 def test_rows_of_two_versions_have_the_scores_of_both_and_are_made_again(tuned, tmp_path):
-    table, run = tuned
+    run = tuned[1]
+    table = open_table(shutil.copytree(tuned[0].uri, tmp_path / "contest.lance"))  # that of the others stays
     before = open_table(table.uri, version=table.version)
     model = run.encoder(device="cpu")
     cd.map_column(table, cd.steps.ChoiceScores(model), "scores", overwrite=True)

@@ -146,13 +146,15 @@ def test_a_compiled_trunk_gives_the_features_and_gradients_of_a_plain_one_for_an
     assert list(learners[1].model.state_dict()) == list(encoder.model.state_dict())
 
 
-def test_without_a_compiler_compiling_is_refused_with_what_to_type(monkeypatch, one_compiler):
+def test_without_a_compiler_compiling_is_refused_with_what_to_type(one_compiler):
     import torch._inductor.config as inductor
 
-    monkeypatch.setattr(inductor.cpp, "cxx", ("/nowhere/g++",))
     encoder = new_encoder(ARCHITECTURES["clip"], device="cpu")
 
-    with pytest.raises(UsageError, match=r"torch\.compile makes no code for cpu here") as caught:
+    with (
+        inductor.patch({"cpp.cxx": ("/nowhere/g++",)}),
+        pytest.raises(UsageError, match=r"torch\.compile makes no code for cpu here") as caught,
+    ):
         check_feasible(encoder, TrainConfig(compile=True))
     assert "--set compile=false" in str(caught.value.hint)
 

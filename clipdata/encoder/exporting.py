@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from clipdata.current_folder import absolute_path
+from clipdata.disk import sync_above, sync_below
 from clipdata.encoder.damage import file_digests
 from clipdata.encoder.layout import (
     CLIPDATA_CONFIG,
@@ -218,8 +219,10 @@ def put_in_place(aside: Path, target: Path) -> None:
 
     When the new one cannot be put there, the old one is put back.
     """
+    sync_below(aside)
     if not target.exists():
         aside.rename(target)
+        sync_above(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
     target.rename(old / target.name)
@@ -229,6 +232,7 @@ def put_in_place(aside: Path, target: Path) -> None:
         (old / target.name).rename(target)
         old.rmdir()
         raise
+    sync_above(target)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from clipdata import hints
+from clipdata.disk import sync, sync_above, sync_below
 from clipdata.errors import ClipdataError, StorageError, UsageError
 from clipdata.json_parsing import parse_json
 from clipdata.objects.faults import as_clipdata_error
@@ -162,7 +163,9 @@ class LocalFile(_Local):
 
     def publish(self, record: Mapping[str, Any]) -> None:
         """Rename it."""
+        sync(self.aside)
         self.aside.replace(self.out)
+        sync_above(self.out)
 
 
 class LocalFolder(_Local):
@@ -190,11 +193,13 @@ class LocalFolder(_Local):
         self._file(RECORD).write_text(
             json.dumps({**record, "complete": True}, ensure_ascii=False) + "\n", encoding="utf-8"
         )
+        sync_below(self.aside)
         former = self.out.parent / f".{self.out.name}.former"
         shutil.rmtree(former, ignore_errors=True)
         if self.out.exists():
             self.out.rename(former)
         self.aside.rename(self.out)
+        sync_above(self.out)
         shutil.rmtree(former, ignore_errors=True)
 
     def _file(self, name: str) -> Path:

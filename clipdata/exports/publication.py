@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata import hints
+from clipdata.disk import sync_above, sync_below
 from clipdata.errors import TooManyRejectsError, UsageError
 from clipdata.exports import hub, lance_copy
 from clipdata.exports.card import TABLE, Facts, card
@@ -171,10 +172,12 @@ class _Push:
         try:
             pushed = self._write(aside, str(out), present)
             (aside / RECORD).write_text(json.dumps({"format": "push", "complete": True}) + "\n")
+            sync_below(aside)
             former = out.parent / f".{out.name}.former"
             if out.exists():
                 out.rename(former)
             aside.rename(out)
+            sync_above(out)
             shutil.rmtree(former, ignore_errors=True)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

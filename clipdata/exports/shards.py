@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.arguments import check_count
+from clipdata.disk import sync, sync_above
 from clipdata.errors import UsageError
 from clipdata.exports.outcome import Exported
 from clipdata.exports.places import faults_of
@@ -238,6 +239,7 @@ class _Export:
                     counts = self._fill(stream, number, offsets, counter)
                 counts["bytes"] = written.stat().st_size
                 if aside:
+                    sync(aside)
                     aside.replace(Path(self.folder) / name)
                 else:
                     self.fs.put_file(str(written), join(self.folder, name))
@@ -269,7 +271,9 @@ class _Export:
             return
         aside = Path(f"{place}.part")
         aside.write_text(text, encoding="utf-8")
+        sync(aside)
         aside.replace(place)
+        sync_above(Path(place))
 
     def _report(self, manifest: Manifest, num_new: int) -> Exported:
         total: Tally[str] = Tally()

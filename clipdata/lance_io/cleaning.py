@@ -25,6 +25,7 @@ from clipdata.lance_io.deleted_notes import FOLDER as DELETED_FOLDER
 from clipdata.lance_io.faults import translated
 from clipdata.lance_io.named_files import unnamed_by_versions
 from clipdata.lance_io.selected_rows import FOLDER as SELECTED_FOLDER
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_uri, work_of
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
@@ -150,6 +151,7 @@ def clean(
     _check_clock(newest)
     leftovers = tuple(_leftovers(newest, abandoned_for, unfinished_for))
     if not dry_run:
+        settle(newest)  # before anything is removed that it took the place of
         for file in leftovers:
             remove(newest.storage, file.path)
         _remove_empty_folders(newest)

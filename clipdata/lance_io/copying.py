@@ -18,6 +18,7 @@ from clipdata.lance_io.faults import translated
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.place import check_place
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.table import Table, open_table
 from clipdata.storage import Storage, absolute
 
@@ -56,12 +57,16 @@ def write_copy(
         )  # fmt: skip
         operation = lance.LanceOperation.Overwrite(schema, fragments)
         if present is not None:
-            return commit(present, lambda _: operation, properties)[0]
-        transaction = lance.Transaction(0, operation, str(uuid.uuid4()), transaction_properties=properties.to_strings())
-        made = lance.LanceDataset.commit(
-            location, transaction, storage_options=options, enable_stable_row_ids=True, max_retries=0
-        )
-    return Table(location, made.version, storage, made)
+            copy = commit(present, lambda _: operation, properties)[0]
+        else:
+            said = properties.to_strings()
+            transaction = lance.Transaction(0, operation, str(uuid.uuid4()), transaction_properties=said)
+            made = lance.LanceDataset.commit(
+                location, transaction, storage_options=options, enable_stable_row_ids=True, max_retries=0
+            )
+            copy = Table(location, made.version, storage, made)
+    settle(copy)
+    return copy
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from clipdata.json_parsing import parse_json
 from clipdata.lance_io.calls import by_call
 from clipdata.lance_io.faults import is_transient, translated, with_retries
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.table import Table, open_table
 from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.storage import Storage, redact
@@ -165,7 +166,9 @@ def commit(
         return Table(table.uri, dataset.version, table.storage, dataset), said
 
     with translated(table.uri, "committing to"):
-        return with_retries(attempt, attempts=12)
+        made, landed = with_retries(attempt, attempts=12)
+    settle(made)
+    return made, landed
 
 
 def _version_of(table: Table, commit_ids: Collection[str], *, after: int) -> tuple[int, str] | None:

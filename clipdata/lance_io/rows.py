@@ -20,6 +20,7 @@ from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.place import check_place
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.schema import align, columns_listed, key_of
 from clipdata.storage import Storage, absolute, redact
@@ -91,7 +92,9 @@ def create_table(
             with suppress(NotFoundError):
                 return open_table(location, storage=settings)  # another writer was faster
             raise
-        return Table(location, made.version, settings, made)
+        table = Table(location, made.version, settings, made)
+        settle(table)
+        return table
 
     with translated(location, "creating"):
         table = with_retries(attempt)

@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -148,12 +149,17 @@ class StateFolder:
                 return
             half = f"{target}.{uuid.uuid4().hex[:8]}.tmp"  # a file may be half written when killed
             for _ in range(2):
-                self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+                folder = target.rpartition("/")[0]
+                is_new = not os.path.isdir(folder)
+                self._fs.makedirs(folder, exist_ok=True)
                 with suppress(FileNotFoundError):  # another process removed the folder meanwhile
                     with open(half, "wb") as stream:
                         stream.write(data)
                     sync(half)
                     os.replace(half, target)
+                    for above in [folder, *map(str, Path(folder).parents if is_new else ())]:
+                        with suppress(PermissionError):  # it may be passed through, and not be read
+                            sync(above)
                     return
             raise FileNotFoundError(target)
 

@@ -26,7 +26,7 @@ from clipdata.lance_io.other_sql import taken_as_text
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
 from clipdata.lance_io.selected_rows import without_names
-from clipdata.lance_io.tag_files import note_on_tag
+from clipdata.lance_io.tag_files import note_on_tag, settle_tag
 from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.lineage import Lineage
 from clipdata.storage import Storage, absolute, is_remote, redact
@@ -294,6 +294,7 @@ class Table(NotebookTable):
             with_retries(attempt)
             if needed_by is not None:
                 with_retries(lambda: note_on_tag(self, name, {NEEDED_BY: redact(needed_by)}))
+            settle_tag(self, name)
 
     def query(self, sql: str, *, limit: int | None = None, max_bytes: int = ANSWER_BYTES) -> pa.Table:
         """Answer one SQL SELECT (or WITH … SELECT); the table is called `dataset`, and nothing else is reached.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipdata import hints
+from clipdata.disk import sync
 from clipdata.errors import StorageError
 from clipdata.json_parsing import parse_json
 from clipdata.lance_io.version_numbers import FOLDER, named_versions
@@ -76,6 +77,19 @@ def tag_files(uri: str, storage: Storage) -> Iterator[TagFile]:
                 yield _read(tag, fs.cat_file(f"{root.rstrip('/')}/{name}"))
     except OSError as error:
         raise as_clipdata_error(error, f"reading the tags of {redact(uri)}", storage) from error
+
+
+def settle_tag(table: Table, name: str) -> None:
+    """Have the disk hold what was done to a tag. A store holds what it took.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    if not is_remote(table.uri):
+        folder = Path(table.uri, *TAGS.split("/"))
+        for path in (folder / f"{name}{_SUFFIX}", folder, folder.parent, folder.parent.parent):
+            with suppress(FileNotFoundError):  # the tag was deleted
+                sync(path)
 
 
 def move_tag(table: Table, name: str, version: int) -> None:
@@ -189,6 +203,7 @@ def _replace(table: Table, file: Path, said: Mapping[str, Any]) -> None:
     try:
         try:
             aside.write_text(json.dumps(said, indent=2), encoding="utf-8")
+            sync(aside)
             os.replace(aside, file)
         finally:
             aside.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from clipdata import hints
 from clipdata.errors import ConcurrentChangeError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.table import Table
-from clipdata.lance_io.tag_files import move_tag
+from clipdata.lance_io.tag_files import move_tag, settle_tag
 from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.storage import redact
 
@@ -43,6 +43,7 @@ def set_tag(table: Table, name: str, version: int, before: int | None) -> bool:
 
     with translated(table.uri, "tagging"), alone_with_tags(table.uri):
         with_retries(attempt)
+        settle_tag(table, name)
     return written
 
 
@@ -62,6 +63,7 @@ def delete_tag(table: Table, name: str, before: int) -> None:
 
     with translated(table.uri, "removing a tag of"), alone_with_tags(table.uri):
         with_retries(attempt)
+        settle_tag(table, name)
 
 
 def _named(table: Table, name: str) -> int | None:

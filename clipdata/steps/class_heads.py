@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from clipdata.disk import sync_above, sync_below
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.json_parsing import parse_json
 from clipdata.printable import printable
@@ -91,6 +92,8 @@ class ClassHead:
             write_json(path / RECORD, self.to_dict())
             for half in path.glob(f".{RECORD}.*"):  # of one who was killed
                 half.unlink(missing_ok=True)
+            sync_below(path)
+            sync_above(path)
         except OSError as error:
             raise StorageError(f"the head cannot be written to {path}: {error}") from error
         return replace(self, name=os.fspath(folder))

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from clipdata.disk import sync
+from clipdata.disk import sync, sync_above
 from clipdata.errors import StorageError
 from clipdata.training.memory_watch import is_out_of_memory
 from clipdata.training.state_files import writing
@@ -100,6 +100,7 @@ def save(folder: Path, step: int, weights: Mapping[str, torch.Tensor], state: Ma
             raise
         aside.rename(final)
         sync(folder)
+        sync_above(folder)
     return Checkpoint(step, final)
 
 

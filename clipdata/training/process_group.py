@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -72,7 +73,6 @@ def joined(device: torch.device) -> Iterator[Processes]:
 def _begin_group(device: torch.device) -> Store:
     """Form the group; where its processes can leave something for each other."""
     from torch.distributed.distributed_c10d import PrefixStore
-    from torch.distributed.rendezvous import rendezvous
 
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
@@ -85,11 +85,25 @@ def _begin_group(device: torch.device) -> Store:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    found, rank, world = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    rank, world = launched().rank, launched().world
+    found = _meeting_place(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], rank, world)
     # What an earlier group of these processes left in the store would mislead this one.
     number = found.add(f"clipdata/groups of {rank}", 1)
     store = PrefixStore(f"clipdata/group {number}", found)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    return store
+
+
+@cache
+def _meeting_place(address: str, port: str, rank: int, world: int) -> Store:  # noqa: ARG001 - read of the environment
+    """The store through which processes find each other: one for all groups that they form, one after the other.
+
+    Where the first process keeps it, and ended it with each group, another that is early for the next group could still
+    ask the old one as it goes; it would fail, and the first wait for it in vain.
+    """
+    from torch.distributed.rendezvous import rendezvous
+
+    store: Store = next(iter(rendezvous("env://", timeout=PATIENCE)))[0]
     return store
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from clipdata.disk import sync_above
 from clipdata.encoder import Encoder, export
 from clipdata.progress import Progress
 from clipdata.trained_rows import TrainedRows
@@ -96,3 +97,4 @@ class RunFiles:
             checkpoints.prune(self._run.path / "checkpoints", self._keep)
             write_card(self._run, summary)
             write_json(self._run.path / "summary.json", summary)
+            sync_above(self._run.path)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from clipdata.errors import NotFoundError
 from clipdata.lance_io import rows
 from clipdata.lance_io.refused import rejects_uri
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.table import Table, open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage, redact
@@ -147,6 +148,8 @@ class Rejects:
             assert self._table is not None, "entries were read of it"
             rows.delete_keys(self._table, mended, onto=self._table)
             self.num_written += len(mended)
+        if self.num_written:
+            settle(self._table)
         return num_standing
 
     def _scan(self, columns: list[str]) -> Iterator[pa.RecordBatch]:

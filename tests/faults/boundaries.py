@@ -1,4 +1,4 @@
-"""A process that carries out one verb and, at one of its commit boundaries, dies or loses the right to write.
+"""A process that carries out one verb and, at one of its commit boundaries, dies, or loses power or the right to write.
 
 A boundary is a place before or after something lands: a commit, a record beside the table, a column file, a rename, an
 object. It knows no particular verb; `kill_matrix` starts it and compares what it left.
@@ -28,6 +28,7 @@ from clipdata.lance_io.state import StateFolder
 from clipdata.storage import Storage
 from tests.faults.forbidding import NO_ACCESS, READ_ONLY, forbid, obey_permissions
 from tests.faults.kill_verbs import VERBS, Verb, World
+from tests.faults.power import Disk
 
 LANDINGS: dict[Any, tuple[str, ...]] = {
     lance.LanceDataset: (
@@ -43,7 +44,8 @@ LANDINGS: dict[Any, tuple[str, ...]] = {
     filling: ("write_column",),
     os: ("replace", "rename"),
 }  # fmt: skip
-Then = Literal["die", "read-only", "no access"]
+Then = Literal["die", "no power", "read-only", "no access"]
+LOST = ".lost"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Ending:
     Args:
         boundary: number of the boundary; None for none.
         after_s: or the moment, at which it dies.
-        then: it dies, or its files can be read and no longer written, or not even read.
+        then: it dies; or the machine loses power, also at the end of the verb where there is no boundary; or its files
+            can be read and no longer written, or not even read.
     """
 
     boundary: int | None = None
@@ -91,15 +94,18 @@ def verb_named(name: str) -> Verb:
 
 def play(verb: str, world: World, report: str, ending: Ending) -> None:
     """Carry out a verb in this process, which is for nothing else, and let happen what is said."""
-    passed = [0]
-    if ending.then != "die":
+    passed, folder = [0], Path(world.out).parent
+    if ending.then in ("read-only", "no access"):
         obey_permissions()
+    disk = Disk(folder) if ending.then == "no power" else None
 
     def meet() -> None:
-        if passed[0] == ending.boundary and ending.then == "die":
+        if passed[0] == ending.boundary and ending.then in ("die", "no power"):
+            if disk is not None:
+                disk.leave(folder.with_suffix(LOST))
             os.kill(os.getpid(), signal.SIGKILL)
         elif passed[0] == ending.boundary:
-            forbid(Path(world.out).parent, READ_ONLY if ending.then == "read-only" else NO_ACCESS)
+            forbid(folder, READ_ONLY if ending.then == "read-only" else NO_ACCESS)
         passed[0] += 1
 
     with open(report, "w", encoding="utf-8") as told:  # before its folder is forbidden
@@ -112,6 +118,8 @@ def play(verb: str, world: World, report: str, ending: Ending) -> None:
         except Exception as found:  # whatever it is, the report says so
             is_ours = isinstance(found, ClipdataError)
             error = str(found) if is_ours else "".join(traceback.format_exception(found)[-8:])
+        if disk is not None:
+            disk.leave(folder.with_suffix(LOST))
         json.dump({"boundaries": passed[0], "error": error, "is_ours": is_ours}, told)
     os._exit(1 if error else 0)
 

@@ -25,7 +25,7 @@ from clipdata.lance_io.selected_rows import keys_of, selections_of
 from clipdata.objects.removing import remove
 from clipdata.storage import Storage, is_remote
 from tests.cloud.fault_proxy import Fault, FaultProxy
-from tests.faults.boundaries import Ending, Told, play, verb_named
+from tests.faults.boundaries import LOST, Ending, Told, play, verb_named
 from tests.faults.forbidding import allow
 from tests.faults.kill_verbs import World
 
@@ -100,6 +100,20 @@ class Matrix:
         died = code == -signal.SIGKILL
         assert died or code == 0, f"{verb}: {told.error}"
         return self._finished(verb, world, str(ending), died, [])
+
+    def lose_power(self, verb: str, boundary: int | None = None) -> Killed:
+        """Let the power go once a verb said that it is done, and compare; or at a boundary, and run it again first."""
+        _, _, expected = self.undisturbed(verb)
+        world, ending = self._world(verb), Ending(boundary, then="no power")
+        code, told = self._run(verb, world, ending)
+        folder = Path(world.out).parent
+        shutil.rmtree(folder)
+        folder.with_suffix(LOST).rename(folder)
+        if boundary is not None:
+            return self._finished(verb, world, str(ending), code == -signal.SIGKILL, [])
+        now = left_by(world)
+        differences = [name for name in sorted(expected.keys() | now.keys()) if expected.get(name) != now.get(name)]
+        return Killed(verb, "acknowledged", True, told.boundaries, tuple(differences), told.error)
 
     def forbid(self, verb: str, ending: Ending) -> Killed:
         """Take the right to write, or to read, from a verb on a disk; give it back, run it again, and compare."""

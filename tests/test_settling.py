@@ -1,0 +1,88 @@
+"""What is acknowledged is on the disk: of many verbs of one process, of a table made anew, of other tools before it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pytest
+
+import clipdata as cd
+from clipdata.errors import StorageError
+from clipdata.lance_io import rows
+from clipdata.schema import key_field
+from tests.faults.power import Disk
+
+SCHEMA = pa.schema([key_field("id"), pa.field("n", pa.int64())])
+Lose = Callable[[], Path]
+
+
+@pytest.fixture
+def lose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lose:
+    """Let the power go; returns where what the disk then holds of `work/deep` lies."""
+    monkeypatch.setattr(os, "fsync", os.fsync)  # what the disk below puts in its place goes with the test
+    (tmp_path / "work").mkdir()
+    disk = Disk(tmp_path / "work")
+
+    def lost() -> Path:
+        shutil.rmtree(tmp_path / "left", ignore_errors=True)
+        disk.leave(tmp_path / "left")
+        return tmp_path / "left" / "deep"
+
+    return lost
+
+
+@pytest.fixture
+def table(tmp_path: Path, lose: Lose) -> cd.Table:  # its `lose` watches from before it is made
+    return make(tmp_path / "work" / "deep" / "t.lance", 4)
+
+
+def make(place: Path, num_rows: int) -> cd.Table:
+    """A table of so many rows, by a verb that is done."""
+    table = rows.create_table(str(place), SCHEMA)
+    rows.upsert(table, pa.table({"id": [f"{n}" for n in range(num_rows)], "n": range(num_rows)}, schema=SCHEMA))
+    cd.compact(table)
+    cd.delete(table, "n = 0")
+    return table
+
+
+def test_each_verb_of_a_process_is_on_the_disk_when_it_returns(table: cd.Table, lose: Lose) -> None:
+    for number in (1, 2):
+        cd.delete(table, f"n = {number}")
+        assert cd.open_table(lose() / "t.lance").count_rows() == 3 - number
+    cd.tag(table, "kept")
+    assert list(lance.dataset(str(lose() / "t.lance")).tags.list()) == ["kept"]
+
+
+def test_a_table_that_is_made_anew_in_the_place_of_another_is_on_the_disk(table: cd.Table, lose: Lose) -> None:
+    shutil.rmtree(Path(table.uri).parent)
+
+    make(Path(table.uri), 8)
+
+    assert cd.open_table(lose() / "t.lance").count_rows() == 7
+
+
+def test_what_another_tool_wrote_is_on_the_disk_before_what_it_took_the_place_of_is_removed(
+    table: cd.Table, lose: Lose
+) -> None:
+    other = pa.table({"id": ["x"], "n": [9]}, schema=SCHEMA)
+    lance.write_dataset(other, table.uri, mode="overwrite")
+    newest = table.latest().version
+
+    cd.clean(table)
+
+    assert cd.open_table(lose() / "t.lance").version == newest
+
+
+def test_a_disk_that_does_not_take_it_is_told_of(table: cd.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    with pytest.raises(StorageError, match=r"version \d+ of .* is written, and the disk does not say .*output error"):
+        cd.drop(table, ["n"])
