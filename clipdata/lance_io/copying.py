@@ -65,7 +65,7 @@ def write_copy(
                 location, transaction, storage_options=options, enable_stable_row_ids=True, max_retries=0
             )
             copy = Table(location, made.version, storage, made)
-    settle(copy)
+    settle(copy, is_made=present is None)
     return copy
 
 

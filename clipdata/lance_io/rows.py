@@ -93,7 +93,7 @@ def create_table(
                 return open_table(location, storage=settings)  # another writer was faster
             raise
         table = Table(location, made.version, settings, made)
-        settle(table)
+        settle(table, is_made=True)
         return table
 
     with translated(location, "creating"):

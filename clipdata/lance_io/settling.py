@@ -23,6 +23,7 @@ from clipdata.storage import is_remote
 
 _HELD_BACK_NS = 3600 * 10**9  # a minute is usual; a machine that spares its battery waits longer
 _COARSE_NS = 2 * 10**9  # of what times of files may be cut
+_TICK_NS = 20 * 10**6  # within one of the clock that stamps it, a file may be written to and look the same
 
 
 class _Written(NamedTuple):
@@ -45,14 +46,19 @@ class _Settled(NamedTuple):
 _settled: dict[Path, _Settled] = {}
 
 
-def settle(table: Table) -> None:
+def settle(table: Table, *, is_made: bool = False) -> None:
     """Have the disk hold all that was written to a table, by whomever. A store holds what it took.
+
+    Args:
+        is_made: it was made just now, maybe where another was before.
 
     Raises:
         StorageError: the disk does not take it.
     """
     if is_remote(table.uri):
         return
+    if is_made:
+        _settled.pop(Path(table.uri), None)
     try:
         _settle(Path(table.uri))
     except OSError as error:
@@ -79,7 +85,7 @@ def _settle(place: Path) -> None:
     others = [one.path for one in new if not one.is_folder and one.folder != FOLDER]
     for paths in (others, manifests, folders):  # what names others comes behind them
         list(at_once(_sync, paths))  # a disk takes many for little more than one
-    last = frozenset(one for one in found if one.ns >= newest_ns - _COARSE_NS)
+    last = frozenset(one for one in found if newest_ns - _COARSE_NS <= one.ns < newest_ns - _TICK_NS)
     _settled[place] = _Settled(inode, newest_ns, last)
 
 
