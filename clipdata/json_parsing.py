@@ -23,7 +23,7 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
         ValueError: it is no JSON, or nested so deeply that it cannot be read.
     """
     try:
-        return json.loads(text, object_pairs_hook=pairs)
+        return json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"), object_pairs_hook=pairs)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,76 @@ def test_a_list_of_deleted_rows_that_is_gone_never_brings_deleted_rows_back(uri:
     assert cd.open_table(uri).num_rows == 19
 
 
+def test_an_earlier_version_before_a_damaged_list_of_deleted_rows_is_named(uri: str) -> None:
+    cd.compact(uri)
+    compacted = cd.open_table(uri).version
+    cd.delete(uri, "path = '0005.jpg'")
+    deleted = cd.open_table(uri).version
+    cd.drop(uri, ["format"])  # a version that has the list as well
+    for path in (Path(uri) / "_deletions").iterdir():
+        cut(path, 0)
+
+    (problem,) = cd.check(uri).problems
+
+    named = re.search(rf"clipdata restore {uri} (\d+)\)", problem.mending)
+    assert named is not None
+    assert compacted <= int(named[1]) < deleted
+    cd.restore(uri, int(named[1]))
+    assert cd.check(uri).sound
+    assert cd.open_table(uri).num_rows == 19
+
+
+def test_a_damaged_list_of_deleted_rows_is_found_where_pictures_lie_in_another_table(uri: str, tmp_path: Path) -> None:
+    (tmp_path / "names.csv").write_text("filename,label\n" + "".join(f"{n:04d}.jpg,{n}\n" for n in range(20)))
+    ingest.from_parquet(str(tmp_path / "names.csv"), into=tmp_path / "names.lance")
+    ingest.merge(uri, tmp_path / "names.lance", into=tmp_path / "both.lance")
+    cd.delete(tmp_path / "both.lance", "label = '5'")
+    for path in (tmp_path / "both.lance" / "_deletions").iterdir():
+        cut(path, 0)
+
+    (problem,) = cd.check(tmp_path / "both.lance").problems
+
+    assert problem.name.startswith("_deletions/")
+
+
+@pytest.mark.parametrize("how", ["emptied", "cut", "zeros", "removed"])
+def test_a_damaged_index_is_found_and_made_again_by_what_is_said(uri: str, how: str) -> None:
+    cd.index(uri, "path")
+    for path in sorted((Path(uri) / "_indices").rglob("*.lance"), key=lambda path: path.stat().st_size)[-1:]:
+        {
+            "emptied": lambda path: cut(path, 0),
+            "cut": cut,
+            "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+            "removed": Path.unlink,
+        }[how](path)
+
+    (problem,) = cd.check(uri).problems
+
+    assert (problem.what, problem.remedy, problem.columns) == ("index", "by hand", ("path",))
+    assert main(shlex.split(problem.mending)[1:]) == 0
+    assert cd.check(uri).sound
+
+
+def test_tables_beside_a_table_are_looked_at_and_mended_with_it(tmp_path: Path) -> None:
+    (tmp_path / "names.csv").write_text("filename,label\na.jpg,1\nb.jpg,2\n")
+    uri = tmp_path / "names.lance"
+    ingest.from_parquet(str(tmp_path / "names.csv"), into=uri)
+    beside = tmp_path / "names.taken.lance"
+    for path in (beside / "data").iterdir():
+        cut(path)
+    with pytest.raises(StorageError, match=r"names\.taken\.lance: a file is damaged") as caught:
+        ingest.from_parquet(str(tmp_path / "names.csv"), into=uri)
+    assert f"clipdata check {beside}" in str(caught.value.hint)
+
+    (problem,) = cd.check(uri).problems
+    assert problem.beside == str(beside)
+    assert str(problem).startswith(f"{beside}: file data/")
+    assert cd.check(uri, repair=True).sound
+
+    assert ingest.from_parquet(str(tmp_path / "names.csv"), into=uri).written.any is False
+    assert cd.open_table(uri).num_rows == 2
+
+
 def test_an_earlier_version_that_has_none_of_the_damaged_files_is_named(uri: str) -> None:
     cd.compact(uri)
     data_files(uri, "path")[0].unlink()
@@ -338,6 +409,8 @@ def test_a_table_without_a_version_that_can_be_read_is_told_and_left_alone(uri: 
     found = cd.check(uri, repair=True)
 
     assert found.version is None
+    assert "(no version can be read)" in str(found)
+    assert f"mv {uri} {uri}.damaged" in found.problems[0].mending
     assert not found.repairable
     assert files_below(uri) == before
 

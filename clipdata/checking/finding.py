@@ -1,4 +1,5 @@
-"""The problems of a table: its versions, the files of the newest, its tags, indices and the tables it refers to.
+"""The problems of a table: its versions, the files of the newest, its tags, indices, and the tables it refers to or has
+beside it.
 
 Each comes with what mends it. What a step made is made again; a picture is fetched from where it came from; of rows
 whose own values are gone, the version that still has them in other files is named, and else what brought them.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clipdata import hints
 from clipdata.checking.records import Problem
@@ -18,15 +19,17 @@ from clipdata.lance_io.columns import REASONS_OF
 from clipdata.lance_io.damage import Damage, Files
 from clipdata.lance_io.data_files import names_of_files
 from clipdata.lance_io.history import log
+from clipdata.lance_io.indices import damaged_indices
 from clipdata.lance_io.manifests import Manifest, manifests, newest_good
 from clipdata.lance_io.referring import referred_by
+from clipdata.lance_io.refused import tables_beside
 from clipdata.lance_io.table import Table
 from clipdata.lance_io.tag_files import TagFile, tag_files
 from clipdata.lance_io.tags import version_in
 from clipdata.lineage import Lineage
-from clipdata.progress import Progress
+from clipdata.progress import Progress, Silent
 from clipdata.schema import image_column
-from clipdata.storage import Storage, redact
+from clipdata.storage import Storage, is_remote, redact
 
 _LOOKED_BACK = 100  # versions among which one without the damaged files is looked for
 
@@ -39,6 +42,7 @@ class Findings:
         table: at the newest version that can be opened; None where none can.
         versions: newest first.
         problems: of all kinds.
+        beside: what was found of the tables of what was refused and taken in.
     """
 
     table: Table | None
@@ -48,6 +52,12 @@ class Findings:
     num_read: int = 0
     num_bytes: int = 0
     num_pictures: int = 0
+    beside: list[Findings] = field(default_factory=list)
+
+    @property
+    def all_problems(self) -> list[Problem]:
+        """Of the tables beside it, too."""
+        return [*self.problems, *(problem for other in self.beside for problem in other.problems)]
 
 
 def find(uri: str, storage: Storage, progress: Progress, *, sample: int | None) -> Findings:
@@ -63,24 +73,38 @@ def find(uri: str, storage: Storage, progress: Progress, *, sample: int | None) 
     versions = manifests(uri, storage)
     if not versions:
         raise NotFoundError(f"there is no Lance table at {redact(uri)}", hint=f"make it first: {hints.ingest(uri)}")
-    found = Findings(newest_good(uri, versions, storage), versions)
-    found.problems += _of_versions(found)
-    if found.table is not None:
-        _look_at_files(found, found.table, progress, sample)
-        found.problems += _of_tags(found.table, versions)
-        if not found.problems:
-            found.problems += _of_keys(found.table)
-        found.problems += _of_pictures_elsewhere(found.table)
+    found = _find(uri, versions, storage, progress, sample)
+    for place in tables_beside(uri):
+        if versions := manifests(place, storage):
+            other = _find(place, versions, storage, Silent(), sample)
+            other.problems = [replace(problem, beside=redact(place)) for problem in other.problems]
+            found.beside.append(other)
     return found
 
 
-def _of_versions(found: Findings) -> Iterator[Problem]:
+def _find(uri: str, versions: list[Manifest], storage: Storage, progress: Progress, sample: int | None) -> Findings:
+    found = Findings(newest_good(uri, versions, storage), versions)
+    found.problems += _of_versions(found, uri)
+    if found.table is not None:
+        _look_at_files(found, found.table, progress, sample)
+        found.problems += _of_tags(found.table, versions)
+        found.problems += _of_indices(found.table)
+        if not found.problems:
+            found.problems += _of_keys(found.table)
+        if not any(problem.what == "file" for problem in found.problems):  # all rows are read for it
+            found.problems += _of_pictures_elsewhere(found.table)
+    return found
+
+
+def _of_versions(found: Findings, uri: str) -> Iterator[Problem]:
     newest = found.table.version if found.table is not None else None
     for manifest in found.versions:
         if manifest.fault is None:
             continue
         if newest is None:
-            remedy, mending = "by hand", "no version of the table can be read: nothing here can mend it; ingest it anew"
+            away = f"mv {hints.typed(uri)} {hints.typed(f'{uri}.damaged')}" if not is_remote(uri) else "move it away"
+            remedy = "by hand"
+            mending = f"no version of the table can be read, so that nothing here can mend it: {away}; and ingest anew"
         elif manifest.version > newest:
             remedy = "set aside"
             mending = (
@@ -216,6 +240,15 @@ def _of_damaged_tag(table: Table, tag: TagFile, good: Collection[int]) -> Proble
 def named_by(tag: TagFile) -> int | None:
     """The version that a damaged tag named, as what is left of its file says, or its name; None where nothing does."""
     return tag.version if tag.version is not None else version_in(tag.name)
+
+
+def _of_indices(table: Table) -> Iterator[Problem]:
+    for name, column, use, fault in damaged_indices(table):
+        if use == "other":
+            mending = f"only Lance makes an index of this kind anew: dataset.drop_index({name!r}), then as it was made"
+        else:
+            mending = f"{hints.index(table.uri, column)} --remake"
+        yield Problem("index", name, fault, "by hand", mending, table.version, columns=(column,))
 
 
 def _of_keys(table: Table) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ class Problem:
         columns: whose values are concerned.
         num_rows: that are concerned.
         keys: of the rows, where single rows are concerned and can be named.
+        beside: location of the table beside this one that it is of, of what was refused or taken in; empty otherwise.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Problem:
     columns: tuple[str, ...] = ()
     num_rows: int = 0
     keys: tuple[str, ...] = ()
+    beside: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; of the keys a few."""
@@ -51,7 +53,8 @@ class Problem:
         where = f" (fragment {self.fragment}: {', '.join(self.columns)})" if self.fragment is not None else ""
         rows = f"; {self.num_rows:,} rows concerned" if self.num_rows else ""
         such = f", such as {', '.join(self.keys[:EXAMPLES])}" if any(self.keys) else ""
-        return f"{self.what} {self.name}{where}: {self.fault}{rows}{such}\n    mend: {self.mending}"
+        inside = f"{self.beside}: " if self.beside else ""
+        return f"{inside}{self.what} {self.name}{where}: {self.fault}{rows}{such}\n    mend: {self.mending}"
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,8 @@ class Checkup:
             lines += [f"still there: {problem}" for problem in self.left]
         state = "nothing is wrong" if not self.problems else f"{len(self.left)} problem(s)"
         read = "all" if self.num_read == self.num_files else f"{self.num_read:,}"
-        told = (
-            f"{self.table} (version {self.version}): {state}; {self.num_files:,} files looked at, {read} of them read"
-        )
+        version = f"version {self.version}" if self.version is not None else "no version can be read"
+        told = f"{self.table} ({version}): {state}; {self.num_files:,} files looked at, {read} of them read"
         pictures = f", {self.num_pictures:,} pictures as their digests say" if self.num_pictures else ""
         return "\n".join(printable(line, keep="\n") for line in [*lines, told + pictures])
 

@@ -34,6 +34,8 @@ def repair(found: Findings, storage: Storage) -> Iterator[str]:
         found: the problems.
         storage: how to reach the table, and where its pictures came from.
     """
+    for other in found.beside:
+        yield from repair(other, storage)
     table = found.table
     if table is None:
         return

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata import trained_rows
+from clipdata.cache_folder import cache_folder
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.json_parsing import json_kind, parse_json
 from clipdata.trained_rows import OF_A_RUN, TrainedRows
@@ -113,6 +114,8 @@ def is_run_export(folder: Path) -> bool:
 
 def remedy(folder: Path) -> str:
     """What to type where a file of a model's folder is missing or damaged."""
+    if folder.parent == cache_folder():
+        return f"it is made again once it is gone: rm -r {shlex.quote(str(folder))}"
     if not is_run_export(folder):
         return "copy the model's folder whole, with the folders in it, or export it again"
     if any((folder.parent / "checkpoints").glob("step-*")):

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from clipdata.cache_folder import cache_folder
+from clipdata.disk import sync_above, sync_below
 from clipdata.encoder.exporting import begin_folder, write_model
 from clipdata.encoder.identity import digest_of
 from clipdata.encoder.model_config import ModelConfig
@@ -115,7 +116,9 @@ def _build(folder: Path, image_weights: Path, text_weights: Path) -> None:
         made = _assemble(image_weights, text_weights)
         about = {"name": "starter"}
         write_model(aside, folder, made.model, made.model_cfg, made.prepare, made.tokenize, about)
+        sync_below(aside)
         _rename_unless_there(aside, folder)
+        sync_above(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

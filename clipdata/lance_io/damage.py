@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from clipdata.errors import ClipdataError, CredentialsError, TransientError
+from clipdata.lance_io.data_files import deletions_of
 from clipdata.lance_io.faults import said_by, translated
 from clipdata.lance_io.presence import field_ids, rows_that_fit
 from clipdata.lance_io.table import Table
@@ -109,11 +110,9 @@ class Files:
 
     def _deletions(self, fragment: Any) -> Read | None:
         """Read the list of a fragment's deleted rows, if it has one."""
-        about = fragment.metadata.to_json().get("deletion_file")
-        if about is None:
+        path = deletions_of(fragment)
+        if path is None:
             return None
-        ending = {"array": "arrow", "bitmap": "bin"}.get(str(about["file_type"]), str(about["file_type"]))
-        path = f"_deletions/{fragment.fragment_id}-{about['read_version']}-{about['id']}.{ending}"
         fault = _fault(self._table.uri, lambda: fragment.scanner(columns=[], with_row_address=True).to_table())
         if fault is None:
             return Read(path, 0, True)

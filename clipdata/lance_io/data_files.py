@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,10 +39,20 @@ def digest_of_files(table: Table) -> str:
 
 
 def names_of_files(table: Table) -> set[str]:
-    """Paths inside the table of the data files of its version; no file is opened."""
+    """Paths inside the table of the files of its version, lists of deleted rows included; no file is opened."""
     with translated(table.uri, "reading"):
         fragments = table.dataset.get_fragments()
-        return {f"data/{file.path}" for fragment in fragments for file in fragment.metadata.files}
+        deletions = {path for fragment in fragments if (path := deletions_of(fragment)) is not None}
+        return deletions | {f"data/{file.path}" for fragment in fragments for file in fragment.metadata.files}
+
+
+def deletions_of(fragment: Any) -> str | None:
+    """Path inside the table of the list of a fragment's deleted rows; None where none is deleted."""
+    about = fragment.metadata.to_json().get("deletion_file")
+    if about is None:
+        return None
+    ending = {"array": "arrow", "bitmap": "bin"}.get(str(about["file_type"]), str(about["file_type"]))
+    return f"_deletions/{fragment.fragment_id}-{about['read_version']}-{about['id']}.{ending}"
 
 
 def gone_of(table: Table, names: Sequence[str]) -> list[str]:

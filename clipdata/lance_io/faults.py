@@ -48,7 +48,8 @@ _FROM_STORE = re.compile(
 _INSIDE = re.compile(r"Task was aborted|Encountered internal error|task \d+ panicked", re.IGNORECASE)
 # What Lance says of a file that is not what it wrote.
 _DAMAGED = re.compile(
-    r"file size is too small|for object of size 0\b|failed to fill whole buffer|failed to decode Protobuf"
+    r"file size is too small|Invalid range \d+\.\.\d+ for object of size|invalid seek to a negative"
+    r"|failed to fill whole buffer|failed to decode Protobuf"
     r"|buffer underflow|magic number|Tail read position|does not contain correct footer|corrupt file"
     r"|does not appear to be a Lance file|does not have sufficient data|invalid wire type|CRC|checksum"
     r"|^LanceError\(Arrow\): .* at line \d+ column \d+$",  # the last of a tag's JSON

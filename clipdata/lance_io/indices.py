@@ -8,7 +8,7 @@ closed by one that carries them. It knows columns of vectors and of texts, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata.column_names import quoted
+from clipdata.errors import ClipdataError, CredentialsError, TransientError
 from clipdata.lance_io.conditions import asked
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.faults import said_by, translated, with_retries
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.rows import close_verb
 from clipdata.lance_io.table import Table, open_table
@@ -73,6 +74,23 @@ def indices(table: Table) -> list[Index]:
     return sorted(
         (_index(one, num_rows) for one in found if len(one.field_names) == 1), key=lambda one: (one.column, one.name)
     )
+
+
+def damaged_indices(table: Table) -> Iterator[tuple[str, str, Use, str]]:
+    """Indices whose files cannot be read: name, column, use, and what was found. Each is loaded.
+
+    Raises:
+        CredentialsError: the store refused access.
+        TransientError: the store did not answer.
+    """
+    for index in indices(table):
+        try:
+            with translated(table.uri, f"loading the index {index.name} of"):
+                with_retries(lambda name=index.name: table.dataset.prewarm_index(name))
+        except (CredentialsError, TransientError):
+            raise
+        except ClipdataError as error:
+            yield index.name, index.column, index.use, said_by(error.__cause__ or error)
 
 
 def index_of(table: Table, column: str, use: Use) -> Index | None:

@@ -48,6 +48,16 @@ def rejects_uri(table_uri: str) -> str:
     return beside(table_uri, "rejects")
 
 
+def taken_uri(table_uri: str) -> str:
+    """Where what a table remembers of the files that were taken in is."""
+    return beside(table_uri, "taken")
+
+
+def tables_beside(table_uri: str) -> list[str]:
+    """Where the tables are that may lie beside one."""
+    return [rejects_uri(table_uri), taken_uri(table_uri)]
+
+
 def read_refused(table: Table, *, where: str | None = None, limit: int | None = None) -> Refused:
     """Read what ingest and merge refused; in memory there are only those that are listed.
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from clipdata.errors import NotFoundError
 from clipdata.lance_io import rows
-from clipdata.lance_io.refused import beside
+from clipdata.lance_io.refused import taken_uri
 from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage
@@ -93,7 +93,7 @@ class Taken:
     """
 
     def __init__(self, table_uri: str, storage: Storage, *, scope: str) -> None:
-        self.uri = beside(table_uri, "taken")
+        self.uri = taken_uri(table_uri)
         self.storage = storage
         self._scope = digest(scope)[:16]
 

@@ -23,6 +23,7 @@ _PROBLEM = record(
     columns=listed(TEXT),
     num_rows=WHOLE,
     keys=listed(TEXT),
+    beside=TEXT,
 )
 CHECKED = record(
     table=TEXT,
