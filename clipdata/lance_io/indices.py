@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -86,7 +87,7 @@ def damaged_indices(table: Table) -> Iterator[tuple[str, str, Use, str]]:
     for index in indices(table):
         try:
             with translated(table.uri, f"loading the index {index.name} of"):
-                with_retries(lambda name=index.name: table.dataset.prewarm_index(name))
+                with_retries(partial(table.dataset.prewarm_index, index.name))
         except (CredentialsError, TransientError):
             raise
         except ClipdataError as error:
