@@ -22,10 +22,11 @@ SAID_AFTER_S = 3.0
 _HEARD = "_clipdata_heard"
 _SHORT = frozenset({"call", "call_s3", "exists", "info", "isdir", "isfile", "ls", "metadata", "size"})
 LOG = logging.getLogger("clipdata")
+_waited_for: set[str] = set()
 
 
 def answered(ask: Callable[[], T], doing: str, place: str, limit_s: float) -> T:
-    """Make a request that takes no longer than a limit. After three seconds it is logged for whom one waits.
+    """Make a request that takes no longer than a limit. After three seconds it is logged for whom one waits, once.
 
     Args:
         ask: the request.
@@ -40,7 +41,9 @@ def answered(ask: Callable[[], T], doing: str, place: str, limit_s: float) -> T:
     asking.start()
     asking.join(min(SAID_AFTER_S, limit_s))
     if asking.is_alive() and limit_s > SAID_AFTER_S:
-        LOG.warning("connecting to %s … (giving up after %.3g s)", place, limit_s)
+        if place not in _waited_for:
+            LOG.warning("connecting to %s … (giving up after %.3g s)", place, limit_s)
+        _waited_for.add(place)
         asking.join(limit_s - SAID_AFTER_S)
     if asking.is_alive():
         raise NoAnswerError(
@@ -48,7 +51,9 @@ def answered(ask: Callable[[], T], doing: str, place: str, limit_s: float) -> T:
             hint="check the endpoint (--storage-option endpoint=…), the network, a firewall and https_proxy; "
             "for a slow store: --storage-option connect_timeout=2m",
         )
-    return asking.outcome()
+    outcome = asking.outcome()
+    _waited_for.discard(place)  # it answered: when it falls silent again, that is news
+    return outcome
 
 
 def limited(ask: Callable[[], T], doing: str, limit_s: float) -> T:

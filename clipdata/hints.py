@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from clipdata.storage import redact
 
 AGAIN = "run the same command again; it continues where it stopped"
+UNREACHABLE = (
+    "nobody answers there: check the endpoint (--storage-option endpoint=…), the network and https_proxy; "
+    "the same command continues where it stopped"
+)
 CREDENTIALS = "pass --anonymous for a public bucket, or set the credentials your cloud's own tools read"
 WRITABLE = "choose a folder that can be written"
 ROOM = f"free some space, or {WRITABLE}"

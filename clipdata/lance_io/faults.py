@@ -71,6 +71,7 @@ _TRANSIENT = re.compile(
     r"|os error (?:32|104|110|111)\b",
     re.IGNORECASE,
 )
+_NOBODY = re.compile(r"connection refused|os error 111\b|dns error|failed to lookup address", re.IGNORECASE)
 _GONE = re.compile(r"was not found|not found|NoSuchKey|NoSuchBucket|does not exist|status code: 404\b", re.IGNORECASE)
 _DATA_FILE = re.compile(r"/(?:data|_deletions|_indices|_transactions)/")
 _CONFLICT = re.compile(
@@ -187,7 +188,7 @@ def _translate(error: BaseException, location: str, doing: str, said: Sequence[s
     if kind == "denied":
         return StorageError(found, hint=hints.WRITABLE)
     if kind == "transient":
-        return TransientError(found, hint=hints.AGAIN)
+        return TransientError(found, hint=hints.UNREACHABLE if _NOBODY.search(found) else hints.AGAIN)
     if kind == "query":
         return NotUnderstoodError(found)
     if kind == "file_gone":

@@ -22,6 +22,7 @@ _HOPELESS_ERRNO = frozenset(
     {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EIO}
 )
 _CLIENTS = ("aiohttp", "requests", "urllib3", "botocore", "aiobotocore", "azure", "google", "gcsfs", "fsspec")
+_NOBODY = ("EndpointConnectionError", "ClientConnectorError", "ClientConnectorDNSError", "NewConnectionError")
 _MAX_WORDS = 300
 
 
@@ -85,8 +86,18 @@ def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> Cli
             hint=hints.CREDENTIALS,
         )
     if verdict == "again":
-        return TransientError(f"{doing}: {said}", hint=hints.AGAIN)
+        return TransientError(f"{doing}: {said}", hint=hints.UNREACHABLE if _is_unreachable(error) else hints.AGAIN)
     return StorageError(f"{doing}: {said}")
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Tell whether nobody is where the store should be, and not one who failed."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ConnectionRefusedError) or type(seen).__name__ in _NOBODY:
+            return True
+        seen = seen.__cause__
+    return False
 
 
 def status_of(error: BaseException) -> int | None:

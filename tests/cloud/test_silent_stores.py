@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from clipdata.errors import TransientError
 
 # What reaches a store first: opening a table, making one, listing a folder.
 ASK = """
@@ -81,6 +84,34 @@ def test_who_waits_is_told_for_whom(caplog: pytest.LogCaptureFixture, monkeypatc
     monkeypatch.setattr(answering, "SAID_AFTER_S", 0.01)
     storage = Storage(anonymous=True, options={"endpoint": "http://127.0.0.1:9"})
 
-    assert storage.answered(lambda: time.sleep(0.1) or "answer", "gs://bucket/x", "opening") == "answer"
+    def refuse() -> None:
+        time.sleep(0.1)
+        raise ConnectionRefusedError
 
-    assert caplog.messages == ["connecting to http://127.0.0.1:9 … (giving up after 30 s)"]
+    for _ in range(3):  # tried again, it is said once
+        with pytest.raises(ConnectionRefusedError):
+            storage.answered(refuse, "gs://bucket/x", "opening")
+    assert storage.answered(lambda: time.sleep(0.1) or "answer", "gs://bucket/x", "opening") == "answer"
+    waited = ["connecting to http://127.0.0.1:9 … (giving up after 30 s)"]
+    assert caplog.messages == waited
+
+    assert storage.answered(lambda: time.sleep(0.1) or "answer", "gs://bucket/x", "opening") == "answer"
+    assert caplog.messages == waited * 2
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_where_nobody_listens_the_endpoint_is_to_be_checked(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clipdata.objects import faults, listing
+    from clipdata.storage import Storage
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+    keys = {"access_key_id": "nobodys", "secret_access_key": "secrets", "region": "us-east-1"} if scheme == "s3" else {}
+    storage = Storage(anonymous=scheme == "gs", options={"endpoint": endpoint, **keys})
+    monkeypatch.setattr(listing, "PATIENCE", dataclasses.replace(faults.PATIENCE, attempts=1))
+
+    with pytest.raises(TransientError) as caught:
+        next(iter(listing.list_objects(storage, f"{scheme}://bucket/images")))
+
+    assert "check the endpoint" in str(caught.value.hint)
