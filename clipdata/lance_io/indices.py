@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import lance
 
 Use = Literal["vectors", "words", "other"]
+_LOADED_BYTES = 16 << 20  # that stay of an index which is loaded part by part
 _WORDS = ("Inverted", "INVERTED", "FTS")
 NGRAMS = "ngram"
 SPACED = "icu/split"
@@ -84,10 +85,16 @@ def damaged_indices(table: Table) -> Iterator[tuple[str, str, Use, str]]:
         CredentialsError: the store refused access.
         TransientError: the store did not answer.
     """
+    import lance
+
+    options = table.storage.lance_options(table.uri) or None
     for index in indices(table):
         try:
             with translated(table.uri, f"loading the index {index.name} of"):
-                with_retries(partial(table.dataset.prewarm_index, index.name))
+                dataset = lance.dataset(
+                    table.uri, version=table.version, storage_options=options, index_cache_size_bytes=_LOADED_BYTES
+                )
+                with_retries(partial(dataset.prewarm_index, index.name))
         except (CredentialsError, TransientError):
             raise
         except ClipdataError as error:
