@@ -20,8 +20,9 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import SchemaError, UsageError
+from clipdata.exports.disk_places import LocalFolder
+from clipdata.exports.folder_record import RECORD
 from clipdata.exports.parquet import Parquet
-from clipdata.exports.places import RECORD, LocalFolder
 from clipdata.exports.selection import NO_PICTURE
 from clipdata.json_values import plain
 from clipdata.lance_io import rows
@@ -120,11 +121,10 @@ def test_parquet_holds_every_value_and_the_bytes_of_every_picture(pictures: cd.T
 def test_row_groups_and_files_of_parquet_are_bounded_by_bytes(pictures: cd.Table, tmp_path: Path) -> None:
     from clipdata.exports.formats import About
     from clipdata.exports.selection import Selection
-    from clipdata.storage import Storage
 
     selection = Selection(pictures, ("path", "image", "uri", "filename"))
     batches = (batch.slice(n, 1) for batch in selection.batches() for n in range(batch.num_rows))
-    place = LocalFolder(str(tmp_path / "out"), Storage())
+    place = LocalFolder(str(tmp_path / "out"), is_alone=True)
     Parquet(is_folder=True, group_bytes=2000, file_bytes=3000).write(batches, place, About("image", NUM, {}))
     place.publish({})
 

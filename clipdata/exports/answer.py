@@ -71,7 +71,10 @@ def export_query(
             if limit is not None and num_rows >= limit:
                 return
 
-    with table.answering(sql) as (schema, answer), opened(place, settings, is_folder=False) as file:
+    with (
+        table.answering(sql) as (schema, answer),
+        opened(place, settings, is_folder=False, overwrite=overwrite, doing="query") as file,
+    ):
         hint = "select other columns, or write .parquet, which holds everything"
         check_columns(found, schema, schema.names, verb="query", hint=hint)
         with (progress or Silent()).task("query", None) as counter:

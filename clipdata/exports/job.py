@@ -17,7 +17,7 @@ from clipdata.exports.image_folder import ImageFolder
 from clipdata.exports.json_lines import JsonLines
 from clipdata.exports.outcome import Exported
 from clipdata.exports.parquet import Parquet
-from clipdata.exports.places import check_free, opened
+from clipdata.exports.places import alone, check_free, opened
 from clipdata.exports.selection import Selection
 from clipdata.exports.shards import export_shards
 from clipdata.lance_io.pictures import place_columns
@@ -117,7 +117,7 @@ def export(
     selection = Selection(table, tuple(chosen), needs_picture=found.needs_picture, **rows)
     check_free(place, settings, is_folder=found.is_folder, overwrite=overwrite)
     job = _FileExport(selection, found, place, settings, tuple(left_out))
-    return job.tried() if dry_run else job.run(progress or Silent())
+    return job.tried() if dry_run else job.run(progress or Silent(), overwrite=overwrite)
 
 
 def format_of(out: str, named: str | None) -> str:
@@ -204,7 +204,8 @@ def _copied(
     if dry_run:
         return replace(report, num_rows=selection.num_rows(), num_bytes=selection.size(), num_files=1, dry_run=True)
     record = _record(selection, lance_copy.NAME)
-    with progress.task("export lance", selection.num_rows()) as counter:
+    with alone(out, storage, "export"), progress.task("export lance", selection.num_rows()) as counter:
+        lance_copy.check_free(out, storage, overwrite=overwrite)
         made = lance_copy.copy_table(selection, out, record, storage, counter)
     if made is None:
         return replace(report, refused=dict(selection.refused))
@@ -224,13 +225,13 @@ class _FileExport:
         self.selection, self.format, self.out, self.storage = selection, found, out, storage
         self.empty = _report(selection, out, found.name, left_out)
 
-    def run(self, progress: Progress) -> Exported:
+    def run(self, progress: Progress, *, overwrite: bool) -> Exported:
         """Write all, and let it appear when it is whole."""
         num_rows = self.selection.num_rows()
         about = About(self.selection.picture, num_rows, _record(self.selection, self.format.name))
         notes: Mapping[str, Any] = {}
         num_read = 0
-        with opened(self.out, self.storage, is_folder=self.format.is_folder) as place:
+        with opened(self.out, self.storage, is_folder=self.format.is_folder, overwrite=overwrite) as place:
             with progress.task(f"export {self.format.name}", num_rows) as counter:
                 batches = _Counted(self.selection.batches(), counter)
                 if batches.first is not None:

@@ -11,7 +11,7 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
-from clipdata.exports.places import RECORD
+from clipdata.exports.folder_record import RECORD
 from tests.cloud.fixtures import Bucket
 from tests.cloud.objects import TEN_PERCENT, put_pictures
 
