@@ -127,7 +127,7 @@ class _Export:
                 counts = self._write_shard(name, number, mine, counter)
                 num_new += 1
                 manifest = replace(manifest, shards={**manifest.shards, name: counts})
-                self._check_ours()
+                self._check_ours(name)
                 self._put(NAME, manifest.to_json())
         self._remove(name for name in manifest.replaces if name not in names)
         if not any(manifest.shards[name]["samples"] for name in names):
@@ -141,14 +141,20 @@ class _Export:
         self._put(NAME, replace(manifest, replaces=(), complete=True).to_json())
         return self._report(manifest, num_new)
 
-    def _check_ours(self) -> None:
-        """Make sure that the record there is still that of this export.
+    def _check_ours(self, written: str = "") -> None:
+        """Make sure that the record there is still that of this export. Another one's no longer holds.
+
+        Args:
+            written: shard that was just written, over whatever was there.
 
         Raises:
             ConcurrentChangeError: another export began there.
         """
         present = load_manifest(self.out, self.storage)
         if present is None or present.request != self.request:
+            if present is not None and present.complete:
+                shards = {name: counts for name, counts in present.shards.items() if name != written}
+                self._put(NAME, replace(present, shards=shards, complete=False).to_json())
             raise ConcurrentChangeError(f"another export writes to {redact(self.out)} at the same time", hint=AGAIN)
 
     def _withdrawn(self, manifest: Manifest, names: Sequence[str]) -> Exported:
