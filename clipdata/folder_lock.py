@@ -6,6 +6,7 @@ knows files, and nothing of what is done with them.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -15,11 +16,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from clipdata.disk import sync
 from clipdata.errors import StorageError, TransientError, UsageError
 from clipdata.json_parsing import parse_json
 
 FILE = ".clipdata.lock"
 _MOST_TRIES = 100
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WAIT = "wait until it is done, or"
 
 
@@ -90,8 +93,10 @@ def alone_at(place: Path, doing: str) -> Iterator[bool]:
         yield descriptor is not None and os.name == "posix"
     finally:
         if descriptor is not None:
-            if is_beside:
-                beside.unlink(missing_ok=True)
+            with suppress(OSError):  # where nobody may write any more, it stays, and means nothing
+                if is_beside:
+                    beside.unlink(missing_ok=True)
+                    sync(beside.parent)
             os.close(descriptor)  # lets go of the lock
         with suppress(OSError):
             for folder in made:
@@ -151,9 +156,8 @@ def _opened(path: Path, busy: str, hint: str) -> int:
         except OSError as error:
             if isinstance(error, FileNotFoundError) and tries < _MOST_TRIES:
                 continue  # whoever made the folder, and was refused, removed it
-            raise StorageError(
-                f"cannot write to {path.parent}: {error.strerror or error}", hint="choose a folder that can be written"
-            ) from error
+            hint = "free some space" if error.errno in _FULL else "choose a folder that can be written"
+            raise StorageError(f"cannot write to {path.parent}: {error.strerror or error}", hint=hint) from error
         _take(descriptor, busy, hint)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):

@@ -13,7 +13,7 @@ from clipdata.errors import UsageError
 from clipdata.exports.formats import About, check_columns
 from clipdata.exports.job import SUFFIXES, file_format
 from clipdata.exports.outcome import Exported
-from clipdata.exports.places import check_free, opened
+from clipdata.exports.places import opened
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.schema import picture_column
@@ -54,7 +54,6 @@ def export_query(
     place, settings = absolute(out), storage or table.storage
     kind = _format_of(place)
     found = file_format(kind, place, {})
-    check_free(place, settings, is_folder=False, overwrite=overwrite)
     num_rows = 0
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -69,8 +68,8 @@ def export_query(
                 return
 
     with (
-        table.answering(sql) as (schema, answer),
         opened(place, settings, is_folder=False, overwrite=overwrite, doing="query") as file,
+        table.answering(sql) as (schema, answer),
     ):
         hint = "select other columns, or write .parquet, which holds everything"
         check_columns(found, schema, schema.names, verb="query", hint=hint)

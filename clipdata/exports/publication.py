@@ -133,8 +133,8 @@ def push(
     job = _Push(selection, tuple(left_out), repo, tag or f"v{table.version}", progress or Silent())
     if repo is None:
         out = absolute(place)
-        check_free(out, Storage(), is_folder=True, overwrite=overwrite)
         if dry_run:
+            check_free(out, Storage(), is_folder=True, overwrite=overwrite)
             return job.foretold(out)
         return job.to_folder(out, overwrite=overwrite)
     if dry_run:
