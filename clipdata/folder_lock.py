@@ -86,17 +86,16 @@ def alone_at(place: Path, doing: str) -> Iterator[bool]:
     said = (f"is writing {place}", f"{_WAIT} name another place")
     descriptor = None
     try:
-        with suppress(_NoLocks):
+        try:
             descriptor = _opened(beside, *said) if is_beside else _opened_folder(place, *said)
-        if descriptor is not None:
             _write(descriptor, doing)
+        except _NoLocks:
+            _remove_lock(beside)
         yield descriptor is not None and os.name == "posix"
     finally:
         if descriptor is not None:
-            with suppress(OSError):  # where nobody may write any more, it stays, and means nothing
-                if is_beside:
-                    beside.unlink(missing_ok=True)
-                    sync(beside.parent)
+            if is_beside:
+                _remove_lock(beside)
             os.close(descriptor)  # lets go of the lock
         with suppress(OSError):
             for folder in made:
@@ -171,6 +170,13 @@ def _opened_folder(folder: Path, busy: str, hint: str) -> int:
     descriptor = os.open(folder, os.O_RDONLY)
     _take(descriptor, busy, hint)
     return descriptor
+
+
+def _remove_lock(path: Path) -> None:
+    """Remove a lock file. Where nobody may write any more, it stays, and means nothing."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def _remove_unused(path: Path, made: Sequence[Path]) -> None:
