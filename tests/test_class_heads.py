@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import clipdata as cd
-from clipdata.errors import LineageMismatchError, NotFoundError, SchemaError, StorageError, UsageError
+from clipdata.errors import LineageMismatchError, NotFoundError, SchemaError, StorageError, TransientError, UsageError
+from clipdata.folder_lock import alone_at
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table, open_table
 from clipdata.training import head_objective
@@ -118,6 +119,8 @@ def test_no_row_of_a_class_leaves_it_near_its_prompt_and_rows_move_it():
 
 def test_a_head_learns_the_classes_and_its_scores_become_a_column(table, encoder, tmp_path):
     head = cd.fit_head(table, encoder, where="split = 'train'").save(tmp_path / "head")
+    with alone_at(tmp_path / "head", "fit-head"), pytest.raises(TransientError, match=r"fit-head .* is writing"):
+        head.save(tmp_path / "head")
 
     cd.map_column(table, cd.steps.HeadScores(head), "head_scores")
     cd.map_column(table, cd.steps.HeadScores(tmp_path / "head", output="label"), "guess")

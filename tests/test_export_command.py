@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -72,6 +73,15 @@ def test_an_answer_says_that_pictures_kept_elsewhere_are_not_in_it(
     assert (code, "--columns" in found["error"]["hint"]) == (2, False)
     assert found["error"]["message"].startswith("query: csv cannot hold 'image'")
 
+    for name in ("b.xyz", "a dir"):
+        words = ["query", images.uri, "SELECT path FROM dataset", "--out"]
+        code, found = run(capsys, *words, str(tmp_path / name))
+        assert (code, "--format" in str(found)) == (2, False)
+        hint = found["error"]["hint"]
+        typed = shlex.split(hint)
+        assert typed[0] == "--out"
+        assert run(capsys, *words, typed[1])[0] == 0
+
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
@@ -87,7 +97,8 @@ def test_an_answer_says_that_pictures_kept_elsewhere_are_not_in_it(
         (["export", "t.lance", "--out", "x.csv", "--caption", "text"], 2, "caption belongs to shards"),
         (["export", "t.lance", "--out", "x", "--format", "folder"], 2, "column of pictures"),
         (["export", "t.lance", "--out", "file/x.csv"], 1, "file"),
-        (["query", "t.lance", "SELECT 1 AS one", "--out", "x.txt"], 2, "nothing tells the format"),
+        (["query", "t.lance", "SELECT 1 AS one", "--out", "x.txt"], 2, "a file that ends in .parquet, .csv"),
+        (["query", "t.lance", "SELECT 1 AS one", "--out", "folder"], 2, "a file that ends in .parquet, .csv"),
         (["query", "t.lance", "SELECT nope FROM dataset", "--out", "x.csv"], 2, "nope"),
         (["query", "t.lance", "COPY dataset TO 'x.csv'", "--out", "x.csv"], 2, "expected one SELECT"),
     ],

@@ -20,8 +20,9 @@ import pytest
 import clipdata as cd
 import ingest
 from clipdata.errors import SchemaError, UsageError
+from clipdata.exports.disk_places import LocalFolder
+from clipdata.exports.folder_record import RECORD
 from clipdata.exports.parquet import Parquet
-from clipdata.exports.places import RECORD, LocalFolder
 from clipdata.exports.selection import NO_PICTURE
 from clipdata.json_values import plain
 from clipdata.lance_io import rows
@@ -120,11 +121,10 @@ def test_parquet_holds_every_value_and_the_bytes_of_every_picture(pictures: cd.T
 def test_row_groups_and_files_of_parquet_are_bounded_by_bytes(pictures: cd.Table, tmp_path: Path) -> None:
     from clipdata.exports.formats import About
     from clipdata.exports.selection import Selection
-    from clipdata.storage import Storage
 
     selection = Selection(pictures, ("path", "image", "uri", "filename"))
     batches = (batch.slice(n, 1) for batch in selection.batches() for n in range(batch.num_rows))
-    place = LocalFolder(str(tmp_path / "out"), Storage())
+    place = LocalFolder(str(tmp_path / "out"), is_alone=True)
     Parquet(is_folder=True, group_bytes=2000, file_bytes=3000).write(batches, place, About("image", NUM, {}))
     place.publish({})
 
@@ -206,6 +206,27 @@ def test_a_folder_of_pictures_holds_each_once_under_a_name_that_is_safe_everywhe
     assert [row["text"] for row in told] == TEXTS
     assert names[0] == "a.jpg" or names[0].startswith("a.png")
     assert "三张" in names[9]
+
+
+def test_load_dataset_finds_every_picture_of_a_folder_whatever_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hugging Face's reader takes some names for something else, and then fails for the whole folder."""
+    import datasets
+
+    monkeypatch.setenv("HELLO", "hi")
+    called = ["$HELLO", "${HELLO}", "a$HELLO", "$", "~", "~root", "%HELLO%", "%20", "[a]", "a[0-9]", "[!a]", "{a,b}",
+              "{", "a#b", "a::b", "zip:__a", "!x", "a?b", "a*b", "**", "train-00000-of-00001", "data-00000-of-00001",
+              "a;b", "metadata", "state", "-x", "`x`"]  # fmt: skip
+    held = [encoded(n, ".png", 6, 8) for n in range(len(called))]
+    table = rows.create_table(tmp_path / "t.lance", pa.schema(IMAGE_FIELDS))
+    values = {"path": [f"{n:02d}" for n in range(len(called))], "filename": [f"{name}.png" for name in called]}
+    rows.upsert(table, pa.table({**values, "image": pa.array(held, pa.large_binary())}))
+
+    cd.export(open_table(table.uri), tmp_path / "out", format="folder")
+    read = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert sorted(row["filename"] for row in read["train"]) == sorted(values["filename"])
+    assert len(read) == 1
 
 
 def test_splits_become_folders_when_they_are_asked_for(pictures: cd.Table, tmp_path: Path) -> None:
@@ -381,7 +402,7 @@ def test_an_answer_to_a_query_is_written_batch_by_batch(tmp_path: Path, suffix: 
 
 def test_an_answer_of_bytes_goes_to_parquet_alone(tmp_path: Path) -> None:
     table = number_table(tmp_path, 3)
-    for out, said in (("a.csv", "csv cannot hold 'b'"), ("a.lance", "written as lance"), ("a", "as shards")):
+    for out, said in (("a.csv", "csv cannot hold 'b'"), ("a.lance", "goes to a file that"), ("a", "goes to a file")):
         with pytest.raises(UsageError, match=said):
             cd.export_query(table, "SELECT arrow_cast(text, 'Binary') AS b FROM dataset", tmp_path / out)
     cd.export_query(table, "SELECT arrow_cast(text, 'Binary') AS b FROM dataset", tmp_path / "a.parquet")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clipdata.errors import StorageError, TransientError, UsageError
-from clipdata.folder_lock import FILE, alone_in
+from clipdata.folder_lock import FILE, alone_at, alone_in
 
 HOLD = """
 import sys, time
@@ -83,3 +83,31 @@ def test_a_folder_that_was_made_for_what_fails_goes_again_and_one_with_anything_
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "there"]
     assert (tmp_path / "c/d/config.json").exists()
+
+
+def test_who_writes_a_place_keeps_others_from_it_alone_and_leaves_no_lock(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "folder" / "a.csv"
+    with alone_at(place, "export") as is_alone:
+        assert is_alone
+        with (
+            pytest.raises(TransientError, match=rf"export \(process {os.getpid()} .* is writing {place}"),
+            alone_at(place, "push"),
+        ):
+            pass
+        with alone_at(place.with_name("b.csv"), "export"):
+            pass
+        assert [path.name for path in place.parent.iterdir()] == [".a.csv.lock"]
+    assert os.listdir(tmp_path) == []
+
+    with alone_at(place, "export"):
+        place.write_text("x")
+    assert [path.name for path in place.parent.iterdir()] == ["a.csv"]
+
+
+def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StorageError, match=f"cannot write to {tmp_path}/file"),
+        alone_at(tmp_path / "file" / "x", "export"),
+    ):
+        pass

@@ -328,6 +328,23 @@ def test_fields_of_several_types_are_said(tmp_path: Path) -> None:
     assert "fields of several types, kept as text in the column 'json': caption" in str(done)
 
 
+def test_fields_that_are_no_columns_are_said_for_what_they_are(tmp_path: Path) -> None:
+    lines = [
+        {"filename": "a", "nest": {"k": 1}, "inside": [{"k": 1}], "odd": [1, "x"], "none": None, "bare": [], "both": 1},
+        {"filename": "b", "nest": None, "inside": [], "odd": [2], "none": None, "bare": None, "both": {"k": 1}},
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = ingest.from_parquet(tmp_path / "m.jsonl", into=tmp_path / "t.lance")
+
+    assert "fields of several types, kept as text in the column 'json': odd, both;" in str(done)
+    nested = "objects, and lists that are not of one plain type, kept as text in the column 'json': nest, inside, bare;"
+    assert nested in str(done)
+    assert "null in every row, which makes no column: none" in str(done)
+    kept = done.table.to_table(["filename", "json"]).to_pylist()
+    first = next(json.loads(row["json"]) for row in kept if row["filename"] == "a")
+    assert first == {name: lines[0][name] for name in ("nest", "inside", "odd", "bare", "both")}
+
+
 def test_what_shapes_rows_is_among_the_options(tmp_path: Path) -> None:
     file = write(tmp_path / "a.parquet", filename=["a"], c=["x"])
     plain = MetadataFiles(file).options

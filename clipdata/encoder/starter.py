@@ -10,10 +10,7 @@ It must know nothing of tables or training. The model is built once and kept in 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +26,7 @@ from clipdata.encoder.model_config import ModelConfig
 from clipdata.encoder.tokenization import TextTokenizer
 from clipdata.encoder.tower_kinds import HuggingFaceText, TimmImage
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
+from clipdata.folder_lock import in_turn
 
 if TYPE_CHECKING:
     from clipdata.encoder.model import Encoder
@@ -69,7 +67,8 @@ def starter_folder() -> Path:
         image_weights = _packaged(_IMAGE_PACKAGE, _IMAGE_WEIGHTS, _IMAGE_SHA256)
         text_weights = _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256)
         try:
-            with _in_turn(folder.parent):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with in_turn(folder.parent):
                 if not folder.is_dir():  # it may have been built meanwhile
                     _build(folder, image_weights, text_weights)
         except OSError as error:
@@ -90,24 +89,6 @@ def starter_tokenizer() -> Path:
         ClipdataError: it is another release.
     """
     return _packaged(_TEXT_PACKAGE, _TEXT_WEIGHTS, _TEXT_SHA256).parent
-
-
-@contextmanager
-def _in_turn(folder: Path) -> Iterator[None]:
-    """Wait for other processes of this machine that are in the block; where folders have no locks, run beside them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # lets go of the lock
 
 
 def _build(folder: Path, image_weights: Path, text_weights: Path) -> None:

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from clipdata import hints
 from clipdata.arguments import check_count
 from clipdata.errors import UsageError
 from clipdata.exports.formats import About, check_columns
-from clipdata.exports.job import file_format, format_of
+from clipdata.exports.job import SUFFIXES, file_format
 from clipdata.exports.outcome import Exported
-from clipdata.exports.places import check_free, opened
+from clipdata.exports.places import opened
 from clipdata.lance_io.table import AnyTable, as_table
 from clipdata.progress import Progress, Silent
 from clipdata.schema import picture_column
 from clipdata.storage import Storage, absolute, redact
 
 ROW_FORMATS = ("parquet", "csv", "tsv", "jsonl")
+_ENDINGS = ".parquet, .csv, .tsv or .jsonl"
 
 
 def export_query(
@@ -50,14 +52,8 @@ def export_query(
     if limit is not None:
         check_count(limit, "query: limit")
     place, settings = absolute(out), storage or table.storage
-    kind = format_of(place, None)
-    if kind not in ROW_FORMATS:
-        raise UsageError(
-            f"query: no answer is written as {kind}; expected a file that ends in .parquet, .csv, .tsv or .jsonl",
-            hint="--out answer.parquet",
-        )
+    kind = _format_of(place)
     found = file_format(kind, place, {})
-    check_free(place, settings, is_folder=False, overwrite=overwrite)
     num_rows = 0
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -71,7 +67,10 @@ def export_query(
             if limit is not None and num_rows >= limit:
                 return
 
-    with table.answering(sql) as (schema, answer), opened(place, settings, is_folder=False) as file:
+    with (
+        opened(place, settings, is_folder=False, overwrite=overwrite, doing="query") as file,
+        table.answering(sql) as (schema, answer),
+    ):
         hint = "select other columns, or write .parquet, which holds everything"
         check_columns(found, schema, schema.names, verb="query", hint=hint)
         with (progress or Silent()).task("query", None) as counter:
@@ -79,4 +78,20 @@ def export_query(
         file.publish({})
     return Exported(
         redact(place), kind, table.version, num_rows, file.num_bytes, 1, 1, columns=tuple(schema.names), notes=notes
+    )
+
+
+def _format_of(out: str) -> str:
+    """The format that the name of a file tells.
+
+    Raises:
+        UsageError: it is none of those that hold an answer.
+    """
+    stem, suffix = os.path.splitext(out.rstrip("/"))
+    kind = SUFFIXES.get(suffix.lower())
+    if kind in ROW_FORMATS:
+        return kind
+    raise UsageError(
+        f"query: an answer goes to a file that ends in {_ENDINGS}, which tells the format; found {redact(out)}",
+        hint=f"--out {hints.typed(stem + '.parquet')}",
     )

@@ -1,9 +1,10 @@
 """File names for pictures: those they had, made safe for every file system and unique in their folder.
 
 Hugging Face's `imagefolder` reads names, too: it passes over those that begin with a dot or two underscores, and takes
-a folder in which one is called `test.jpg` or `dog_train.png` for one of splits, whose other pictures it drops. No name
-that is made here means anything to it.
-Source: `datasets.data_files` of Hugging Face datasets 5.2 (patterns of split names).
+a folder in which one is called `test.jpg` or `dog_train.png` for one of splits, whose other pictures it drops; for
+`$HOME.png` it looks where the environment says, and `a::b.png` is to it a file inside another. No name that is made
+here means anything to it.
+Source: `datasets.data_files` (patterns of split names) and `datasets.utils.file_utils` of Hugging Face datasets 5.2.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ MAX_BYTES = 150
 _SEPARATORS = "-._ 0-9"
 SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation")
 _SPLIT = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))({'|'.join(SPLITS)})(?=[{_SEPARATORS}])")
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\/\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*$\\/\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 _DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
 
 

@@ -17,7 +17,7 @@ from clipdata.exports.image_folder import ImageFolder
 from clipdata.exports.json_lines import JsonLines
 from clipdata.exports.outcome import Exported
 from clipdata.exports.parquet import Parquet
-from clipdata.exports.places import check_free, opened
+from clipdata.exports.places import alone, check_free, opened
 from clipdata.exports.selection import Selection
 from clipdata.exports.shards import export_shards
 from clipdata.lance_io.pictures import place_columns
@@ -115,9 +115,11 @@ def export(
     found = file_format(kind, place, own)
     chosen, left_out = _columns(table, found, columns)
     selection = Selection(table, tuple(chosen), needs_picture=found.needs_picture, **rows)
-    check_free(place, settings, is_folder=found.is_folder, overwrite=overwrite)
     job = _FileExport(selection, found, place, settings, tuple(left_out))
-    return job.tried() if dry_run else job.run(progress or Silent())
+    if dry_run:
+        check_free(place, settings, is_folder=found.is_folder, overwrite=overwrite)
+        return job.tried()
+    return job.run(progress or Silent(), overwrite=overwrite)
 
 
 def format_of(out: str, named: str | None) -> str:
@@ -199,13 +201,15 @@ def _copied(
     aside = place_columns(table.schema)
     chosen = tuple(columns) if columns is not None else tuple(n for n in table.schema.names if n not in aside)
     selection = Selection(table, chosen, **rows)
-    lance_copy.check_free(out, storage, overwrite=overwrite)
     report = _report(selection, out, lance_copy.NAME, ())
     if dry_run:
+        lance_copy.check_free(out, storage, overwrite=overwrite)
         return replace(report, num_rows=selection.num_rows(), num_bytes=selection.size(), num_files=1, dry_run=True)
     record = _record(selection, lance_copy.NAME)
-    with progress.task("export lance", selection.num_rows()) as counter:
-        made = lance_copy.copy_table(selection, out, record, storage, counter)
+    with alone(out, storage, "export"):
+        lance_copy.check_free(out, storage, overwrite=overwrite)
+        with progress.task("export lance", selection.num_rows()) as counter:
+            made = lance_copy.copy_table(selection, out, record, storage, counter)
     if made is None:
         return replace(report, refused=dict(selection.refused))
     sizes = [file.file_size_bytes or 0 for f in made.dataset.get_fragments() for file in f.metadata.files]
@@ -224,13 +228,13 @@ class _FileExport:
         self.selection, self.format, self.out, self.storage = selection, found, out, storage
         self.empty = _report(selection, out, found.name, left_out)
 
-    def run(self, progress: Progress) -> Exported:
+    def run(self, progress: Progress, *, overwrite: bool) -> Exported:
         """Write all, and let it appear when it is whole."""
-        num_rows = self.selection.num_rows()
-        about = About(self.selection.picture, num_rows, _record(self.selection, self.format.name))
         notes: Mapping[str, Any] = {}
         num_read = 0
-        with opened(self.out, self.storage, is_folder=self.format.is_folder) as place:
+        with opened(self.out, self.storage, is_folder=self.format.is_folder, overwrite=overwrite) as place:
+            num_rows = self.selection.num_rows()
+            about = About(self.selection.picture, num_rows, _record(self.selection, self.format.name))
             with progress.task(f"export {self.format.name}", num_rows) as counter:
                 batches = _Counted(self.selection.batches(), counter)
                 if batches.first is not None:

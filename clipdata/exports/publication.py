@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from clipdata import hints
-from clipdata.disk import sync_above, sync_below
 from clipdata.errors import TooManyRejectsError, UsageError
 from clipdata.exports import hub, lance_copy
 from clipdata.exports.card import TABLE, Facts, card
 from clipdata.exports.croissant import NAME as CROISSANT
 from clipdata.exports.croissant import croissant
+from clipdata.exports.disk_places import LocalFolder
 from clipdata.exports.features import features_of
-from clipdata.exports.places import RECORD, check_free, faults_of
+from clipdata.exports.places import check_free, opened
 from clipdata.exports.selection import Selection
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
@@ -134,11 +133,10 @@ def push(
     job = _Push(selection, tuple(left_out), repo, tag or f"v{table.version}", progress or Silent())
     if repo is None:
         out = absolute(place)
-        check_free(out, Storage(), is_folder=True, overwrite=overwrite)
         if dry_run:
+            check_free(out, Storage(), is_folder=True, overwrite=overwrite)
             return job.foretold(out)
-        with faults_of(out, Storage()):
-            return job.to_folder(Path(out))
+        return job.to_folder(out, overwrite=overwrite)
     if dry_run:
         return job.foretold(place)
     hub.require_hub()
@@ -164,23 +162,14 @@ class _Push:
         self.selection, self.left_out, self.progress = selection, left_out, progress
         self.repo, self.tag = repo, tag if repo else None
 
-    def to_folder(self, out: Path) -> Pushed:
+    def to_folder(self, out: str, *, overwrite: bool) -> Pushed:
         """Write a folder, aside and then under its name."""
-        aside = out.parent / f".{out.name}.part"
-        shutil.rmtree(aside, ignore_errors=True)
-        present = (out / "README.md").read_text(encoding="utf-8") if (out / "README.md").is_file() else None
-        try:
-            pushed = self._write(aside, str(out), present)
-            (aside / RECORD).write_text(json.dumps({"format": "push", "complete": True}) + "\n")
-            sync_below(aside)
-            former = out.parent / f".{out.name}.former"
-            if out.exists():
-                out.rename(former)
-            aside.rename(out)
-            sync_above(out)
-            shutil.rmtree(former, ignore_errors=True)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        card_there = Path(out, "README.md")
+        with opened(out, Storage(), is_folder=True, overwrite=overwrite, doing="push") as place:
+            present = card_there.read_text(encoding="utf-8") if card_there.is_file() else None
+            assert isinstance(place, LocalFolder), "it is on disk"
+            pushed = self._write(place.begin(), out, present)
+            place.publish({"format": "push"})
         return pushed
 
     def to_hub(self, place: str, *, public: bool) -> Pushed:

@@ -24,9 +24,10 @@ import pyarrow.compute as pc
 
 from clipdata.arguments import check_count
 from clipdata.disk import sync, sync_above
-from clipdata.errors import UsageError
+from clipdata.errors import ConcurrentChangeError, UsageError
+from clipdata.exports.bucket_places import AGAIN
 from clipdata.exports.outcome import Exported
-from clipdata.exports.places import faults_of
+from clipdata.exports.places import alone
 from clipdata.exports.selection import NO_PICTURE, Selection
 from clipdata.exports.shard_manifest import NAME, SIZES, Manifest, load_manifest
 from clipdata.exports.shard_members import COUNTED, SampleMembers
@@ -78,13 +79,15 @@ def export_shards(
     Raises:
         SchemaError: there is no column of images; or a column does not exist, or holds what JSON cannot.
         UsageError: the folder holds something else.
+        TransientError: another process writes there.
+        ConcurrentChangeError: another one wrote other rows there meanwhile, in a bucket or on a disk without locks.
         StorageError: the disk is full, or the folder cannot be written.
     """
     members = SampleMembers.of(selection.table, columns, caption)
     job = _Export(selection, out, storage, rows_per_shard, members)
     if dry_run:
         return job.tried(overwrite=overwrite)
-    with faults_of(out, storage):
+    with alone(out, storage, "export"):
         return job.run(progress, overwrite=overwrite)
 
 
@@ -124,14 +127,35 @@ class _Export:
                 counts = self._write_shard(name, number, mine, counter)
                 num_new += 1
                 manifest = replace(manifest, shards={**manifest.shards, name: counts})
+                self._check_ours(name)
                 self._put(NAME, manifest.to_json())
         self._remove(name for name in manifest.replaces if name not in names)
         if not any(manifest.shards[name]["samples"] for name in names):
             return self._withdrawn(manifest, names)
+        self._check_ours()
+        if gone := [name for name in names if not self._is_done(name, manifest)]:
+            found = f"{redact(self.out)} holds {', '.join(gone[:3])} not as it was written"
+            raise ConcurrentChangeError(f"{found}: another export wrote there at the same time", hint=AGAIN)
         sizes = {name: manifest.shards[name]["samples"] for name in names}
         self._put(SIZES, json.dumps(sizes, indent=1) + "\n")
         self._put(NAME, replace(manifest, replaces=(), complete=True).to_json())
         return self._report(manifest, num_new)
+
+    def _check_ours(self, written: str = "") -> None:
+        """Make sure that the record there is still that of this export. Another one's no longer holds.
+
+        Args:
+            written: shard that was just written, over whatever was there.
+
+        Raises:
+            ConcurrentChangeError: another export began there.
+        """
+        present = load_manifest(self.out, self.storage)
+        if present is None or present.request != self.request:
+            if present is not None and present.complete:
+                shards = {name: counts for name, counts in present.shards.items() if name != written}
+                self._put(NAME, replace(present, shards=shards, complete=False).to_json())
+            raise ConcurrentChangeError(f"another export writes to {redact(self.out)} at the same time", hint=AGAIN)
 
     def _withdrawn(self, manifest: Manifest, names: Sequence[str]) -> Exported:
         """Leave nothing of an export that has no sample, so that nobody takes an empty folder for one."""

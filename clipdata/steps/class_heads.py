@@ -22,6 +22,7 @@ import numpy as np
 
 from clipdata.disk import sync_above, sync_below
 from clipdata.errors import NotFoundError, StorageError, UsageError
+from clipdata.folder_lock import alone_at
 from clipdata.json_parsing import parse_json
 from clipdata.printable import printable
 from clipdata.trained_rows import FOLDER, TrainedRows
@@ -74,29 +75,34 @@ class ClassHead:
 
         Raises:
             UsageError: the folder holds something else.
+            TransientError: another process writes there.
             StorageError: it cannot be written.
         """
+        path = Path(folder)
+        if path.exists() and not (path / RECORD).is_file() and not _is_half_written(path):
+            raise UsageError(f"{path} is there and holds no head", hint="choose a folder that does not exist yet")
+        with alone_at(path, "fit-head"):
+            try:
+                self._write(path)
+            except OSError as error:
+                raise StorageError(f"the head cannot be written to {path}: {error}") from error
+        return replace(self, name=os.fspath(folder))
+
+    def _write(self, path: Path) -> None:
         from safetensors.numpy import save
 
         from clipdata.encoder.layout import write_json
 
-        path = Path(folder)
-        if path.exists() and not (path / RECORD).is_file() and not _is_half_written(path):
-            raise UsageError(f"{path} is there and holds no head", hint="choose a folder that does not exist yet")
-        try:
-            (path / FOLDER).mkdir(parents=True, exist_ok=True)
-            for rows in self.trained_on:
-                (path / FOLDER / f"{rows.digest}.arrow").write_bytes(rows.to_bytes())
-            (path / RECORD).unlink(missing_ok=True)  # half a head is none
-            (path / WEIGHTS).write_bytes(save({"weight": np.ascontiguousarray(self.weight_CD, np.float32)}))
-            write_json(path / RECORD, self.to_dict())
-            for half in path.glob(f".{RECORD}.*"):  # of one who was killed
-                half.unlink(missing_ok=True)
-            sync_below(path)
-            sync_above(path)
-        except OSError as error:
-            raise StorageError(f"the head cannot be written to {path}: {error}") from error
-        return replace(self, name=os.fspath(folder))
+        (path / FOLDER).mkdir(parents=True, exist_ok=True)
+        for rows in self.trained_on:
+            (path / FOLDER / f"{rows.digest}.arrow").write_bytes(rows.to_bytes())
+        (path / RECORD).unlink(missing_ok=True)  # half a head is none
+        (path / WEIGHTS).write_bytes(save({"weight": np.ascontiguousarray(self.weight_CD, np.float32)}))
+        write_json(path / RECORD, self.to_dict())
+        for half in path.glob(f".{RECORD}.*"):  # of one who was killed
+            half.unlink(missing_ok=True)
+        sync_below(path)
+        sync_above(path)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> ClassHead:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from clipdata.disk import sync
 from clipdata.errors import StorageError
+from clipdata.folder_lock import in_turn
 from clipdata.json_parsing import json_kind, parse_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -49,13 +50,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; of several who do so at once, the last one's stays.
 
     Raises:
         StorageError: it cannot be written.
     """
     aside = path.with_name(f".{path.name}.writing")
-    with writing(path):
+    with writing(path), in_turn(path.parent):
         try:
             aside.write_bytes(data)
             sync(aside)

@@ -37,12 +37,16 @@ class JsonColumns:
         types: column → type.
         taken: columns that a row has by itself; a field of that name that only repeats it is dropped.
         mixed: fields that are of several types, which become no column.
+        nested: fields that hold objects, or lists that are not of one plain type, which become none either.
+        empty: fields that are null in all records that were looked at, and so are nowhere.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
     @classmethod
     def infer(
@@ -55,14 +59,29 @@ class JsonColumns:
             taken: names of the row contract.
         """
         types: dict[str, pa.DataType | None] = {}
+        several: set[str] = set()
+        without: dict[str, bool] = {}  # fields that were null or had no item: whether they were null alone
         for record, row in samples:
             for name, value in record.items():
-                if value is None or value == [] or (name in taken and plain(row.get(name)) == value):
+                if name in taken and plain(row.get(name)) == value:
+                    continue
+                if value is None or value == []:
+                    without[name] = without.get(name, True) and value is None
                     continue
                 found = _type_of(value)
-                types[name] = found if name not in types else _wider(types[name], found)
+                types[name], before = found, types.get(name, found)
+                if before != found:
+                    types[name] = _wider(before, found)
+                    several |= {name} if types[name] is None else set()
         chosen = cls.of({name: kind for name, kind in types.items() if kind is not None}, taken)
-        return replace(chosen, mixed=tuple(name for name, kind in types.items() if kind is None))
+        nested = [name for name, kind in types.items() if kind is None and name not in several]
+        untold = {name: is_null for name, is_null in without.items() if name not in types}
+        return replace(
+            chosen,
+            mixed=tuple(name for name in types if name in several and types[name] is None),
+            nested=(*nested, *(name for name, is_null in untold.items() if not is_null)),
+            empty=tuple(name for name, is_null in untold.items() if is_null),
+        )
 
     @classmethod
     def of(cls, types: Mapping[str, pa.DataType], taken: frozenset[str]) -> JsonColumns:

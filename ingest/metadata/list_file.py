@@ -148,10 +148,15 @@ class ListFile:
     @property
     def layout_notes(self) -> tuple[str, ...]:
         """What was found out of the ordinary in the layout of a text."""
-        mixed = self._json_columns.mixed if self._json_columns else ()
-        if mixed:
-            return (f"fields of several types, kept as text in the column 'json': {', '.join(mixed)}",)
-        return self._layout.notes if self._layout else ()
+        if self._json_columns is None:
+            return self._layout.notes if self._layout else ()
+        kept = "kept as text in the column 'json'"
+        said = {
+            f"fields of several types, {kept}": self._json_columns.mixed,
+            f"objects, and lists that are not of one plain type, {kept}": self._json_columns.nested,
+            "null in every row, which makes no column": self._json_columns.empty,
+        }
+        return tuple(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
 
     def rows(self) -> Iterator[Row]:
         """All rows, in order."""
