@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,14 @@ EQUAL = ["choice", "contrastive", "siglip", "class_prompts", "soft_target", "bad
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Iterator[Path]:
     """Tables, and the runs of one process."""
     found = tmp_path_factory.mktemp("ranks")
     ranks.make_tables(found)
-    os.environ["TMPDIR"] = str(found)
-    ranks.main(found, [*EQUAL, "whole", "cut"])
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(found))  # where each process makes its models
+        ranks.main(found, [*EQUAL, "whole", "cut"])
+        yield found
 
 
 def start(num: int, *arguments: str | Path) -> subprocess.Popen:
