@@ -22,6 +22,12 @@ def typed(location: str) -> str:
     return shlex.quote(redact(location))
 
 
+def table_beside(location: str) -> str:
+    """Where a table of what lies at a location may be written; here, where the location has no name of its own."""
+    name = os.path.basename(location.rstrip("/"))
+    return f"{location.rstrip('/')}.lance" if name.strip(".") else "TABLE.lance"
+
+
 def log(location: str) -> str:
     """The command that lists a table's versions."""
     return f"clipdata log {typed(location)}"
@@ -69,7 +75,7 @@ def ingest(location: str) -> str:
 
 def ingest_file(location: str) -> str:
     """The commands that make a table of the rows of a file, and that look at them as they lie."""
-    into = os.path.splitext(location.rstrip("/"))[0] + ".lance"
+    into = table_beside(os.path.splitext(location.rstrip("/"))[0])
     look = f"; or look at it as it lies: clipdata view {typed(location)}" if location.endswith(".parquet") else ""
     makes = "makes a table of parquet, CSV, TSV or JSONL"
     return f"clipdata ingest parquet {typed(location)} --into {typed(into)} --required '' {makes}{look}"
@@ -81,7 +87,7 @@ def ingest_folder(location: str, what: str) -> str:
     Args:
         what: "images" or "parquet".
     """
-    into, more = location.rstrip("/") + ".lance", " --required ''" if what == "parquet" else ""
+    into, more = table_beside(location), " --required ''" if what == "parquet" else ""
     made = f"make a table of it: clipdata ingest {what} {typed(location)} --into {typed(into)}{more}"
     return f"{made}; or look at it as it lies: clipdata view {typed(location)}"
 

@@ -36,7 +36,7 @@ from clipdata.storage import Storage, is_remote, join, redact
 OLD = timedelta(days=14)  # versions: Lance's own default
 ABANDONED = timedelta(days=1)  # no single write takes longer
 UNFINISHED = timedelta(days=7)  # a map that was interrupted can go on from its records until then
-LEAST = timedelta(hours=1)
+LEAST, MOST = timedelta(hours=1), timedelta(days=36_500)  # of an age; Lance cannot count back from now without end
 MOST_AHEAD = timedelta(hours=1)
 _MOST_TOLD = 1_000_000
 _TAGS_TOLD = 5
@@ -136,15 +136,15 @@ def clean(
         storage: how to reach the location.
 
     Raises:
-        UsageError: an age is under an hour, or this machine's clock runs an hour ahead of the storage's: a writer at
+        UsageError: an age is under an hour or over a century, or this machine's clock runs an hour ahead of the storage's: a writer at
             work could lose what it is about to commit.
     """
     ages = {"older_than": older_than, "abandoned_for": abandoned_for, "unfinished_for": unfinished_for}
     for name, age in ages.items():
-        if not isinstance(age, timedelta) or age < LEAST:
+        if not isinstance(age, timedelta) or not LEAST <= age <= MOST:
             raise UsageError(
                 f"clean: {name} is {age!r}; expected a timedelta of at least an hour, since what is younger may be of "
-                "a writer at work",
+                f"a writer at work, and at most {MOST.days:,} days",
                 hint="clean(table, older_than=timedelta(days=14))",
             )
     newest = as_table(table, storage=storage).latest()

@@ -7,6 +7,7 @@ an attempt to make this machine talk to its own network.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
@@ -115,10 +116,14 @@ class DownloadRules:
         positive = ("num_in_flight", "num_per_host", "deadline_s", "connect_s", "max_bytes")
         other = ("delay_s", "num_retries", "backoff_s", "max_wait_s", "max_redirects")
         problems = [
-            f"{name} is {getattr(self, name)}; expected more than 0" for name in positive if getattr(self, name) <= 0
+            f"{name} is {getattr(self, name)}; expected more than 0"
+            for name in positive
+            if not 0 < getattr(self, name) < math.inf
         ]
         problems += [
-            f"{name} is {getattr(self, name)}; expected 0 or more" for name in other if getattr(self, name) < 0
+            f"{name} is {getattr(self, name)}; expected 0 or more"
+            for name in other
+            if not 0 <= getattr(self, name) < math.inf
         ]
         problems += self._problems_of_hosts()
         if problems:

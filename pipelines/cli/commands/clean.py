@@ -25,12 +25,26 @@ CLEANED = record(
 )
 
 
+_LEAST_DAYS, _MOST_DAYS = 1 / 24, 36_500
+
+
+def _days(days: float) -> float:
+    if not _LEAST_DAYS <= days <= _MOST_DAYS:
+        raise typer.BadParameter(
+            f"{days:g} days; expected an hour (0.042) at least, since what is younger may be of a writer at work, "
+            f"and {_MOST_DAYS:,} days at most"
+        )
+    return days
+
+
 @verb("clean", found=CLEANED, examples=["clipdata clean contest.lance --dry-run", "clipdata clean contest.lance --yes"])
 def clean(
     terminal: Terminal,
     table: TableArgument,
     *,
-    older_than: Annotated[float, typer.Option(help="Days: older versions go, unless a tag names them.")] = 14,
+    older_than: Annotated[
+        float, typer.Option(callback=_days, help="Days: older versions go, unless a tag names them.")
+    ] = 14,
     dry_run: DryRun = False,
     yes: Yes = False,
     store: StorageOptions,

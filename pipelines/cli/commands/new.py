@@ -76,7 +76,7 @@ def new(
     *,
     out: Annotated[str, typer.Option("--out", help="Folder of the model; every verb takes it as --model.")],
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of random weights; the config's by default, or 0.")
+        int | None, typer.Option("--seed", min=0, help="Seed of random weights; the config's by default, or 0.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model, which lineage shows.")] = None,
     overwrite: Overwrite = False,
