@@ -37,10 +37,10 @@ _KINDS = {
     b"ARROW1": FileKind("a file of Arrow or Feather", _CONVERT),
     b"FEA1": FileKind("a file of Feather", _CONVERT),
     b"PK\x03\x04": FileKind("a zip archive", f"{_UNPACK}: unzip FILE"),
-    b"\x1f\x8b": FileKind("packed by gzip", f"{_UNPACK}: gunzip --keep FILE; shards of tar stay packed: ingest shards"),
-    b"BZh": FileKind("packed by bzip2", f"{_UNPACK}: bunzip2 --keep FILE"),
-    b"\xfd7zXZ\0": FileKind("packed by xz", f"{_UNPACK}: unxz --keep FILE"),
-    b"\x28\xb5\x2f\xfd": FileKind("packed by zstandard", f"{_UNPACK}: unzstd FILE"),
+    b"\x1f\x8b": FileKind("packed by gzip", f"{_UNPACK}: gunzip < FILE > UNPACKED; clipdata ingest shards takes packed tars"),
+    b"BZh": FileKind("packed by bzip2", f"{_UNPACK}: bunzip2 < FILE > UNPACKED"),
+    b"\xfd7zXZ\0": FileKind("packed by xz", f"{_UNPACK}: unxz < FILE > UNPACKED"),
+    b"\x28\xb5\x2f\xfd": FileKind("packed by zstandard", f"{_UNPACK}: unzstd < FILE > UNPACKED"),
     b"7z\xbc\xaf\x27\x1c": FileKind("a 7z archive", f"{_UNPACK}: 7z x FILE"),
     b"SQLite format 3\0": FileKind("a database of SQLite", _CONVERT),
     b"\x89HDF\r\n\x1a\n": FileKind("a file of HDF5", _CONVERT),
@@ -60,7 +60,7 @@ def kind_of_binary(data: bytes, location: str | os.PathLike[str] = "FILE") -> Fi
     if _is_text(data):  # a header line may begin like a format
         return None
     if data.startswith(b"PAR1"):
-        return FileKind("a parquet file", hints.ingest_file(where))
+        return FileKind("a parquet file", _mend_parquet(where))
     for magic, kind in _KINDS.items():
         if data.startswith(magic):
             return FileKind(kind.name, kind.mend.replace("FILE", hints.typed(where)))
@@ -71,6 +71,14 @@ def kind_of_binary(data: bytes, location: str | os.PathLike[str] = "FILE") -> Fi
     if (found := sniff_format(data)) is not None:
         return FileKind(f"a picture ({found})", "clipdata ingest images FOLDER --into TABLE.lance takes folders of them")
     return None
+
+
+def _mend_parquet(where: str) -> str:
+    """The verb goes by the name, where it has a suffix of another format."""
+    if where.lower().endswith((".parquet", ".pq")):
+        return hints.ingest_file(where)
+    named = f"{os.path.splitext(where)[0]}.parquet"
+    return f"call it what it is: mv {hints.typed(where)} {hints.typed(named)}; then {hints.ingest_file(named)}"
 
 
 def _is_text(data: bytes) -> bool:

@@ -173,7 +173,9 @@ def _typed_name(parameter: inspect.Parameter) -> str:
     info = parameter.annotation.__metadata__[0]
     if isinstance(info, typer.models.ArgumentInfo):
         return parameter.name.upper()
-    return next((one for one in info.param_decls or () if one.startswith("--")), f"--{parameter.name.replace('_', '-')}")
+    named = [info.default, *(info.param_decls or ())]  # typer has the first name where another signature has a default
+    spelled = f"--{parameter.name.replace('_', '-')}"
+    return next((str(one) for one in named if str(one).startswith("--")), spelled)
 
 
 def _help_of(parameter: inspect.Parameter) -> str:
