@@ -37,7 +37,7 @@ _KINDS = {
     b"ARROW1": FileKind("a file of Arrow or Feather", _CONVERT),
     b"FEA1": FileKind("a file of Feather", _CONVERT),
     b"PK\x03\x04": FileKind("a zip archive", f"{_UNPACK}: unzip FILE"),
-    b"\x1f\x8b": FileKind("packed by gzip", f"{_UNPACK}: gunzip < FILE > UNPACKED; clipdata ingest shards takes packed tars"),
+    b"\x1f\x8b": FileKind("packed by gzip", f"{_UNPACK}: gunzip < FILE > UNPACKED; ingest shards takes packed tars"),
     b"BZh": FileKind("packed by bzip2", f"{_UNPACK}: bunzip2 < FILE > UNPACKED"),
     b"\xfd7zXZ\0": FileKind("packed by xz", f"{_UNPACK}: unxz < FILE > UNPACKED"),
     b"\x28\xb5\x2f\xfd": FileKind("packed by zstandard", f"{_UNPACK}: unzstd < FILE > UNPACKED"),
@@ -69,7 +69,7 @@ def kind_of_binary(data: bytes, location: str | os.PathLike[str] = "FILE") -> Fi
     if data.endswith(_LANCE):
         return FileKind("a file of a Lance table", "the table is the folder above, which ends in .lance")
     if (found := sniff_format(data)) is not None:
-        return FileKind(f"a picture ({found})", "clipdata ingest images FOLDER --into TABLE.lance takes folders of them")
+        return FileKind(f"a picture ({found})", "a folder of them: clipdata ingest images FOLDER --into TABLE.lance")
     return None
 
 

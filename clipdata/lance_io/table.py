@@ -451,7 +451,7 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
         except (NotFoundError, OverflowError) as error:  # Lance counts versions in 64 bits, from 1
             newest = _open_dataset(uri, None, storage).version
             what, number = ("tag", ", a number") if isinstance(version, str) else ("version", "")
-            found = f"there is no {what} {version!r} of {redact(uri)}; the newest is version {newest}{number}"
+            found = f"there is no {what} {version!r:.80} of {redact(uri)}; the newest is version {newest}{number}"
             raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
         return opened()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from clipdata.column_names import quoted
+from clipdata.lance_io.version_numbers import version_named
 from clipdata.viewer.finding import TOP
 from clipdata.viewer.sources.protocol import Source
 from clipdata.viewer.view_state import CHANGE, ViewState
@@ -125,4 +126,4 @@ def _order_terms(source: Source, state: ViewState) -> list[str]:
 
 
 def _number(version: str | None) -> str | int | None:
-    return int(version) if version is not None and version.isdecimal() else version
+    return None if version is None else version_named(version)

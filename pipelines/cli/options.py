@@ -310,7 +310,7 @@ def count_or_share(text: str | None, option: str) -> int | float | None:
     if text is None:
         return None
     try:
-        found: int | float = int(text) if text.isdecimal() else float(text)
+        found: int | float = int(text) if text.isascii() and text.isdecimal() else float(text)
     except ValueError:
         found = -1
     if not 0 <= found < float("inf") or (isinstance(found, float) and found > 1):
@@ -320,4 +320,6 @@ def count_or_share(text: str | None, option: str) -> int | float | None:
 
 def version_of(text: str) -> int | str:
     """A version number, or a tag."""
-    return int(text) if text.isdecimal() else text
+    from clipdata.lance_io.version_numbers import version_named
+
+    return version_named(text)

@@ -173,15 +173,15 @@ def can_ask() -> bool:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the other end; Python has None for a stream that was closed before it began, as by `<&-`."""
+    """Whether a person is at the other end; Python has None for a stream that was closed before, as by `<&-`."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
 def hold_streams() -> None:
     """Let no file that is opened later take the number of a standard stream that is closed, and be written to.
 
-    Stdin and stderr are then as with `</dev/null` and `2>/dev/null`. A closed stdout stays None, which is told: a result
-    is written there.
+    Stdin and stderr are then as with `</dev/null` and `2>/dev/null`. A closed stdout stays None, and that is told: a
+    result is written there.
     """
     for descriptor in range(3):
         try:

@@ -62,9 +62,7 @@ def bench(
     ] = None,
     where: Where = None,
     batch_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Rows of a batch.")] = 64,
-    workers: Annotated[
-        int, typer.Option(min=0, max=1_000, help="Also measure with so many worker processes.")
-    ] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1_000, help="Also measure with so many worker processes.")] = 0,
     fidelity: Annotated[str, typer.Option(help="Of the pixels: fast, as training has them; exact; scaled.")] = "fast",
     train: Annotated[bool, typer.Option("--train", help="Measure forward with backward, too.")] = False,
     mixing: Annotated[

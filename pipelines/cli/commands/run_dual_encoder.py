@@ -65,7 +65,9 @@ def run_dual_encoder(
     embed_dim: Annotated[
         int, typer.Option(min=1, max=65_536, help="Dimensions of the space that both heads project into.")
     ] = 256,
-    image_size: Annotated[int, typer.Option(min=1, max=16_384, help="Side in pixels to which pictures are squashed.")] = 128,
+    image_size: Annotated[
+        int, typer.Option(min=1, max=16_384, help="Side in pixels to which pictures are squashed.")
+    ] = 128,
     max_length: Annotated[int, typer.Option(min=1, max=65_536, help="Tokens of a caption that are read.")] = 18,
     loss: Annotated[Loss | None, typer.Option(help="What is minimised; multi-positive by default.")] = None,
     captions: Annotated[
