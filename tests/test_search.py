@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from clipdata.schema import key_field
 from clipdata.similarity.words import Words
 from pipelines.cli.app import VERBS, main
 from pipelines.cli.json_output import schema_of
+from tests.contests import contest_table
 from tests.json_schemas import check_schema
 from tests.pictures import write_pictures
 from tests.tiny_models import TINY_EMBED_DIM, tiny_encoder

@@ -136,8 +136,8 @@ def clean(
         storage: how to reach the location.
 
     Raises:
-        UsageError: an age is under an hour or over a century, or this machine's clock runs an hour ahead of the storage's:
-            a writer at work could lose what it is about to commit.
+        UsageError: an age is under an hour or over a century, or this machine's clock runs an hour ahead of the
+            storage's: a writer at work could lose what it is about to commit.
     """
     ages = {"older_than": older_than, "abandoned_for": abandoned_for, "unfinished_for": unfinished_for}
     for name, age in ages.items():

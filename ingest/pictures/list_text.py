@@ -10,7 +10,7 @@ from typing import TextIO
 
 from clipdata.errors import NotFoundError, UsageError
 from clipdata.file_kinds import HEAD_BYTES, kind_of_binary
-from clipdata.objects.faults import as_clipdata_error
+from clipdata.objects.faults import as_clipdata_error, verdict_on
 from clipdata.storage import Storage, absolute, redact
 from ingest.metadata.encodings import guess
 
@@ -38,7 +38,10 @@ def open_text(where: str, storage: Storage, encoding: str = "utf-8") -> Iterator
             with io.TextIOWrapper(raw, encoding=name, newline="") as stream:
                 yield stream
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"there is no file {redact(location)}") from error
+        if verdict_on(error) == "again":
+            raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
+        found = "is a folder; expected a file" if isinstance(error, IsADirectoryError) else ""
+        raise NotFoundError(f"{redact(location)} {found}" if found else f"there is no file {redact(location)}") from error
     except UnicodeError as error:
         words = "UTF-8" if encoding == "utf-8" else encoding
         _refuse_binary(fs.cat_file(path, end=HEAD_BYTES) + fs.cat_file(path, start=-4), where)
