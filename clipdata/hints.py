@@ -6,9 +6,9 @@ It knows the words of the command line, and nothing of what went wrong.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 
+from clipdata.printable import shell_word
 from clipdata.storage import redact
 
 AGAIN = "run the same command again; it continues where it stopped"
@@ -19,7 +19,7 @@ ROOM = f"free some space, or {WRITABLE}"
 
 def typed(location: str) -> str:
     """A location as it is typed in a shell, without a secret."""
-    return shlex.quote(redact(location))
+    return shell_word(redact(location))
 
 
 def table_beside(location: str) -> str:
@@ -40,7 +40,7 @@ def check(location: str) -> str:
 
 def refresh(location: str, columns: Sequence[str] = ()) -> str:
     """The command that makes columns again that are not what their steps would make."""
-    return f"clipdata refresh {typed(location)}" + "".join(f" {shlex.quote(name)}" for name in columns)
+    return f"clipdata refresh {typed(location)}" + "".join(f" {shell_word(name)}" for name in columns)
 
 
 def tags(location: str) -> str:
@@ -55,7 +55,7 @@ def tag(location: str) -> str:
 
 def select(location: str, name: str) -> str:
     """The command that gives rows of a table a name, but for how they are chosen."""
-    return f"clipdata select {typed(location)} {shlex.quote(name)}"
+    return f"clipdata select {typed(location)} {shell_word(name)}"
 
 
 def export(location: str) -> str:
@@ -94,17 +94,17 @@ def ingest_folder(location: str, what: str) -> str:
 
 def query(location: str, sql: str) -> str:
     """The command that asks a table in SQL."""
-    return f"clipdata query {typed(location)} {shlex.quote(sql)}"
+    return f"clipdata query {typed(location)} {shell_word(sql)}"
 
 
 def index(location: str, column: str) -> str:
     """The command that makes an index of a column, or brings it up to date."""
-    return f"clipdata index {typed(location)} {shlex.quote(column)}"
+    return f"clipdata index {typed(location)} {shell_word(column)}"
 
 
 def bench(location: str, model: str | None = None) -> str:
     """The command that tells what limits the rate of a table's rows."""
-    return f"clipdata bench {typed(location)}" + (f" --model {shlex.quote(model)}" if model else "")
+    return f"clipdata bench {typed(location)}" + (f" --model {shell_word(model)}" if model else "")
 
 
 def embed(location: str) -> str:
@@ -119,4 +119,4 @@ def merge_again(location: str) -> str:
 
 def drop_columns(location: str, names: list[str]) -> str:
     """The command that removes columns."""
-    return f"clipdata drop {typed(location)} {shlex.join(names)} --yes"
+    return f"clipdata drop {typed(location)} {' '.join(map(shell_word, names))} --yes"

@@ -336,7 +336,7 @@ def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.Capture
     assert f"clipdata {verb}" in out.split("Example")[1]
 
 
-@pytest.mark.parametrize("name", ["_rowid", "", "a`b", "a.b", "_score", "Text", "path", "x__error", " x"])
+@pytest.mark.parametrize("name", ["_rowid", "a`b", "a.b", "_score", "Text", "path", "x__error", " x"])
 def test_a_column_that_could_not_be_read_back_is_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -5,7 +5,6 @@ Both follow from lineage where it tells them, and are named otherwise. It knows 
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from clipdata import schema as schemas
 from clipdata.errors import LineageMismatchError, NotFoundError, SchemaError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
+from clipdata.printable import shell_word
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _none(table: Table) -> SchemaError:
 
 def _hint(table: Table) -> str:
     own = next((column.name for column in table.schema if _may_be_embeddings(column)), None)
-    there = f"; or search what is there: --column {shlex.quote(own)} --model MODEL" if own is not None else ""
+    there = f"; or search what is there: --column {shell_word(own)} --model MODEL" if own is not None else ""
     return f"make one: {hints.embed(table.uri)}{there}"
 
 

@@ -40,8 +40,9 @@ def open_text(where: str, storage: Storage, encoding: str = "utf-8") -> Iterator
     except (FileNotFoundError, IsADirectoryError) as error:
         if verdict_on(error) == "again":
             raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
-        found = "is a folder; expected a file" if isinstance(error, IsADirectoryError) else ""
-        raise NotFoundError(f"{redact(location)} {found}" if found else f"there is no file {redact(location)}") from error
+        if isinstance(error, IsADirectoryError):
+            raise NotFoundError(f"{redact(location)} is a folder; expected a text file") from error
+        raise NotFoundError(f"there is no file {redact(location)}") from error
     except UnicodeError as error:
         words = "UTF-8" if encoding == "utf-8" else encoding
         _refuse_binary(fs.cat_file(path, end=HEAD_BYTES) + fs.cat_file(path, start=-4), where)
