@@ -58,7 +58,7 @@ def test_what_systems_and_tools_leave_behind_is_no_data_and_is_counted_by_kind(t
 
     assert paths_of(done.table) == ["0000.jpg"]
     assert not done.refused
-    assert done.notes["no data, left out"].startswith(f"{len(NO_DATA)} (2 ._*")
+    assert done.notes["no data, left out"].startswith(f"{len(NO_DATA)} (2 '._*'")
     assert done.notes["other files, left out"] == "2 (1 without suffix, 1 .md)"
 
 

@@ -30,6 +30,7 @@ from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_ur
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
 from clipdata.objects.removing import remove
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import Storage, is_remote, join, redact
 
@@ -103,13 +104,14 @@ class Cleaned:
         whys: dict[str, list[int]] = {}
         for file in self.leftovers:
             whys.setdefault(file.why, []).append(file.bytes)
-        lines = [f"{done} {self.num_files:,} files, {self.num_bytes:,} bytes, of {self.table}"]
+        lines = [f"{done} {counted(self.num_files, 'file')}, {counted(self.num_bytes, 'byte')}, of {self.table}"]
         if self.num_versions:
-            lines.append(f"  {self.version_files:,} files of {self.num_versions:,} old versions")
-        lines += [f"  {len(sizes):,} files, {sum(sizes):,} bytes: {why}" for why, sizes in whys.items()]
+            lines.append(f"  {counted(self.version_files, 'file')} of {self.num_versions:,} old versions")
+        for why, sizes in whys.items():
+            lines.append(f"  {counted(len(sizes), 'file')}, {sum(sizes):,} bytes: {why}")
         if self.kept:
             some = ", ".join(self.kept[:_TAGS_TOLD]) + (" …" if len(self.kept) > _TAGS_TOLD else "")
-            lines.append(f"  kept: versions of {len(self.kept):,} tags ({some})")
+            lines.append(f"  kept: versions of {counted(len(self.kept), 'tag')} ({some})")
         return "\n".join(map(printable, lines))
 
 
@@ -144,7 +146,7 @@ def clean(
         if not isinstance(age, timedelta) or not LEAST <= age <= MOST:
             raise UsageError(
                 f"clean: {name} is {age!r}; expected a timedelta of at least an hour, since what is younger may be of "
-                f"a writer at work, and at most {MOST.days:,} days",
+                f"a writer at work, and at most {counted(MOST.days, 'day')}",
                 hint="clean(table, older_than=timedelta(days=14))",
             )
     newest = as_table(table, storage=storage).latest()

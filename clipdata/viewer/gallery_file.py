@@ -15,6 +15,7 @@ import numpy as np
 from clipdata.arguments import check_count
 from clipdata.errors import ImageRefused, UsageError
 from clipdata.lance_io.table import AnyTable
+from clipdata.plurals import counted
 from clipdata.storage import Storage
 from clipdata.training.state_files import write_bytes
 from clipdata.viewer.beginning import begin
@@ -95,7 +96,7 @@ def export_view(
 
     check_count(rows, "view: rows", least=1)
     if rows > MOST_ROWS:
-        raise UsageError(f"view: {rows:,} rows are asked for; a file holds {MOST_ROWS:,} at most")
+        raise UsageError(f"view: {counted(rows, 'row is', 'rows are')} asked for; a file holds {MOST_ROWS:,} at most")
     file = Path(into)
     if file.exists() and not overwrite:
         raise UsageError(f"{file} is there already", hint="--overwrite (overwrite=True) replaces it")

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from clipdata.errors import ConfigError
 from clipdata.images import ImageLimits
+from clipdata.plurals import counted
 from ingest.web.addresses import AllowedHosts
 
 REASONS: dict[str, str] = {
@@ -175,7 +176,7 @@ def split_url(text: str) -> SplitResult:
     """
     text = text.strip()
     if not text or len(text) > _MAX_URL_CHARS:
-        raise Refused("bad_url", f"{len(text):,} characters; expected 1 to {_MAX_URL_CHARS:,}")
+        raise Refused("bad_url", f"{counted(len(text), 'character')}; expected 1 to {_MAX_URL_CHARS:,}")
     if any(character < " " or character == "\x7f" for character in text):
         raise Refused("bad_url", "control characters inside")
     try:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipdata.plurals import counted
 from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, record
 from pipelines.cli.options import DryRun, StorageOptions, TableArgument, Yes, require_yes
 from pipelines.cli.terminal import Terminal
@@ -32,7 +33,7 @@ def _days(days: float) -> float:
     if not _LEAST_DAYS <= days <= _MOST_DAYS:
         raise typer.BadParameter(
             f"{days:g} days; expected an hour (0.042) at least, since what is younger may be of a writer at work, "
-            f"and {_MOST_DAYS:,} days at most"
+            f"and {counted(_MOST_DAYS, 'day')} at most"
         )
     return days
 
