@@ -78,7 +78,7 @@ def _mend_parquet(where: str) -> str:
     if where.lower().endswith((".parquet", ".pq")):
         return hints.ingest_file(where)
     named = f"{os.path.splitext(where)[0]}.parquet"
-    return f"call it what it is: mv {hints.typed(where)} {hints.typed(named)}; then {hints.ingest_file(named)}"
+    return f"call it what it is: mv {hints.typed(where)} {hints.typed(named)} && {hints.ingest_file(named)}"
 
 
 def _is_text(data: bytes) -> bool:

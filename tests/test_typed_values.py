@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, get_args, get_origin
 
 import pytest
 import typer.models
 
+import clipdata as cd
+import ingest
+from clipdata import hints
+from clipdata.errors import ConfigError, UsageError
 from pipelines.cli.app import VERBS, main
 from pipelines.cli.verbs import MAY_BE_EMPTY, Verb
+from tests.pictures import write_pictures
 from tests.tables import number_table
 
 NO_NUMBERS = ("nan", "inf", "-inf", "1e308", "1e30", "1" + "0" * 30, "")
@@ -98,6 +104,31 @@ def test_an_empty_argument_is_refused_by_its_name(
     assert " is empty; expected: " in capsys.readouterr().err
 
 
+def test_a_version_that_none_can_be_is_called_missing_in_our_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = number_table(tmp_path, 3)
+    for version in ("a b", "../x", ".lance", "x.lock", "a..b", "²", "9" * 30, "9" * 5000):
+        for line in (["show", table.uri, f"--version={version}"], ["restore", table.uri, version]):
+            assert main(line) == 3, (line[0], version)
+            err = capsys.readouterr().err
+            assert "there is no" in err
+            assert "Ref " not in err
+    assert main(["compare", table.uri, "number@²", "number"]) == 3
+
+
+def test_a_hint_names_a_table_that_can_be_where_a_folder_has_no_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "in", 1)
+    monkeypatch.chdir(tmp_path / "in")
+    for place in (".", "../in/", ".."):
+        assert main(["show", place]) == 3
+        hint = capsys.readouterr().err.partition("hint: ")[2]
+        assert ("--into ../in.lance" if place == "../in/" else "--into TABLE.lance") in hint
+    assert "--into TABLE.lance" in hints.ingest_folder("/", "images")
+
+
 def test_ages_to_clean_by_are_told_in_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = number_table(tmp_path, 3)
     for days in ("0", "-5", "nan", "40000"):
@@ -106,3 +137,14 @@ def test_ages_to_clean_by_are_told_in_days(tmp_path: Path, capsys: pytest.Captur
         assert f"'--older-than': {days} days; expected an hour" in err
         assert "timedelta" not in err
     assert main(["clean", table.uri, "--older-than", "0.042", "--yes"]) == 0
+    for age in (timedelta.max, timedelta(0)):
+        with pytest.raises(UsageError, match="expected a timedelta of at least an hour"):
+            cd.clean(table, older_than=age)
+
+
+def test_rules_of_downloads_are_finite_numbers() -> None:
+    for value in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ConfigError):
+            ingest.DownloadRules(deadline_s=value)
+        with pytest.raises(ConfigError):
+            ingest.DownloadRules(delay_s=value)

@@ -81,7 +81,7 @@ def _take_out(table: Table, problems: Sequence[Problem]) -> Iterator[str]:
         yield "nothing was taken out: another writer changed these fragments meanwhile"
         return
     for problem in emptied:
-        yield f"{', '.join(problem.columns)}: {problem.num_rows:,} of the values of fragment {problem.fragment} are null again"
+        yield f"{', '.join(problem.columns)}: {problem.num_rows:,} values of fragment {problem.fragment} are null again"
     for number, num_rows in gone.items():
         yield f"removed {counted(num_rows, 'row')} of fragment {number} (version {made.version})"
 

@@ -64,7 +64,7 @@ class Exported:
         num_selected = self.num_rows + self.num_refused
         if not self.num_rows:
             raise TooManyRejectsError(
-                f"nothing was written: of {num_selected:,} that meet the condition none can be{reasons}"
+                f"nothing was written: of {num_selected:,} rows that meet the condition none can be{reasons}"
             )
         most = max_rejects * num_selected if isinstance(max_rejects, float) else max_rejects
         if most is not None and self.num_refused > most:

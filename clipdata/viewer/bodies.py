@@ -55,7 +55,7 @@ def _maybe(field: Field) -> Field:
 
 
 TEXT = Field(f"a text of at most {counted(_MOST_LETTERS, 'letter')}", _is_short)
-WHOLE = Field("a whole number", _is_whole)
+WHOLE = Field(f"a whole number of at most {_MOST_WHOLE:,}", _is_whole)
 NUMBER = Field("a number", _is_number)
 TRUTH = Field("true or false", lambda value: isinstance(value, bool))
 ROWS = Field("a list of rows' positions", lambda value: isinstance(value, list) and all(map(_is_whole, value)))

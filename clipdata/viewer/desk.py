@@ -104,6 +104,7 @@ class Desk:
             "version": source.version,
             "num_rows": source.num_rows,
             "num_found": len(rows),
+            "notes": list(source.notes),
             "key": source.key,
             "picture": source.picture,
             "columns": [column.to_dict() for column in columns],

@@ -38,6 +38,7 @@ class ExportedView:
         num_rows: in the file.
         num_found: that meet the filter.
         num_bytes: of the file.
+        notes: what lies there and is not among the rows.
     """
 
     file: str
@@ -46,13 +47,15 @@ class ExportedView:
     num_rows: int
     num_found: int
     num_bytes: int
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.num_rows:,} of {self.num_found:,} rows of {self.table}, {self.num_bytes:,} bytes"
+        rows = f"{self.num_rows:,} of {self.num_found:,} rows of {self.table}"
+        return "\n".join([f"{self.file}: {rows}, {self.num_bytes:,} bytes", *(f"  {note}" for note in self.notes)])
 
 
 def export_view(
@@ -120,7 +123,8 @@ def export_view(
     )  # fmt: skip
     data = html.encode("utf-8", "replace")
     write_bytes(file, data)
-    return ExportedView(str(file), source.location, source.version, len(cards), int(np.int64(len(order))), len(data))
+    found = int(np.int64(len(order)))
+    return ExportedView(str(file), source.location, source.version, len(cards), found, len(data), source.notes)
 
 
 def _card(
