@@ -141,7 +141,7 @@ def test_the_interval_of_a_share_is_wilsons(num_of: int, num: int) -> None:
             "",
         ),
         (["--by", "nothing"], 2, "has no column 'nothing'"),
-        (["--by", ""], 2, "by is ''"),
+        (["--by", ""], 2, "--by is empty"),
         (["--column", "id"], 2, "holds the key"),
         (["--column", "captions"], 2, "expected the names of sides"),
         (["--where", "split = 'train'"], 2, "has 1 values"),

@@ -92,8 +92,8 @@ class Kept:
         """What a person has to know of rows that could not be judged, a line each."""
         name, lines = self.filter.name, []
         if self.unjudged:
-            unjudged = counted(self.unjudged, "row without a value to judge is", "rows without a value to judge are")
-            lines.append(f"{name}: {unjudged} not kept")
+            one, several = "row has no value to judge, and is", "rows have no value to judge, and are"
+            lines.append(f"{name}: {counted(self.unjudged, one, several)} not kept")
         if self.kept_nan and "isnan" not in self.filter.condition.casefold():
             lines.append(
                 f"{name}: {counted(self.kept_nan, 'row is', 'rows are')} kept whose figure is NaN, which SQL takes for "
