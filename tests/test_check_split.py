@@ -144,7 +144,7 @@ def test_the_interval_of_a_share_is_wilsons(num_of: int, num: int) -> None:
         (["--by", ""], 2, "--by is empty"),
         (["--column", "id"], 2, "holds the key"),
         (["--column", "captions"], 2, "expected the names of sides"),
-        (["--where", "split = 'train'"], 2, "has 1 values"),
+        (["--where", "split = 'train'"], 2, "has 1 value "),
         (["--where", "nonsense ="], 2, "nonsense"),
         (["--trained", "val"], 2, "no row is of the side 'val'"),
         (["--classes", "nothing"], 2, "has no column 'nothing'"),
