@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from typing import TextIO
 
 from clipdata.errors import UsageError
 from clipdata.own_packages import require_own
@@ -20,10 +21,16 @@ def entry() -> None:
     except UsageError as error:
         if "--json" in sys.argv:
             fields = {"name": error.name, "code": error.exit_code, "message": error.message, "hint": error.hint}
-            sys.stdout.write(json.dumps({"schema_version": 1, "error": fields}) + "\n")
-        sys.stderr.write(f"error: {error}\n")
+            _write(sys.stdout, json.dumps({"schema_version": 1, "error": fields}))
+        _write(sys.stderr, f"error: {error}")
         sys.exit(error.exit_code)
     sys.exit(importlib.import_module("pipelines.cli.app").main())
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    """Write a line, unless the stream is closed, as by `2>&-`; the exit code still tells."""
+    if stream is not None:
+        stream.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipdata.errors import UsageError
+from clipdata.plurals import counted
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # texts and names in SQL
 _DRAWN = re.compile(r"\b(random|rand|uuid)\s*\(", re.IGNORECASE)  # SQL functions that draw anew
@@ -71,7 +72,7 @@ def check_offsets(found: Any, num_rows: int, what: str) -> np.ndarray:
         )
     outside = offsets[(offsets < 0) | (offsets >= num_rows)]
     if len(outside):
-        raise UsageError(f"{what} holds {outside[0]}; the table has {num_rows:,} rows, which count from 0")
+        raise UsageError(f"{what} holds {outside[0]}; the table has {counted(num_rows, 'row')}, which count from 0")
     return offsets.astype(np.int64)
 
 

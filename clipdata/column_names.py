@@ -129,7 +129,9 @@ def _unreadable(name: str) -> str | None:
         return "is empty"
     if found := _UNREADABLE.search(name):
         return f"holds {found.group()!r}, and Lance cannot read such a column back"
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+    if any(unicodedata.category(letter) == "Cs" for letter in name):
+        return "is no UTF-8"
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
         return "holds a control character"
     if name.casefold() in LANCE_COLUMNS:
         return "belongs to Lance, which adds a column of that name to what it reads"

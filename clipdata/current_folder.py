@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from clipdata.errors import NotFoundError
+from clipdata.printable import shell_word
 
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
@@ -39,5 +39,5 @@ def _gone(so: str) -> NotFoundError:
     told = f" (it was {was})" if was else ""
     return NotFoundError(
         f"the current folder is gone{told}{so}",
-        hint=f"change into one that exists: cd {shlex.quote(str(there)) if there else 'FOLDER'}",
+        hint=f"change into one that exists: cd {shell_word(str(there)) if there else 'FOLDER'}",
     )

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clipdata.printable import printable
+from clipdata.printable import printable_quoted
 
 
 class ClipdataError(Exception):
@@ -40,8 +40,8 @@ class ClipdataError(Exception):
     name = "failed"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = printable(message, keep="\n")  # it quotes data, and ends on terminals and in logs
-        self.hint = printable(hint, keep="\n") if hint is not None else None
+        self.message = printable_quoted(message, keep="\n")  # it quotes data, and ends on terminals and in logs
+        self.hint = printable_quoted(hint, keep="\n") if hint is not None else None
         super().__init__(self.message)
 
     def __str__(self) -> str:

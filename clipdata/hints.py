@@ -6,9 +6,9 @@ It knows the words of the command line, and nothing of what went wrong.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 
+from clipdata.printable import shell_word
 from clipdata.storage import redact
 
 AGAIN = "run the same command again; it continues where it stopped"
@@ -23,7 +23,13 @@ ROOM = f"free some space, or {WRITABLE}"
 
 def typed(location: str) -> str:
     """A location as it is typed in a shell, without a secret."""
-    return shlex.quote(redact(location))
+    return shell_word(redact(location))
+
+
+def table_beside(location: str) -> str:
+    """Where a table of what lies at a location may be written; here, where the location has no name of its own."""
+    name = os.path.basename(location.rstrip("/"))
+    return f"{location.rstrip('/')}.lance" if name.strip(".") else "TABLE.lance"
 
 
 def log(location: str) -> str:
@@ -38,7 +44,7 @@ def check(location: str) -> str:
 
 def refresh(location: str, columns: Sequence[str] = ()) -> str:
     """The command that makes columns again that are not what their steps would make."""
-    return f"clipdata refresh {typed(location)}" + "".join(f" {shlex.quote(name)}" for name in columns)
+    return f"clipdata refresh {typed(location)}" + "".join(f" {shell_word(name)}" for name in columns)
 
 
 def tags(location: str) -> str:
@@ -53,7 +59,7 @@ def tag(location: str) -> str:
 
 def select(location: str, name: str) -> str:
     """The command that gives rows of a table a name, but for how they are chosen."""
-    return f"clipdata select {typed(location)} {shlex.quote(name)}"
+    return f"clipdata select {typed(location)} {shell_word(name)}"
 
 
 def export(location: str) -> str:
@@ -73,7 +79,7 @@ def ingest(location: str) -> str:
 
 def ingest_file(location: str) -> str:
     """The commands that make a table of the rows of a file, and that look at them as they lie."""
-    into = os.path.splitext(location.rstrip("/"))[0] + ".lance"
+    into = table_beside(os.path.splitext(location.rstrip("/"))[0])
     look = f"; or look at it as it lies: clipdata view {typed(location)}" if location.endswith(".parquet") else ""
     makes = "makes a table of parquet, CSV, TSV or JSONL"
     return f"clipdata ingest parquet {typed(location)} --into {typed(into)} --required '' {makes}{look}"
@@ -85,24 +91,24 @@ def ingest_folder(location: str, what: str) -> str:
     Args:
         what: "images" or "parquet".
     """
-    into, more = location.rstrip("/") + ".lance", " --required ''" if what == "parquet" else ""
+    into, more = table_beside(location), " --required ''" if what == "parquet" else ""
     made = f"make a table of it: clipdata ingest {what} {typed(location)} --into {typed(into)}{more}"
     return f"{made}; or look at it as it lies: clipdata view {typed(location)}"
 
 
 def query(location: str, sql: str) -> str:
     """The command that asks a table in SQL."""
-    return f"clipdata query {typed(location)} {shlex.quote(sql)}"
+    return f"clipdata query {typed(location)} {shell_word(sql)}"
 
 
 def index(location: str, column: str) -> str:
     """The command that makes an index of a column, or brings it up to date."""
-    return f"clipdata index {typed(location)} {shlex.quote(column)}"
+    return f"clipdata index {typed(location)} {shell_word(column)}"
 
 
 def bench(location: str, model: str | None = None) -> str:
     """The command that tells what limits the rate of a table's rows."""
-    return f"clipdata bench {typed(location)}" + (f" --model {shlex.quote(model)}" if model else "")
+    return f"clipdata bench {typed(location)}" + (f" --model {shell_word(model)}" if model else "")
 
 
 def embed(location: str) -> str:
@@ -117,4 +123,4 @@ def merge_again(location: str) -> str:
 
 def drop_columns(location: str, names: list[str]) -> str:
     """The command that removes columns."""
-    return f"clipdata drop {typed(location)} {shlex.join(names)} --yes"
+    return f"clipdata drop {typed(location)} {' '.join(map(shell_word, names))} --yes"

@@ -8,6 +8,7 @@ from typing import Any
 
 from clipdata.errors import TooManyRejectsError
 from clipdata.notebook import html_facts
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 
@@ -119,20 +120,22 @@ class Mapped:
         if not self.computed and not self.failed:
             waiting = f", {self.waiting:,} wait for an input" if self.waiting else ""
             left = f", {self.pending:,} are left to the next run" if self.pending else ""
-            kept = f"{self.kept:,} rows have their value{left}{waiting}{self._before}"
+            kept = f"{counted(self.kept, 'row has', 'rows have')} their value{left}{waiting}{self._before}"
             return [f"{self.column}: nothing to compute, {kept} (version {self.version})"]
         rate = self.computed / self.seconds if self.seconds else 0.0
-        text = f"{self.column}: {self.computed:,} rows computed, {self.kept:,} kept, {rate:,.0f} rows/s"
+        text = f"{self.column}: {counted(self.computed, 'row')} computed, {self.kept:,} kept, {rate:,.0f} rows/s"
         lines = [f"{text} (version {self.version})"]
         lines += [self._cost] if self.row_s is not None else []
-        lines += [f"  {self.pending:,} rows are left to the next run"] if self.pending else []
-        lines += [f"  {self.waiting:,} rows wait for an input that is null"] if self.waiting else []
-        lines += [f"  no value for {count:,} rows: {reason}" for reason, count in self.failed.items()]
+        lines += [f"  {counted(self.pending, 'row is', 'rows are')} left to the next run"] if self.pending else []
+        lines += (
+            [f"  {counted(self.waiting, 'row waits', 'rows wait')} for an input that is null"] if self.waiting else []
+        )
+        lines += [f"  no value for {counted(count, 'row')}: {reason}" for reason, count in self.failed.items()]
         return lines + [f"  {name}: {value}" for name, value in self.notes.items()]
 
     @property
     def _cost(self) -> str:
-        read = ", ".join(f"{num_bytes:,} bytes of {name}" for name, num_bytes in self.read_bytes.items())
+        read = ", ".join(f"{counted(num_bytes, 'byte')} of {name}" for name, num_bytes in self.read_bytes.items())
         return f"  the step took {1e3 * (self.row_s or 0):.3g} ms a row" + (f", and read {read}" if read else "")
 
     @property
@@ -142,7 +145,7 @@ class Mapped:
     def _foretold(self) -> list[str]:
         waiting = f", {self.waiting:,} wait for an input that is null" if self.waiting else ""
         kept = f"{self.kept:,} kept{waiting}{self._before}"
-        lines = [f"{self.column}: {self.pending:,} rows to compute, {kept}; nothing was written"]
+        lines = [f"{self.column}: {counted(self.pending, 'row')} to compute, {kept}; nothing was written"]
         if self.estimate_s is not None:
             rates = f"as {self.notes.get('rows tried', 0)} rows were"
             lines.append(f"  about {self.estimate_s:,.3g} s of computing, if all are {rates}")

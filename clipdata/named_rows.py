@@ -17,6 +17,7 @@ from clipdata import schema as schemas
 from clipdata.errors import NotFoundError, SchemaError, UsageError
 from clipdata.lance_io.indices import equals
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.storage import redact
 
 NAMES = ("filename", "file_name", "image_id", "path", "uri")
@@ -69,7 +70,7 @@ def named_row(table: Table, name: str, columns: Sequence[str]) -> NamedRow:
     if name.startswith("#") and number.isascii() and number.isdigit():
         if int(number) >= table.num_rows:
             raise NotFoundError(
-                f"{redact(table.uri)} has {table.num_rows:,} rows, which count from 0; there is no {name}"
+                f"{redact(table.uri)} has {counted(table.num_rows, 'row')}, which count from 0; there is no {name}"
             )
         return _row(table.take(np.array([int(number)]), ["_rowid", *dict.fromkeys(columns)]), name, columns)
     looked = f"in {', '.join(looked_in)}" if looked_in else "and the table has no column that names rows"
@@ -103,7 +104,7 @@ def _ambiguous(table: Table, column: str, name: str) -> UsageError:
         told = table.take(offsets[:_SHOWN], [table.key]).column(0).to_pylist()
     more = ", …" if len(offsets) > _SHOWN else ""
     return UsageError(
-        f"{len(offsets):,} rows of {redact(table.uri)} have {column} {name!r}; expected one",
+        f"{counted(len(offsets), 'row')} of {redact(table.uri)} have {column} {name!r}; expected one",
         hint=f"name one of them: {', '.join(map(repr, map(str, told)))}{more}",
     )
 

@@ -15,6 +15,7 @@ from clipdata.errors import GateFailedError, LineageMismatchError, NotFoundError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.mapped import Mapped
 from clipdata.mapping import map_column
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.staleness import ColumnState, column_state, column_states, state_for
@@ -87,7 +88,7 @@ class Refreshed:
                 lines += [f"{state.column}: stale", *(f"  {reason}" for reason in state.reasons)]
             if state.failed:
                 also = "  also " if state.stale else f"{state.column}: "
-                lines.append(f"{also}{state.failed:,} rows failed before")
+                lines.append(f"{also}{counted(state.failed, 'row')} failed before")
         fresh = len(self.states) - len(self.stale)
         lines.append(f"{fresh} of {len(self.states)} columns that steps made are up to date (version {self.version})")
         lines += [str(done) for done in self.made]

@@ -17,6 +17,7 @@ from clipdata.engines.fill import kind_of
 from clipdata.lance_io.columns import reasons_of
 from clipdata.lance_io.refused import refusals
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -92,8 +93,8 @@ class RowErrors:
         lines: list[str] = []
         for column in dict.fromkeys(one.column for one in self.failures):
             of_it = [one for one in self.failures if one.column == column]
-            total = sum(one.count for one in of_it)
-            what = f"{column}: {total:,} rows without a value" if column is not None else f"refused: {total:,} rows"
+            rows = counted(sum(one.count for one in of_it), "row")
+            what = f"{column}: {rows} without a value" if column is not None else f"refused: {rows}"
             lines.append(what)
             for one in of_it:
                 lines.append(f"  {one.count:,} × {one.reason}")

@@ -19,6 +19,7 @@ from clipdata.lance_io.state import map_folder
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
 from clipdata.origin import changed_inputs, lineage_of
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.step_protocol import Step
 from clipdata.steps.rebuilding import newer_code
@@ -62,9 +63,9 @@ class ColumnState:
         """Why it is stale, a line each."""
         lines = list(self.anew)
         if self.pending:
-            lines.append(f"{self.pending:,} rows have no value yet")
+            lines.append(f"{counted(self.pending, 'row has', 'rows have')} no value yet")
         if self.waiting and self.waits_for:
-            lines.append(f"{self.waiting:,} rows wait for {', '.join(self.waits_for)}")
+            lines.append(f"{counted(self.waiting, 'row waits', 'rows wait')} for {', '.join(self.waits_for)}")
         return tuple(map(printable, lines))
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,13 +12,14 @@ import json
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clipdata.answering import answered, guard
 from clipdata.current_folder import absolute_path
-from clipdata.errors import CredentialsError, UsageError
+from clipdata.errors import CredentialsError, TransientError, UsageError
 from clipdata.redaction import redact as redact
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ class Storage:
 
         Raises:
             UsageError: the scheme needs a package that is not installed, or is unknown.
+            TransientError: nobody answers there.
         """
         text = absolute(uri)
         kind = scheme(text)
@@ -197,6 +199,11 @@ class Storage:
             if kind in ("gs", "s3", "az"):
                 guard(filesystem, lambda ask: self.answered(ask, text, f"reaching {redact(text)}"))
             return filesystem, kind_of_fs._strip_protocol(text)
+        except (ConnectionError, TimeoutError, socket.gaierror) as error:  # some connect before they are asked
+            raise TransientError(
+                f"cannot reach {redact(text)}: {redact(error.strerror or str(error))}",
+                hint="check the address and the network, and run the same command again",
+            ) from error
         except (ImportError, ValueError) as error:
             extra = {"gs": "gcs", "s3": "s3", "az": "azure"}.get(kind)
             hint = f"pip install 'clipdata[{extra}]'" if extra else "use a local path, gs://, s3:// or az://"

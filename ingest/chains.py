@@ -26,6 +26,7 @@ from clipdata.errors import ImageRefused, SchemaError
 from clipdata.incoming import plain_names
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.prefetch import map_ordered
+from clipdata.printable import storable
 from clipdata.schema import IMAGE_FIELDS, image_schema, key_field
 from clipdata.storage import Storage
 from ingest.chain_signals import arrow_type, bare, is_file, is_origin, plain_value
@@ -180,7 +181,7 @@ class ChainRows:
             content["size"] = len(signals["image"] or b"")
         else:
             key = etag = said
-        return key.encode("utf-8", "backslashreplace").decode(), etag, pickle.dumps(content)
+        return storable(key), etag, pickle.dumps(content)
 
     def _record(self, row: tuple[Item, Record]) -> Record | Reject:
         item, content = row

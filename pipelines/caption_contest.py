@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
+from clipdata.plurals import counted
 from clipdata.progress import Progress
 from clipdata.schema import is_of, require_columns
 from clipdata.storage import redact
@@ -156,7 +157,7 @@ class CaptionContest(Pipeline[ContestSettings]):
         self.note(merged, merged.written.any or merged.changed > 0)
         if not merged.num_rows:
             raise UsageError(
-                f"no metadata row names one of the {pictures.table.num_rows:,} pictures; "
+                f"no metadata row names one of the {counted(pictures.table.num_rows, 'picture')}; "
                 f"a picture is called {first_value(pictures.table, 'filename')!r}, "
                 f"the metadata says {first_value(questions.table, given.filename)!r}",
                 hint="name the column that holds the file's name: --filename COLUMN",

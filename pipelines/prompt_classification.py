@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
+from clipdata.plurals import counted
 from clipdata.progress import Progress
 from clipdata.schema import is_of
 from clipdata.steps.class_prompts import TEMPLATE, class_names, prompt_templates
@@ -292,7 +293,9 @@ class PromptClassification(Pipeline[ClassificationSettings]):
         missing = [self.classes[place] for place in sorted(places["test"] - places["train"])]
         if missing:
             listed = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-            self.progress.say(f"{len(missing):,} classes are measured without a picture to train on: {listed}")
+            self.progress.say(
+                f"{counted(len(missing), 'class is', 'classes are')} measured without a picture to train on: {listed}"
+            )
 
     def _is_filled(self, column: str) -> bool:
         names = self.table.schema.names

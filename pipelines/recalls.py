@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.json_parsing import parse_json
+from clipdata.plurals import counted
 
 SIDES = {"text_to_image": "caption → picture", "image_to_text": "picture → caption"}
 SIZES = (1, 5, 10)
@@ -59,7 +60,7 @@ class Recalls:
             chosen = [row for row in self.rows if row.rows == rows]
             more = chosen[0].found["more"]
             pictures, captions = more["image_to_text_queries"], more["text_to_image_queries"]
-            lines.append(f"  {rows}: {pictures:,} pictures, {captions:,} captions")
+            lines.append(f"  {rows}: {counted(pictures, 'picture')}, {counted(captions, 'caption')}")
             for side, words in SIDES.items():
                 lines += [_line(f"{words}, {row.when}", row.found, f"{side}_recall") for row in chosen]
                 lines.append(_line(f"{words}, chance", chosen[0].found, f"{side}_chance"))

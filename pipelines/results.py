@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from clipdata.plurals import counted
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
@@ -81,6 +82,5 @@ def _line(name: str, found: Comparison) -> str:
     interval = (
         f", 95 % interval {mean.low:+.3f} … {mean.high:+.3f}" if mean.low is not None and mean.high is not None else ""
     )
-    return (
-        f"  {name:<11} {mean.before:.3f} → {mean.after:.3f}  ({mean.num_rows:,} rows: {mean.difference:+.3f}{interval})"
-    )
+    rows = counted(mean.num_rows, "row")
+    return f"  {name:<11} {mean.before:.3f} → {mean.after:.3f}  ({rows}: {mean.difference:+.3f}{interval})"

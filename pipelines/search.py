@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import clipdata as cd
 from clipdata.column_names import quoted
 from clipdata.named_rows import NAMES
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import redact
 
@@ -55,7 +56,7 @@ class Search:
         return {"pictures": self.pictures, "queries": queries}
 
     def __str__(self) -> str:
-        lines = [f"search by text among {self.pictures:,} pictures"]
+        lines = [f"search by text among {counted(self.pictures, 'picture')}"]
         for text, hits in self.hits.items():
             lines.append(f"  {printable(text)}")
             lines += [f"    {hit.score:.3f}  {printable(hit.name)}{_remark(hit)}" for hit in hits]

@@ -255,7 +255,7 @@ def test_the_command_prints_a_table_or_one_object(table, encoder, tmp_path, caps
         (["{table}", "--train"], 2, "none is named"),
         (["{table}", "--workers", "-1"], 2, "--workers"),
         (["{table}", "--fidelity", "blurred"], 2, "blurred"),
-        (["{table}", "--seconds", "-1"], 2, "seconds is -1"),
+        (["{table}", "--seconds", "-1"], 2, "--seconds"),
         (["{table}", "--column", "x"], 2, "has no column 'x'"),
     ],
 )

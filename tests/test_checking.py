@@ -146,7 +146,7 @@ def test_a_picture_that_is_gone_everywhere_is_removed_and_an_ingest_takes_in_wha
     mended = cd.check(own, repair=True)
 
     assert mended.sound
-    assert any("1 rows whose picture is gone were removed" in done for done in mended.repaired)
+    assert any("removed 1 row whose picture is gone" in done for done in mended.repaired)
     assert cd.open_table(own).num_rows == 3
     picture.write_bytes(held)
     ingest.from_images(str(tmp_path / "in"), into=own)

@@ -235,3 +235,11 @@ def test_a_head_whose_saving_was_killed_is_saved_again_and_nothing_else_is_repla
     assert not list((tmp_path / "head").glob(".head.json.*"))
     with pytest.raises(UsageError, match="holds no head"):
         head.save(tmp_path / "other")
+
+
+def test_the_hint_of_a_label_that_is_none_is_an_option_of_the_verb(table: Table, encoder, capsys) -> None:
+    for label, words in (("none", "has no column 'none'"), ("embedding", "expected names of classes")):
+        with pytest.raises(SchemaError, match=f"fit-head: .*{words}") as refused:
+            cd.fit_head(table, encoder, label=label)
+        assert (refused.value.hint or "").startswith("--label COLUMN")
+        assert "--set" not in str(refused.value)

@@ -92,7 +92,7 @@ def test_scores_that_are_no_numbers_are_left_out_and_counted() -> None:
     found = classification(image, torch.eye(3), torch.arange(3))
 
     assert (found.num_rows, found.num_left_out, found.top[1]) == (2, 1, 1.0)
-    assert "1 rows left out" in str(found)
+    assert "1 row left out" in str(found)
 
 
 def test_figures_are_told_with_chance_and_number() -> None:

@@ -152,7 +152,7 @@ def test_the_records_of_a_delete_stay_as_long_as_a_version_knows_of_it(tmp_path:
     done = cd.clean(table)
 
     assert (done.kept, done.leftovers) == (("kept",), ())
-    assert str(done).endswith("  kept: versions of 1 tags (kept)")
+    assert str(done).endswith("  kept: versions of 1 tag (kept)")
     table.dataset.cleanup_old_versions(older_than=timedelta(0), error_if_tagged_old_versions=False)
     gone = cd.clean(table).leftovers
     assert [file.why for file in gone] == ["records of a delete that no version knows of"] * 2

@@ -83,3 +83,44 @@ def test_what_is_no_utf8_is_refused_in_words(folder: Path) -> None:
     ended = typed(folder, "clipdata stats t.lance --where $'text = \\'a\\xe9\\''")
     assert ended.returncode == 2
     assert b"is no UTF-8; expected text in UTF-8" in ended.stderr
+
+
+ASKING = (
+    "delete t.lance --where 'number > 0'",
+    "drop t.lance text",
+    "clean t.lance",
+    "restore t.lance 1 --dry-run",
+    "refresh t.lance",
+    "check t.lance --repair",
+)
+
+
+@pytest.mark.parametrize("line", ASKING)
+def test_a_stdin_that_is_closed_answers_as_one_that_is_empty(folder: Path, line: str) -> None:
+    empty, closed = (typed(folder, f"clipdata {line} {stream}") for stream in ("</dev/null", "<&-"))
+    assert (closed.returncode, closed.stdout, closed.stderr) == (empty.returncode, empty.stdout, empty.stderr)
+    assert b"fault in clipdata" not in closed.stderr
+    for streams in ("<&- 2>&-", "<&- >&-", "<&- >&- 2>&-"):
+        ended = typed(folder, f"clipdata {line} {streams}")
+        assert ended.returncode in (empty.returncode, 1)  # 1: the result could not be written
+        assert b"Traceback" not in ended.stderr
+
+
+def test_a_step_that_writes_to_a_closed_stderr_does_not_end_the_map(folder: Path) -> None:
+    (folder / "loud.py").write_text(
+        "import sys\nimport clipdata as cd\n\n\n@cd.step\ndef loud(number: int) -> int:\n"
+        "    sys.stderr.write('here')\n    sys.stdin.isatty()\n    return number\n"
+    )
+    assert typed(folder, "clipdata map t.lance loud.py:loud loud <&- 2>&-").returncode == 0
+
+
+def test_nobody_is_asked_who_would_not_see_the_question(folder: Path) -> None:
+    """A terminal answers, and stderr goes to a file: the question would not be seen, and waited for without end."""
+    line = f"{shlex.quote(sys.executable)} -m clipdata drop t.lance text 2>told.txt"
+    given = {**os.environ, "PYTHONPATH": str(HERE)}
+    ended = subprocess.run(
+        [sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(['bash', '-c', sys.argv[1]]) >> 8)", line],
+        cwd=folder, env=given, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "nobody can be asked here" in (folder / "told.txt").read_text()

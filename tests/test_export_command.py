@@ -89,7 +89,7 @@ def test_an_answer_says_that_pictures_kept_elsewhere_are_not_in_it(
         (["export", "no.lance", "--out", "x.csv"], 3, "no table"),
         (["export", "t.lance", "--out", "x.docx"], 2, "nothing tells the format"),
         (["export", "t.lance", "--out", "x.csv", "--columns", "nmber"], 2, "did you mean number"),
-        (["export", "t.lance", "--out", "x.csv", "--columns", ""], 2, "no column ''"),
+        (["export", "t.lance", "--out", "x.csv", "--columns", ""], 2, "--columns is empty"),
         (["export", "t.lance", "--out", "x.csv", "--where", "number ="], 2, "number ="),
         (["export", "t.lance", "--out", "x.csv", "--limit", "0"], 2, "--limit"),
         (["export", "t.lance", "--out", "x.csv", "--max-rejects", "many"], 2, "--max-rejects"),

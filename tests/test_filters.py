@@ -159,7 +159,7 @@ def test_figures_that_are_nan_are_told_whether_a_filter_keeps_them_or_not(tmp_pa
         (1, 2, 0),
         (1, 0, 0),
     ]
-    assert "score > 0.5: 1 rows are kept whose figure is NaN, which SQL takes for the greatest" in str(found)
+    assert "score > 0.5: 1 row is kept whose figure is NaN, which SQL takes for the greatest" in str(found)
     assert "`quality`.sharp <= 2: 2 rows have no value to judge, and are not kept" in str(found)
     assert "NaN" not in str(cd.funnel(table, "isnan(score)"))
 

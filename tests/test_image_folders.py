@@ -58,7 +58,7 @@ def test_what_systems_and_tools_leave_behind_is_no_data_and_is_counted_by_kind(t
 
     assert paths_of(done.table) == ["0000.jpg"]
     assert not done.refused
-    assert done.notes["no data, left out"].startswith(f"{len(NO_DATA)} (2 ._*")
+    assert done.notes["no data, left out"].startswith(f"{len(NO_DATA)} (2 '._*'")
     assert done.notes["other files, left out"] == "2 (1 without suffix, 1 .md)"
 
 
@@ -80,7 +80,7 @@ def test_a_bucket_leaves_out_the_same_files_as_a_folder(bucket, tmp_path: Path) 
 def test_a_folder_of_nothing_but_leftovers_is_an_error_that_counts_them(tmp_path: Path) -> None:
     write(tmp_path / "in", {".cache/a.jpg": encoded(1), "x.txt": b"x"})
 
-    with pytest.raises(NotFoundError, match=r"no image under .*1 \.cache.*1 \.txt"):
+    with pytest.raises(NotFoundError, match=r"no image under .*1 '\.cache'.*1 \.txt"):
         ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import lance
@@ -11,7 +13,9 @@ import pytest
 import clipdata as cd
 from clipdata.errors import ConfigError, ImageRefused, NotFoundError
 from clipdata.notebook import html_table
-from clipdata.printable import printable
+from clipdata.printable import printable, shell_word, storable
+from pipelines.cli.app import main
+from tests.tables import number_table
 
 TITLE = "\x1b]0;owned\x07\x9b31m\u202e"
 
@@ -26,7 +30,8 @@ TITLE = "\x1b]0;owned\x07\x9b31m\u202e"
         ("\u202eexe.jpg\u202c", r"\u202eexe.jpg\u202c"),
         ("\u2066x\u2069", r"\u2066x\u2069"),
         ("one\u2028two\u2029", r"one\u2028two\u2029"),
-        ("caf\udce9.jpg", r"caf\udce9.jpg"),
+        ("caf\udce9.jpg", r"caf\xe9.jpg"),
+        ("half \ud83d", r"half \ud83d"),
     ],
 )
 def test_what_gives_orders_is_spelled_out(letters: str, shown: str) -> None:
@@ -84,3 +89,56 @@ def test_no_view_of_a_table_a_column_or_a_comparison_gives_orders(tmp_path: Path
 
 def test_a_cell_of_a_notebook_keeps_its_letters() -> None:
     assert "👩\u200d👧 می\u200cخواهم" in html_table([{"caption": "👩\u200d👧 می\u200cخواهم"}])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "a b's",
+        "bad\udcff.lance",
+        "\udcffabc",
+        "n\x1b[31m'x'",
+        "a\nb\tc",
+        "\x85\x9b",
+        "\u202egpj.exe",
+        "back\\slash\x01",
+        "图\x07",
+    ],
+)
+def test_a_word_of_a_hint_is_printable_and_what_a_shell_makes_of_it_is_the_text(text: str) -> None:
+    word = shell_word(text)
+
+    assert printable(word) == word
+    made = subprocess.run(
+        ["bash", "-c", f"printf %s {word}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    assert made.stdout == os.fsencode(text)
+
+
+def test_a_byte_that_is_no_utf8_is_spelled_as_that_byte_quoted_or_not() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    error = NotFoundError(f"there is no {name}, {name!r}, {[name]!r}")
+
+    assert error.message == r"there is no caf\xe9, 'caf\xe9', ['caf\xe9']"
+    assert NotFoundError(f"{chr(92) + 'udce9'!r}").message == r"'\\udce9'"
+    assert storable(f"{name}\x1b猫") == "caf\\xe9\x1b猫"
+
+
+def test_what_is_typed_in_no_utf8_is_told_one_way_by_every_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    number_table(tmp_path, 3)
+    bad = os.fsdecode(b"bad\xff")
+    lines = [
+        ["show", bad], ["log", bad], ["merge", "t.lance", bad, "--into", "x.lance"], ["restore", "t.lance", bad],
+        ["drop", "t.lance", bad], ["query", "t.lance", f"SELECT {bad}"], ["tag", "t.lance", bad],
+        ["ingest", "parquet", bad, "--into", "x.lance"], ["stats", "t.lance", "--where", f"text = '{bad}'"],
+    ]  # fmt: skip
+    for line in lines:
+        assert main(line) in (2, 3)
+        err = capsys.readouterr().err
+        assert r"bad\xff" in err, (line, err)
+        assert "udcff" not in err, (line, err)
+        assert "control character" not in err

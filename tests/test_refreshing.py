@@ -148,7 +148,7 @@ def test_failed_rows_and_functions_are_taken_up_on_request(tmp_path: Path, capsy
     file.write_text(STEPS_FILE)
     assert main(["map", table.uri, f"{file}:doubled", "doubled"]) == 0
     assert main(["refresh", table.uri, "--check"]) == 0
-    assert "doubled: 1 rows failed before" in capsys.readouterr().out
+    assert "doubled: 1 row failed before" in capsys.readouterr().out
     file.write_text(STEPS_FILE.replace('raise ValueError("three")', "return 6"))
 
     assert main(["refresh", table.uri, "--retry-failed", "--step", f"{file}:doubled"]) == 0
@@ -161,7 +161,7 @@ def test_map_check_says_whether_a_column_is_what_the_step_would_make(
 ) -> None:
     table = number_table(tmp_path, 2)
     words = ["map", table.uri, "prompt", "said", "-p", "template=n {number}"]
-    told = [(words, 7, "there is no such column"), (words, 0, "up to date"), (words, 7, "1 rows have no value yet")]
+    told = [(words, 7, "there is no such column"), (words, 0, "up to date"), (words, 7, "1 row has no value yet")]
 
     for step, (typed, code, said) in enumerate(told):
         assert main([*typed, "--check"]) == code

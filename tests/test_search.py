@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from clipdata.schema import key_field
 from clipdata.similarity.words import Words
 from pipelines.cli.app import VERBS, main
 from pipelines.cli.json_output import schema_of
+from tests.contests import contest_table
 from tests.json_schemas import check_schema
 from tests.pictures import write_pictures
 from tests.tiny_models import TINY_EMBED_DIM, tiny_encoder
@@ -357,3 +359,20 @@ def test_words_of_a_query_are_told_apart_by_script() -> None:
     assert found.unspaced == ("足球", "小猪", "猪佩", "佩奇")
     assert found.counts(["小猪和小猪, the Dogs", "café"]) == {"小猪": 2, "dog": 1, "cafe": 1}
     assert not Words.of("?!")
+
+
+def test_only_columns_that_a_text_can_be_held_against_are_offered(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    table = contest_table(tmp_path, 6)
+    cd.map_column(table, cd.steps.ImageTrunk(encoder), "image_trunk")
+    cd.map_column(table, cd.steps.ChoiceScores(encoder), "scores")
+    with pytest.raises(SchemaError) as refused:
+        cd.search(table, text="a dog")
+    assert refused.value.hint is not None
+    assert "--column" not in refused.value.hint
+
+    of_others = pa.FixedSizeListArray.from_arrays(pa.array([0.5] * 6 * 4, pa.float32()), 4)
+    lance.write_dataset(pa.table({"vector": of_others}), tmp_path / "others.lance")
+    with pytest.raises(SchemaError, match="no column of embeddings") as refused:
+        cd.search(tmp_path / "others.lance", text="a dog")
+    assert "--column vector --model MODEL" in (refused.value.hint or "")

@@ -216,7 +216,7 @@ def test_a_column_begun_is_read_by_itself_only_where_it_was_filled(table: cd.Tab
     whole = cd.Stream(opened, ["image"], batch_size=2, prepare=EXACT)
     part = cd.Stream(opened, ["image"], batch_size=2, prepare=EXACT, where="split = 'train'")
     assert str(whole.pixels[0]) == (
-        "pixels come from column 'image', decoded ('ready': was never filled in 1 fragments of the table)"
+        "pixels come from column 'image', decoded ('ready': was never filled in 1 fragment of the table)"
     )
     assert part.pixels[0].column == "ready"
 

@@ -206,7 +206,7 @@ def test_pictures_refusals_lineages_and_stale_columns_are_told(tmp_path: Path) -
     assert found.column("path").distinct == 5
     assert "Prompt" in found.column("said").made_by
     assert "stale: said" in str(found)
-    assert "refused: 1 rows: 1 × truncated" in str(found)
+    assert "refused: 1 row: 1 × truncated" in str(found)
 
 
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)

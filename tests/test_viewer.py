@@ -449,3 +449,11 @@ def test_a_text_that_is_cut_says_how_long_it_is_and_is_read_whole_in_the_row(tmp
     assert whole[1].endswith("字… (60,000 letters)")
     assert html.count("<details") == 3
     assert "word " * 160 in html.replace("</summary>", "")
+
+
+def test_a_number_that_is_out_of_range_is_not_called_no_number(client: httpx.Client) -> None:
+    for text, words in ((str(10**30), "of at most 15 digits"), ("-1", "from 0"), ("x", "'x'; expected a whole number")):
+        for what, query in (("rows", {"at": text, "num": 5}), ("row", {"row": text})):
+            answer = client.get(f"/api/{what}", params=query)
+            assert answer.status_code == 400
+            assert words in answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import clipdata as cd
+import ingest
 from clipdata.errors import UsageError
+from pipelines.cli.app import main
 from tests.viewer_client import browser_of, told
 from tests.viewing import picture, viewed_rows
 
@@ -135,6 +138,33 @@ def test_a_folder_of_pictures_is_looked_at_as_it_lies(tmp_path: Path) -> None:
         assert client.get("/picture", params={"row": 2}).headers["content-type"] == "image/webp"
 
     assert (found["kind"], found["num_rows"], found["num_found"]) == ("folder", 3, 3)
+    assert found["notes"] == ["1 link left out"]
+
+
+def test_a_folder_shows_what_an_ingest_would_look_at_whatever_the_names_are_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [b"plain.png", b"a\nb.png", b"a\tb.png", b"\x1b[31m.png", "\u202egpj.png".encode(), b"\xff.png"]
+    for number, name in enumerate(names):
+        (folder / os.fsdecode(name)).write_bytes(picture(number))
+    (folder / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    os.mkfifo(folder / "pipe.png")
+    listed = ingest.from_images(folder, into=tmp_path / "i.lance")
+
+    with cd.view(folder) as viewer, browser_of(viewer) as client:
+        found = told(client, "table")
+        asked = told(client, "rows", at=0, num=50, column="path")["rows"]
+        paths = {row["cells"]["path"] for row in asked}
+        shown = [client.get("/picture", params={"row": row["row"]}) for row in asked]
+
+    assert found["num_rows"] + 1 == listed.listed  # the pipe is refused there, and told here
+    assert found["notes"] == ["1 pipe, socket or device left out"]
+    assert {"plain.png", "a\nb.png", "\\xff.png", "drawing.svg"} <= paths
+    assert sum(one.headers["content-type"] == "image/webp" for one in shown) == 6
+    assert main(["view", str(folder), "--export", str(tmp_path / "g.html")]) == 0
+    assert "1 pipe, socket or device left out" in capsys.readouterr().out
 
 
 def test_a_table_of_another_tool_is_looked_at_without_a_key(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from clipdata import hints
 from clipdata.errors import StorageError
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 Remedy = Literal["set aside", "name again", "refill", "fetch", "remove", "by hand"]
@@ -51,7 +52,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f" (fragment {self.fragment}: {', '.join(self.columns)})" if self.fragment is not None else ""
-        rows = f"; {self.num_rows:,} rows concerned" if self.num_rows else ""
+        rows = f"; {counted(self.num_rows, 'row')} concerned" if self.num_rows else ""
         such = f", such as {', '.join(self.keys[:EXAMPLES])}" if any(self.keys) else ""
         inside = f"{self.beside}: " if self.beside else ""
         return f"{inside}{self.what} {self.name}{where}: {self.fault}{rows}{such}\n    mend: {self.mending}"
@@ -130,8 +131,8 @@ class Checkup:
         state = "nothing is wrong" if not self.problems else f"{len(self.left)} problem(s)"
         read = "all" if self.num_read == self.num_files else f"{self.num_read:,}"
         version = f"version {self.version}" if self.version is not None else "no version can be read"
-        told = f"{self.table} ({version}): {state}; {self.num_files:,} files looked at, {read} of them read"
-        pictures = f", {self.num_pictures:,} pictures as their digests say" if self.num_pictures else ""
+        told = f"{self.table} ({version}): {state}; {counted(self.num_files, 'file')} looked at, {read} of them read"
+        pictures = f", {counted(self.num_pictures, 'picture')} as their digests say" if self.num_pictures else ""
         return "\n".join(printable(line, keep="\n") for line in [*lines, told + pictures])
 
 

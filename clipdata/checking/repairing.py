@@ -21,6 +21,7 @@ from clipdata.lance_io.table import Table
 from clipdata.lance_io.tag_files import tag_files, write_tag_again
 from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.objects.reading import Body, ObjectReader, Wanted
+from clipdata.plurals import counted
 from clipdata.schema import image_column
 from clipdata.storage import Storage, redact
 
@@ -84,7 +85,7 @@ def _take_out(table: Table, problems: Sequence[Problem]) -> Iterator[str]:
     for problem in emptied:
         yield f"{', '.join(problem.columns)}: {problem.num_rows:,} values of fragment {problem.fragment} are null again"
     for number, num_rows in gone.items():
-        yield f"{num_rows:,} rows of fragment {number} were removed (version {made.version})"
+        yield f"removed {counted(num_rows, 'row')} of fragment {number} (version {made.version})"
 
 
 def _fetch(table: Table, problem: Problem, storage: Storage) -> Iterator[str]:
@@ -108,10 +109,10 @@ def _fetch(table: Table, problem: Problem, storage: Storage) -> Iterator[str]:
             back.clear()
     num_back += put_back(table, column, back) if back else 0
     if num_back:
-        yield f"{num_back:,} pictures were read again from their uri, with the bytes of then"
+        yield f"{counted(num_back, 'picture was', 'pictures were')} read again from their uri, with the bytes of then"
     if lost:
         done = rows.delete_keys(table, lost)
-        yield f"{done.deleted:,} rows whose picture is gone were removed"
+        yield f"removed {counted(done.deleted, 'row')} whose picture is gone"
 
 
 def commands_after(table: Table, problems: Sequence[Problem]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from clipdata.comparison.groups import MIN_GROUP_CLUSTERS
 from clipdata.comparison.intervals import MIN_CLUSTERS, MIN_LOOKED_AT
 from clipdata.comparison.records import Compared
 from clipdata.comparison.request import is_picture
+from clipdata.plurals import counted
 
 
 def notes_of(comparison: Compared) -> tuple[str, ...]:
@@ -65,5 +66,5 @@ def _of_more(comparison: Compared) -> list[str]:
             f"in {found.num_clipped:,} rows the right choice has a probability of 0: the log loss is bounded there"
         )
     if found and found.tempered and found.tempered.num_rows < found.log_loss.num_rows:
-        notes.append(f"temperatures were looked at on {found.tempered.num_rows:,} rows, drawn at random")
+        notes.append(f"temperatures were looked at on {counted(found.tempered.num_rows, 'row')}, drawn at random")
     return notes

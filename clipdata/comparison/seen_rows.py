@@ -19,6 +19,7 @@ from clipdata.comparison.request import Request
 from clipdata.errors import ClipdataError
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import Table, open_table
+from clipdata.plurals import counted
 from clipdata.storage import redact
 from clipdata.trained_rows import (
     FOLDER,
@@ -242,4 +243,4 @@ def _marks(training: TrainedRows, rows: _ComparedRows, homes: frozenset[str], ow
 
 def _describe(rows: TrainedRows) -> str:
     where = f" where {rows.where}" if rows.where else ""
-    return f"{rows.num_rows:,} rows of {rows.table} version {rows.version}{where}"
+    return f"{counted(rows.num_rows, 'row')} of {rows.table} version {rows.version}{where}"

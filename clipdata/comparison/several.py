@@ -22,6 +22,7 @@ from clipdata.comparison.wording import chance, change_head, change_line, interv
 from clipdata.errors import GateFailedError, LineageMismatchError, UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.notebook import html_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.schema import is_list
 from clipdata.statistics import benjamini_hochberg, holm, two_sided_p
@@ -138,7 +139,7 @@ class Comparisons:
     def _rows(self) -> str:
         rows = {one.mean.num_rows for one in self.comparisons}
         few, many = min(rows), max(rows)
-        return f"{few:,} rows" if few == many else f"{few:,} to {many:,} rows: the pairs do not cover the same ones"
+        return counted(few, "row") if few == many else f"{few:,} to {many:,} rows: the pairs do not cover the same ones"
 
     def _trained(self) -> Iterable[str]:
         return dict.fromkeys(header(one)[-1].strip() for one in self.comparisons)

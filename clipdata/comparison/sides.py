@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import Table, open_table
+from clipdata.lance_io.version_numbers import version_named
 
 
 def split_side(table: Table, side: str) -> tuple[str, int | str | None]:
@@ -18,7 +19,7 @@ def split_side(table: Table, side: str) -> tuple[str, int | str | None]:
         raise UsageError(
             f"compare: {side!r}; expected COLUMN@VERSION or COLUMN@TAG", hint="for example scores@12, or scores@best"
         )
-    return name, int(version) if version.isdigit() else version
+    return name, version_named(version)
 
 
 def open_sides(

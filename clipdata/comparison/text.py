@@ -5,6 +5,7 @@ from __future__ import annotations
 from clipdata.comparison import sections
 from clipdata.comparison.records import RECORDS, Answers, Compared, Group, Row, Side, Trained
 from clipdata.comparison.wording import chance, change_head, change_line, decimals_for, number, signed
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 _MAX_GROUPS = 12
@@ -47,7 +48,7 @@ def header(comparison: Compared) -> list[str]:
     lines += [
         f"  {word:<7} {maker_words(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by
     ]
-    rows = f"{mean.num_rows:,} rows"
+    rows = f"{counted(mean.num_rows, 'row')}"
     if comparison.cluster:
         rows += f", {mean.num_clusters:,} {cluster_words(comparison)}"
     return [*lines, f"  {rows}; {coverage_words(comparison)}", f"  {trained_words(comparison)}"]
@@ -122,7 +123,7 @@ def _by_records(trained: Trained, trainings: list[str]) -> list[str]:
 def _untold(trained: Trained) -> list[str]:
     advice = "sha256, or uri and etag, of the pictures in both tables would tell, before the training"
     if trained.num_untold:
-        whose = f"NOBODY KNOWS whether {trained.num_untold:,} rows were trained on"
+        whose = f"NOBODY KNOWS whether {counted(trained.num_untold, 'row was', 'rows were')} trained on"
         return [f"{whose}: nothing tells them from those that were (a key in the same table, or {advice})"]
     if trained.num_of_untold_pictures:
         whose = f"NOBODY KNOWS whether {trained.num_of_untold_pictures:,} rows show a picture trained on"
@@ -137,7 +138,9 @@ def _figures(comparison: Compared) -> list[str]:
         lines.append(change_line("right", answers.change, percent=True) + f"  (chance {answers.chance:.1%})")
     lines += margins_of(comparison)
     lines.append("")
-    lines.append(f"  {comparison.num_wins:,} rows up, {comparison.num_losses:,} down, {comparison.num_ties:,} the same")
+    lines.append(
+        f"  {counted(comparison.num_wins, 'row')} up, {comparison.num_losses:,} down, {comparison.num_ties:,} the same"
+    )
     if answers:
         lines.append(answers_words(answers))
     if mean.smallest_detectable is not None and mean.verdict == "unclear":
@@ -155,7 +158,7 @@ def answers_words(answers: Answers) -> str:
     """How answers moved between right and wrong."""
     p_value = "p < 0.0001" if answers.p_value < 0.0001 else f"p = {answers.p_value:.2g}"
     return (
-        f"  {answers.num_mended:,} answers mended, {answers.num_broken:,} broken (McNemar {p_value}); "
+        f"  {counted(answers.num_mended, 'answer')} mended, {answers.num_broken:,} broken (McNemar {p_value}); "
         f"{answers.num_both_right:,} right and {answers.num_both_wrong:,} wrong both times"
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from clipdata.curation.selection import Curated
 from clipdata.errors import UsageError
+from clipdata.plurals import counted
 
 ALL, KEPT, RANDOM = "all", "kept", "random"
 
@@ -45,7 +46,7 @@ def arms_of(curated: Curated, *, control: bool) -> list[Arm]:
     if not 0 < num_kept < num_rows:
         found = "keep none of the" if not num_kept else "keep all"
         raise UsageError(
-            f"prove: the filters {found} {num_rows:,} rows, so that there is nothing to compare",
+            f"prove: the filters {found} {counted(num_rows, 'row')}, so that there is nothing to compare",
             hint="clipdata curate TABLE --keep … shows what each filter leaves",
         )
     arms = [Arm(ALL, curated.begins_with, num_rows), Arm(KEPT, curated.where, num_kept)]

@@ -9,6 +9,7 @@ from typing import Any
 from clipdata.comparison.seeds import SeedComparison
 from clipdata.comparison.wording import aligned
 from clipdata.curation.arms import ALL, KEPT, RANDOM
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 _TOLD = {ALL: "all rows", KEPT: "kept", RANDOM: "as many at random"}
@@ -82,7 +83,7 @@ class Proof:
 
     def __str__(self) -> str:
         judged = self.against_all[self.figure]
-        pictures = f" of {judged.num_clusters:,} pictures" if judged.num_clusters < judged.num_rows else ""
+        pictures = f" of {counted(judged.num_clusters, 'picture')}" if judged.num_clusters < judged.num_rows else ""
         head = [
             f"prove: {self.table} version {self.version}, {self.objective}, seeds {_listed(self.seeds)}",
             f"  measured on {judged.num_rows:,} held-out rows{pictures} where {self.held_out}",

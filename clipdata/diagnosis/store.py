@@ -23,6 +23,7 @@ from clipdata.lance_io.layout import Layout
 from clipdata.lance_io.table import open_table
 from clipdata.objects.faults import as_clipdata_error, status_of, words_of
 from clipdata.objects.removing import remove
+from clipdata.plurals import counted
 from clipdata.storage import Storage, absolute, is_remote, join, redact, scheme
 
 _TIMES = 5
@@ -68,7 +69,7 @@ def _table(location: str, storage: Storage) -> Iterator[Finding]:
     except NotFoundError:
         yield Finding("store", "table", "none there")
         return
-    yield Finding("store", "table", f"version {table.version}, {table.num_rows:,} rows")
+    yield Finding("store", "table", f"version {table.version}, {counted(table.num_rows, 'row')}")
     layout = Layout.of(table.dataset)
     if layout.fault:
         yield Finding("store", "layout", layout.fault, "note", f"{hints.compact(location)} mends it")

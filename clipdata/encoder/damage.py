@@ -24,6 +24,7 @@ from clipdata.encoder.layout import (
 )
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.json_parsing import json_kind, parse_json
+from clipdata.plurals import counted
 
 # Written after the model, or into a folder that was moved.
 _MAY_CHANGE = frozenset({CLIPDATA_CONFIG, OPEN_CLIP_CONFIG, "README.md"})
@@ -118,7 +119,7 @@ def _require_whole(path: Path) -> None:
     except (AttributeError, LookupError, TypeError, ValueError):
         expected = -1
     if expected < 0 or expected != num_bytes or not header:
-        whole = f": {num_bytes:,} bytes of {expected:,}" if header and expected > num_bytes else ""
+        whole = f": {counted(num_bytes, 'byte')} of {expected:,}" if header and expected > num_bytes else ""
         raise StorageError(f"{path} is damaged, or was cut short{whole}", hint=remedy(path.parent))
 
 

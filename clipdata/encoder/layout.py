@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -28,6 +27,7 @@ from clipdata import trained_rows
 from clipdata.cache_folder import cache_folder
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.json_parsing import json_kind, parse_json
+from clipdata.printable import shell_word
 from clipdata.trained_rows import OF_A_RUN, TrainedRows
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -115,12 +115,12 @@ def is_run_export(folder: Path) -> bool:
 def remedy(folder: Path) -> str:
     """What to type where a file of a model's folder is missing or damaged."""
     if folder.parent == cache_folder():
-        return f"it is made again once it is gone: rm -r {shlex.quote(str(folder))}"
+        return f"it is made again once it is gone: rm -r {shell_word(str(folder))}"
     if not is_run_export(folder):
         return "copy the model's folder whole, with the folders in it, or export it again"
     if any((folder.parent / "checkpoints").glob("step-*")):
         again = "the same clipdata train again writes it anew from the newest checkpoint"
-        return f"rm -r {shlex.quote(str(folder))}; then {again}"
+        return f"rm -r {shell_word(str(folder))}; then {again}"
     return "the run has no checkpoint to write its model from: clipdata train … --overwrite trains it anew"
 
 

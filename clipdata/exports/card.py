@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipdata.lineage import Lineage
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 TABLE = "data/train.lance"
@@ -134,7 +135,7 @@ def _yaml_of(kind: Any) -> dict[str, Any] | None:
 
 
 def _body(facts: Facts) -> str:
-    parts = [f"{facts.num_rows:,} rows, copied from version {facts.version} of a table that clipdata keeps."]
+    parts = [f"{counted(facts.num_rows, 'row')}, copied from version {facts.version} of a table that clipdata keeps."]
     if facts.where is not None:
         parts.append(f"Only rows that meet this condition: `{_code(facts.where)}`")
     if facts.splits:

@@ -26,6 +26,7 @@ from clipdata.exports.places import check_free, opened
 from clipdata.exports.selection import Selection
 from clipdata.lance_io.pictures import place_columns
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_text, picture_column
@@ -75,7 +76,8 @@ class Pushed:
 
     def __str__(self) -> str:
         about, done = ("about ", "; nothing was written") if self.dry_run else ("", "")
-        size = f"{self.num_rows:,} rows, {about}{self.num_bytes:,} bytes in {self.num_files:,} files{done}"
+        files = counted(self.num_files, "file")
+        size = f"{counted(self.num_rows, 'row')}, {about}{self.num_bytes:,} bytes in {files}{done}"
         lines = [f"{self.to}: {size}"]
         lines += [f"  {count:,} left out: {reason}" for reason, count in self.refused.items()]
         lines += [f"  columns left out: {', '.join(self.left_out)}"] if self.left_out else []
@@ -178,7 +180,7 @@ class _Push:
         with tempfile.TemporaryDirectory(prefix="clipdata-push-") as scratch:
             folder = Path(scratch) / "data set"
             pushed = self._write(folder, place, hub.card_on_hub(self.repo))
-            self.progress.say(f"uploading {pushed.num_bytes:,} bytes to {place}")
+            self.progress.say(f"uploading {counted(pushed.num_bytes, 'byte')} to {place}")
             message = f"clipdata push of version {pushed.version}"
             commit = hub.upload(folder, self.repo, public=public, message=message, tag=self.tag)
         return replace(pushed, commit=commit, tag=self.tag, notes=(MAIN_ALONE,))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from clipdata.errors import StorageError
 from clipdata.json_parsing import parse_json
+from clipdata.plurals import counted
 from clipdata.storage import Storage, join, redact
 
 NAME = "clipdata.json"
@@ -108,7 +109,7 @@ def load_manifest(folder: str, storage: Storage) -> Manifest | None:
         return None
     if fs.info(path)["size"] > _MAX_BYTES:
         raise StorageError(
-            f"{redact(folder)}/{NAME} is larger than {_MAX_BYTES:,} bytes; expected the record of an export"
+            f"{redact(folder)}/{NAME} is larger than {counted(_MAX_BYTES, 'byte')}; expected the record of an export"
         )
     try:
         return Manifest.from_json(fs.cat_file(path))

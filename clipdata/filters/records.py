@@ -8,6 +8,7 @@ from typing import Any
 
 from clipdata.errors import UsageError
 from clipdata.notebook import html_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 _LONGEST_NAME = 48
@@ -91,11 +92,12 @@ class Kept:
         """What a person has to know of rows that could not be judged, a line each."""
         name, lines = self.filter.name, []
         if self.unjudged:
-            lines.append(f"{name}: {self.unjudged:,} rows have no value to judge, and are not kept")
+            one, several = "row has no value to judge, and is", "rows have no value to judge, and are"
+            lines.append(f"{name}: {counted(self.unjudged, one, several)} not kept")
         if self.kept_nan and "isnan" not in self.filter.condition.casefold():
             lines.append(
-                f"{name}: {self.kept_nan:,} rows are kept whose figure is NaN, which SQL takes for the greatest "
-                "number; at_least(COLUMN, NUMBER), or AND NOT isnan(COLUMN), leaves them out"
+                f"{name}: {counted(self.kept_nan, 'row is', 'rows are')} kept whose figure is NaN, which SQL takes for "
+                "the greatest number; at_least(COLUMN, NUMBER), or AND NOT isnan(COLUMN), leaves them out"
             )
         return lines
 
@@ -155,7 +157,7 @@ class Funnel:
         widths = [max(len(line[place]) for line in cells) for place in range(3)]
         lines = [f"{line[0]:<{widths[0]}}  {line[1]:>{widths[1]}}  {line[2]:>{widths[2]}}" for line in cells]
         notes = [line for stage in self.stages for line in stage.notes]
-        head = f"{self.rows:,} rows of version {self.version}" + (f" where {self.where}" if self.where else "")
+        head = f"{counted(self.rows, 'row')} of version {self.version}" + (f" where {self.where}" if self.where else "")
         last = f"{self.kept:,} of {self.rows:,} rows are kept ({self._share(self.kept)})"
         return "\n".join(printable(line) for line in [head, *(line.rstrip() for line in lines), *notes, last])
 

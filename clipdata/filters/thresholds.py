@@ -17,6 +17,7 @@ from clipdata.errors import UsageError
 from clipdata.filters.naming import Named, find, require_numbers
 from clipdata.filters.records import Filter
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 
 SCAN_ROWS = 65_536
 
@@ -104,7 +105,7 @@ def top_share(
 def _about_ties(found: dict[str, Any], strict: bool) -> str:
     if found["kept"] == found["wanted"]:
         return ""
-    rows = f"{found['at_the_threshold']:,} rows tie at the threshold"
+    rows = f"{counted(found['at_the_threshold'], 'row ties', 'rows tie')} at the threshold"
     return f"{rows} and are {'left out' if strict else 'all kept'}: {found['kept']:,} for {found['wanted']:,} wanted"
 
 

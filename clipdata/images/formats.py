@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clipdata.plurals import counted
+
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
     | {".avif", ".avifs", ".heic", ".heif", ".hif"}
@@ -129,7 +131,7 @@ def name_of_other(data: bytes) -> tuple[str, str]:
         return "not_an_image", "a pointer of Git LFS, not the file itself; fetch it: git lfs pull"
     shown = head[:8].hex(" ")
     expected = "expected JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
-    return "not_an_image", f"{len(data):,} bytes that start with {shown}; {expected}"
+    return "not_an_image", f"{counted(len(data), 'byte')} that start with {shown}; {expected}"
 
 
 def _brands(head: bytes) -> set[bytes]:

@@ -23,6 +23,7 @@ from clipdata.images.formats import name_of_other, sniff_format
 from clipdata.images.hushed import hushed
 from clipdata.images.orientation import UPRIGHT, shown_size, turn
 from clipdata.images.refusals import DEFAULT_LIMITS, ImageLimits
+from clipdata.plurals import counted
 
 _AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 _RGB = cv2.IMREAD_COLOR_RGB | _AS_STORED
@@ -174,7 +175,7 @@ def _held(data: bytes | memoryview, limits: ImageLimits) -> bytes | memoryview:
     if view.nbytes == 0:
         raise ImageRefused("empty", "0 bytes")
     if view.nbytes > limits.max_bytes:
-        raise ImageRefused("too_large", f"{view.nbytes:,} bytes; the limit is {limits.max_bytes:,}")
+        raise ImageRefused("too_large", f"{counted(view.nbytes, 'byte')}; the limit is {limits.max_bytes:,}")
     return view if sniff_format(view) == "jpeg" else bytes(data)
 
 
@@ -283,7 +284,7 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray:
         pixels = None if fault else cv2.imdecode(encoded, flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
-            raise MemoryError(f"no room to decode an image of {len(data):,} bytes") from error
+            raise MemoryError(f"no room to decode an image of {counted(len(data), 'byte')}") from error
         raise ImageRefused("corrupt", str(error.err)) from error
     if pixels is None:
         raise ImageRefused("corrupt", fault or "the decoder found it damaged")

@@ -14,6 +14,7 @@ import numpy as np
 
 from clipdata.errors import ImageRefused
 from clipdata.images.orientation import UPRIGHT, read_orientation
+from clipdata.plurals import counted
 
 GREY = 0
 _PALETTE = 3
@@ -83,13 +84,13 @@ def _walk(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         end = position + 8 + length
         if end + 4 > len(data):
             raise ImageRefused(
-                "truncated", f"a {kind.decode('latin-1')!r} chunk that lacks {end + 4 - len(data):,} bytes"
+                "truncated", f"a {kind.decode('latin-1')!r} chunk that lacks {counted(end + 4 - len(data), 'byte')}"
             )
         yield kind, position + 8, end
         if kind == b"IEND":
             return
         position = end + 4
-    raise ImageRefused("time_bomb", f"a PNG of more than {_MAX_CHUNKS:,} chunks")
+    raise ImageRefused("time_bomb", f"a PNG of more than {counted(_MAX_CHUNKS, 'chunk')}")
 
 
 def hold_whole(data: bytes, layout: PngLayout) -> PngLayout:
@@ -138,7 +139,7 @@ def _hold_swelling(packed: list[memoryview], layout: PngLayout) -> None:
         except zlib.error:
             return  # the decoder says so, too
         if num_bytes > most:
-            raise ImageRefused("time_bomb", f"a PNG whose pixels swell to more than {most:,} bytes")
+            raise ImageRefused("time_bomb", f"a PNG whose pixels swell to more than {counted(most, 'byte')}")
         rest = unpacking.unconsumed_tail
 
 

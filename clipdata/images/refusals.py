@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clipdata.errors import ConfigError, ImageRefused
+from clipdata.plurals import counted
 
 REASONS: dict[str, str] = {
     "empty": "the file has no bytes",
@@ -48,7 +49,7 @@ class ImageLimits:
         if width < 1 or height < 1:
             raise ImageRefused("corrupt", f"the header says {width} x {height} pixels")
         if width * height > self.max_pixels:
-            found = f"{width} x {height} = {width * height:,} pixels"
+            found = f"{width} x {height} = {counted(width * height, 'pixel')}"
             raise ImageRefused("too_many_pixels", f"{found}; the limit is {self.max_pixels:,}")
 
 

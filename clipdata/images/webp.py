@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from clipdata.errors import ImageRefused
 from clipdata.images.orientation import UPRIGHT, read_orientation
+from clipdata.plurals import counted
 
 _HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
 _MAX_CHUNKS = 10_000
@@ -56,7 +57,7 @@ def hold_end(data: bytes) -> None:
     """
     missing = int.from_bytes(data[4:8], "little") + 8 - len(data)
     if missing > 0:
-        raise ImageRefused("truncated", f"a WebP that lacks {missing:,} bytes")
+        raise ImageRefused("truncated", f"a WebP that lacks {counted(missing, 'byte')}")
 
 
 def _find_orientation(data: bytes) -> int:

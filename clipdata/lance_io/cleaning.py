@@ -30,13 +30,14 @@ from clipdata.lance_io.state import MAP_FOLDER, StateFolder, is_map_of, state_ur
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.tags import tags_of
 from clipdata.objects.removing import remove
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import Storage, is_remote, join, redact
 
 OLD = timedelta(days=14)  # versions: Lance's own default
 ABANDONED = timedelta(days=1)  # no single write takes longer
 UNFINISHED = timedelta(days=7)  # a map that was interrupted can go on from its records until then
-LEAST = timedelta(hours=1)
+LEAST, MOST = timedelta(hours=1), timedelta(days=36_500)  # of an age; Lance cannot count back from now without end
 MOST_AHEAD = timedelta(hours=1)
 _MOST_TOLD = 1_000_000
 _TAGS_TOLD = 5
@@ -103,13 +104,14 @@ class Cleaned:
         whys: dict[str, list[int]] = {}
         for file in self.leftovers:
             whys.setdefault(file.why, []).append(file.bytes)
-        lines = [f"{done} {self.num_files:,} files, {self.num_bytes:,} bytes, of {self.table}"]
+        lines = [f"{done} {counted(self.num_files, 'file')}, {counted(self.num_bytes, 'byte')}, of {self.table}"]
         if self.num_versions:
-            lines.append(f"  {self.version_files:,} files of {self.num_versions:,} old versions")
-        lines += [f"  {len(sizes):,} files, {sum(sizes):,} bytes: {why}" for why, sizes in whys.items()]
+            lines.append(f"  {counted(self.version_files, 'file')} of {self.num_versions:,} old versions")
+        for why, sizes in whys.items():
+            lines.append(f"  {counted(len(sizes), 'file')}, {sum(sizes):,} bytes: {why}")
         if self.kept:
             some = ", ".join(self.kept[:_TAGS_TOLD]) + (" …" if len(self.kept) > _TAGS_TOLD else "")
-            lines.append(f"  kept: versions of {len(self.kept):,} tags ({some})")
+            lines.append(f"  kept: versions of {counted(len(self.kept), 'tag')} ({some})")
         return "\n".join(map(printable, lines))
 
 
@@ -136,15 +138,15 @@ def clean(
         storage: how to reach the location.
 
     Raises:
-        UsageError: an age is under an hour, or this machine's clock runs an hour ahead of the storage's: a writer at
-            work could lose what it is about to commit.
+        UsageError: an age is under an hour or over a century, or this machine's clock runs an hour ahead of the
+            storage's: a writer at work could lose what it is about to commit.
     """
     ages = {"older_than": older_than, "abandoned_for": abandoned_for, "unfinished_for": unfinished_for}
     for name, age in ages.items():
-        if not isinstance(age, timedelta) or age < LEAST:
+        if not isinstance(age, timedelta) or not LEAST <= age <= MOST:
             raise UsageError(
                 f"clean: {name} is {age!r}; expected a timedelta of at least an hour, since what is younger may be of "
-                "a writer at work",
+                f"a writer at work, and at most {counted(MOST.days, 'day')}",
                 hint="clean(table, older_than=timedelta(days=14))",
             )
     newest = as_table(table, storage=storage).latest()

@@ -23,6 +23,7 @@ from clipdata.lance_io.history import Properties
 from clipdata.lance_io.layout import Layout
 from clipdata.lance_io.rows import ROWS_PER_FRAGMENT, close_verb
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.storage import Storage, redact
@@ -64,7 +65,7 @@ class Compacted:
             return printable(f"{self.table} is compact: {self.before}")
         done = "would become about" if self.dry_run else "became"
         lines = [f"{self.table}: {self.before}", f"  {done} {self.after}"]
-        lines.append(f"  {self.rows_rewritten:,} rows written anew, read from {self.bytes_rewritten:,} bytes")
+        lines.append(f"  {counted(self.rows_rewritten, 'row')} written anew, read from {self.bytes_rewritten:,} bytes")
         return "\n".join(map(printable, lines))
 
 

@@ -19,6 +19,7 @@ from clipdata.lance_io.data_files import deletions_of
 from clipdata.lance_io.faults import said_by, translated
 from clipdata.lance_io.presence import field_ids, rows_that_fit
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.schema import image_column
 from clipdata.storage import join
 
@@ -133,7 +134,7 @@ class Files:
             if found is None:
                 return damaged("missing", "there is no such file")
             if size and found != size:
-                return damaged("cut", f"it has {found:,} bytes, and {size:,} were written")
+                return damaged("cut", f"it has {counted(found, 'byte')}, and {size:,} were written")
             if fault := self._wrong_length(path, fragment.physical_rows):
                 return damaged("rows", fault)
         if not contents:
@@ -163,7 +164,7 @@ class Files:
             found = LanceFileReader(join(self._table.uri, path), storage_options=options).num_rows()
         except Exception:  # whoever reads its values says why
             return None
-        return f"it has {found:,} rows, and its fragment {expected:,}" if found != expected else None
+        return f"it has {counted(found, 'row')}, and its fragment {expected:,}" if found != expected else None
 
     def _read(self, fragment: Any, columns: tuple[str, ...], pictures: _Pictures) -> None:
         names = [*columns, *pictures.beside(columns, self._table.schema)]

@@ -17,6 +17,7 @@ from clipdata.lance_io.deleted_rows import remember
 from clipdata.lance_io.history import Properties, commit
 from clipdata.lance_io.rows import close_verb
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -66,7 +67,7 @@ class Deleted:
         such = f" (such as {', '.join(self.examples)})" if self.examples else ""
         lines = [f"{done} {self.num_rows:,} of {self.rows_before:,} rows of {self.table}{such}"]
         if self.num_unknown:
-            lines.append(f"  kept {self.num_unknown:,} rows for which the condition tests a null")
+            lines.append(f"  kept {counted(self.num_unknown, 'row')} for which the condition tests a null")
         if self.num_rows:
             lines.append(f"  version {self.before} keeps them; {self._fate}")
         return "\n".join(map(printable, lines))

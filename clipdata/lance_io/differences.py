@@ -25,6 +25,7 @@ from clipdata.lance_io.rows_meant import Lacking, rows_meant
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lance_io.version_numbers import version_numbers
 from clipdata.lineage import Lineage
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.schema import is_text
 from clipdata.storage import Storage, redact
@@ -110,7 +111,9 @@ class Diff:
         return {**asdict(self), "any": self.any}
 
     def __str__(self) -> str:
-        lines = [f"{self.before} → {self.after}, by {self.key}: {self.rows_before:,} → {self.rows_after:,} rows"]
+        lines = [
+            f"{self.before} → {self.after}, by {self.key}: {self.rows_before:,} → {counted(self.rows_after, 'row')}"
+        ]
         lines += [f"  {one}" for one in self.lacking]
         counts = (("added", self.rows_added, self.added), ("removed", self.rows_removed, self.removed))
         for word, count, keys in counts:

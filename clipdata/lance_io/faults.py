@@ -39,7 +39,7 @@ _QUERY = re.compile(
 )
 _MISSING = re.compile(
     r"^(?:External error: )?(?:LanceError\(IO\): Generic \S+ error: )?"
-    r"(?:Dataset at path|Not found|Ref not found|Version not found|Table not found)"
+    r"(?:Dataset at path|Not found|Ref not found|Ref is invalid|Version not found|Table not found)"
 )
 _FROM_STORE = re.compile(
     r"LanceError\(IO\)(?!: Internal error: Failed to coerce)|Generic \S+ error|Error performing "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipdata import hints
+from clipdata.plurals import counted
 
 if TYPE_CHECKING:
     import lance
@@ -50,7 +51,8 @@ class Layout:
 
     def __str__(self) -> str:
         gone = f", {self.num_deleted:,} deleted rows in them" if self.num_deleted else ""
-        return f"{self.num_fragments:,} fragments, {self.num_files:,} files, {self.num_bytes:,} bytes{gone}"
+        files = counted(self.num_files, "file")
+        return f"{counted(self.num_fragments, 'fragment')}, {files}, {self.num_bytes:,} bytes{gone}"
 
     @property
     def fault(self) -> str | None:

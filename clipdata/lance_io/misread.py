@@ -145,6 +145,14 @@ def _unlike(found: re.Match[str], _: Sequence[str]) -> Told:
     )
 
 
+def _endless(found: re.Match[str], _: Sequence[str]) -> Told:
+    """What begins at the place that Lance names: a text, or a name in the quotes of other SQL."""
+    line = found["sql"].split("\n")[int(found["line"]) - 1 :][:1]
+    mark = "".join(line)[int(found["at"]) - 1 :][:1]
+    what = 'a name or text begins with "' if mark == '"' else "a text begins with '"
+    return Told(f"{what} and does not end", _VALUE)
+
+
 def _const(what: str, hint: str | None = None) -> Callable[[re.Match[str], Sequence[str]], Told]:
     return lambda found, _: Told(what.format(**{name: _short(part) for name, part in found.groupdict().items()}), hint)
 
@@ -154,6 +162,12 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Sequence[str]], To
     (re.compile(pattern), tell)
     for pattern, tell in (
         (r"No field named (?P<name>\"[^\"]*\"|\S+?)\.(?: |$)", _missing),
+        (
+            r"tokenizing statement: (?P<sql>.*) "
+            r"\(Unterminated string literal at Line: (?P<line>\d+), Column: (?P<at>\d+)",
+            _endless,
+        ),
+        (r"Expected close delimiter '(?P<mark>[\"`])'", _const("a name begins with {mark} and does not end", _VALUE)),
         (r"Unterminated string literal|Unterminated encoded", _const("a text begins with ' and does not end", _VALUE)),
         (r"Expected close delimiter|Unterminated", _const("a quoted name does not end", _VALUE)),
         (r"multi-line comment", _const("a comment begins with /* and does not end")),

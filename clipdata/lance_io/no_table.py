@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from clipdata import hints
-from clipdata.errors import NotFoundError
+from clipdata.errors import NotFoundError, UsageError
 from clipdata.images.formats import IMAGE_SUFFIXES
 from clipdata.objects.local_places import kind_at
 
@@ -24,9 +24,15 @@ def require_table(location: str, uri: str | os.PathLike[str]) -> None:
         uri: as the person named it.
 
     Raises:
+        UsageError: its path is no UTF-8.
         NotFoundError: it is none; the hint says what to type for what lies there.
         CredentialsError: a folder above it may not be looked into.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in location):
+        raise UsageError(
+            f"{location} is no UTF-8, and Lance opens no table at such a path",
+            hint=f"give it another name: mv {hints.typed(os.fspath(uri))} NAME" if kind_at(location) else None,
+        )
     named, path, kind = os.fspath(uri), Path(location), kind_at(location)
     if kind == "file":
         raise NotFoundError(
@@ -37,7 +43,9 @@ def require_table(location: str, uri: str | os.PathLike[str]) -> None:
     if (path / "_versions").is_dir():
         return
     if table := next(path.glob("*/_versions"), None):
-        raise NotFoundError(f"{location} is a folder of tables; expected one", hint=f"such as {table.parent}")
+        raise NotFoundError(
+            f"{location} is a folder of tables; expected one", hint=f"such as {hints.typed(str(table.parent))}"
+        )
     kinds = {file.suffix.lower() for file in islice(_files(path), _LOOKED_AT)}
     if kinds & IMAGE_SUFFIXES and not kinds & set(_ROWS[:2]):
         raise NotFoundError(

@@ -13,6 +13,7 @@ import pyarrow as pa
 from clipdata.arguments import check_count
 from clipdata.errors import ClipdataError, ImageRefused, UsageError
 from clipdata.notebook import html_table
+from clipdata.plurals import counted
 from clipdata.schema import is_binary, picture_column
 from clipdata.storage import redact
 
@@ -126,7 +127,7 @@ class NotebookTable:
 
     def _repr_html_(self) -> str:
         columns = [self._described(column) for column in self.schema]
-        title = f"{redact(self.uri)}: {self.num_rows:,} rows, version {self.version}"
+        title = f"{redact(self.uri)}: {counted(self.num_rows, 'row')}, version {self.version}"
         try:
             first = html_table(self._first_rows(), title=f"first {SHOWN_ROWS} rows")
         except ClipdataError as error:

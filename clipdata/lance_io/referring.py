@@ -23,6 +23,7 @@ from clipdata.lance_io.table import Table, _open_dataset, open_table
 from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.lance_io.tags import pictures_tag
 from clipdata.lance_io.version_numbers import version_numbers
+from clipdata.plurals import counted
 from clipdata.storage import redact
 
 
@@ -49,7 +50,8 @@ class Referred:
     problem: str | None
 
     def __str__(self) -> str:
-        said = f"{self.num_rows:,} rows refer to {self.num_pictures:,} pictures of {self.words}"
+        rows = counted(self.num_rows, "row refers", "rows refer")
+        said = f"{rows} to {counted(self.num_pictures, 'picture')} of {self.words}"
         return said + (f" ({self.problem})" if self.problem else "")
 
 

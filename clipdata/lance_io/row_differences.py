@@ -15,6 +15,7 @@ import numpy as np
 from clipdata.errors import UsageError
 from clipdata.lance_io.row_hashes import Compared, Pair, Side, paired
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.storage import redact
 
 _HELD_BYTES = 256 << 20  # hashes of columns that are compared at once
@@ -216,7 +217,7 @@ def _told(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
+        return f"{counted(len(value), 'byte')}"
     text = value if isinstance(value, str) else str(value)
     return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 

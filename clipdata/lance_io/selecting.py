@@ -31,6 +31,7 @@ from clipdata.lance_io.selected_rows import (
 )
 from clipdata.lance_io.state import StateFolder
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -65,14 +66,16 @@ class Selected:
 
     def __str__(self) -> str:
         if self.done == "listed":
-            head = f"{self.table}: {len(self.selections):,} selections" if self.selections else ""
+            head = f"{self.table}: {counted(len(self.selections), 'selection')}" if self.selections else ""
             lines = [head or f"{self.table} has no selections"]
-            lines += [f"  @{one.name}: {one.num_rows:,} rows{_told(one)}" for one in self.selections]
+            lines += [f"  @{one.name}: {counted(one.num_rows, 'row')}{_told(one)}" for one in self.selections]
             return "\n".join(map(printable, lines))
         if self.done == "deleted":
             return printable(f"@{self.name} of {self.table} is deleted; its rows stay")
         word = {"made": "means", "kept": "already means", "changed": "now means"}[self.done]
-        return printable(f"@{self.name} of {self.table} {word} {self.num_rows:,} rows (version {self.version})")
+        return printable(
+            f"@{self.name} of {self.table} {word} {counted(self.num_rows or 0, 'row')} (version {self.version})"
+        )
 
 
 def select(
@@ -165,7 +168,7 @@ def _keys(table: Table, column: str, offsets: np.ndarray) -> list[Any]:
         raise UsageError("select: no row is chosen; nothing was written")
     if len(offsets) > MOST_ROWS:
         raise UsageError(
-            f"select: {len(offsets):,} rows are chosen; expected {MOST_ROWS:,} at most",
+            f"select: {counted(len(offsets), 'row is', 'rows are')} chosen; expected {MOST_ROWS:,} at most",
             hint="so many are better told by a column: clipdata view --edit writes decisions, clipdata map a step",
         )
     keys: list[Any] = table.take(offsets, [column]).column(0).to_pylist()

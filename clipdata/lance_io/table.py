@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 NEEDED_BY = "clipdata.needed_by"  # in a tag's own metadata
 
+_MOST_TAG_BYTES = 250
+
 
 class Table(NotebookTable):
     """A Lance dataset pinned to a version. Cheap to pickle: a copy opens the dataset again by itself.
@@ -446,12 +448,14 @@ def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lanc
 
     if version is not None:
         try:
+            if isinstance(version, str) and len(os.fsencode(version)) > _MOST_TAG_BYTES:
+                raise NotFoundError("no file can be called so, and a tag is one")
             with translated(uri, "opening"):
                 return opened()
         except (NotFoundError, OverflowError) as error:  # Lance counts versions in 64 bits, from 1
             newest = _open_dataset(uri, None, storage).version
             what, number = ("tag", ", a number") if isinstance(version, str) else ("version", "")
-            found = f"there is no {what} {version!r} of {redact(uri)}; the newest is version {newest}{number}"
+            found = f"there is no {what} {version!r:.80} of {redact(uri)}; the newest is version {newest}{number}"
             raise NotFoundError(found, hint=hints.log(uri)) from error
     with translated(uri, "opening"):
         return opened()

@@ -19,6 +19,7 @@ from clipdata.errors import ClipdataError, NotFoundError, UsageError
 from clipdata.lance_io.faults import translated, with_retries
 from clipdata.lance_io.table import NEEDED_BY, AnyTable, Table, as_table, open_table
 from clipdata.lance_io.tagging import delete_tag, set_tag
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import Storage, redact
 
@@ -83,7 +84,7 @@ class Tagged:
 
     def __str__(self) -> str:
         if self.done == "listed":
-            lines = [f"{self.table}: {len(self.tags):,} tags" if self.tags else f"{self.table} has no tags"]
+            lines = [f"{self.table}: {counted(len(self.tags), 'tag')}" if self.tags else f"{self.table} has no tags"]
             lines += [f"  {tag.name}: version {tag.version}{_needed(tag)}" for tag in self.tags]
             return "\n".join(map(printable, lines))
         would = "would be " if self.dry_run and self.done != "kept" else ""

@@ -7,7 +7,13 @@ from clipdata.storage import Storage, join, redact
 
 FOLDER = "_versions"
 SUFFIX = ".manifest"
+_MOST_DIGITS = 40  # Python reads no number of some thousand
 _LAST = 2**64 - 1  # Lance names its manifests by what is left to this, so that a listing begins with the newest
+
+
+def version_named(text: str) -> int | str:
+    """The version that a person typed: a number, or else a tag, which may look like one that no table can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else text
 
 
 def named_versions(uri: str, storage: Storage) -> dict[int, str]:

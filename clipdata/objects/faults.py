@@ -29,7 +29,7 @@ _MAX_WORDS = 300
 def verdict_on(error: BaseException) -> Verdict:
     """Tell what a store's error means for the object it was met on."""
     if isinstance(error, FileNotFoundError):
-        return "missing"
+        return "again" if _nobody_answered(error) else "missing"
     if isinstance(error, NoAnswerError):
         return "hopeless"
     status = status_of(error)
@@ -49,6 +49,14 @@ def verdict_on(error: BaseException) -> Verdict:
     if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS:
         return "again"
     return "hopeless"
+
+
+def _nobody_answered(error: FileNotFoundError) -> bool:
+    """Whether a file is only called missing since no connection came about, as fsspec does for web addresses."""
+    cause = error.__cause__
+    return isinstance(cause, ConnectionError | TimeoutError) or (
+        cause is not None and any(kind.__name__ == "ClientConnectionError" for kind in type(cause).__mro__)
+    )
 
 
 def is_passing(error: Exception) -> bool:
@@ -86,6 +94,8 @@ def as_clipdata_error(error: BaseException, doing: str, storage: Storage) -> Cli
             hint=hints.CREDENTIALS,
         )
     if verdict == "again":
+        if isinstance(error, FileNotFoundError):  # whose text names the file, and not the fault
+            said = words_of(error.__cause__ or error, storage)
         return TransientError(f"{doing}: {said}", hint=hints.UNREACHABLE if _is_unreachable(error) else hints.AGAIN)
     return StorageError(f"{doing}: {said}")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from clipdata import retries
+from clipdata.errors import UsageError
 from clipdata.objects.faults import PATIENCE, as_clipdata_error
 from clipdata.objects.stamps import Stamp, stamp_of
 from clipdata.storage import Storage, absolute, redact, scheme
@@ -29,11 +30,18 @@ def list_objects(
         prefix: URL of a bucket or of a "folder" in it.
 
     Raises:
+        UsageError: it is a web address.
         NotFoundError: there is no such bucket.
         CredentialsError: the store refused access.
         TransientError: the store failed, again and again.
     """
     location = absolute(prefix)
+    if scheme(location) in ("http", "https"):
+        raise UsageError(
+            f"{redact(location)} is a web address, and nothing can list what lies under one; expected a folder or a "
+            "bucket's prefix",
+            hint="clipdata ingest urls FILE --into TABLE.lance takes a list of web addresses of images",
+        )
     fs, path = storage.filesystem(location)
     patient = _Patient(storage, f"listing {redact(location)}", patience or PATIENCE)
     bucket, _, inside = path.partition("/")

@@ -19,6 +19,7 @@ from clipdata import hints, retries
 from clipdata.errors import TransientError
 from clipdata.objects.faults import PATIENCE, as_clipdata_error, verdict_on, words_of
 from clipdata.objects.stamps import UNKNOWN, Stamp, stamp_of
+from clipdata.plurals import counted
 from clipdata.storage import Storage, is_remote, redact
 
 NUM_IN_FLIGHT = 64
@@ -251,7 +252,7 @@ class ObjectReader:
             return Body(data, stamp)
         now = stamp_of(await _look(fs, path))
         if now.etag != stamp.etag if stamp.etag else now.size != stamp.size:
-            sizes = f"{now.size or 0:,} bytes, {stamp.size or 0:,} when it was listed"
+            sizes = f"{counted(now.size or 0, 'byte')}, {stamp.size or 0:,} when it was listed"
             return now if one.newer else Unread("changed", f"{sizes}; ingest it again")
         if short is None and not stamp.md5_is_sure:
             self._etag_is_md5 = False  # a store that encrypts: its etags are digests of something else

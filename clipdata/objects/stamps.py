@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clipdata.plurals import counted
+
 _MD5_HEX = re.compile(r"[0-9a-f]{32}")
 
 
@@ -41,7 +43,7 @@ class Stamp:
         if self.size is None:
             return None
         expected = self.size if stop is None else min(self.size, stop)
-        return None if len(data) == expected else f"{len(data):,} bytes came, {expected:,} were to come"
+        return None if len(data) == expected else f"{counted(len(data), 'byte')} came, {expected:,} were to come"
 
     def is_of(self, data: bytes) -> bool:
         """Tell whether a whole object's bytes have the digest, where one is known."""

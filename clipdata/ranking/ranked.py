@@ -13,6 +13,7 @@ from typing import Any
 from clipdata.comparison.standings import Difference, Standing
 from clipdata.comparison.wording import aligned
 from clipdata.notebook import html_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 _CANNOT_TELL = {
@@ -124,7 +125,7 @@ class Ranking:
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
 
     def __str__(self) -> str:
-        pictures = f" of {self.pictures:,} pictures" if self.pictures < self.rows else ""
+        pictures = f" of {counted(self.pictures, 'picture')}" if self.pictures < self.rows else ""
         head = [
             f"{len(self.recipes)} recipe{'s'[: len(self.recipes) > 1]} by {_words(self.figure)}: {self.table} version "
             f"{self.version}, {self.objective}",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.shown_values import shown_bytes
 from clipdata.stream.evenness import Mixing
@@ -122,7 +123,7 @@ class Bench:
     def title(self) -> str:
         """Which rows were measured, and on what."""
         where = f" where {self.where}" if self.where else ""
-        rows = f"{self.num_rows:,} rows, {self.column} of {shown_bytes(self.row_bytes)} a row"
+        rows = f"{counted(self.num_rows, 'row')}, {self.column} of {shown_bytes(self.row_bytes)} a row"
         return f"{self.table}, version {self.version}{where}: {rows}; batches of {self.batch_size}, " + _cores(
             self.num_cores
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from clipdata.arguments import check_condition, check_count
 from clipdata.comparison.intervals import Sampling
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.printable import shell_word
 from clipdata.progress import Progress, Silent
 from clipdata.reporting.comparison_section import comparison_section
 from clipdata.reporting.records import Note
@@ -181,7 +181,7 @@ class Words:
             words += [flag] if value is True else [flag, str(_plain(value))]
             words += ["--version-before", str(value.version)] if isinstance(value, Table) else []
         words += ["-o", redact(os.fspath(out)) if out is not None else "report.html"]
-        return shlex.join(words)
+        return " ".join(map(shell_word, words))
 
     def python(self, out: str | os.PathLike[str] | None) -> str:
         """For Python."""

@@ -10,6 +10,7 @@ import numpy as np
 from clipdata.lance_io.refused import read_refused
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
+from clipdata.plurals import counted
 from clipdata.progress import Progress
 from clipdata.reporting.picture_records import Gallery, PictureRow
 from clipdata.reporting.rendering import cut
@@ -87,7 +88,7 @@ def _trainings(lineage: Lineage) -> tuple[str, ...] | None:
 
 def _training(record: Mapping[str, Any]) -> str:
     rows, where = record.get("num_rows"), record.get("where")
-    told = f"{rows:,} rows" if isinstance(rows, int) else "rows"
+    told = f"{counted(rows, 'row')}" if isinstance(rows, int) else "rows"
     return cut(
         f"{told} of {redact(str(record.get('table')))}, version {record.get('version')}"
         + (f", where {where}" if where else "")

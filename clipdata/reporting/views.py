@@ -15,6 +15,7 @@ from clipdata.comparison.changes import Change
 from clipdata.comparison.records import Compared, Group, Side
 from clipdata.comparison.sections import said_of
 from clipdata.comparison.text import answers_words, cluster_words, group_verdict, maker_words
+from clipdata.plurals import counted
 from clipdata.reporting import wording
 from clipdata.reporting.cards import CardChoice, CardPicture, card
 from clipdata.reporting.picture_records import Gallery, PictureRow
@@ -39,10 +40,10 @@ def comparison_view(section: ComparisonSection) -> View:
         "leakage": section.leakage[:1].upper() + section.leakage[1:],
         "found": found,
         "headline": headline,
-        "rows": f"{found.mean.num_rows:,} rows",
+        "rows": f"{counted(found.mean.num_rows, 'row')}",
         "clusters": f"{found.mean.num_clusters:,} {cluster_words(found)}" if found.cluster else "",
         "makers": _makers(found.before, found.after),
-        "moved": f"{found.num_wins:,} rows up, {found.num_losses:,} down, {found.num_ties:,} the same",
+        "moved": f"{counted(found.num_wins, 'row')} up, {found.num_losses:,} down, {found.num_ties:,} the same",
         "answers": answers_words(found.accuracy).strip() if found.accuracy is not None else "",
         "margins": [f"{margin.figure}: {margin.verdict}" for margin in found.margins],
         "charts": _spread_charts(section),

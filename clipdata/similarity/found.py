@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 By = Literal["text", "image", "row", "words"]
@@ -95,7 +96,7 @@ class Way:
         why = f" ({self.why})" if self.why else ""
         left = ", ".join(f"{count:,} {UNSEARCHABLE[reason]}" for reason, count in self.not_searched.items())
         left = f"; rows that cannot be found: {left}" if left else ""
-        return f"{self.column}: {self.rows:,} rows, {how}{behind}{why}{left}"
+        return f"{self.column}: {counted(self.rows, 'row')}, {how}{behind}{why}{left}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from clipdata.images.refusals import DEFAULT_LIMITS, REASONS
 from clipdata.objects.listing import list_objects
 from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
 from clipdata.objects.stamps import Stamp
+from clipdata.plurals import counted
 from clipdata.progress import Counter, Progress
 from clipdata.steps.recall import ImageRecall
 from clipdata.storage import Storage, absolute, is_remote, redact
@@ -153,7 +154,7 @@ def _file(path: str) -> Wanted[str] | tuple[str, str]:
 def _object(name: str, uri: str, stamp: Stamp) -> Wanted[str] | tuple[str, str]:
     most = DEFAULT_LIMITS.max_bytes
     if stamp.size is not None and stamp.size > most:
-        return name, f"too_large: {stamp.size:,} bytes; the limit is {most:,}"
+        return name, f"too_large: {counted(stamp.size, 'byte')}; the limit is {most:,}"
     return Wanted(name, uri, stamp)
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from clipdata.errors import ClipdataError, NotFoundError, SchemaError, TooManyRejectsError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.named_rows import NamedRow, named_row
+from clipdata.plurals import counted
 from clipdata.progress import Progress
 from clipdata.similarity.found import By
 from clipdata.similarity.nearby import Asked
@@ -65,7 +66,7 @@ def text_queries(texts: Sequence[str], encoder: Encoder, notes: list[str]) -> li
     if not np.isfinite(text_TD).all():
         raise ClipdataError(f"{encoder.name} gave NaN or infinity for a text", hint="precision fp32 may mend it")
     notes += [
-        f"the model reads {encoder.context_length:,} tokens, and not the end of the text {text[:40]!r} …"
+        f"the model reads {counted(encoder.context_length, 'token')}, and not the end of the text {text[:40]!r} …"
         for text in texts
         if encoder.count_truncated([text])
     ]

@@ -15,6 +15,7 @@ from clipdata import schema as schemas
 from clipdata.errors import LineageMismatchError, NotFoundError, SchemaError, UsageError
 from clipdata.lance_io.table import Table
 from clipdata.lineage import Lineage
+from clipdata.printable import shell_word
 from clipdata.storage import redact
 
 if TYPE_CHECKING:
@@ -86,13 +87,23 @@ def _none(table: Table) -> SchemaError:
 
 
 def _hint(table: Table) -> str:
-    vectors = [
-        column.name
-        for column in table.schema
-        if schemas.is_list(column.type) and pa.types.is_floating(column.type.value_type)
-    ]
-    own = f"; or search what is there: --column {vectors[0]} --model MODEL" if vectors else ""
-    return f"make one: {hints.embed(table.uri)}{own}"
+    own = next((column.name for column in table.schema if _may_be_embeddings(column)), None)
+    there = f"; or search what is there: --column {shell_word(own)} --model MODEL" if own is not None else ""
+    return f"make one: {hints.embed(table.uri)}{there}"
+
+
+def _may_be_embeddings(column: pa.Field) -> bool:
+    """Whether a text or picture may be held against a column: vectors that nothing says to be something else."""
+    return (
+        schemas.is_list(column.type)
+        and pa.types.is_floating(column.type.value_type)
+        and _is_searchable(Lineage.of(column))
+    )
+
+
+def _is_searchable(lineage: Lineage | None) -> bool:
+    """Whether a column's lineage says that texts and pictures can be held against it, or does not say of what it is."""
+    return lineage is None or lineage.model is None or lineage.step in (PICTURES, TEXTS)
 
 
 def _is_of(lineage: Lineage, model: Encoder | str | None) -> bool:
@@ -117,7 +128,7 @@ def model_of(column: SearchedColumn, model: Encoder | str | None, device: str | 
         UsageError: nothing tells which model it was.
     """
     lineage = column.lineage if column.lineage is not None and column.lineage.model is not None else None
-    if lineage is not None and lineage.step not in (PICTURES, TEXTS):
+    if lineage is not None and not _is_searchable(lineage):
         raise UsageError(
             f"column {column.name!r} was made by {known_as(lineage)}; no text or picture can be held against that",
             hint="--like ROW searches by a row of the table itself; --column names another column",

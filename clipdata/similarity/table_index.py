@@ -29,6 +29,7 @@ from clipdata.lance_io.indices import (
     update,
 )
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.similarity.candidates import Best
@@ -66,7 +67,7 @@ class Measured:
     def __str__(self) -> str:
         few = "" if self.recall >= WANTED else f"; below {WANTED:.2f}: try another --kind, or search with --exact"
         return (
-            f"recall@{AT} {self.recall:.3f} on {self.queries:,} rows as queries; "
+            f"recall@{AT} {self.recall:.3f} on {counted(self.queries, 'row')} as queries; "
             f"{self.index_ms:,.1f} ms a query by the index, {self.exact_ms:,.1f} ms by reading every row{few}"
         )
 
@@ -116,7 +117,7 @@ class Indexed:
             "none": f"{self.column} needs no index: up to {EXACT_ROWS:,} rows are read as fast; --kind makes one",
         }[self.did]
         said = said.partition(" in ")[0] if self.dry_run else said
-        rows = f"; {self.covered:,} rows inside, {self.outside:,} outside" if self.did != "none" else ""
+        rows = f"; {counted(self.covered, 'row')} inside, {self.outside:,} outside" if self.did != "none" else ""
         return printable(said + rows) + (f"\n{self.measured}" if self.measured is not None else "")
 
 

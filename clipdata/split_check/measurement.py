@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.schema import is_list, is_of
 from clipdata.split_check.class_shares import ClassShares, class_shares
 from clipdata.split_check.evidence import CAPTIONS, evidence_columns, kind_of, require_evidence
@@ -113,7 +114,7 @@ def _require_sides_column(table: Table, column: str) -> None:
 
 def _trained(names: Sequence[str], trained: str | None, column: str, table: Table) -> int:
     if len(names) < 2 or len(names) > MAX_SIDES:
-        found = f"{len(names):,} values" if names else "no value"
+        found = f"{counted(len(names), 'value')}" if names else "no value"
         listed = f" ({', '.join(map(repr, names[:3]))}, …)" if len(names) > 3 else f" {names}" if names else ""
         raise UsageError(
             f"check-split: column {column!r} of {redact(table.uri)} has {found}{listed}; "

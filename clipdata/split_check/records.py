@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipdata.errors import GateFailedError
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 _SHOWN_CLASSES, _SHOWN_EVEN = 10, 3
@@ -168,7 +169,7 @@ class SplitCheck:
             shared = ", ".join(f"{one.column} ({one.kind})" for one in self.evidence if one.num_shared and one.counts)
             raise GateFailedError(
                 f"{self.num_crossing:,} rows share {shared} with another side; {self.num_leaked:,} of the "
-                f"{self.num_held_out:,} rows held out share it with {self.trained!r}",
+                f"{counted(self.num_held_out, 'row held out shares', 'rows held out share')} it with {self.trained!r}",
                 hint=f"split anew: clipdata map TABLE leak-proof-split {self.column}_anew "
                 f"-p by={','.join(one.column for one in self.evidence if one.counts)}",
             )
@@ -184,17 +185,17 @@ class SplitCheck:
         lines = [f"{self.column} of {self.table}, version {self.version}{among}"]
         lines += [f"  {_of_side(side)}" for side in self.sides]
         if self.num_without_side:
-            lines.append(f"  {self.num_without_side:,} rows have no side")
+            lines.append(f"  {counted(self.num_without_side, 'row has', 'rows have')} no side")
         lines += [line for one in self.evidence for line in _of_evidence(one, self.trained)]
-        counted = ", ".join(one.column for one in self.evidence if one.counts)
-        if not counted:
+        columns = ", ".join(one.column for one in self.evidence if one.counts)
+        if not columns:
             lines.append("  nothing tells what rows share: name columns, or map picture-digest and near-duplicates")
         else:
             lines.append(
                 f"  leaks: {self.num_leaked:,} of {self.num_held_out:,} rows held out share something with "
                 f"{self.trained!r}"
                 if self.num_crossing
-                else f"  no leak: the sides share nothing of {counted}"
+                else f"  no leak: the sides share nothing of {columns}"
             )
         return "\n".join(printable(line) for line in [*lines, *self._of_classes()])
 
@@ -221,7 +222,7 @@ class SplitCheck:
 def _of_side(side: Side) -> str:
     low, high = side.share_interval
     return (
-        f"{side.name}: {side.num_rows:,} rows, {side.share:.1%} ({low:.1%} to {high:.1%}); "
+        f"{side.name}: {counted(side.num_rows, 'row')}, {side.share:.1%} ({low:.1%} to {high:.1%}); "
         f"an accuracy on it is known to ±{100 * side.resolution:.1f} points"
     )
 
@@ -230,13 +231,14 @@ def _of_evidence(one: Evidence, trained: str) -> list[str]:
     said = f"  {one.column} ({one.kind}): {one.num_shared:,} of {one.num_values:,} values on several sides"
     if not one.num_values:
         return [f"  {one.column} ({one.kind}): no row has a value, so it counts for nothing"]
-    missing = f"; {one.rows_without:,} rows have no value" if one.rows_without else ""
+    missing = f"; {counted(one.rows_without, 'row has', 'rows have')} no value" if one.rows_without else ""
     if one.few_kinds:
         return [f"{said}; they are of few kinds, and count for nothing"]
     if not one.num_shared:
         return [f"{said}{missing}"]
-    rows = ", ".join(f"{count:,} rows of {side}" for side, count in one.rows_by_side.items() if count)
-    lines = [f"{said}: {rows}; {one.rows_of_trained:,} rows held out share one with {trained!r}{missing}"]
+    rows = ", ".join(f"{counted(count, 'row')} of {side}" for side, count in one.rows_by_side.items() if count)
+    held_out = counted(one.rows_of_trained, "row held out shares", "rows held out share")
+    lines = [f"{said}: {rows}; {held_out} one with {trained!r}{missing}"]
     for example in one.examples:
         value = example.value if len(example.value) <= _SHOWN_VALUE else f"{example.value[:_SHOWN_VALUE]}…"
         where = "; ".join(f"{side} {', '.join(keys)}" for side, keys in example.rows.items())

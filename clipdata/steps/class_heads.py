@@ -24,6 +24,7 @@ from clipdata.disk import sync_above, sync_below
 from clipdata.errors import NotFoundError, StorageError, UsageError
 from clipdata.folder_lock import alone_at
 from clipdata.json_parsing import parse_json
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.trained_rows import FOLDER, TrainedRows
 
@@ -150,7 +151,7 @@ class ClassHead:
         }
 
     def __str__(self) -> str:
-        rows = f" on {self.fitted['rows']:,} rows" if "rows" in self.fitted else ""
+        rows = f" on {counted(self.fitted['rows'], 'row')}" if "rows" in self.fitted else ""
         return printable(
             f"head {self.identity[:12]} of {len(self.classes):,} classes, fitted{rows} for embeddings of "
             f"{self.model_name} ({self.model[:12]})"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.errors import NotFoundError, UsageError
+from clipdata.file_kinds import kind_of_file
 from clipdata.json_parsing import parse_json
 
 Classes = str | os.PathLike[str] | Sequence[str | int]
@@ -175,6 +176,8 @@ def _lines(file: str | os.PathLike[str]) -> list[Any]:
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        if (kind := kind_of_file(file)) is not None:
+            raise UsageError(f"{os.fspath(file)} is {kind.name}; expected UTF-8 text", hint=kind.mend) from error
         raise UsageError(f"{os.fspath(file)} cannot be read as UTF-8 text: {error}") from error
     listed = _json_list(text)
     return listed if listed is not None else [line.strip() for line in text.splitlines() if line.strip()]

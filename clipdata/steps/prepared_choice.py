@@ -23,6 +23,7 @@ from clipdata.images.batches import distinct_images
 from clipdata.images.pixels import decode
 from clipdata.lance_io import rows
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.schema import key_field
 
 if TYPE_CHECKING:
@@ -166,4 +167,4 @@ def _sized(num_bytes: int, num_rows: int) -> str:
     total, unit = float(num_bytes * num_rows), 0
     while total >= 1024 and unit < len(_UNITS) - 1:
         total, unit = total / 1024, unit + 1
-    return f"{num_bytes:,} bytes a picture ({total:.3g} {_UNITS[unit]} for {num_rows:,} rows)"
+    return f"{counted(num_bytes, 'byte')} a picture ({total:.3g} {_UNITS[unit]} for {counted(num_rows, 'row')})"

@@ -55,6 +55,7 @@ from clipdata.errors import ConfigError, UsageError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.kept_rows import Cache, mean_row_bytes
 from clipdata.lance_io.table import AnyTable, Table, as_table
+from clipdata.plurals import counted
 from clipdata.storage import redact
 from clipdata.stream import evenness
 from clipdata.stream.apart import Apart, check_apart, window_for
@@ -182,7 +183,7 @@ class Stream(Resumable):
             window_rows = window_for(turn_rows, window_rows)
         self.plan = Plan(len(chosen), int(turn_rows), int(seed), shuffle, drop_last, clump_rows, window_rows)
         if not self.plan.num_batches:
-            found = f"{len(chosen):,} rows are to be streamed; expected at least one batch"
+            found = f"{counted(len(chosen), 'row is', 'rows are')} to be streamed; expected at least one batch"
             found = found if batch_size is None else f"batch_size is {batch_size}, and {found}"
             hint = f"use a batch_size of at most {len(chosen)}" if len(chosen) else _why_no_row(table, rows)
             raise ConfigError([found + (f" (where {where})" if where else "")], what="stream", hint=hint)
@@ -205,9 +206,9 @@ class Stream(Resumable):
     def __repr__(self) -> str:
         plan = self.plan
         size = "single rows" if self._of_samples else f"batches of {plan.batch_size:,}"
-        dropped = f", {plan.num_dropped:,} rows left out of each" if plan.num_dropped else ""
+        dropped = f", {counted(plan.num_dropped, 'row')} left out of each" if plan.num_dropped else ""
         return (
-            f"<Stream of {redact(self._table.uri)} version {self._table.version}: {plan.num_rows:,} rows, "
+            f"<Stream of {redact(self._table.uri)} version {self._table.version}: {counted(plan.num_rows, 'row')}, "
             f"{plan.num_batches:,} {size} an epoch{dropped}>"
         )
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from clipdata.plurals import counted
 from clipdata.stream.rows import Rows
 from clipdata.value_hashes import hashes_of
 
@@ -54,7 +55,7 @@ class Mixing:
         return (
             f"a batch of {self.batch_rows:,} holds {self.values_a_batch:.1f} of the {self.num_values:,} values of "
             f"{self.column!r}; a perfect shuffle gives {self.values_expected:.1f} (share {self.share:.2f}, "
-            f"{self.num_batches:,} batches looked at)"
+            f"{counted(self.num_batches, 'batch', 'batches')} looked at)"
         )
 
 

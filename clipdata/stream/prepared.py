@@ -19,6 +19,7 @@ from clipdata.errors import LineageMismatchError, UsageError
 from clipdata.lance_io.presence import field_ids
 from clipdata.lance_io.table import Table
 from clipdata.origin import changed_inputs
+from clipdata.plurals import counted
 from clipdata.storage import redact
 
 OFFSETS_AT_ONCE = 2**20
@@ -181,7 +182,7 @@ def _reserves(
     if cropped and holds.preparation.size == wanted.size:
         return ["is no larger than the model's input, and crops of it would be enlarged"]
     missing = _fragments_without(table, name, offsets)
-    return [f"was never filled in {missing:,} fragments of the table"] if missing else []
+    return [f"was never filled in {counted(missing, 'fragment')} of the table"] if missing else []
 
 
 def _fragments_without(table: Table, name: str, offsets: Offsets | None) -> int:

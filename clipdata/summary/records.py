@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clipdata.notebook import html_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.shown_values import shown_bytes
 
@@ -193,13 +194,13 @@ class TableStats:
             }
             for one in self.columns
         ]  # fmt: skip
-        return html_table(rows, title=f"{self.table}: {self.num_rows:,} rows")
+        return html_table(rows, title=f"{self.table}: {counted(self.num_rows, 'row')}")
 
     def __str__(self) -> str:
         version = f", version {self.version}" if self.version is not None else ""
         size = f", {shown_bytes(self.num_bytes)}" if self.num_bytes is not None else ""
         where = f" where {self.where}" if self.where else ""
-        lines = [f"{self.table}: {self.num_rows:,} rows{where}{version}{size}"]
+        lines = [f"{self.table}: {counted(self.num_rows, 'row')}{where}{version}{size}"]
         for one in self.columns:
             lines += one.lines()
         lines += [f"aspect (width / height): {self.aspect}"] if self.aspect is not None else []
@@ -207,7 +208,7 @@ class TableStats:
             lines += split.lines()
         if self.refused:
             told = ", ".join(f"{count:,} × {reason}" for reason, count in self.refused.items())
-            lines.append(f"refused: {sum(self.refused.values()):,} rows: {told}")
+            lines.append(f"refused: {counted(sum(self.refused.values()), 'row')}: {told}")
         lines += [f"stale: {', '.join(self.stale)} (clipdata refresh says why)"] if self.stale else []
         lines += [f"layout: {self.layout}"] if self.layout else []
         return "\n".join(map(printable, lines))

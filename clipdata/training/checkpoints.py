@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from clipdata.disk import sync, sync_above
 from clipdata.errors import StorageError
+from clipdata.printable import shell_word
 from clipdata.training.memory_watch import is_out_of_memory
 from clipdata.training.state_files import writing
 
@@ -72,7 +73,7 @@ class Checkpoint:
             return StorageError(f"{what} cannot be read: {error}", hint=f"see to the disk; {again}")
         else:
             why = f"is damaged: {_first_line(error)}"
-        return StorageError(f"{what} {why}", hint=f"remove it to go on from the one before: rm -r {self.path}")
+        return StorageError(f"{what} {why}", hint=f"remove it to go on from the one before: rm -r {shell_word(str(self.path))}")
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from rich.cells import cell_len, set_cell_size
 
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.statistics import FloatArray, IntArray
 
@@ -111,8 +112,8 @@ class Classification:
     def __str__(self) -> str:
         top = ", ".join(f"top-{k} {self.top[k]:.1%} (chance {self.chance[k]:.1%})" for k in self.telling)
         tied = f", {self.num_tied:,} ties counted as wrong" if self.num_tied else ""
-        left_out = f", {self.num_left_out:,} rows left out" if self.num_left_out else ""
-        rows = f"{self.num_rows:,} rows of {self.num_classes:,} classes"
+        left_out = f", {counted(self.num_left_out, 'row')} left out" if self.num_left_out else ""
+        rows = f"{counted(self.num_rows, 'row')} of {counted(self.num_classes, 'class', 'classes')}"
         return f"{top}, mean recall per class {self.mean_recall:.1%}; {rows}{tied}{left_out}"
 
 

@@ -9,7 +9,6 @@ into what trains. It knows learners, encoders and exports; nothing of steps.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from clipdata.encoder import Encoder
+from clipdata.printable import shell_word
 from clipdata.progress import Progress
 from clipdata.training.canary import check_canary
 from clipdata.training.config_checks import AUTO
@@ -144,7 +144,7 @@ class Finishing:
         found = self.processes.by_first(lambda: check_canary(self.encoder, self._tuned(model)))
         self.progress.say(str(found))
         if found.verdict == "worse":
-            run = shlex.quote(str(self.begun.run.path))
+            run = shell_word(str(self.begun.run.path))
             self.progress.say(f"to keep more of it: clipdata interpolate {run} --sweep")
         return {"canary": found.to_dict()}
 

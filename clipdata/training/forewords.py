@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from clipdata.encoder import Encoder
 from clipdata.errors import ConfigError
+from clipdata.plurals import counted
 from clipdata.training.few_rows import warning_of_few_rows
 from clipdata.training.learner import Learner
 from clipdata.training.length import Length
@@ -32,8 +33,8 @@ def forewords(begun: Beginning, encoder: Encoder, learner: Learner, length: Leng
         yield f"{batch_size:,} rows make one batch: batch_size is {batch_size}, not {config.batch_size}"
     if length.num_epochs != config.epochs:
         least = f": min_steps is {config.min_steps:,}" if length.num_steps == config.min_steps else ""
-        epochs = f"{length.num_epochs:,} epochs of this table, not {config.epochs:,}"
-        yield f"{length.num_steps:,} steps are {epochs}{least}"
+        epochs = f"{counted(length.num_epochs, 'epoch')} of this table, not {config.epochs:,}"
+        yield f"{counted(length.num_steps, 'step is', 'steps are')} {epochs}{least}"
     if learner.needs_two_rows and num_rows % batch_size == 1 and not config.drop_last:
         yield "the last batch of every epoch has one row, of which no batch statistics are made: it moves nothing"
     if (warning := warning_of_few_rows(encoder, config, num_rows)) is not None:

@@ -22,7 +22,10 @@ from clipdata.stream.columns import to_batch
 from clipdata.training import head_objective
 from clipdata.training.losses import class_embeddings
 from clipdata.training.objectives import ClassPrompts
+from clipdata.training.objectives.class_prompts import check_classes, classes_in
 from clipdata.training.usable_rows import ChosenRows, choose_rows
+
+_LABEL = "--label COLUMN (label=) names the one of classes"
 
 
 def fit_head(
@@ -62,7 +65,8 @@ def fit_head(
     pinned = as_table(table).pinned()
     named = () if classes is None else tuple(map(str, class_names(classes, asker="fit_head")))
     told = prompt_templates(templates, asker="fit_head")
-    prompts = ClassPrompts(label=label, classes=named, templates=told).resolved(pinned)
+    check_classes(pinned, label, verb="fit-head", hint=_LABEL)
+    prompts = ClassPrompts(label=label, classes=named or classes_in(pinned, label, hint=_LABEL), templates=told)
     _check(pinned, embedding, encoder)
     chosen = choose_rows(pinned, prompts, where=where, features=embedding)
     embedding_ND, label_N = _read(pinned, prompts, embedding, chosen)

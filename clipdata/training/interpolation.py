@@ -15,6 +15,7 @@ from clipdata.arguments import PROGRESS, check_able, check_condition
 from clipdata.encoder import Encoder, export, load_encoder
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import Table, open_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.training.canary import check_canary
@@ -54,7 +55,7 @@ class Sweep:
         names = [name for name in self.curve[0] if name != "alpha"]
         widths = [max(len(name), 9) for name in names]
         best = min(self.curve, key=lambda point: point[LOSS])["alpha"]
-        lines = [f"{self.run} on {self.rows:,} rows of {self.table} where {self.where}"]
+        lines = [f"{self.run} on {counted(self.rows, 'row')} of {self.table} where {self.where}"]
         lines.append("  ".join(["  alpha", *(name.rjust(width) for name, width in zip(names, widths, strict=True))]))
         for point in self.curve:
             cells = (_cell(point[name]).rjust(width) for name, width in zip(names, widths, strict=True))

@@ -14,6 +14,7 @@ from typing import Any
 
 from clipdata.errors import StorageError
 from clipdata.json_parsing import parse_json
+from clipdata.plurals import counted
 from clipdata.training.state_files import writing
 
 _IS_A_LOG = "it is a log that only training anew writes: --overwrite; a model that is exported already needs it not"
@@ -67,7 +68,7 @@ def _require_kept(path: Path, num_bytes: int) -> None:
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {error}", hint=_IS_A_LOG) from error
     if len(found) < num_bytes:
-        said = f"{len(found):,} of the {num_bytes:,} bytes that were written before the checkpoint"
+        said = f"{len(found):,} of the {counted(num_bytes, 'byte')} that were written before the checkpoint"
         raise StorageError(f"{path} is not whole: found {said}", hint=_IS_A_LOG)
 
 

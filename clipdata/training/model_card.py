@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clipdata.encoder.layout import read_trained_rows
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.training.canary import Canary
 from clipdata.training.config import OPERATIONAL, TrainConfig
@@ -94,7 +95,7 @@ def _body(run: Run, summary: Mapping[str, Any]) -> str:
     parts = [
         f"# {printable(run.path.name)}",
         f"An image-text model, fine-tuned by clipdata from `{printable(record['encoder']['name'])}` on "
-        f"{table['num_rows']:,} rows.",
+        f"{counted(table['num_rows'], 'row')}.",
         "## Data",
         _rows_of_table(data_facts(run, summary)),
         *_measured(run, summary),
@@ -185,7 +186,7 @@ def _measured(run: Run, summary: Mapping[str, Any]) -> list[str]:
         return ["## Figures", "None: this run measured no rows. `clipdata compare` measures some beside it."]
     num_rows = of_exported([line for line in run.epochs if chief_figure(line)], summary)["num_rows"]
     where = run.record.get("measured_where") or run.config.evaluate_where
-    head = f"Measured on {num_rows:,} rows, filter `{printable(str(where))}`."
+    head = f"Measured on {counted(num_rows, 'row')}, filter `{printable(str(where))}`."
     overlap = run.record.get("held_out", {})
     seen = {name.replace("_", " "): count for name, count in overlap.items() if count and not name.startswith("num_")}
     shared = f" Of these, {', '.join(f'{count:,} are {name}' for name, count in seen.items())}." if seen else ""
@@ -215,7 +216,7 @@ def _earlier(folder: Path) -> list[str]:
     """What trained the model in earlier trainings; the last record is that of this one."""
     records = read_trained_rows(folder)[:-1]
     told = [
-        (f"{one.num_rows:,} rows", f"{one.table}, version {one.version}, filter {one.where or 'none'}")
+        (f"{counted(one.num_rows, 'row')}", f"{one.table}, version {one.version}, filter {one.where or 'none'}")
         for one in records
     ]
     return ["## Trained before", _rows_of_table(told)] if told else []

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from clipdata.plurals import counted
 from clipdata.trained_rows import TrainedRows
 from clipdata.training.usable_rows import ChosenRows
 
@@ -47,7 +48,7 @@ class Overlap:
         return asdict(self)
 
     def __str__(self) -> str:
-        of = f"of the {self.num_rows:,} rows to measure"
+        of = f"of the {counted(self.num_rows, 'row')} to measure"
         parts = [f"{self.rows_trained_on:,} {of} are trained on"] if self.rows_trained_on else []
         if self.rows_of_trained_pictures:
             pictures = f"{self.pictures_trained_on:,} of {self.num_pictures:,} pictures"

@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from clipdata.encoder import Encoder
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.progress import Progress, Silent
 from clipdata.stream import Stream
@@ -106,7 +107,7 @@ class TrainingPlan:
 
     def __str__(self) -> str:
         length, table = self.length, self.record["table"]
-        rows = f"{self.num_rows:,} rows" if self.num_rows == self.num_usable else self._part()
+        rows = f"{counted(self.num_rows, 'row')}" if self.num_rows == self.num_usable else self._part()
         lines = [
             f"run {self.path}: {self.state}; nothing was written",
             f"  {rows} of {table['uri']}, version {table['version']}",
@@ -114,7 +115,7 @@ class TrainingPlan:
         ]
         lines += [f"  {self.steps_done:,} of the steps are done"] if self.steps_done else []
         lines += [f"  left out: {count:,} with {reason}" for reason, count in self.refused.items()]
-        lines += [f"  {self.num_measured:,} rows to measure"] if self.num_measured is not None else []
+        lines += [f"  {counted(self.num_measured, 'row')} to measure"] if self.num_measured is not None else []
         if self.times is not None:
             batch = f"a batch took {self.times.read_s:.3g} s to read and {self.times.step_s:.3g} s to train on"
             lines.append(f"  {batch}: about {self.estimate_s:,.3g} s in all, measuring and waiting for data aside")

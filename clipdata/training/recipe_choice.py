@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clipdata.plurals import counted
+
 AUTO = "auto"
 """The recipe that is chosen by facts."""
 LORA_FROM = 500
@@ -123,7 +125,7 @@ def choose(facts: Facts) -> Chosen:
 def _against(larger: str, facts: Facts) -> str | None:
     """Why a recipe that trains trunks does not fit; None where it does."""
     if facts.pictures < LORA_FROM:
-        few = f"with fewer than {LORA_FROM:,} pictures more weights are learned by heart"
+        few = f"with fewer than {counted(LORA_FROM, 'picture')} more weights are learned by heart"
         return f"{few}, most of all by a tower with BatchNorm" if facts.batchnorm else few
     if facts.heads_alone:
         return "features of a column are read, so the trunk of pictures stays as it is"

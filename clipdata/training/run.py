@@ -28,6 +28,7 @@ from clipdata.current_folder import absolute_path
 from clipdata.encoder.damage import check_model, damage_of
 from clipdata.errors import ConfigError, NotFoundError, StorageError, UsageError
 from clipdata.notebook import html_facts, html_table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import absolute, is_remote
 from clipdata.trained_rows import OF_A_RUN, TrainedRows
@@ -192,7 +193,7 @@ class Run:
         state = f"damaged: {damage}" if (damage := self.damage) else state
         lines = [
             f"run {self.path}: {state}",
-            f"  {table['num_rows']:,} rows of {table['uri']}, version {table['version']}",
+            f"  {counted(table['num_rows'], 'row')} of {table['uri']}, version {table['version']}",
         ]
         for epoch in self.epochs:
             loss = f"mean loss {epoch['loss']:.4g}" if epoch["loss"] is not None else "before training"

@@ -10,7 +10,6 @@ configs, models or figures.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from clipdata.encoder.layout import RUN_EXPORT, RUN_MARKS, is_model_folder
 from clipdata.errors import ClipdataError, NotFoundError, StorageError
 from clipdata.json_parsing import json_kind
+from clipdata.printable import shell_word
 from clipdata.training.metrics import read_metrics
 from clipdata.training.state_files import read_json
 
@@ -71,7 +71,7 @@ def remains(folder: Path) -> list[str]:
 def hint_for_remains(folder: Path) -> str:
     """What to type where a run has lost its config.json."""
     export = folder / RUN_EXPORT
-    alone = f"; its model alone: --model {shlex.quote(str(export))}" if is_model_folder(export) else ""
+    alone = f"; its model alone: --model {shell_word(str(export))}" if is_model_folder(export) else ""
     return f"bring config.json back from a copy, or train into another folder{alone}"
 
 
@@ -84,7 +84,7 @@ def _no_record(folder: Path) -> NotFoundError:
     within = folder if folder.is_dir() else folder.parent
     return NotFoundError(
         f"{folder} is no training run: it has no config.json",
-        hint=f"clipdata runs {shlex.quote(str(within))} lists the runs in a folder",
+        hint=f"clipdata runs {shell_word(str(within))} lists the runs in a folder",
     )
 
 
@@ -95,7 +95,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         StorageError: it cannot be read, or lacks what every summary has.
     """
     path = folder / SUMMARY
-    hint = f"rm {shlex.quote(str(path))}; then the same clipdata train again writes it anew"
+    hint = f"rm {shell_word(str(path))}; then the same clipdata train again writes it anew"
     try:
         summary = read_json(path, hint=hint)
     except (FileNotFoundError, NotADirectoryError):
@@ -127,7 +127,7 @@ def summary_part(folder: Path, name: str, read: Any) -> Any:
         path = folder / SUMMARY
         raise StorageError(
             f"{path} is no summary of a run: {name} lacks fields, or has others",
-            hint=f"rm {shlex.quote(str(path))}; then the same clipdata train again writes it anew",
+            hint=f"rm {shell_word(str(path))}; then the same clipdata train again writes it anew",
         ) from error
 
 
@@ -155,7 +155,7 @@ def read_lines(folder: Path) -> list[dict[str, Any]]:
 
 def hint_for_lines(folder: Path) -> str:
     """What to type where metrics.jsonl is damaged."""
-    export = shlex.quote(str(folder / RUN_EXPORT))
+    export = shell_word(str(folder / RUN_EXPORT))
     return f"it is a log that only training anew writes: --overwrite; the model in {export} needs it not"
 
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from clipdata.errors import UsageError
 from clipdata.lance_io.table import AnyTable
+from clipdata.lance_io.version_numbers import version_named
 from clipdata.storage import Storage
 from clipdata.viewer.desk import Desk
 from clipdata.viewer.sources import open_source
@@ -41,7 +42,7 @@ def begin(
                 "view: a link says the version, the filter and the order by itself", hint="give --link alone"
             )
         state = ViewState.parse(dict(parse_qsl(query_of(link))))
-        version = int(state.version) if state.version is not None and state.version.isdecimal() else state.version
+        version = None if state.version is None else version_named(state.version)
     desk = Desk(open_source(table, version=version, storage=storage), edit=edit)
     desk.order(state)  # so that a false filter is said here
     return desk, state

@@ -12,6 +12,7 @@ from typing import Any
 
 from clipdata.errors import UsageError
 from clipdata.json_values import is_text
+from clipdata.plurals import counted
 
 _MOST_LETTERS = 1_000
 _MOST_WHOLE = 2**53
@@ -53,8 +54,8 @@ def _maybe(field: Field) -> Field:
     return replace(field, needed=False)
 
 
-TEXT = Field(f"a text of at most {_MOST_LETTERS:,} letters", _is_short)
-WHOLE = Field("a whole number", _is_whole)
+TEXT = Field(f"a text of at most {counted(_MOST_LETTERS, 'letter')}", _is_short)
+WHOLE = Field(f"a whole number of at most {_MOST_WHOLE:,}", _is_whole)
 NUMBER = Field("a number", _is_number)
 TRUTH = Field("true or false", lambda value: isinstance(value, bool))
 ROWS = Field("a list of rows' positions", lambda value: isinstance(value, list) and all(map(_is_whole, value)))
@@ -118,5 +119,5 @@ def _kind_of(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value!r}" if _is_number(value) else "a number that is not finite, or too large"
     if isinstance(value, str):
-        return f"a text of {len(value):,} letters" if is_text(value) else "a text with half a letter"
-    return f"a list of {len(value):,} values" if isinstance(value, list) else "an object"
+        return f"a text of {counted(len(value), 'letter')}" if is_text(value) else "a text with half a letter"
+    return f"a list of {counted(len(value), 'value')}" if isinstance(value, list) else "an object"

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from clipdata.plurals import counted
 from clipdata.printable import printable
 
 SHORT, LONG = 600, 50_000
@@ -26,9 +27,9 @@ def cell(value: Any, most_letters: int = SHORT) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
         shown = printable(value[: most_letters + 1], keep="\n\t")
-        return shown if len(value) <= most_letters else f"{shown[:most_letters]}… ({len(value):,} letters)"
+        return shown if len(value) <= most_letters else f"{shown[:most_letters]}… ({counted(len(value), 'letter')})"
     if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
+        return f"{counted(len(value), 'byte')}"
     if isinstance(value, list | tuple):
         entries = [cell(entry, most_letters) for entry in value[:_MOST_ENTRIES]]
         return entries + ([f"… {len(value):,} in all"] if len(value) > _MOST_ENTRIES else [])

@@ -6,12 +6,13 @@ order, what is no table) is said by `view` with the query of the page's own addr
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from clipdata.column_names import quoted
+from clipdata.lance_io.version_numbers import version_named
+from clipdata.printable import shell_word
 from clipdata.viewer.finding import TOP
 from clipdata.viewer.sources.protocol import Source
 from clipdata.viewer.view_state import CHANGE, ViewState
@@ -73,15 +74,15 @@ class SharedView:
 
 def as_command(view: SharedView) -> str:
     """What to type in a shell."""
-    place = shlex.quote(view.source.location)
+    place = shell_word(view.source.location)
     if view.verb == "view":
-        link = f" --link {shlex.quote(view.page)}" if view.page else ""
+        link = f" --link {shell_word(view.page)}" if view.page else ""
         return f"clipdata view {place}{link}"
-    version = f" --version {shlex.quote(view.state.version)}" if view.state.version else ""
+    version = f" --version {shell_word(view.state.version)}" if view.state.version else ""
     if view.verb == "search":
-        options = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in view.arguments.items()]
+        options = [f"--{name.replace('_', '-')} {shell_word(str(value))}" for name, value in view.arguments.items()]
         return f"clipdata search {place} {' '.join(options)}{version}"
-    return f"clipdata query {place} {shlex.quote(select_of(view))} --limit {ROWS}{version}"
+    return f"clipdata query {place} {shell_word(select_of(view))} --limit {ROWS}{version}"
 
 
 def as_python(view: SharedView) -> str:
@@ -125,4 +126,4 @@ def _order_terms(source: Source, state: ViewState) -> list[str]:
 
 
 def _number(version: str | None) -> str | int | None:
-    return int(version) if version is not None and version.isdecimal() else version
+    return None if version is None else version_named(version)

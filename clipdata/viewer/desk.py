@@ -13,6 +13,7 @@ from clipdata.errors import ImageRefused, UsageError
 from clipdata.hints import typed
 from clipdata.lance_io.history import log
 from clipdata.lance_io.refused import read_refused
+from clipdata.lance_io.version_numbers import version_named
 from clipdata.row_errors import list_errors
 from clipdata.schema import ERROR_SUFFIX
 from clipdata.storage import redact
@@ -68,9 +69,10 @@ class Desk:
             newest = self.first.table.latest()
             return self._kept(str(newest.version), lambda: LanceTable(newest))
         table = self.first.table
-        if not version.isdecimal():
-            return LanceTable(table.pinned(version))  # type: ignore[arg-type] # a tag may be moved
-        return self._kept(str(int(version)), lambda: LanceTable(table.pinned(int(version))))
+        number = version_named(version)
+        if isinstance(number, str):
+            return LanceTable(table.pinned(number))  # type: ignore[arg-type] # a tag may be moved
+        return self._kept(str(number), lambda: LanceTable(table.pinned(number)))
 
     def order(self, state: ViewState) -> tuple[Source, np.ndarray]:
         """The rows of a state in their order, uint32 [K]."""
@@ -102,6 +104,7 @@ class Desk:
             "version": source.version,
             "num_rows": source.num_rows,
             "num_found": len(rows),
+            "notes": list(source.notes),
             "key": source.key,
             "picture": source.picture,
             "columns": [column.to_dict() for column in columns],

@@ -11,6 +11,7 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.deleting import delete
 from clipdata.lance_io.naming_column import USUAL
 from clipdata.lance_io.tags import tag
+from clipdata.plurals import counted
 from clipdata.viewer.decisions import check_decided
 from clipdata.viewer.finding import is_one_of, positions_of_keys
 from clipdata.viewer.sources.lance_table import LanceTable
@@ -39,7 +40,7 @@ def checked_keys(source: LanceTable, positions: np.ndarray, column: str, value: 
     if not len(positions):
         raise UsageError("no row is chosen; nothing was written")
     if len(value) > _MOST_LETTERS:
-        raise UsageError(f"the decision has {len(value):,} letters; expected at most {_MOST_LETTERS}")
+        raise UsageError(f"the decision has {counted(len(value), 'letter')}; expected at most {_MOST_LETTERS}")
     check_decided(source.table.latest(), column)
     keys: list[Any] = source.take(positions.astype(np.int64), [key]).column(0).to_pylist()
     return key, keys
@@ -67,7 +68,10 @@ def delete_rows(source: LanceTable, positions: np.ndarray, confirmed: int) -> di
     """
     key = key_of(source)
     if confirmed != len(positions):
-        raise UsageError(f"{len(positions):,} rows are chosen, and {confirmed:,} were confirmed; nothing was deleted")
+        raise UsageError(
+            f"{counted(len(positions), 'row is', 'rows are')} chosen, and {confirmed:,} were confirmed; nothing was "
+            "deleted"
+        )
     if not 0 < len(positions) <= MOST_DELETED:
         raise UsageError(f"{len(positions):,} rows are chosen; expected 1 to {MOST_DELETED:,}", hint="clipdata delete")
     names = source.take(positions.astype(np.int64), [key]).column(0).to_pylist()

@@ -15,6 +15,7 @@ import numpy as np
 from clipdata.arguments import check_count
 from clipdata.errors import ImageRefused, UsageError
 from clipdata.lance_io.table import AnyTable
+from clipdata.plurals import counted
 from clipdata.storage import Storage
 from clipdata.training.state_files import write_bytes
 from clipdata.viewer.beginning import begin
@@ -37,6 +38,7 @@ class ExportedView:
         num_rows: in the file.
         num_found: that meet the filter.
         num_bytes: of the file.
+        notes: what lies there and is not among the rows.
     """
 
     file: str
@@ -45,13 +47,15 @@ class ExportedView:
     num_rows: int
     num_found: int
     num_bytes: int
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.num_rows:,} of {self.num_found:,} rows of {self.table}, {self.num_bytes:,} bytes"
+        rows = f"{self.num_rows:,} of {self.num_found:,} rows of {self.table}"
+        return "\n".join([f"{self.file}: {rows}, {self.num_bytes:,} bytes", *(f"  {note}" for note in self.notes)])
 
 
 def export_view(
@@ -95,7 +99,7 @@ def export_view(
 
     check_count(rows, "view: rows", least=1)
     if rows > MOST_ROWS:
-        raise UsageError(f"view: {rows:,} rows are asked for; a file holds {MOST_ROWS:,} at most")
+        raise UsageError(f"view: {counted(rows, 'row is', 'rows are')} asked for; a file holds {MOST_ROWS:,} at most")
     file = Path(into)
     if file.exists() and not overwrite:
         raise UsageError(f"{file} is there already", hint="--overwrite (overwrite=True) replaces it")
@@ -119,7 +123,8 @@ def export_view(
     )  # fmt: skip
     data = html.encode("utf-8", "replace")
     write_bytes(file, data)
-    return ExportedView(str(file), source.location, source.version, len(cards), int(np.int64(len(order))), len(data))
+    found = int(np.int64(len(order)))
+    return ExportedView(str(file), source.location, source.version, len(cards), found, len(data), source.notes)
 
 
 def _card(

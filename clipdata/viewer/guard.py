@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from clipdata.plurals import counted
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -86,7 +88,7 @@ class Guard:
             return 403, "another page asked; this viewer answers its own page alone"
         most = MOST_PICTURE_BYTES if scope["path"] == "/api/picture" else MOST_BODY_BYTES
         if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", 0)) > most:
-            return 413, f"a request may have {most:,} bytes"
+            return 413, f"a request may have {counted(most, 'byte')}"
         if scope["method"] not in _READS and "content-length" not in headers:
             return 411, "a request that writes says how long it is"
         if given and scope["path"] == "/" and _alike(given, self._token):

@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 PATIENCE_S = 30.0
 _AT_ONCE = 4
 _MOST_LETTERS = 400
+_MOST_DIGITS = 15
 _FOREVER = {"cache-control": "private, max-age=86400, immutable"}
 _A_WHILE = {"cache-control": "private, max-age=600"}
 _NEVER = {"cache-control": "no-store"}
@@ -225,8 +226,10 @@ def _as_json(answer: Callable[[Request], Awaitable[Any]]) -> Answer:
 
 
 def _number(text: str | None, name: str) -> int:
-    if text is None or not (text.isascii() and text.isdigit() and len(text) < 16):
+    if text is None or not (text.isascii() and text.removeprefix("-").isdigit()):
         raise UsageError(f"{name} is {text!r:.40}; expected a whole number")
+    if text.startswith("-") or len(text) > _MOST_DIGITS:
+        raise UsageError(f"{name} is {text:.40}; expected a whole number from 0, of at most {_MOST_DIGITS} digits")
     return int(text)
 
 

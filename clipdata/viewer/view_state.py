@@ -75,7 +75,7 @@ class ViewState:
             given[entry.name] = text
         given["descending"] = given.get("descending") == "1"
         if "like" in given:
-            if not (given["like"].isascii() and given["like"].isdigit()):
+            if not (given["like"].isascii() and given["like"].isdigit() and len(given["like"]) < 16):
                 raise UsageError(f"like is {given['like']!r:.40}; expected the position of a row")
             given["like"] = int(given["like"])
         return cls(**given)

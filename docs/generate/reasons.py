@@ -32,7 +32,7 @@ _MEANINGS = {
     "no_class": "the picture is in no class folder, or the list names none for it",
     "no_column": "the file lacks a column that was asked for",
     "no_image": "the metadata names a picture that the table of images does not have",
-    "not_text": "the file has no line ends where a text file has them",
+    "not_text": "the file has no line ends where a text file has them, or is packed, a picture or another binary file",
     "null_key": "the row has no value in the column that was required",
     "other_columns": "the file has other columns than the first one of the same source",
     "other_source": "the key belongs to a row of another source, whose content differs",

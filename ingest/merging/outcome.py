@@ -8,6 +8,7 @@ from typing import Any
 
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.storage import redact
 
 # Rows without a partner are listed up to this number, and counted all.
@@ -116,8 +117,8 @@ class Merged:
         counts = f"{self.written.inserted:,} new, {self.written.updated:,} replaced, {self.written.deleted:,} removed"
         where = redact(self.table.uri)
         if self.dry_run:
-            return f"{where}: would hold {self.num_rows:,} rows; {counts}; nothing was written"
-        return f"{where}: {self.num_rows:,} rows merged (version {self.table.version}); {counts}"
+            return f"{where}: would hold {counted(self.num_rows, 'row')}; {counts}; nothing was written"
+        return f"{where}: {counted(self.num_rows, 'row')} merged (version {self.table.version}); {counts}"
 
     def _lines(self) -> list[str]:
         joined, lines = self.joined, []
@@ -149,7 +150,7 @@ class Merged:
         if self.changed:
             what = "refer to their picture there" if self.pictures else "have a copy of their picture"
             when = "would" if self.dry_run else "now"
-            lines.append(f"  {self.changed:,} rows that were here before {when} {what}")
+            lines.append(f"  {counted(self.changed, 'row')} that were here before {when} {what}")
         return lines
 
 

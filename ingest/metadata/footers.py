@@ -12,6 +12,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipdata.plurals import counted
 from ingest.metadata.formats import FileFault
 
 _LONG_BYTES = 64 << 10
@@ -26,7 +27,7 @@ def check(about: pq.FileMetaData) -> None:
     for number in range(about.num_row_groups):
         num_rows = about.row_group(number).num_rows
         if num_rows < 0 or (num_rows and not about.num_columns):
-            found = f"{num_rows:,} rows of {about.num_columns} columns"
+            found = f"{counted(num_rows, 'row')} of {about.num_columns} columns"
             raise FileFault("corrupt", f"its footer says that group {number} of its rows has {found}")
 
 

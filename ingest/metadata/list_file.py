@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from clipdata.errors import CredentialsError, ImageRefused, NotFoundError, UsageError
 from clipdata.incoming import normalised
+from clipdata.objects.faults import as_clipdata_error, verdict_on
 from clipdata.storage import Storage, absolute, redact
 from ingest.metadata import delimited_text, json_fields
 from ingest.metadata.delimited_text import Record
@@ -251,6 +252,8 @@ class ListFile:
         except FileFault as fault:
             raise FileFault(fault.reason, f"{shown}: {fault.message}", hint=fault.hint) from fault
         except (FileNotFoundError, IsADirectoryError) as error:
+            if verdict_on(error) == "again":
+                raise as_clipdata_error(error, f"reading {shown}", self.storage) from error
             raise NotFoundError(f"there is no list at {shown}", hint="check the path") from error
         except PermissionError as error:
             raise CredentialsError(f"reading {shown}: {redact(str(error))}") from error

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipdata.plurals import counted
 from clipdata.schema import is_text
 
 MOST_BYTES = 16 << 20
@@ -22,7 +23,7 @@ def too_long(batch: pa.RecordBatch) -> dict[int, str]:
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
         lengths_N = _bytes_of(values)
         for row in np.flatnonzero(lengths_N > MOST_BYTES):
-            said = f"column {name} holds {int(lengths_N[row]):,} bytes of text, at most {MOST_BYTES:,}"
+            said = f"column {name} holds {counted(int(lengths_N[row]), 'byte')} of text, at most {MOST_BYTES:,}"
             found.setdefault(int(row), said)
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from clipdata.plurals import counted
 from ingest.metadata.footers import told_of_columns
 
 MOST_BYTES = 128 << 20  # writers end a page at 1 MB or so, DuckDB at 100 MB
@@ -37,7 +38,7 @@ def too_large(opened: Any, about: pq.FileMetaData, group: int) -> str | None:
         if is_text and column.total_uncompressed_size > MOST_BYTES:
             most = max(_sizes_of_pages(opened, column), default=0)
             if most > MOST_BYTES:
-                told = f"a page of column {column.path_in_schema} unpacks to {most:,} bytes"
+                told = f"a page of column {column.path_in_schema} unpacks to {counted(most, 'byte')}"
                 return f"{told}; at most {MOST_BYTES:,} are read at once"
     return None
 

@@ -9,6 +9,7 @@ import codecs
 from typing import Protocol
 
 from clipdata.errors import UsageError
+from clipdata.file_kinds import kind_of_binary
 from ingest.metadata.encodings import guess, has_zeros
 from ingest.metadata.formats import FileFault
 
@@ -108,6 +109,8 @@ class TextBlocks:
         if self._ended:
             return False
         raw = self._stream.read(RAW_BYTES)
+        if not self._buffer and (kind := kind_of_binary(raw)) is not None:
+            raise FileFault("not_text", f"it is {kind.name}; expected text", hint=kind.mend)
         try:
             if self._encoding == "utf-8-sig" and has_zeros(raw):
                 raise UnicodeDecodeError("utf-8", raw, 0, 1, "every second byte is zero")

@@ -6,6 +6,7 @@ import os
 from pathlib import PurePosixPath
 
 from clipdata.errors import ImageRefused
+from clipdata.plurals import counted
 from clipdata.storage import Storage, is_remote
 
 
@@ -34,7 +35,7 @@ def read_beside(where: str, path: str, storage: Storage, max_bytes: int) -> byte
     try:
         size = fs.info(place)["size"]
         if size > max_bytes:
-            raise ImageRefused("too_large", f"{size:,} bytes; the limit is {max_bytes:,}")
+            raise ImageRefused("too_large", f"{counted(size, 'byte')}; the limit is {max_bytes:,}")
         data: bytes = fs.cat_file(place)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise ImageRefused("missing", f"it is kept elsewhere: {path}") from error

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from clipdata.errors import UsageError
 from clipdata.json_parsing import parse_json
+from clipdata.plurals import counted
 from clipdata.storage import Storage, redact
 from ingest.metadata.delimited_text import Record, records
 from ingest.pictures import caption_json
@@ -315,7 +316,7 @@ def _checked(found: Captioned) -> Captioned:
     caption = found.caption.strip()
     fault = "" if caption else "the caption is empty"
     if len(caption) > MAX_CAPTION_CHARS:
-        fault = f"a caption of {len(caption):,} characters; expected at most {MAX_CAPTION_CHARS:,}"
+        fault = f"a caption of {counted(len(caption), 'character')}; expected at most {MAX_CAPTION_CHARS:,}"
     return replace(found, caption="" if fault else caption, fault=fault)
 
 

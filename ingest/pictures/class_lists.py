@@ -165,7 +165,7 @@ class ClassLists(ListedImages):
         if not found:
             raise NotFoundError(
                 f"{redact(folder)} holds none of {', '.join(_LIST_FILES)}",
-                hint="name each list: lists={'train': 'my_train_list.txt', …}",
+                hint="name each list: --split train=my_train_list.txt (lists={'train': 'my_train_list.txt', …})",
             )
         return found
 

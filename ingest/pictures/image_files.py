@@ -17,6 +17,7 @@ from clipdata import images
 from clipdata.errors import NotFoundError
 from clipdata.objects.listing import list_objects
 from clipdata.objects.stamps import Stamp
+from clipdata.plurals import counted
 from clipdata.schema import image_schema
 from clipdata.storage import Storage, absolute, is_remote, join, redact
 from ingest.pictures.folder_walk import FolderWalk, Refusal, printable
@@ -138,7 +139,7 @@ class ImageFiles:
             first = found[0]
             assert first.refusal is not None, "only refused ones are left"
             raise NotFoundError(
-                f"{where} holds no image itself, but {len(found):,} links that lead out of it ({first.key}: "
+                f"{where} holds no image itself, but {counted(len(found), 'link')} that lead out of it ({first.key}: "
                 f"{first.refusal.detail.partition(';')[0]})",
                 hint="--follow-links (follow_links=True) takes what links point to",
             )

@@ -15,6 +15,7 @@ from clipdata.cores import num_cores
 from clipdata.errors import ImageRefused
 from clipdata.objects.reading import Body, ObjectReader, Unread, Wanted
 from clipdata.objects.stamps import UNKNOWN, Stamp
+from clipdata.plurals import counted
 from clipdata.prefetch import map_ordered
 from clipdata.storage import Storage, redact
 from ingest.pictures.folder_walk import Refusal, printable, read_file, said
@@ -160,7 +161,7 @@ class ImageReading:
 
     def _hold_size(self, item: Item) -> None:
         if item.size is not None and item.size > self.limits.max_bytes:
-            raise ImageRefused("too_large", f"{item.size:,} bytes, limit {self.limits.max_bytes:,}")
+            raise ImageRefused("too_large", f"{counted(item.size, 'byte')}, limit {self.limits.max_bytes:,}")
 
 
 class _UnreadError(Exception):

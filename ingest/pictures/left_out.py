@@ -71,7 +71,8 @@ class LeftOut:
 
     def notes(self) -> dict[str, Any]:
         """What was left out, by kind."""
-        counts = {"no data, left out": self.no_data, "other files, left out": self.others}
+        names = Tally({repr(name): count for name, count in self.no_data.items()})  # a name may begin with dots
+        counts = {"no data, left out": names, "other files, left out": self.others}
         return {words: counted(tally) for words, tally in counts.items() if tally}
 
     def _has_suffix(self, path: str) -> bool:

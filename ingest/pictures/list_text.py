@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from clipdata.errors import NotFoundError, UsageError
-from clipdata.objects.faults import as_clipdata_error
+from clipdata.file_kinds import HEAD_BYTES, kind_of_binary
+from clipdata.objects.faults import as_clipdata_error, verdict_on
 from clipdata.storage import Storage, absolute, redact
 from ingest.metadata.encodings import guess
 
@@ -30,15 +31,21 @@ def open_text(where: str, storage: Storage, encoding: str = "utf-8") -> Iterator
     fs, path = storage.filesystem(location)
     try:
         with fs.open(path, "rb") as raw:
-            start = raw.read(2)
+            start = raw.read(HEAD_BYTES)
             raw.seek(0)
-            name = _known(_MARKS.get(start, encoding) if encoding == "utf-8" else encoding)
+            _refuse_binary(start, where)
+            name = _known(_MARKS.get(start[:2], encoding) if encoding == "utf-8" else encoding)
             with io.TextIOWrapper(raw, encoding=name, newline="") as stream:
                 yield stream
     except (FileNotFoundError, IsADirectoryError) as error:
+        if verdict_on(error) == "again":
+            raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
+        if isinstance(error, IsADirectoryError):
+            raise NotFoundError(f"{redact(location)} is a folder; expected a text file") from error
         raise NotFoundError(f"there is no file {redact(location)}") from error
     except UnicodeError as error:
         words = "UTF-8" if encoding == "utf-8" else encoding
+        _refuse_binary(fs.cat_file(path, end=HEAD_BYTES) + fs.cat_file(path, start=-4), where)
         raise UsageError(f"{redact(location)} is not {words}: {_said(error)}", hint=_likely(error)) from error
     except OSError as error:
         raise as_clipdata_error(error, f"reading {redact(location)}", storage) from error
@@ -65,6 +72,17 @@ def names(where: str, storage: Storage, encoding: str = "utf-8") -> Iterator[str
             name = line.strip().removeprefix("./")
             if name and not name.startswith("#"):
                 yield name
+
+
+def _refuse_binary(data: bytes, where: str) -> None:
+    """Say what a file is that is no text in any encoding.
+
+    Raises:
+        UsageError: its bytes tell.
+    """
+    kind = kind_of_binary(data, where)
+    if kind is not None:
+        raise UsageError(f"{redact(absolute(where))} is {kind.name}; expected text", hint=kind.mend)
 
 
 def _known(encoding: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from clipdata.printable import storable
+
 BLOCK = 512
 MAX_NAME = 4096
 _CHUNK = 1 << 20
@@ -86,4 +88,4 @@ class Blocks:
 
 def printable(name: str) -> str:
     """A name that any table or terminal can hold."""
-    return name[:MAX_NAME].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return storable(name[:MAX_NAME]).replace("\0", "\\0")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from clipdata.errors import ConfigError
+from clipdata.plurals import counted
 from ingest.shards.blocks import BLOCK, MAX_NAME, ArchiveBroken, Blocks, Readable, printable
 from ingest.shards.inflating import plain
 
@@ -168,7 +169,7 @@ def _short_block(block: bytes, *, is_first: bool) -> ArchiveBroken:
 
 def _extension(source: Blocks, info: tarfile.TarInfo, limits: TarLimits) -> bytes:
     if not 0 <= info.size <= limits.max_header_bytes:
-        found = f"an extension header claims {info.size:,} bytes; the limit is {limits.max_header_bytes:,}"
+        found = f"an extension header claims {counted(info.size, 'byte')}; the limit is {limits.max_header_bytes:,}"
         raise ArchiveBroken("too_large", found)
     return source.read(_padded(info.size), info.name)[: info.size]
 
@@ -195,7 +196,7 @@ def _skip_sparse_map(source: Blocks, block: bytes, name: str) -> None:
 
 def _name_problem(name: str) -> tuple[str, str] | None:
     if not name or len(name) > MAX_NAME:
-        return "unsafe_name", f"a name of {len(name):,} characters; expected 1 to {MAX_NAME:,}"
+        return "unsafe_name", f"a name of {counted(len(name), 'character')}; expected 1 to {MAX_NAME:,}"
     slashed = name.replace("\\", "/")
     if slashed.startswith("/") or slashed[1:2] == ":" or ".." in slashed.split("/") or "\0" in name:
         return "unsafe_name", "expected a name inside the archive"
@@ -209,7 +210,7 @@ def _name_problem(name: str) -> tuple[str, str] | None:
 def _size_problem(size: int, limits: TarLimits) -> tuple[str, str] | None:
     if size <= limits.max_member_bytes:
         return None
-    return "too_large", f"{size:,} bytes; the limit is {limits.max_member_bytes:,}"
+    return "too_large", f"{counted(size, 'byte')}; the limit is {limits.max_member_bytes:,}"
 
 
 def _padded(size: int) -> int:

@@ -92,7 +92,7 @@ class Places:
         for pattern in self.patterns:
             try:
                 parts.append(_Pattern.of(pattern, self.storage))
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise as_clipdata_error(error, f"looking for {redact(pattern)}", self.storage) from error
         return parts
 

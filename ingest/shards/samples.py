@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipdata.errors import ImageRefused
+from clipdata.plurals import counted
 from ingest.metadata.json_fields import load
 from ingest.shards.members import Member, RefuseMember
 
@@ -67,7 +68,7 @@ def group_samples(members: Iterable[Member], refuse: RefuseMember) -> Iterator[S
         if suffix in sample.members:
             problem = _refused(refuse, key, "duplicate", f"two members end in .{suffix}")
         elif len(sample.members) >= MAX_SAMPLE_MEMBERS or sample.num_bytes + len(member.data) > MAX_SAMPLE_BYTES:
-            limits = f"{MAX_SAMPLE_MEMBERS} members and {MAX_SAMPLE_BYTES:,} bytes"
+            limits = f"{MAX_SAMPLE_MEMBERS} members and {counted(MAX_SAMPLE_BYTES, 'byte')}"
             problem = _refused(refuse, key, "too_large", f"a sample may have {limits}")
         else:
             sample.members[suffix] = member

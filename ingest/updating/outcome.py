@@ -9,6 +9,7 @@ from typing import Any, Literal
 from clipdata.errors import UsageError
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.printable import printable
 from clipdata.storage import redact
 
@@ -113,14 +114,14 @@ class Ingested:
         return "\n".join(lines)
 
     def _done(self) -> str:
-        there = f"{redact(self.where)}: {self.table.num_rows:,} rows (version {self.table.version})"
+        there = f"{redact(self.where)}: {counted(self.table.num_rows, 'row')} (version {self.table.version})"
         written = f"{self.written.inserted:,} new, {self.written.updated:,} replaced"
         if self.items == "rows":
             return f"{there}; {written}, {self.unchanged:,} unchanged"
         return f"{there}; rows: {written}; files: {self.listed:,} listed, {self.unchanged:,} unchanged"
 
     def _plan(self) -> str:
-        there = f"{self.opened.num_rows:,} rows" if self.opened else "no table yet"
+        there = f"{counted(self.opened.num_rows, 'row')}" if self.opened else "no table yet"
         size = f" ({self.read_bytes / 2**20:,.1f} MiB)" if self.read_bytes else ""
         listed = f"{self.listed:,} {self.items} listed, {self.unchanged:,} unchanged, {self.read:,} to read"
         return f"{redact(self.where)}: {there}; dry run: {listed}{size}; nothing was written"

@@ -18,6 +18,7 @@ from clipdata.errors import TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table
+from clipdata.plurals import counted
 from clipdata.progress import Counter
 from clipdata.storage import redact
 from ingest.updating.admission import Admission
@@ -174,6 +175,6 @@ class Receiver(ABC):
         allowed = self._max_rejects if self._max_rejects is not None else _MOST_REFUSED
         bound = f"{allowed:.0%} of all rows" if allowed < 1 else f"the {allowed:,.0f} allowed"
         return TooManyRejectsError(
-            f"{total:,} rows were refused ({reasons}), more than {bound}; {what}",
+            f"{counted(total, 'row was', 'rows were')} refused ({reasons}), more than {bound}; {what}",
             hint=f"clipdata rejects {redact(self.uri)} lists them; --max-rejects N allows more",
         )

@@ -7,6 +7,7 @@ an attempt to make this machine talk to its own network.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from clipdata.errors import ConfigError
 from clipdata.images import ImageLimits
+from clipdata.plurals import counted
 from ingest.web.addresses import AllowedHosts
 
 REASONS: dict[str, str] = {
@@ -115,10 +117,14 @@ class DownloadRules:
         positive = ("num_in_flight", "num_per_host", "deadline_s", "connect_s", "max_bytes")
         other = ("delay_s", "num_retries", "backoff_s", "max_wait_s", "max_redirects")
         problems = [
-            f"{name} is {getattr(self, name)}; expected more than 0" for name in positive if getattr(self, name) <= 0
+            f"{name} is {getattr(self, name)}; expected more than 0"
+            for name in positive
+            if not 0 < getattr(self, name) < math.inf
         ]
         problems += [
-            f"{name} is {getattr(self, name)}; expected 0 or more" for name in other if getattr(self, name) < 0
+            f"{name} is {getattr(self, name)}; expected 0 or more"
+            for name in other
+            if not 0 <= getattr(self, name) < math.inf
         ]
         problems += self._problems_of_hosts()
         if problems:
@@ -170,7 +176,7 @@ def split_url(text: str) -> SplitResult:
     """
     text = text.strip()
     if not text or len(text) > _MAX_URL_CHARS:
-        raise Refused("bad_url", f"{len(text):,} characters; expected 1 to {_MAX_URL_CHARS:,}")
+        raise Refused("bad_url", f"{counted(len(text), 'character')}; expected 1 to {_MAX_URL_CHARS:,}")
     if any(character < " " or character == "\x7f" for character in text):
         raise Refused("bad_url", "control characters inside")
     try:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from clipdata.errors import NotFoundError, UsageError
 
+_MEND = "type it in a terminal of UTF-8; give a file or folder that is called so another name"
+
 
 def as_text(words: Iterable[str]) -> list[str]:
     """The same words; those that Python could not read as the locale's are read as UTF-8.
@@ -26,7 +28,7 @@ def unreadable(error: Exception, words: Iterable[str]) -> UsageError | None:
     is_told = isinstance(error, UnicodeEncodeError) or "surrogates not allowed" in str(error)
     broken = [word for word in words if not _can_be(word, "utf-8")]
     if is_told and broken:
-        return UsageError(f"{broken[0]!r} is no UTF-8; expected text in UTF-8", hint="type it in a terminal of UTF-8")
+        return UsageError(f"{broken[0]!r} is no UTF-8; expected text in UTF-8", hint=_MEND)
     foreign = [word for word in words if not _can_be(word, encoding)]
     if not is_told:  # Python takes a file whose name it cannot write for one that is not there
         foreign = [word for word in foreign if isinstance(error, NotFoundError) and word in error.message]

@@ -44,8 +44,8 @@ class ComparisonOptions:
     any_scale: Annotated[
         bool, typer.Option("--any-scale", help="Compare a probability with a cosine all the same.")
     ] = False
-    resamples: Annotated[int, typer.Option(min=200, help="Bootstrap draws.")] = 2000
-    seed: Annotated[int, typer.Option(help="The same seed gives the same intervals.")] = 0
+    resamples: Annotated[int, typer.Option(min=200, max=1_000_000, help="Bootstrap draws.")] = 2000
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0
 
     def arguments(self, store: ReadOptions, table: str | None) -> dict[str, Any]:
         """As `compare` takes them.

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from clipdata.plurals import counted
+
 SCHEMA_VERSION = 1
 
 Schema = Mapping[str, Any]
@@ -44,7 +46,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{len(value):,} bytes>"
+        return f"<{counted(len(value), 'byte')}>"
     if isinstance(value, Iterable):
         return [_plain(inner) for inner in value]
     if hasattr(value, "isoformat"):

@@ -164,7 +164,7 @@ def numbers_listed(text: str, option: str) -> tuple[int, ...]:
         UsageError: one is none.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
         raise UsageError(f"{option} is {text!r}; expected whole numbers with commas between, such as 0,1,2")
     return tuple(map(int, parts))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
+from clipdata.file_kinds import kind_of_file
 
 if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
@@ -54,6 +55,7 @@ STEPS = {
     "prompt": ("Prompt", False),
     "class-prompt": ("ClassPrompt", False),
 }
+_EXAMPLE = "clipdata map TABLE my_steps.py:sharpness sharpness, of a function marked with @clipdata.step"
 GIVEN = ("encoder", "table")  # parameters that the command line has from elsewhere
 
 
@@ -177,8 +179,10 @@ def own_step(name: str) -> Step:
     if not path.is_file():
         raise NotFoundError(f"there is no file {file}; expected FILE.py:function")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:  # Python tells by the suffix
+        kind = kind_of_file(path)
+        found = f"it is {kind.name}" if kind is not None else "its name does not end in .py"
+        raise UsageError(f"{file} is no Python module: {found}; expected FILE.py:function", hint=_EXAMPLE)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -188,9 +192,9 @@ def own_step(name: str) -> Step:
         raise UsageError(f"{file} asks to end the program when it is read{place_of(asked)}") from asked
     except Exception as error:  # whatever the user's own file does when it is read
         raise UsageError(f"{file} cannot be read as a module: {told(error)}") from error
-    found = getattr(module, function, None)
-    if not isinstance(found, FunctionStep):
+    made = getattr(module, function, None)
+    if not isinstance(made, FunctionStep):
         steps = [n for n, value in vars(module).items() if isinstance(value, FunctionStep)]
         listed = f"it has {', '.join(steps)}" if steps else "no function there is marked with @clipdata.step"
         raise UsageError(f"{file} has no step {function!r}; {listed}")
-    return found
+    return made

@@ -5,10 +5,10 @@ It reads the schema and the lineages of the columns, and knows the words of the 
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from clipdata.hints import typed
+from clipdata.printable import shell_word
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +62,7 @@ def _next_of_choices(columns: _Columns, choices: str, here: str) -> str | None:
     held_out = "split" in columns.names
     if len(scores) == 1:
         settings = "".join(
-            f" --set {name}={shlex.quote(value)}"
+            f" --set {name}={shell_word(value)}"
             for name, value, usual in (
                 ("image_trunk", next(iter(trunk), ""), ""),
                 ("choices", choices, _CHOICES),
@@ -89,7 +89,7 @@ def after_training(table: Table, location: str, run: str, trunk: str | None) -> 
 
 def _map(here: str, step_and_column: str, model: str = "starter", **named: tuple[str, str]) -> str:
     """A map with a model; parameters are a value and the one that need not be typed."""
-    parameters = "".join(f" -p {name}={shlex.quote(value)}" for name, (value, usual) in named.items() if value != usual)
+    parameters = "".join(f" -p {name}={shell_word(value)}" for name, (value, usual) in named.items() if value != usual)
     return f"clipdata map {here} {step_and_column} --model {model}{parameters}"
 
 
@@ -131,7 +131,7 @@ class _Columns:
     def model_of(self, columns: list[str]) -> str:
         """The model behind the first of some columns, as the person named it."""
         name = next((self.lineages[column].model_name for column in columns), None)
-        return shlex.quote(name) if name else "starter"
+        return shell_word(name) if name else "starter"
 
     def _holds_texts(self, name: str) -> bool:
         """Whether a column holds lists of texts."""

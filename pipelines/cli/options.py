@@ -5,7 +5,6 @@ A new option of all verbs of a kind is one field here. It knows the words of the
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ import typer
 
 from clipdata.errors import UsageError
 from clipdata.storage import Storage
-from pipelines.cli.terminal import Terminal
+from pipelines.cli.terminal import Terminal, can_ask
 
 if TYPE_CHECKING:
     from clipdata.encoder import Encoder
@@ -47,11 +46,18 @@ RowsLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Take the 
 RowsSample = Annotated[
     int | None, typer.Option("--sample", min=1, help="Take so many rows only, the same ones every time.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Another seed takes other rows.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Another seed takes other rows.")]
 _StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", "-O", help="key=value for the store (endpoint, region, profile, …); repeatable."),
 ]
+
+
+def between_0_and_1(share: float) -> float:
+    """Hold a share to one that leaves something on either side, as the callback of an option."""
+    if not 0 < share < 1:
+        raise typer.BadParameter(f"{share:g}; expected a share between 0 and 1")
+    return share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +203,15 @@ class PairsOptions(PipelineOptions):
     model: Annotated[
         str, typer.Option("--model", "-m", help="A model to begin with, as of train; new: one of its own parts.")
     ] = "new"
-    choices: Annotated[int, typer.Option(help="Captions of each question that is drawn.")] = 5
-    test_share: Annotated[float, typer.Option(help="Share of the pictures to hold out where nothing says which.")] = 0.2
+    choices: Annotated[int, typer.Option(min=2, help="Captions of each question that is drawn.")] = 5
+    test_share: Annotated[
+        float,
+        typer.Option(callback=between_0_and_1, help="Share of the pictures to hold out where nothing says which."),
+    ] = 0.2
     search: Annotated[
         list[str] | None, typer.Option("--search", help="Text to search the pictures by at the end; repeatable.")
     ] = None
-    top: Annotated[int, typer.Option(help="Pictures to show of each search.")] = 5
+    top: Annotated[int, typer.Option(min=1, help="Pictures to show of each search.")] = 5
 
     def arguments(self) -> dict[str, Any]:
         """As the pipelines' settings take them."""
@@ -264,7 +273,7 @@ def require_yes(terminal: Terminal, planned: str, question: str, *, yes: bool) -
     if yes:
         return
     terminal.say(planned)
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError("nothing was removed: nobody can be asked here", hint="type it again with --yes")
     typer.confirm(question, abort=True, err=True)
 
@@ -301,7 +310,7 @@ def count_or_share(text: str | None, option: str) -> int | float | None:
     if text is None:
         return None
     try:
-        found: int | float = int(text) if text.isdecimal() else float(text)
+        found: int | float = int(text) if text.isascii() and text.isdecimal() else float(text)
     except ValueError:
         found = -1
     if not 0 <= found < float("inf") or (isinstance(found, float) and found > 1):
@@ -311,4 +320,6 @@ def count_or_share(text: str | None, option: str) -> int | float | None:
 
 def version_of(text: str) -> int | str:
     """A version number, or a tag."""
-    return int(text) if text.isdecimal() else text
+    from clipdata.lance_io.version_numbers import version_named
+
+    return version_named(text)

@@ -68,7 +68,7 @@ class Terminal:
         """
         self._has_news()
         what = f"connecting to {place} …" if place else "starting …"
-        if not self.quiet and (place or (sys.stderr is not None and sys.stderr.isatty())):
+        if not self.quiet and (place or _is_terminal(sys.stderr)):
             self._waiting = threading.Timer(_PATIENCE_S, self._bars.say, [what])
             self._waiting.daemon = True
             self._waiting.start()
@@ -167,13 +167,30 @@ def write(stream: TextIO | None, text: str) -> None:
         raise UnwritableError(error.strerror or str(error)) from error
 
 
+def can_ask() -> bool:
+    """Whether somebody sees a question, which goes to stderr, and can answer it."""
+    return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end; Python has None for a stream that was closed before, as by `<&-`."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
 def hold_streams() -> None:
-    """Let no file that is opened later take the number of a standard stream that is closed, and be written to."""
+    """Let no file that is opened later take the number of a standard stream that is closed, and be written to.
+
+    Stdin and stderr are then as with `</dev/null` and `2>/dev/null`. A closed stdout stays None, and that is told: a
+    result is written there.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    # Libraries ask what stdin is, and write to stderr, without a look whether there is one.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - as long as the program
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def let_go(stream: TextIO | None) -> None:

@@ -31,8 +31,11 @@ def texts_of(given: str, encoding: str) -> Sequence[str]:
     except LookupError as error:
         raise UsageError(f"there is no encoding {encoding!r}", hint="--encoding gb18030, big5, utf-16, …") from error
     except UnicodeDecodeError as error:
+        from clipdata.file_kinds import kind_of_file
         from ingest.metadata.encodings import guess
 
+        if (kind := kind_of_file(given)) is not None:
+            raise UsageError(f"{given} is {kind.name}; expected texts, one a line", hint=kind.mend) from error
         likely = guess(Path(given).read_bytes())
         raise UsageError(f"{given} is not {encoding}: {error.reason}", hint=f"--encoding {likely}") from error
     texts = [line.strip() for line in lines if line.strip()]

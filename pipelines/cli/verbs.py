@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
+import typer.models
 from typer.core import TyperCommand
 
+from clipdata.errors import UsageError
 from clipdata.storage import is_remote, redact
 from pipelines.cli.json_output import Schema
 from pipelines.cli.terminal import Terminal
@@ -27,6 +30,9 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON object.")]
 _JsonSchema = Annotated[bool, typer.Option("--json-schema", help="Print the schema of what --json prints, and end.")]
 _ANYWAY = {"quiet": _Quiet, "as_json": _AsJson, "json_schema": _JsonSchema}
+MAY_BE_EMPTY = "may be empty"
+"""Stands beside an option whose empty text says something of its own."""
+_MOST = 2**63 - 1  # what Arrow and Lance count with
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Verb:
 
     def _callback(self) -> Callable[..., None]:
         """The function with every option in its own signature, as typer wants it."""
-        function = self.function
+        verb, function = self, self.function
         hints = get_type_hints(function, include_extras=True)
         hints.pop("return", None)
         sets: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
@@ -88,6 +94,7 @@ class Verb:
             terminal: Terminal = context.obj
             del given["json_schema"]  # answered before the words are read, so that it needs no arguments beside it
             terminal.configure(as_json=given.pop("as_json"), quiet=given.pop("quiet"))
+            _check_values(verb.words, everything, given)
             terminal.wait(_remote(given.values()))
             gathered = {n: kind(**{f: given.pop(f) for f in fields[n]}) for n, kind in sets.items()}
             with terminal.only_results():
@@ -133,6 +140,46 @@ def _several_after(words: Sequence[str], parameters: Iterable[Any]) -> list[str]
             spread.append(option)
         spread.append(word)
     return spread
+
+
+def _check_values(words: str, known: Mapping[str, inspect.Parameter], given: Mapping[str, Any]) -> None:
+    """Hold what was typed to what a value can be at all, whichever verb it is for.
+
+    Raises:
+        UsageError: a text is empty, a number is infinite or none, or no table has so many rows.
+    """
+    for name, found in given.items():
+        for value in found if isinstance(found, list) else [found]:
+            problem = _problem(value) if value != known[name].default else None
+            if problem is not None and not (value == "" and MAY_BE_EMPTY in known[name].annotation.__metadata__):
+                raise UsageError(
+                    f"{_typed_name(known[name])} is {problem}; expected: {_help_of(known[name])}",
+                    hint=f"clipdata {words} --help",
+                )
+
+
+def _problem(value: Any) -> str | None:
+    if value == "":
+        return "empty"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}, which is no finite number"
+    if isinstance(value, int) and abs(value) > _MOST:
+        return f"{value:.3e}, and nothing is counted beyond {_MOST:,}"
+    return None
+
+
+def _typed_name(parameter: inspect.Parameter) -> str:
+    """An option or argument as the help names it."""
+    info = parameter.annotation.__metadata__[0]
+    if isinstance(info, typer.models.ArgumentInfo):
+        return parameter.name.upper()
+    named = [info.default, *(info.param_decls or ())]  # typer has the first name where another signature has a default
+    spelled = f"--{parameter.name.replace('_', '-')}"
+    return next((str(one) for one in named if str(one).startswith("--")), spelled)
+
+
+def _help_of(parameter: inspect.Parameter) -> str:
+    return str(parameter.annotation.__metadata__[0].help).rstrip(".")
 
 
 def _remote(values: Iterable[Any]) -> str | None:

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from clipdata.errors import ConfigError, NotFoundError
+from clipdata.errors import ConfigError, NotFoundError, UsageError
+from clipdata.file_kinds import kind_of_file
 from clipdata.json_parsing import json_kind, parse_json
 
 DOCUMENT = "document"
@@ -26,6 +27,7 @@ def read(given: str | None, pipeline: str) -> dict[str, Any]:
         pipeline: whose document, as in "caption-contest".
 
     Raises:
+        UsageError: it is no text.
         NotFoundError: there is no such file.
         ConfigError: it holds no JSON object.
     """
@@ -50,6 +52,8 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if (kind := kind_of_file(path)) is not None:
+            raise UsageError(f"{path} is {kind.name}; expected a JSON file of settings") from error
         found = f"there is no config file {path}" if isinstance(error, FileNotFoundError) else f"{path}: {error}"
         raise NotFoundError(
             found, hint="--config document takes the document's own settings; or name a JSON file"

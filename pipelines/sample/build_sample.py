@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipdata.errors import NotFoundError, UsageError
+from clipdata.plurals import counted
 from pipelines.sample.captions import captions_of
 from pipelines.sample.classes import class_of
 from pipelines.sample.names import families, subjects, words
@@ -249,7 +250,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = build(arguments.emoji, arguments.out)
     pictures = sum(1 for _ in (arguments.out / "images").rglob("*.png"))
-    print(f"{pictures:,} pictures, {table.num_rows:,} questions in {arguments.out}")
+    print(f"{counted(pictures, 'picture')}, {counted(table.num_rows, 'question')} in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -260,7 +260,7 @@ def test_rows_are_chosen_by_click_and_by_keyboard_and_written(chromium: Browser,
         page.keyboard.press("Escape")
         page.click("#delete")
         page.get_by_role("button", name="delete", exact=True).click()
-        page.wait_for_selector("text=deleted 1 rows")
+        page.wait_for_selector("text=deleted 1 row")
 
     newest = table.latest()
     assert newest.to_table(["path"], where="decision = 'keep'").column(0).to_pylist() == [

@@ -61,13 +61,7 @@ class ClassPrompts(Objective):
 
     def check(self, table: Table) -> None:
         """Check the class column."""
-        table.require([self.label], verb="train", hint="--set label=COLUMN")
-        found = table.schema.field(self.label).type
-        if not (is_of("text", found) or pa.types.is_integer(found)):
-            raise SchemaError(
-                f"train: column {self.label!r} holds {found}; expected names of classes, or their places from 0",
-                hint="--set label=COLUMN",
-            )
+        check_classes(table, self.label, verb="train", hint="--set label=COLUMN")
 
     def reasons(self, batch: pa.RecordBatch) -> pa.Array:
         """Rows without a class, or of one that is not in the list."""
@@ -130,8 +124,30 @@ class ClassPrompts(Objective):
         return problems
 
 
-def classes_in(table: Table, label: str) -> tuple[str, ...]:
+def check_classes(table: Table, label: str, *, verb: str, hint: str) -> None:
+    """Hold a column of classes to what can be one.
+
+    Args:
+        label: of names of classes, or of their places.
+        verb: that reads it.
+        hint: how to name another one.
+
+    Raises:
+        SchemaError: there is none, or it holds something else.
+    """
+    table.require([label], verb=verb, hint=hint)
+    found = table.schema.field(label).type
+    if not (is_of("text", found) or pa.types.is_integer(found)):
+        raise SchemaError(
+            f"{verb}: column {label!r} holds {found}; expected names of classes, or their places from 0", hint=hint
+        )
+
+
+def classes_in(table: Table, label: str, *, hint: str = "--set label=COLUMN") -> tuple[str, ...]:
     """Distinct names in a column of classes, sorted.
+
+    Args:
+        hint: how to name another one.
 
     Raises:
         UsageError: the column holds numbers, or too many values to be classes.
@@ -139,14 +155,13 @@ def classes_in(table: Table, label: str) -> tuple[str, ...]:
     if not is_of("text", table.schema.field(label).type):
         raise UsageError(
             f"column {label!r} holds numbers, and nothing says what they are called",
-            hint='name the classes: --classes FILE, or objective=ClassPrompts(classes=("cat", "dog"))',
+            hint="name the classes: --classes FILE (classes=), or for train --set classes=cat,dog",
         )
     found: set[str] = set()
     for batch in table.scan([label]):
         found.update(name for name in batch.column(0).unique().to_pylist() if name and name.strip())
         if len(found) > MAX_CLASSES:
             raise UsageError(
-                f"column {label!r} holds more than {MAX_CLASSES:,} distinct values; expected classes",
-                hint="--set label=COLUMN",
+                f"column {label!r} holds more than {MAX_CLASSES:,} distinct values; expected classes", hint=hint
             )
     return tuple(sorted(found))

@@ -30,6 +30,7 @@ class LanceTable:
     """
 
     kind = "table"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, table: Table) -> None:
         self.table = table

@@ -32,6 +32,7 @@ class ParquetFile:
     kind = "parquet"
     version: int | None = None
     key: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, location: str, files: Sequence[Path]) -> None:
         self.location = location

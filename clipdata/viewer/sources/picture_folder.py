@@ -1,8 +1,13 @@
-"""A folder of pictures as a source of the viewer: a row for each file that its name says is one."""
+"""A folder of pictures as a source of the viewer: a row for each file that its name says is one.
+
+A file that an ingest would refuse is a row, too, with the reason in place of the picture. A name that is no UTF-8 is
+shown with those bytes spelled out.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import ImageRefused, NotFoundError
-from clipdata.images import IMAGE_SUFFIXES
+from clipdata.images import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from clipdata.plurals import counted
+from clipdata.printable import storable
 from clipdata.viewer.sources.filterable import Filterable
 
 _PICTURE = "image"
+_SUFFIXES = IMAGE_SUFFIXES | OTHER_SUFFIXES.keys()
 
 
 class PictureFolder:
@@ -34,11 +42,14 @@ class PictureFolder:
     def __init__(self, folder: Path) -> None:
         self.location = str(folder)
         self._root = folder
-        found = sorted(_pictures(str(folder), ""))
+        walk = _Walk(folder)
+        found = sorted(walk.pictures())
         if not found:
             suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
             raise NotFoundError(f"there is no picture below {folder}; expected files named {suffixes}")
-        paths = [path for path, *_ in found]
+        self._files = [path for path, *_ in found]
+        self.notes = tuple(f"{counted(num, kind)} left out" for kind, num in walk.left_out.items())
+        paths = [storable(path) for path in self._files]
         self._rows = pa.table(
             {
                 "path": paths,
@@ -67,22 +78,45 @@ class PictureFolder:
 
     def picture_of(self, position: int) -> bytes | None:
         """See `Source`."""
-        path = self._rows.column("path")[position].as_py()
         try:
-            return (self._root / path).read_bytes()
+            return (self._root / self._files[position]).read_bytes()
         except OSError as error:
             raise ImageRefused("missing", f"the file cannot be read: {error.strerror}") from error
 
 
-def _pictures(root: str, below: str) -> Iterator[tuple[str, int, float]]:
-    """Path, size and time of every file that is called as a picture is."""
-    with os.scandir(os.path.join(root, below)) as entries:
+class _Walk:
+    """The files below a folder that `clipdata ingest images` would look at, whatever their names are made of.
+
+    Args:
+        root: of them.
+
+    Attributes:
+        left_out: what is not among them, by kind.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self.left_out: Tally[str] = Tally()
+
+    def pictures(self, below: str = "") -> Iterator[tuple[str, int, float]]:
+        """Path, size and time of every file."""
+        try:
+            with os.scandir(os.path.join(self._root, below)) as found:
+                entries = list(found)
+        except PermissionError:
+            self.left_out["folder that may not be read"] += 1
+            return
         for entry in entries:
             path = f"{below}/{entry.name}" if below else entry.name
-            if entry.name.startswith(".") or not entry.name.isprintable():
+            if entry.name.startswith("."):
                 continue
+            is_named = os.path.splitext(path)[1].lower() in _SUFFIXES
             if entry.is_dir(follow_symlinks=False):
-                yield from _pictures(root, path)
-            elif entry.is_file(follow_symlinks=False) and os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
+                yield from self.pictures(path)
+            elif entry.is_symlink() and (is_named or entry.is_dir()):
+                self.left_out["link"] += 1
+            elif is_named and not entry.is_file(follow_symlinks=False):
+                self.left_out["pipe, socket or device"] += 1
+            elif is_named:
                 about = entry.stat()
                 yield path, about.st_size, about.st_mtime

@@ -20,6 +20,7 @@ class Source(Protocol):
         version: of a table; None of what has no versions.
         key: column that tells rows apart, if one does.
         picture: column of the pictures, if there are some.
+        notes: what lies there and is not among the rows, in words.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Source(Protocol):
     version: int | None
     key: str | None
     picture: str | None
+    notes: tuple[str, ...]
 
     def positions(self, where: str | None) -> np.ndarray:
         """Positions of the rows that meet a filter.

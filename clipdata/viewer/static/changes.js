@@ -1,7 +1,7 @@
 // Two versions held against each other: rows added, removed and changed, with their pictures.
 
 import { get } from "./api.js";
-import { el, plain, told, whole } from "./dom.js";
+import { counted, el, plain, told, whole } from "./dom.js";
 import { current, go } from "./state.js";
 import { strip } from "./strip.js";
 
@@ -47,7 +47,7 @@ export class Changes {
         lines: (one.values || []).slice(0, 3).map((value) => `${value.column}: ${plain(value.before) || "null"} → ${plain(value.after) || "null"}`),
       }));
       const shown = rows.length < count ? `, the first ${whole(rows.length)}` : "";
-      made.push(el("section", {}, el("h2", {}, `${whole(count)} rows ${kind}${shown}`),
+      made.push(el("section", {}, el("h2", {}, `${counted(count, "row")} ${kind}${shown}`),
         strip(entries, table, version, (row) => this.actions.open(row, version))));
     }
     if (current().where && !Object.values(found.counts).some(Boolean)) made.push(el("p", { class: "empty" }, "no row that meets the filter was added, removed or changed"));

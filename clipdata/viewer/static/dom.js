@@ -27,6 +27,9 @@ export function told(tag, text, className) {
 /** A whole number with commas; the browser's own way loads tables of all languages first. */
 export const whole = (number) => String(Number(number)).replace(/\B(?=(\d{3})+$)/g, ",");
 
+/** A count with what is counted: "1 row", "1,024 rows". */
+export const counted = (number, one) => `${whole(number)} ${one}${Number(number) === 1 ? "" : "s"}`;
+
 /** A number as short as it stays telling. */
 export function figure(value) {
   if (typeof value !== "number") return value === null || value === undefined ? "–" : String(value);

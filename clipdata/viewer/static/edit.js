@@ -1,7 +1,7 @@
 // Chosen rows, and what is written of them: a tag, a decision, or that they are gone. Only with --edit.
 
 import { get, post } from "./api.js";
-import { byId, el, told as toldText, whole } from "./dom.js";
+import { byId, counted, el, told as toldText, whole } from "./dom.js";
 import { current, rowsQuery } from "./state.js";
 
 const MOST_CHOSEN = 5000, PAGE = 240, ASK_MS = 400;
@@ -207,12 +207,12 @@ export class Choice {
 
   keep(overwrite = false) {
     const body = { ...this.meant, name: this.kept.value.trim().replace(/^@/, ""), overwrite };
-    return this.send("keep", body, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`, this.meantAt);
+    return this.send("keep", body, (done) => `@${done.name} is ${counted(done.rows, "row")} (version ${done.version})`, this.meantAt);
   }
 
   /** Give all rows in view a name. */
   keepAll(name) {
-    return this.send("keep", { all: true, name }, (done) => `@${done.name} is ${whole(done.rows)} rows (version ${done.version})`);
+    return this.send("keep", { all: true, name }, (done) => `@${done.name} is ${counted(done.rows, "row")} (version ${done.version})`);
   }
 
   forget(name) {
@@ -225,10 +225,10 @@ export class Choice {
 
   ask() {
     const num = this.number;
-    const words = `Delete ${whole(num)} ${num === 1 ? "row" : "rows"}? Version ${this.table.version} keeps them.`;
+    const words = `Delete ${counted(num, "row")}? Version ${this.table.version} keeps them.`;
     const yes = el("button", { type: "button", class: "danger", onclick: async () => {
       this.confirm.close();
-      const told = (done) => `deleted ${whole(done.num_rows)} rows (version ${done.version})`;
+      const told = (done) => `deleted ${counted(done.num_rows, "row")} (version ${done.version})`;
       const done = await this.send("delete", { ...this.meant, confirmed: num }, told, this.meantAt);
       if (done) { this.all.checked = false; this.choose([]); }
     } }, "delete");

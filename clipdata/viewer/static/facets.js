@@ -1,7 +1,7 @@
 // Columns at the side: how their values are spread over the rows in view; a click adds to the filter.
 
 import { get } from "./api.js";
-import { byId, el, figure, told, whole } from "./dom.js";
+import { byId, counted, el, figure, told, whole } from "./dom.js";
 import { go, rowsQuery } from "./state.js";
 
 const FACETED = ["number", "text", "boolean", "texts", "time", "numbers", "other"], OPEN_AT_FIRST = 3, PICTURES_FIRST_MS = 200;
@@ -93,7 +93,7 @@ export class Facets {
     const bars = facet.parts.map((part) => {
       const bar = el("button", {
         type: "button", class: "bin", title: `${part.label}: ${whole(part.count)}`,
-        "aria-label": `${facet.column} ${part.label}: ${whole(part.count)} rows`, disabled: !part.count,
+        "aria-label": `${facet.column} ${part.label}: ${counted(part.count, "row")}`, disabled: !part.count,
         onclick: () => this.filter.add(part.where, facet.column),
       }, el("span", { style: { height: `${part.count ? Math.max(4, (100 * part.count) / most) : 0}%` } }));
       return bar;
@@ -108,7 +108,7 @@ export class Facets {
 
   values(facet) {
     const most = Math.max(...facet.parts.map((part) => part.count), 1);
-    if (most === 1 && facet.num_others) return [el("p", { class: "small" }, `${whole(facet.num_values)} values, each once`)];
+    if (most === 1 && facet.num_others) return [el("p", { class: "small" }, `${counted(facet.num_values, "value")}, each once`)];
     const made = facet.parts.map((part) => this.value(part, facet.column, part.count / most));
     if (facet.num_others) {
       const others = facet.num_values - facet.parts.length;

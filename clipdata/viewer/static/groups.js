@@ -1,7 +1,7 @@
 // Rows that belong together, such as near duplicates: a threshold, and one decision on all but the first of each.
 
 import { get } from "./api.js";
-import { el, figure, told, whole } from "./dom.js";
+import { counted, el, figure, told, whole } from "./dom.js";
 import { current, go, rowsQuery } from "./state.js";
 import { strip } from "./strip.js";
 
@@ -42,7 +42,7 @@ export class Groups {
       const found = await get("groups", rowsQuery(table.version, more));
       this.controls(table, column, found, score, least);
       const sections = found.groups.map((group) => el("section", { class: group.rows.length > FEW ? "many" : null },
-        el("h2", {}, told("span", String(group.value)), el("span", { class: "count" }, ` ${whole(group.count)} rows`)),
+        el("h2", {}, told("span", String(group.value)), el("span", { class: "count" }, ` ${counted(group.count, "row")}`)),
         strip(group.rows.map((row) => ({ row, label: found.labels[row] || `row ${row}` })), table, table.version, (row) => this.actions.open(row))));
       this.body.replaceChildren(...(sections.length ? sections : [el("p", { class: "empty" }, "no two rows share a value")]));
     } catch (error) {
@@ -66,7 +66,7 @@ export class Groups {
       }), label));
     }
     const cut = found.groups.length < found.num_groups ? `, the largest ${found.groups.length} shown` : "";
-    parts.push(el("p", { class: "count loaded" }, `${whole(found.num_groups)} groups, ${whole(found.num_rows)} rows${cut}`));
+    parts.push(el("p", { class: "count loaded" }, `${counted(found.num_groups, "group")}, ${counted(found.num_rows, "row")}${cut}`));
     if (this.choice.can && found.num_spare) {
       const value = el("input", { type: "text", value: "duplicate", size: 10, "aria-label": "decision on all but the first" });
       parts.push(el("form", { class: "group loaded", onsubmit: (event) => {

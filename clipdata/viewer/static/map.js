@@ -1,7 +1,7 @@
 // The map: rows as points; near enough, their pictures stand in for the points. A lasso round some becomes a filter.
 
 import { getBytes, pictureUrl } from "./api.js";
-import { el, told, whole } from "./dom.js";
+import { counted, el, told, whole } from "./dom.js";
 import { current, go, rowsQuery } from "./state.js";
 
 const NEAR = 90, SIDE = 56, MOST_PICTURES = 400, MOST_CORNERS = 96, MARGIN = 24;
@@ -63,11 +63,11 @@ export class RowMap {
       this.xs = new Float32Array(data, 4 * this.num, this.num);
       this.ys = new Float32Array(data, 8 * this.num, this.num);
       this.told.textContent = this.table.num_found > this.num && !current().lasso
-        ? `${whole(this.num)} of ${whole(this.table.num_found)} rows` : `${whole(this.num)} rows`;
+        ? `${whole(this.num)} of ${whole(this.table.num_found)} rows` : `${counted(this.num, "row")}`;
       if (current().lasso) this.told.textContent = `${whole(this.table.num_found)} of ${whole(this.num)} rows inside`;
       this.canvas.dataset.points = this.num;
       if (!this.num && !current().lasso) {
-        this.canvas.parentElement.replaceWith(nothing(`None of the ${whole(this.table.num_found)} rows has a place here: ${current().x} holds no value.`, null));
+        this.canvas.parentElement.replaceWith(nothing(`None of the ${counted(this.table.num_found, "row")} has a place here: ${current().x} holds no value.`, null));
         return;
       }
       this.fit();

@@ -1,7 +1,7 @@
 // Version, order, scores side by side, and search.
 
 import { get, sendPicture } from "./api.js";
-import { byId, el, told, whole } from "./dom.js";
+import { byId, counted, el, told, whole } from "./dom.js";
 import { current, go } from "./state.js";
 
 const SORTABLE = ["number", "text", "boolean", "time"];
@@ -103,8 +103,9 @@ export class Toolbar {
     const all = table.num_found === table.num_rows && !state.where;
     const what = table.kind === "folder" ? "pictures" : "rows";
     const like = state.like ? ` like row ${state.like}` : state.picture ? " like the picture" : "";
-    byId("count").textContent = all && !like
-      ? `${whole(table.num_rows)} ${what}` : `${whole(table.num_found)}${like} of ${whole(table.num_rows)} ${what}`;
+    const count = all && !like
+      ? counted(table.num_rows, what.slice(0, -1)) : `${whole(table.num_found)}${like} of ${whole(table.num_rows)} ${what}`;
+    byId("count").textContent = [count, ...table.notes].join(", ");
   }
 
   async showVersions(table) {

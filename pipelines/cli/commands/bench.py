@@ -61,14 +61,16 @@ def bench(
         str | None, typer.Option(help="Column to stream; the image by default, else vectors, else texts.")
     ] = None,
     where: Where = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = 64,
-    workers: Annotated[int, typer.Option(min=0, help="Also measure with so many worker processes.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Rows of a batch.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, max=1_000, help="Also measure with so many worker processes.")] = 0,
     fidelity: Annotated[str, typer.Option(help="Of the pixels: fast, as training has them; exact; scaled.")] = "fast",
     train: Annotated[bool, typer.Option("--train", help="Measure forward with backward, too.")] = False,
     mixing: Annotated[
         str | None, typer.Option(help="Tell how well batches mix the values of this column, such as a class.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="To measure, about; starting workers comes on top.")] = 20.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.001, max=86_400, help="To measure, about; starting workers comes on top.")
+    ] = 20.0,
     device: Device = None,
     store: VersionOptions,
 ) -> None:

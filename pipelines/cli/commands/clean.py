@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipdata.plurals import counted
 from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, record
 from pipelines.cli.options import DryRun, StorageOptions, TableArgument, Yes, require_yes
 from pipelines.cli.terminal import Terminal
@@ -25,12 +26,26 @@ CLEANED = record(
 )
 
 
+_LEAST_DAYS, _MOST_DAYS = 1 / 24, 36_500
+
+
+def _days(days: float) -> float:
+    if not _LEAST_DAYS <= days <= _MOST_DAYS:
+        raise typer.BadParameter(
+            f"{days:g} days; expected an hour (0.042) at least, since what is younger may be of a writer at work, "
+            f"and {counted(_MOST_DAYS, 'day')} at most"
+        )
+    return days
+
+
 @verb("clean", found=CLEANED, examples=["clipdata clean contest.lance --dry-run", "clipdata clean contest.lance --yes"])
 def clean(
     terminal: Terminal,
     table: TableArgument,
     *,
-    older_than: Annotated[float, typer.Option(help="Days: older versions go, unless a tag names them.")] = 14,
+    older_than: Annotated[
+        float, typer.Option(callback=_days, help="Days: older versions go, unless a tag names them.")
+    ] = 14,
     dry_run: DryRun = False,
     yes: Yes = False,
     store: StorageOptions,

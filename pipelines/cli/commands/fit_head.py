@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipdata.hints import typed
 from pipelines.cli.json_output import OBJECT, TEXT, record
 from pipelines.cli.options import Device, Model, ReadOptions, TableArgument, Where
 from pipelines.cli.terminal import Terminal
@@ -61,5 +62,6 @@ def fit_head(
         templates=templates,
         where=where,
     ).save(out)
-    terminal.hint(f"clipdata map {table} head-scores probabilities -p head={out} -p embedding={embedding}")
+    made_with = f"-p {typed(f'head={out}')} -p {typed(f'embedding={embedding}')}"
+    terminal.hint(f"clipdata map {typed(table)} head-scores probabilities {made_with}")
     terminal.result(f"{head}, in {out}", {"path": out, **head.to_dict()})

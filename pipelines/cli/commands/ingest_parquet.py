@@ -9,7 +9,7 @@ import typer
 from pipelines.cli.options import Encoding, SourceOptions, names_in
 from pipelines.cli.reports import INGESTED, report_ingest
 from pipelines.cli.terminal import Terminal
-from pipelines.cli.verbs import verb
+from pipelines.cli.verbs import MAY_BE_EMPTY, verb
 
 
 @verb("ingest parquet", found=INGESTED, examples=["clipdata ingest parquet meta.parquet --into meta.lance"])
@@ -17,7 +17,9 @@ def ingest_parquet(
     terminal: Terminal,
     where: Annotated[str, typer.Argument(help="A file, a folder, or a quoted glob.")],
     *,
-    required: Annotated[str, typer.Option(help="Column without which a row is refused; '' refuses none.")] = "filename",
+    required: Annotated[
+        str, typer.Option(help="Column without which a row is refused; '' refuses none."), MAY_BE_EMPTY
+    ] = "filename",
     image: Annotated[str | None, typer.Option(help="Column of the pictures, where several hold any.")] = None,
     encoding: Encoding = "utf-8",
     delimiter: Annotated[

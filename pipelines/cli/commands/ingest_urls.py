@@ -28,14 +28,18 @@ def ingest_urls(
     columns: Annotated[
         str | None, typer.Option(help="Names for the columns of a file without a header, such as caption,url.")
     ] = None,
-    in_flight: Annotated[int | None, typer.Option(min=1, help="Requests at once; 64 by default.")] = None,
-    per_host: Annotated[int | None, typer.Option(min=1, help="Requests at once to one host; 8 by default.")] = None,
-    delay: Annotated[
-        float | None, typer.Option(min=0, help="Seconds between requests to one host; 0 by default.")
+    in_flight: Annotated[int | None, typer.Option(min=1, max=10_000, help="Requests at once; 64 by default.")] = None,
+    per_host: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Requests at once to one host; 8 by default.")
     ] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds for one download; 30 by default.")] = None,
+    delay: Annotated[
+        float | None, typer.Option(min=0, max=3_600, help="Seconds between requests to one host; 0 by default.")
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(min=0.001, max=86_400, help="Seconds for one download; 30 by default.")
+    ] = None,
     retries: Annotated[
-        int | None, typer.Option(min=0, help="Further tries after a passing fault; 2 by default.")
+        int | None, typer.Option(min=0, max=1_000, help="Further tries after a passing fault; 2 by default.")
     ] = None,
     max_bytes: Annotated[
         int | None, typer.Option(min=1, help="Bytes of the largest download; 16777216 by default.")

@@ -36,7 +36,7 @@ def interpolate(
     run: Annotated[str, typer.Argument(help="Folder of a finished run.")],
     *,
     alpha: Annotated[
-        float | None, typer.Option(help="Share of the tuned weights, from 0 to 1; exports that model.")
+        float | None, typer.Option(min=0, max=1, help="Share of the tuned weights, from 0 to 1; exports that model.")
     ] = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Measure mixtures from 0 to 1, and export none.")] = False,
     where: Where = None,

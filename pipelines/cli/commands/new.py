@@ -9,6 +9,7 @@ import typer
 
 from clipdata.errors import UsageError
 from clipdata.hints import typed
+from clipdata.plurals import counted
 from pipelines.cli.json_output import NUMBER, TEXT, WHOLE, listed, maybe, record
 from pipelines.cli.options import Overwrite
 from pipelines.cli.terminal import Terminal
@@ -76,7 +77,7 @@ def new(
     *,
     out: Annotated[str, typer.Option("--out", help="Folder of the model; every verb takes it as --model.")],
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of random weights; the config's by default, or 0.")
+        int | None, typer.Option("--seed", min=0, help="Seed of random weights; the config's by default, or 0.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model, which lineage shows.")] = None,
     overwrite: Overwrite = False,
@@ -126,9 +127,9 @@ def _text(found: dict[str, Any]) -> str:
     return "\n".join(
         (
             f"{found['name']} ({found['identity'][:12]}) in {found['model']}",
-            f"  image  {found['image_parameters']:,} parameters, {height} x {width} pixels, "
+            f"  image  {counted(found['image_parameters'], 'parameter')}, {height} x {width} pixels, "
             f"{found['image_trunk']} features -> {found['embed_dim']}",
-            f"  text   {found['text_parameters']:,} parameters, {found['context_length']} ids, "
+            f"  text   {counted(found['text_parameters'], 'parameter')}, {found['context_length']} ids, "
             f"{found['text_trunk']} features -> {found['embed_dim']}",
             f"  logit scale {found['logit_scale']:.4g}{bias}",
             f"  opens with clipdata alone: {reasons}" if reasons else "  opens with open_clip too",

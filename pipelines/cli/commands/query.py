@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipdata.plurals import counted
 from pipelines.cli.json_output import ANYTHING, TEXT, WHOLE, listed, record
 from pipelines.cli.options import Limit, TableArgument, TableLayout, VersionOptions
 from pipelines.cli.reports import EXPORTED
@@ -87,5 +88,5 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, bytes):
-        return f"<{len(value):,} bytes>"
+        return f"<{counted(len(value), 'byte')}>"
     return "" if value is None else str(value)

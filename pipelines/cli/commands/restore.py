@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from clipdata.hints import typed
 from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, maybe, record
 from pipelines.cli.options import DryRun, StorageOptions, TableArgument, Yes, require_yes, version_of
 from pipelines.cli.reports import COLUMN_DIFFERENCE
-from pipelines.cli.terminal import Terminal
+from pipelines.cli.terminal import Terminal, can_ask
 from pipelines.cli.verbs import verb
 
 RESTORED = record(
@@ -49,7 +48,7 @@ def restore(
     import clipdata as cd
 
     wanted = version_of(version)
-    if not dry_run and not yes and sys.stdin.isatty():  # nothing is lost, so that a script need not agree to it
+    if not dry_run and not yes and can_ask():  # nothing is lost, so that a script need not agree to it
         planned = cd.restore(table, wanted, dry_run=True, storage=store.storage)
         require_yes(terminal, str(planned), "Restore it?", yes=not planned.changes)
     done = cd.restore(table, wanted, dry_run=dry_run, storage=store.storage)

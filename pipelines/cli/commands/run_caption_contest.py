@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import PipelineOptions
+from pipelines.cli.options import PipelineOptions, between_0_and_1
 from pipelines.cli.reports import pipeline_schema, report_pipeline
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -35,7 +35,9 @@ def run_caption_contest(
         str, typer.Option(help="Column that says which caption is right: a letter or an index.")
     ] = "label",
     reference: Annotated[bool, typer.Option("--reference", help="Leave the pictures where they are.")] = False,
-    test_share: Annotated[float, typer.Option(help="Share to hold out when there is no split column.")] = 0.2,
+    test_share: Annotated[
+        float, typer.Option(callback=between_0_and_1, help="Share to hold out when there is no split column.")
+    ] = 0.2,
     shared: PipelineOptions,
 ) -> None:
     """Score captions, fine-tune on the right ones, score again, and compare on held-out pictures."""

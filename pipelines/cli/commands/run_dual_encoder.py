@@ -62,9 +62,13 @@ def run_dual_encoder(
     tokenizer: Annotated[
         str | None, typer.Option(help="Tokenizer: a folder or hub name; the text backbone's by default.")
     ] = None,
-    embed_dim: Annotated[int, typer.Option(help="Dimensions of the space that both heads project into.")] = 256,
-    image_size: Annotated[int, typer.Option(help="Side in pixels to which pictures are squashed.")] = 128,
-    max_length: Annotated[int, typer.Option(help="Tokens of a caption that are read.")] = 18,
+    embed_dim: Annotated[
+        int, typer.Option(min=1, max=65_536, help="Dimensions of the space that both heads project into.")
+    ] = 256,
+    image_size: Annotated[
+        int, typer.Option(min=1, max=16_384, help="Side in pixels to which pictures are squashed.")
+    ] = 128,
+    max_length: Annotated[int, typer.Option(min=1, max=65_536, help="Tokens of a caption that are read.")] = 18,
     loss: Annotated[Loss | None, typer.Option(help="What is minimised; multi-positive by default.")] = None,
     captions: Annotated[
         Captions | None, typer.Option(help="Which of a picture's captions a training step takes; random by default.")

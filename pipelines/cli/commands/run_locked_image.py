@@ -49,9 +49,9 @@ def run_locked_image(
     whole: Annotated[
         bool, typer.Option("--whole", help="Go on with both towers of --model, an earlier run's.")
     ] = False,
-    length: Annotated[int, typer.Option(min=3, help="Most tokens of a text.")] = 100,
-    layers: Annotated[int, typer.Option(min=1, help="Of a random text tower.")] = 2,
-    width: Annotated[int, typer.Option(min=32, help="Of a random text tower.")] = 128,
+    length: Annotated[int, typer.Option(min=3, max=65_536, help="Most tokens of a text.")] = 100,
+    layers: Annotated[int, typer.Option(min=1, max=1_000, help="Of a random text tower.")] = 2,
+    width: Annotated[int, typer.Option(min=32, max=65_536, help="Of a random text tower.")] = 128,
     allow_private: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="A private host that pictures may be downloaded from.")
     ] = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.options import Encoding, PipelineOptions
+from pipelines.cli.options import Encoding, PipelineOptions, between_0_and_1
 from pipelines.cli.reports import pipeline_schema, report_pipeline
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -43,7 +43,9 @@ def run_prompt_classification(
             "ones are negatives; class-softmax: which of all classes."
         ),
     ] = None,
-    test_share: Annotated[float, typer.Option(help="Share of a class to hold out when nothing says which.")] = 0.2,
+    test_share: Annotated[
+        float, typer.Option(callback=between_0_and_1, help="Share of a class to hold out when nothing says which.")
+    ] = 0.2,
     shared: PipelineOptions,
 ) -> None:
     """Classify pictures by prompts, fine-tune on their classes, and classify the held-out ones again."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipdata.errors import UsageError
+from clipdata.plurals import counted
 from clipdata.storage import redact
 from pipelines.cli.json_output import OBJECT, TEXT, WHOLE, listed, maybe, record
 from pipelines.cli.next_command import next_command
@@ -96,7 +97,7 @@ def _show_columns(terminal: Terminal, opened: Table, table: str, layout: TableLa
         lines.append([f"{column.name}{key}", str(column.type), values, made_by])
         made = lineage.to_dict() if lineage else None
         columns.append({"name": column.name, "type": str(column.type), "values": filled, "lineage": made})
-    title = f"{redact(table)}: {num_rows:,} rows, version {opened.version}"
+    title = f"{redact(table)}: {counted(num_rows, 'row')}, version {opened.version}"
     shown = terminal.table(lines, ["column", "type", "values", "made by"], full=layout.full, vertical=layout.vertical)
     pictures, indexed = referred_by(opened), indices(opened)
     data = {"table": opened.uri, "version": opened.version, "rows": num_rows, "columns": columns}

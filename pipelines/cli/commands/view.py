@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipdata.errors import UsageError
-from pipelines.cli.json_output import FLAG, TEXT, WHOLE, maybe, record
+from pipelines.cli.json_output import FLAG, TEXT, WHOLE, listed, maybe, record
 from pipelines.cli.options import VersionOptions, Where, version_of
 from pipelines.cli.terminal import Terminal
 from pipelines.cli.verbs import verb
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from clipdata.viewer import Viewer
 
 _EXPORTED = record(
-    file=TEXT, table=TEXT, version=maybe(WHOLE), num_rows=WHOLE, num_found=WHOLE, num_bytes=WHOLE
+    file=TEXT, table=TEXT, version=maybe(WHOLE), num_rows=WHOLE, num_found=WHOLE, num_bytes=WHOLE,
+    notes=listed(TEXT),
 )  # fmt: skip
 VIEWED = record(("exported",), table=TEXT, url=maybe(TEXT), edit=FLAG, exported=maybe(_EXPORTED))
 
@@ -89,6 +90,8 @@ def _serve(terminal: Terminal, viewer: Viewer) -> None:
     if terminal.as_json:
         terminal.say(f"{viewer.url}   (Ctrl+C ends)")
     terminal.result(viewer.url, {"table": location, "url": viewer.url, "edit": viewer.desk.edit, "exported": None})
+    for note in viewer.desk.first.notes:
+        terminal.say(f"{location}: {note}")
     terminal.say(f"{location}: open this address in a browser of this machine; Ctrl+C ends")
     try:
         viewer.wait()
