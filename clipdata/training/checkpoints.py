@@ -73,7 +73,9 @@ class Checkpoint:
             return StorageError(f"{what} cannot be read: {error}", hint=f"see to the disk; {again}")
         else:
             why = f"is damaged: {_first_line(error)}"
-        return StorageError(f"{what} {why}", hint=f"remove it to go on from the one before: rm -r {shell_word(str(self.path))}")
+        return StorageError(
+            f"{what} {why}", hint=f"remove it to go on from the one before: rm -r {shell_word(str(self.path))}"
+        )
 
 
 def _first_line(error: Exception) -> str:
