@@ -151,7 +151,7 @@ def _opened(path: Path, busy: str, hint: str) -> int:
     for tries in itertools.count():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = _open(path)
         except OSError as error:
             if isinstance(error, FileNotFoundError) and tries < _MOST_TRIES:
                 continue  # whoever made the folder, and was refused, removed it
@@ -163,6 +163,16 @@ def _opened(path: Path, busy: str, hint: str) -> int:
                 return descriptor
         os.close(descriptor)  # whoever held it removed it
     raise AssertionError("it is counted without end")
+
+
+def _open(path: Path) -> int:
+    """A lock file, made where there is none. One that another user left can be locked, if not written to."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError:
+        with suppress(OSError):
+            return os.open(path, os.O_RDONLY)
+        raise
 
 
 def _opened_folder(folder: Path, busy: str, hint: str) -> int:

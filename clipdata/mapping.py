@@ -18,6 +18,7 @@ from clipdata.engines.trial import try_step
 from clipdata.errors import ConcurrentChangeError, LineageMismatchError, UsageError
 from clipdata.lance_io import columns
 from clipdata.lance_io.filling import Filling
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.state import StateFolder, map_folder
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.lineage import Lineage
@@ -96,6 +97,7 @@ def map_column(
     )
     job.first_version = first_version
     job.run(retry_failed=retry_failed)
+    settle(table)  # where nothing was left to do, an earlier run may have died between its commit and this
     computed, failed = job.counts()
     filled, unexplained, pending = job.tally()
     failed_before = table.num_rows - filled - unexplained - sum(failed.values())

@@ -111,3 +111,32 @@ def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
         alone_at(tmp_path / "file" / "x", "export"),
     ):
         pass
+
+
+LOCK = """
+import sys
+from pathlib import Path
+from clipdata.errors import TransientError
+from clipdata.folder_lock import alone_at
+from tests.faults.forbidding import obey_permissions
+obey_permissions()
+try:
+    with alone_at(Path(sys.argv[1]), "export") as is_alone:
+        print(is_alone)
+except TransientError as error:
+    print(error.message)
+"""
+
+
+def test_a_lock_file_that_another_user_left_can_be_locked_and_says_who_holds_it(tmp_path: Path) -> None:
+    left = tmp_path / ".out.csv.lock"
+    left.write_text("")
+    left.chmod(0o444)
+    ask = [sys.executable, "-c", LOCK, str(tmp_path / "out.csv")]
+
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "True\n"
+
+    with alone_at(tmp_path / "out.csv", "export"):
+        left.chmod(0o444)
+        said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"export (process {os.getpid()} on ")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lance
@@ -12,8 +15,10 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
+from clipdata.disk import sync
 from clipdata.errors import StorageError
 from clipdata.lance_io import rows
+from clipdata.lance_io.history import Properties
 from clipdata.schema import key_field
 from tests.faults.power import Disk
 
@@ -76,6 +81,79 @@ def test_what_another_tool_wrote_is_on_the_disk_before_what_it_took_the_place_of
     cd.clean(table)
 
     assert cd.open_table(lose() / "t.lance").version == newest
+
+
+@pytest.mark.parametrize("ahead_s", [7200, -7200])
+def test_files_of_a_clock_that_runs_otherwise_keep_nothing_from_the_disk(
+    table: cd.Table, lose: Lose, ahead_s: float
+) -> None:
+    cd.delete(table, "n = 1")
+    for path in Path(table.uri).rglob("*"):
+        moment = path.stat().st_mtime + ahead_s
+        os.utime(path, (moment, moment))
+
+    cd.delete(table, "n = 2")
+    cd.drop(table, ["n"])
+
+    left = cd.open_table(lose() / "t.lance")
+    assert (left.version, left.num_rows) == (table.version, 1)
+
+
+def test_a_file_that_goes_while_it_is_looked_at_keeps_no_other_from_the_disk(table: cd.Table, lose: Lose) -> None:
+    """As the files do that Lance writes aside and renames."""
+    (Path(table.uri) / "data" / ".tmp-gone").symlink_to("nowhere")
+    (Path(table.uri) / "_versions" / ".tmp-gone").symlink_to("nowhere")
+
+    cd.delete(table, "n = 1")
+
+    assert cd.open_table(lose() / "t.lance").num_rows == 2
+
+
+def test_data_in_a_folder_that_is_a_link_is_on_the_disk(table: cd.Table, lose: Lose, tmp_path: Path) -> None:
+    away = tmp_path / "work" / "away"
+    (Path(table.uri) / "data").rename(away)
+    (Path(table.uri) / "data").symlink_to(away)
+    sync(tmp_path / "work")
+
+    rows.upsert(table, pa.table({"id": ["x"], "n": [9]}, schema=SCHEMA))
+    cd.compact(table)
+
+    lost = lose()
+    assert sorted(path.name for path in (lost.parent / "away").iterdir() if path.stat().st_size) == sorted(
+        path.name for path in away.iterdir()
+    )
+
+
+def test_a_folder_that_its_file_system_cannot_force_is_no_fault(
+    table: cd.Table, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    forced = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        forced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    cd.delete(table, "n = 1")
+    cd.tag(table, "kept")
+    cd.export(table, tmp_path / "out.csv")
+
+    assert cd.open_table(table.uri).num_rows == 2
+
+
+def test_writers_at_once_leave_all_on_the_disk(table: cd.Table, lose: Lose) -> None:
+    def add(number: int) -> None:
+        own = cd.open_table(table.uri)
+        for step in range(5):
+            rows.upsert(own, pa.table({"id": [f"{number}-{step}"], "n": [9]}, schema=SCHEMA))
+            rows.close_verb(own.latest(), Properties("merge", {"number": number, "step": step}))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+
+    assert cd.open_table(lose() / "t.lance").num_rows == 3 + 20
 
 
 def test_a_disk_that_does_not_take_it_is_told_of(table: cd.Table, monkeypatch: pytest.MonkeyPatch) -> None:

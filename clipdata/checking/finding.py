@@ -42,7 +42,7 @@ class Findings:
         table: at the newest version that can be opened; None where none can.
         versions: newest first.
         problems: of all kinds.
-        beside: what was found of the tables of what was refused and taken in.
+        beside: location → what was found of the tables of what was refused and taken in.
     """
 
     table: Table | None
@@ -52,12 +52,17 @@ class Findings:
     num_read: int = 0
     num_bytes: int = 0
     num_pictures: int = 0
-    beside: list[Findings] = field(default_factory=list)
+    beside: dict[str, Findings] = field(default_factory=dict)
+
+    @property
+    def all(self) -> list[Findings]:
+        """These, and those of the tables beside it."""
+        return [self, *self.beside.values()]
 
     @property
     def all_problems(self) -> list[Problem]:
         """Of the tables beside it, too."""
-        return [*self.problems, *(problem for other in self.beside for problem in other.problems)]
+        return [problem for one in self.all for problem in one.problems]
 
 
 def find(uri: str, storage: Storage, progress: Progress, *, sample: int | None) -> Findings:
@@ -78,7 +83,7 @@ def find(uri: str, storage: Storage, progress: Progress, *, sample: int | None) 
         if versions := manifests(place, storage):
             other = _find(place, versions, storage, Silent(), sample)
             other.problems = [replace(problem, beside=redact(place)) for problem in other.problems]
-            found.beside.append(other)
+            found.beside[place] = other
     return found
 
 

@@ -66,7 +66,7 @@ class Checkup:
         table: location.
         version: newest that can be opened; None where none can.
         num_versions: that have a manifest.
-        num_files: of that version.
+        num_files: of that version, and of the tables beside it.
         num_read: of them whose values were read; of the others the size alone was looked at.
         num_bytes: of all of them.
         num_pictures: whose bytes were held against their digest.

@@ -17,6 +17,7 @@ from clipdata.lance_io.damage import DIGEST
 from clipdata.lance_io.history import Properties
 from clipdata.lance_io.manifests import set_aside, set_file_aside
 from clipdata.lance_io.mending import put_back, take_out
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.table import Table
 from clipdata.lance_io.tag_files import tag_files, write_tag_again
 from clipdata.lance_io.tag_lock import alone_with_tags
@@ -35,8 +36,8 @@ def repair(found: Findings, storage: Storage) -> Iterator[str]:
         found: the problems.
         storage: how to reach the table, and where its pictures came from.
     """
-    for other in found.beside:
-        yield from repair(other, storage)
+    for place, other in found.beside.items():
+        yield from (f"{redact(place)}: {done}" for done in repair(other, storage))
     table = found.table
     if table is None:
         return
@@ -49,6 +50,8 @@ def repair(found: Findings, storage: Storage) -> Iterator[str]:
     for problem in found.problems:
         if problem.remedy == "fetch":
             yield from _fetch(table.latest(), problem, storage)
+    if found.problems:
+        settle(table.latest())
 
 
 def _mend_tags(table: Table, problems: Sequence[Problem]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def header(comparison: Compared) -> list[str]:
     lines += [
         f"  {word:<7} {maker_words(side)}" for word, side in (("before:", before), ("after:", after)) if side.made_by
     ]
-    rows = f"{counted(mean.num_rows, 'row')}"
+    rows = counted(mean.num_rows, "row")
     if comparison.cluster:
         rows += f", {mean.num_clusters:,} {cluster_words(comparison)}"
     return [*lines, f"  {rows}; {coverage_words(comparison)}", f"  {trained_words(comparison)}"]

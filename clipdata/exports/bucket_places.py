@@ -20,6 +20,7 @@ from clipdata.exports.folder_record import RECORD, record_of
 from clipdata.objects.faults import as_clipdata_error
 from clipdata.objects.listing import list_objects
 from clipdata.objects.removing import remove
+from clipdata.plurals import counted
 from clipdata.storage import Storage, join, redact
 
 _PUTS_AT_ONCE = 16
@@ -142,9 +143,9 @@ class RemoteFolder:
         sizes = [stamp.size for url, stamp in list_objects(self._storage, self.out) if not url.endswith(f"/{RECORD}")]
         num_bytes = sum(size or 0 for size in sizes)
         if len(sizes) != self.num_files or (num_bytes != self.num_bytes and None not in sizes):
-            found = f"{redact(self.out)} holds {len(sizes):,} files of {num_bytes:,} bytes"
-            wanted = f"expected the {self.num_files:,} of {self.num_bytes:,} bytes that this export wrote"
-            raise ConcurrentChangeError(f"{found}; {wanted}: another one wrote there at the same time", hint=AGAIN)
+            found = f"{redact(self.out)} holds {counted(len(sizes), 'file')} with {counted(num_bytes, 'byte')}"
+            wanted = f"this export wrote {counted(self.num_files, 'file')} with {counted(self.num_bytes, 'byte')}"
+            raise ConcurrentChangeError(f"{found}, and {wanted}: another one wrote there at the same time", hint=AGAIN)
 
     def _note(self, record: Mapping[str, Any]) -> None:
         self._put(RECORD, json.dumps(record, ensure_ascii=False).encode())

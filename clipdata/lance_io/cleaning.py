@@ -106,7 +106,7 @@ class Cleaned:
             whys.setdefault(file.why, []).append(file.bytes)
         lines = [f"{done} {counted(self.num_files, 'file')}, {counted(self.num_bytes, 'byte')}, of {self.table}"]
         if self.num_versions:
-            lines.append(f"  {counted(self.version_files, 'file')} of {self.num_versions:,} old versions")
+            lines.append(f"  {counted(self.version_files, 'file')} of {counted(self.num_versions, 'old version')}")
         for why, sizes in whys.items():
             lines.append(f"  {counted(len(sizes), 'file')}, {sum(sizes):,} bytes: {why}")
         if self.kept:

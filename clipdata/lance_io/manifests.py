@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from clipdata.disk import sync_above
 from clipdata.errors import ClipdataError, CredentialsError, TransientError
 from clipdata.lance_io.faults import said_by
 from clipdata.lance_io.table import Table, _open_dataset
 from clipdata.lance_io.version_numbers import FOLDER, SUFFIX, named_versions
-from clipdata.storage import Storage, join
+from clipdata.storage import Storage, is_remote, join
 
 ASIDE = "damaged"
 
@@ -73,6 +75,9 @@ def set_file_aside(uri: str, file: str, name: str, storage: Storage) -> str:
     _, aside = storage.filesystem(target)
     fs.makedirs(aside.rpartition("/")[0], exist_ok=True)
     fs.mv(path, aside)
+    if not is_remote(target):
+        sync_above(Path(aside))
+        sync_above(Path(path))
     return target
 
 

@@ -217,7 +217,7 @@ def _told(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes):
-        return f"{counted(len(value), 'byte')}"
+        return counted(len(value), "byte")
     text = value if isinstance(value, str) else str(value)
     return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 

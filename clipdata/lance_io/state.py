@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from clipdata.disk import sync
+from clipdata.disk import sync, sync_above
 from clipdata.errors import ClipdataError, StorageError
 from clipdata.json_parsing import parse_json
 from clipdata.objects.faults import as_clipdata_error
@@ -157,9 +157,10 @@ class StateFolder:
                         stream.write(data)
                     sync(half)
                     os.replace(half, target)
-                    for above in [folder, *map(str, Path(folder).parents if is_new else ())]:
-                        with suppress(PermissionError):  # it may be passed through, and not be read
-                            sync(above)
+                    if is_new:
+                        sync_above(Path(target))
+                    else:
+                        sync(folder)
                     return
             raise FileNotFoundError(target)
 

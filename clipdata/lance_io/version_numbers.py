@@ -43,6 +43,11 @@ def version_numbers(uri: str, storage: Storage) -> list[int]:
     return list(named_versions(uri, storage))
 
 
+def names_of(version: int) -> tuple[str, str]:
+    """Names that the manifest of a version may have: as Lance gives them now, and as it did at first."""
+    return f"{_LAST - version:020}{SUFFIX}", f"{version}{SUFFIX}"
+
+
 def _version_of(name: str) -> int | None:
     stem = name.removesuffix(SUFFIX)
     if stem == name or not stem.isdecimal():

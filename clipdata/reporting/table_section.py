@@ -88,7 +88,7 @@ def _trainings(lineage: Lineage) -> tuple[str, ...] | None:
 
 def _training(record: Mapping[str, Any]) -> str:
     rows, where = record.get("num_rows"), record.get("where")
-    told = f"{counted(rows, 'row')}" if isinstance(rows, int) else "rows"
+    told = counted(rows, "row") if isinstance(rows, int) else "rows"
     return cut(
         f"{told} of {redact(str(record.get('table')))}, version {record.get('version')}"
         + (f", where {where}" if where else "")

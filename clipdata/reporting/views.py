@@ -40,7 +40,7 @@ def comparison_view(section: ComparisonSection) -> View:
         "leakage": section.leakage[:1].upper() + section.leakage[1:],
         "found": found,
         "headline": headline,
-        "rows": f"{counted(found.mean.num_rows, 'row')}",
+        "rows": counted(found.mean.num_rows, "row"),
         "clusters": f"{found.mean.num_clusters:,} {cluster_words(found)}" if found.cluster else "",
         "makers": _makers(found.before, found.after),
         "moved": f"{counted(found.num_wins, 'row')} up, {found.num_losses:,} down, {found.num_ties:,} the same",

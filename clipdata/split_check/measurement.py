@@ -114,7 +114,7 @@ def _require_sides_column(table: Table, column: str) -> None:
 
 def _trained(names: Sequence[str], trained: str | None, column: str, table: Table) -> int:
     if len(names) < 2 or len(names) > MAX_SIDES:
-        found = f"{counted(len(names), 'value')}" if names else "no value"
+        found = counted(len(names), "value") if names else "no value"
         listed = f" ({', '.join(map(repr, names[:3]))}, …)" if len(names) > 3 else f" {names}" if names else ""
         raise UsageError(
             f"check-split: column {column!r} of {redact(table.uri)} has {found}{listed}; "

@@ -37,7 +37,7 @@ class CutTexts:
 
     def __str__(self) -> str:
         share = self.num_cut / max(self.num_texts, 1)
-        looked_at = f"{counted(self.num_texts, 'text')}" + (" looked at" if self.is_sample else "")
+        looked_at = counted(self.num_texts, "text") + (" looked at" if self.is_sample else "")
         return (
             f"{self.num_cut:,} of {looked_at} ({share:.0%}) are longer than the {self.context_length} tokens that the "
             "model reads, and are cut"

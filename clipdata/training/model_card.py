@@ -216,7 +216,7 @@ def _earlier(folder: Path) -> list[str]:
     """What trained the model in earlier trainings; the last record is that of this one."""
     records = read_trained_rows(folder)[:-1]
     told = [
-        (f"{counted(one.num_rows, 'row')}", f"{one.table}, version {one.version}, filter {one.where or 'none'}")
+        (counted(one.num_rows, "row"), f"{one.table}, version {one.version}, filter {one.where or 'none'}")
         for one in records
     ]
     return ["## Trained before", _rows_of_table(told)] if told else []

@@ -107,7 +107,7 @@ class TrainingPlan:
 
     def __str__(self) -> str:
         length, table = self.length, self.record["table"]
-        rows = f"{counted(self.num_rows, 'row')}" if self.num_rows == self.num_usable else self._part()
+        rows = counted(self.num_rows, "row") if self.num_rows == self.num_usable else self._part()
         lines = [
             f"run {self.path}: {self.state}; nothing was written",
             f"  {rows} of {table['uri']}, version {table['version']}",

@@ -90,7 +90,11 @@ def _begin_group(device: torch.device) -> Store:
     # What an earlier group of these processes left in the store would mislead this one.
     number = found.add(f"clipdata/groups of {rank}", 1)
     store = PrefixStore(f"clipdata/group {number}", found)
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    try:
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    except BaseException:
+        _meeting_place.cache_clear()  # it may have gone with the process that kept it
+        raise
     return store
 
 

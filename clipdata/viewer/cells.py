@@ -29,7 +29,7 @@ def cell(value: Any, most_letters: int = SHORT) -> Any:
         shown = printable(value[: most_letters + 1], keep="\n\t")
         return shown if len(value) <= most_letters else f"{shown[:most_letters]}… ({counted(len(value), 'letter')})"
     if isinstance(value, bytes):
-        return f"{counted(len(value), 'byte')}"
+        return counted(len(value), "byte")
     if isinstance(value, list | tuple):
         entries = [cell(entry, most_letters) for entry in value[:_MOST_ENTRIES]]
         return entries + ([f"… {len(value):,} in all"] if len(value) > _MOST_ENTRIES else [])

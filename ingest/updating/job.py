@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipdata.errors import TransientError, UsageError
 from clipdata.lance_io.history import Properties, properties_of
+from clipdata.lance_io.settling import settle
 from clipdata.progress import Counter, Progress, Silent
 from clipdata.storage import Storage, redact
 from ingest.updating.deleted import NOTE
@@ -143,6 +144,7 @@ def _close(target: Target, verb: str, parameters: dict[str, Any]) -> None:
     table = target.make()
     if not target.written.any and not target.rejects.num_written:
         table.move_to(table.latest())
+        settle(table)  # an earlier run may have died between its commit and this
         if table.num_rows == 0 or properties_of(table) is not None:
             return
     counts = {name: getattr(target.written, name) for name in ("inserted", "updated", "deleted")}

@@ -121,7 +121,7 @@ class Ingested:
         return f"{there}; rows: {written}; files: {self.listed:,} listed, {self.unchanged:,} unchanged"
 
     def _plan(self) -> str:
-        there = f"{counted(self.opened.num_rows, 'row')}" if self.opened else "no table yet"
+        there = counted(self.opened.num_rows, "row") if self.opened else "no table yet"
         size = f" ({self.read_bytes / 2**20:,.1f} MiB)" if self.read_bytes else ""
         listed = f"{self.listed:,} {self.items} listed, {self.unchanged:,} unchanged, {self.read:,} to read"
         return f"{redact(self.where)}: {there}; dry run: {listed}{size}; nothing was written"

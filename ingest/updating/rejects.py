@@ -118,6 +118,7 @@ class Rejects:
         rows.upsert(self._table, pa.table(columns, schema=SCHEMA), changed="refused_at", onto=self._table)
         self.num_written += len(waiting)
         self._waiting = []
+        settle(self._table)
 
     def settle(self, stays: Callable[[str, str], bool], *, is_own: Callable[[str], bool] = lambda _: False) -> int:
         """Remove the entries that no longer hold, once a run has seen all that there is.
@@ -148,7 +149,6 @@ class Rejects:
             assert self._table is not None, "entries were read of it"
             rows.delete_keys(self._table, mended, onto=self._table)
             self.num_written += len(mended)
-        if self.num_written:
             settle(self._table)
         return num_standing
 

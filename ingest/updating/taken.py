@@ -16,6 +16,7 @@ import pyarrow as pa
 from clipdata.errors import NotFoundError
 from clipdata.lance_io import rows
 from clipdata.lance_io.refused import taken_uri
+from clipdata.lance_io.settling import settle
 from clipdata.lance_io.table import open_table
 from clipdata.schema import key_field
 from clipdata.storage import Storage
@@ -134,3 +135,4 @@ class Taken:
         if whole:
             table = rows.create_table(self.uri, SCHEMA, storage=self.storage)
             rows.upsert(table, pa.Table.from_pylist(whole, SCHEMA), changed="entry")
+            settle(table.latest())

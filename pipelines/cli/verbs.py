@@ -164,7 +164,7 @@ def _problem(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}, which is no finite number"
     if isinstance(value, int) and abs(value) > _MOST:
-        return f"{value:.3e}, and nothing is counted beyond {_MOST:,}"
+        return f"{'larger' if value > 0 else 'smaller'} than what can be counted, which ends at {_MOST:,}"
     return None
 
 

@@ -27,7 +27,7 @@ class Disk:
         self._names: dict[Inode, dict[str, Inode]] = {}
         self._bytes: dict[Inode, bytes] = {}
         self._lock = threading.Lock()
-        for path in (folder, *folder.rglob("*")):
+        for path in filter(Path.exists, (folder, *folder.rglob("*"))):
             self._keep(path)
         forced = os.fsync
 
@@ -48,7 +48,8 @@ class Disk:
         with self._lock:
             inode = _inode(path)
             if path.is_dir():
-                self._names[inode] = {entry.name: _inode(Path(entry.path)) for entry in os.scandir(path)}
+                there = [entry for entry in os.scandir(path) if os.path.exists(entry.path)]  # some lead nowhere
+                self._names[inode] = {entry.name: _inode(Path(entry.path)) for entry in there}
             else:
                 self._bytes[inode] = path.read_bytes()
 
