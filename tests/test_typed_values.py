@@ -20,7 +20,7 @@ from pipelines.cli.verbs import MAY_BE_EMPTY, Verb
 from tests.pictures import write_pictures
 from tests.tables import number_table
 
-NO_NUMBERS = ("nan", "inf", "-inf", "1e308", "1e30", "1" + "0" * 30, "")
+NO_NUMBERS = ("nan", "inf", "-inf", "1e308", "1e30", "1" + "0" * 30, "9" * 400, "")
 ANY_FINITE = {"--min-difference", "--min-accuracy-difference"}
 CAN_BE_ZERO = {
     "--seed", "--delay", "--retries", "--workers", "--alpha", "--rows-shown", "--pictures", "--top", "--queries",
@@ -59,7 +59,7 @@ def test_what_no_number_of_days_rows_or_shares_can_be_is_refused_by_the_name_of_
     monkeypatch.chdir(tmp_path)
     for option in numeric(verb):
         beyond = [] if option in ANY_FINITE else ["-1"] if option in CAN_BE_ZERO else ["-1", "0"]
-        fine = {"1e308", "1e30", "1" + "0" * 30} if option in ANY_FINITE else set()
+        fine = {"1e308", "1e30", "1" + "0" * 30, "9" * 400} if option in ANY_FINITE else set()
         for value in [*NO_NUMBERS, *beyond]:
             code = main([*words_of(verb), f"{option}={value}"])
             err = capsys.readouterr().err
