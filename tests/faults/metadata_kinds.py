@@ -93,9 +93,9 @@ def _csv() -> dict[str, Kind]:
         "value of 200,000 letters": csv(good + f"c.jpg,{long}\nd.jpg,x\n", 3, corrupt=1),
         "equal rows": csv(good + "a.jpg,x\n" * 3, 5),
         "2000 rows, a bad one, and as many": csv(good + many + "x\n" + many, 4002, corrupt=1),
-        "bytes of a picture": (b"\xff\xd8\xff\xe0" + bytes(range(256)) * 9, 0, {"bad_encoding": 1}),
+        "bytes of a picture": (b"\xff\xd8\xff\xe0" + bytes(range(256)) * 9, 0, {"not_text": 1}),
         "page of an error": csv("<!DOCTYPE html>\n<html>404</html>\n", 0, no_column=1),
-        "parquet under this name": (b"PAR1" + bytes(99), 0, {"bad_encoding": 1}),
+        "parquet under this name": (b"PAR1" + bytes(99), 0, {"not_text": 1}),
     }
     return {f"CSV: {what}": Kind(f"c{n:02d}.csv", *made) for n, (what, made) in enumerate(found.items())} | {
         "TSV: quotes that are letters": Kind("t00.tsv", b'filename\tcaption\na\t5" by 6"\nb\tx\n', 2),
@@ -118,7 +118,7 @@ def _packed() -> dict[str, Kind]:
         "packed: gzip cut": Kind("p3.csv.gz", gzip.compress(good)[:-9], 0, {"truncated": 1}),
         "packed: gzip with a wrong checksum": Kind("p4.csv.gz", gzip.compress(good)[:-8] + bytes(8), 0, {"corrupt": 1}),
         "packed: no gzip": Kind("p5.csv.gz", good, 0, {"corrupt": 1}),
-        "packed: gzip in gzip": Kind("p6.csv.gz", gzip.compress(gzip.compress(good)), 0, {"bad_encoding": 1}),
+        "packed: gzip in gzip": Kind("p6.csv.gz", gzip.compress(gzip.compress(good)), 0, {"not_text": 1}),
         "packed: zip under a gzip's name": Kind("p7.csv.gz", archive.getvalue(), 0, {"corrupt": 1}),
         "packed: swells 1000-fold": Kind("p8.csv.bz2", swelling, 0, {"not_text": 1}),
         "packed: xz cut": Kind("p9.csv.xz", lzma.compress(good)[:-9], 0, {"truncated": 1}),
