@@ -109,7 +109,9 @@ def test_of_two_exports_to_one_folder_of_a_bucket_none_says_complete_of_what_the
         pass
     first.discard()
     assert names(bucket, "strays") == sorted(["a.jpg", "c.jpg", RECORD])
-    with pytest.raises(ConcurrentChangeError, match=r"holds 2 files with 17 bytes, and this export wrote 1 file with 5 bytes"):
+    with pytest.raises(
+        ConcurrentChangeError, match=r"holds 2 files with 17 bytes, and this export wrote 1 file with 5 bytes"
+    ):
         second.publish({})
     second.discard()
     assert names(bucket, "strays") == []
