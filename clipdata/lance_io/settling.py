@@ -24,6 +24,7 @@ from clipdata.storage import is_remote
 
 _HELD_BACK_NS = 3600 * 10**9  # a minute is usual; a machine that spares its battery waits longer
 _COARSE_NS = 2 * 10**9  # of what times of files may be cut
+_FEW = 16
 _TICK_NS = 20 * 10**6  # within one of the clock that stamps it, a file may be written to and look the same
 
 
@@ -82,7 +83,8 @@ def _settle(place: Path, version: int) -> None:
     manifests = [one.path for one in new if not one.is_folder and one.folder == FOLDER]
     others = [one.path for one in new if not one.is_folder and one.folder != FOLDER]
     for paths in (others, manifests, folders):  # what names others comes behind them
-        list(at_once(_sync, paths))  # a disk takes many for little more than one
+        # A disk takes many at once for little more than one, and threads cost more than a few.
+        list(at_once(_sync, paths) if len(paths) > _FEW else map(_sync, paths))
     if known is None:
         sync_above(place)
     # What is of this very moment may be written to once more and look the same.
