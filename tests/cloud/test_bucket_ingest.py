@@ -19,6 +19,7 @@ import clipdata as cd
 import ingest
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, TransientError
 from clipdata.lance_io.refused import rejects_uri
+from clipdata.lance_io.table import exists
 from clipdata.objects.faults import PATIENCE
 from clipdata.storage import Storage
 from ingest.pictures.image_files import ImageFiles
@@ -119,7 +120,7 @@ def test_a_killed_ingest_downloads_only_what_was_not_committed(bucket: Bucket, t
     )
     with bucket.proxy.injecting(Fault("latency", requests=["get"], delay_s=(0.6, 0.8))):
         child = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY)
-        while child.poll() is None and not (table.exists() and cd.open_table(table).num_rows):
+        while child.poll() is None and not (exists(table) and cd.open_table(table).num_rows):
             time.sleep(0.05)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
