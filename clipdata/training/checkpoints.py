@@ -126,8 +126,11 @@ def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest checkpoints, and what a crash left half-written."""
     with writing(folder):
         for old in complete(folder)[:-keep]:
-            # Renamed first: a crash inside rmtree must not leave something that looks complete.
+            # Renamed first, on the disk too: a crash inside rmtree must not leave something that looks complete.
             gone = old.path.with_name(f"{_ASIDE}{old.path.name}")
             old.path.rename(gone)
-        for leftover in folder.glob(f"{_ASIDE}*"):
-            shutil.rmtree(leftover)
+        if leftovers := list(folder.glob(f"{_ASIDE}*")):
+            sync(folder)
+            for leftover in leftovers:
+                shutil.rmtree(leftover)
+            sync(folder)
