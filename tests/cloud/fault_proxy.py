@@ -159,9 +159,14 @@ class FaultProxy:
         finally:
             self.clear()
 
-    def reset(self) -> None:
-        """Clear faults and counts, and start the random sequence again."""
-        self._ask({"do": "reset"})
+    def reset(self, *, passing: str = "") -> None:
+        """Clear faults and counts, and start the random sequence again.
+
+        Args:
+            passing: regular expression, searched in the decoded path and query; such requests are no more than carried
+                out, neither hit nor counted. None when empty.
+        """
+        self._ask({"do": "reset", "passing": passing})
 
     def counts(self) -> Counts:
         """What went through since the last reset."""

@@ -145,6 +145,7 @@ class Relay:
         self._address = address
         self.faults = Faults(seed)
         self.log: list[Request] = []
+        self.passing = ""
         self._tasks: set[asyncio.Task[None] | None] = set()  # the loop itself holds a task by a weak reference only
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -168,7 +169,9 @@ class Relay:
         """Carry out one request as the faults allow; tell whether the connection goes on."""
         method, target, _ = request.first.split(" ", 2)
         kind = _kind_of(request, method, target)
-        latency_s, fault, delay_s = self.faults.choose(kind, unquote(target))
+        latency_s, fault, delay_s = 0.0, None, 0.0
+        if not self._passes(target):
+            latency_s, fault, delay_s = self.faults.choose(kind, unquote(target))
         await asyncio.sleep(latency_s)
         answer = None
         if fault == "late":
@@ -178,12 +181,16 @@ class Relay:
         reply = shape(answer, fault, method)
         sizes = (len(request.body), reply.body_bytes)
         entry = Request(kind, method, unquote(target), reply.status, fault, *sizes, latency_s)
-        self.log.append(entry)  # before the client can know of it and ask
+        if not self._passes(target):  # a request can last until another test
+            self.log.append(entry)  # before the client can know of it and ask
         writer.write(reply.raw)
         await writer.drain()
         if reply.resets:
             await _reset(writer)
         return not reply.resets and request.header("connection").lower() != "close"
+
+    def _passes(self, target: str) -> bool:
+        return bool(self.passing and re.search(self.passing, unquote(target)))
 
     async def _carry_out_late(self, request: Message, method: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -218,6 +225,7 @@ def carry_out(order: dict[str, Any], relay: Relay) -> dict[str, Any]:
     elif order["do"] == "reset":
         relay.faults.reset()
         relay.log.clear()
+        relay.passing = order["passing"]
     elif order["do"] == "length":
         return {"length": len(relay.log)}
     elif order["do"] == "log":

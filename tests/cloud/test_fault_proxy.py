@@ -169,6 +169,22 @@ def test_counting_covers_what_happens_inside_the_block(proxy: FaultProxy) -> Non
     assert proxy.counts().requests == {"put": 1, "head": 1, "list": 1, "get": 2}
 
 
+def test_what_passes_is_neither_hit_nor_counted_even_if_it_began_before(proxy: FaultProxy, echo: EchoServer) -> None:
+    begun = threading.Thread(target=ask, args=(proxy, "GET", "/old/slow"))
+    proxy.inject(Fault("latency", delay_s=(0.5, 0.5)))
+    begun.start()
+    time.sleep(0.1)
+
+    proxy.reset(passing=r"/old/")
+    with proxy.injecting(Fault("503")):
+        found = [ask(proxy, "GET", target) for target in ("/old/k", "/new/k")]
+    begun.join()
+
+    assert found == [200, 503]
+    assert [one.target for one in proxy.counts().log] == ["/new/k"]
+    assert {target for _, target, _ in echo.seen} == {"/old/slow", "/old/k"}
+
+
 @pytest.mark.parametrize(
     ("method", "target", "kind"),
     [
