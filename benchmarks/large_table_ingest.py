@@ -27,9 +27,9 @@ KINDS = ("by key", "as new rows")
 CHILD = """
 import json, resource, sys, time
 import ingest, lance
-from ingest.updating import target
+from ingest.updating.target import Target
 if {by_key}:
-    target.is_small = lambda num_rows, table_rows: False
+    Target.upsert = lambda target, unit, changed, are_new: target.by_key(unit, changed=changed)
 def spent():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime, time.monotonic()

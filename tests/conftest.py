@@ -21,6 +21,15 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 pytest_plugins = ["tests.chromium", "tests.cloud.fixtures", "tests.comparisons"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs, but from their own tests: all else is the same on every machine, and compares bits.
+
+    What is asked for is known to the process that was started; its workers have its environment.
+    """
+    if not hasattr(config, "workerinput") and not any("tests/gpu" in word for word in config.invocation_params.args):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture
 def datachain_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A database of DataChain's own for one test, and no telemetry."""
@@ -60,4 +69,4 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            pytest.skip("needs a CUDA device")
+            pytest.skip("needs a CUDA device: pytest tests/gpu")

@@ -126,6 +126,15 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         load_encoder("starter", device="cuda:99")
 
 
+def test_more_processes_than_devices_are_told_how_many_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+
+    with pytest.raises(UsageError, match=r"(?s)no device 'cuda:1'.*1 CUDA device.*hint: torchrun --nproc-per-node"):
+        load_encoder("starter")
+
+
 def test_loading_says_nothing_and_leaves_logging_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before = root.level, list(root.handlers), list(root.filters)

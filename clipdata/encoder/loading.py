@@ -173,12 +173,14 @@ def _checked_device(device: str | None) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"there is no kind of device {device!r}", hint="use 'cpu' or 'cuda'") from error
+    hint = "use 'cpu', or leave the device out"
     if found.type == "cuda" and found.index is None and "LOCAL_RANK" in os.environ:
+        hint = "torchrun --nproc-per-node with no more processes than there are devices; or --device cpu (device='cpu')"
         found = torch.device("cuda", int(os.environ["LOCAL_RANK"]))  # each process that torchrun started has its own
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"there is no device {str(found)!r}: this machine has {torch.cuda.device_count()} CUDA device(s)",
-            hint="use 'cpu', or leave the device out",
+            hint=hint,
         )
     return found
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.errors import TransientError
+from clipdata.errors import ClipdataError, TransientError
 from clipdata.lance_io.columns import identity_of
 from clipdata.lance_io.data_files import gone_of
-from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.fragment_numbers import highest_number
 from clipdata.lance_io.history import PREFIX, transaction_at
 from clipdata.lance_io.pinned import readable
@@ -121,7 +121,7 @@ class Inserter:
     """Puts new rows into a table, as one of many writers.
 
     Args:
-        table: moved to each version that this makes.
+        table: at the newest version that the caller knows; moved to each that this makes.
         start: the table as the plan knew it; None where it knew none. None of the keys was in it.
     """
 
@@ -130,11 +130,12 @@ class Inserter:
         self._known = set(map(_said_of, start.dataset.get_fragments())) if start is not None else set[Any]()
         self._others: dict[tuple[Any, ...], pa.Array] = {}  # keys of the fragments that others wrote or changed since
 
-    def insert(self, new: Sequence[NewRows]) -> list[NewRows]:
-        """Put rows into the table, in one commit.
+    def insert(self, new: Sequence[NewRows], *, are_fresh: bool = False) -> list[NewRows]:
+        """Put rows into the table, in one commit. What is newest is looked for where somebody else wrote meanwhile.
 
         Args:
             new: no key of which another of them has, or an earlier call had.
+            are_fresh: their files were written a moment ago, and are not looked for.
 
         Returns:
             those that must be written by key: another writer has a key of theirs now, or replaced a column.
@@ -142,16 +143,26 @@ class Inserter:
         Raises:
             TransientError: a clean-up took files of theirs; nothing is committed.
         """
-        _require_files(self.table, new)
-        first = self.table.latest()
+        if not are_fresh:
+            _require_files(self.table, new)
+        at_hand, first_version = [self.table.pinned()], self.table.version
         tried: dict[str, list[int]] = {}
 
         def attempt() -> tuple[Table, list[int]]:
-            newest = self.table.latest() if tried else first
-            landed = _version_of(newest, tried, after=first.version)
+            if at_hand:
+                try:
+                    return onto(at_hand.pop())
+                except (OSError, ValueError, ClipdataError) as error:  # also because files of that version are gone
+                    if is_transient(error):
+                        raise
+            newest = self.table.latest()
+            landed = _version_of(newest, tried, after=first_version)
             if landed is not None:
                 version, commit_id = landed
                 return open_table(newest.uri, version=version, storage=newest.storage), tried[commit_id]
+            return onto(newest)
+
+        def onto(newest: Table) -> tuple[Table, list[int]]:
             left = self._left(newest, new)
             chosen = [place for place in range(len(new)) if place not in left]
             if not chosen:

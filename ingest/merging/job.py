@@ -9,9 +9,13 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
+import numpy as np
+import pyarrow as pa
+
 from clipdata.errors import NotFoundError, SchemaError, TransientError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties
+from clipdata.lance_io.inserting import Inserter, read_back, write_new
 from clipdata.lance_io.referring import point_anew, release
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
@@ -152,7 +156,7 @@ class MergeJob:
         return Pair(*sides, self.asked.on, self.asked.metadata_on, self.asked.group, names, self._copies(before))
 
     def _write(self, table: Table, plan: Plan, claim: _Claim, changes: Changes) -> None:
-        """Write new and changed rows by key, and remove the rows that the two sides no longer give.
+        """Write changed rows by key and new ones as files, and remove the rows that the two sides no longer give.
 
         Rows that stay are last given their pictures in the way of the others.
 
@@ -168,10 +172,11 @@ class MergeJob:
         if claim.pair.remember(table) is not None and not self.asked.yes:
             raise _SupersededError
         plan.pictures.begin(table)
+        inserter = Inserter(table.pinned(), snapshot)
         with self.progress.task("merge", len(changes.wanted)) as counter:
-            for unit in plan.units(changes.wanted, changes.num_present):
-                newest = self._check(table, claim)
-                self.written += rows.upsert(table, unit, changed="etag", onto=newest)
+            for outputs, unit in plan.units(changes.wanted, changes.num_present):
+                inserter.table.move_to(self._check(table, claim))
+                self._write_unit(table, inserter, unit, changes.is_new[outputs])
                 counter.advance(unit.num_rows)
         at_once = max(_DELETED_AT_ONCE, unit_rows(changes.num_present))
         for start in range(0, len(changes.gone), at_once):
@@ -183,6 +188,18 @@ class MergeJob:
             self._check(table, claim)
             self.changed += point_anew(table, found)
         self._check(table, claim)
+
+    def _write_unit(self, table: Table, inserter: Inserter, unit: pa.Table, is_new: np.ndarray) -> None:
+        """Write rows: new ones in their order, which a join by key would not leave them in."""
+        others = unit.filter(pa.array(~is_new))
+        self.written += rows.upsert(table, others, changed="etag", onto=inserter.table)
+        if not is_new.any():
+            return
+        new = write_new(inserter.table, unit.filter(pa.array(is_new)))
+        left = inserter.insert([new], are_fresh=True)
+        self.written += Written(inserted=0 if left else len(new.keys))
+        for one in left:
+            self.written += rows.upsert(table, read_back(inserter.table, one), changed="etag")
 
     def _check(self, table: Table, claim: _Claim) -> Table:
         """See to it that the table is still this merge's to write; returns it at its newest version.

@@ -132,12 +132,15 @@ class Plan:
             return digests_of_texts(hexadecimal(self._tags[outputs]))
         return self.images.etags[self.matches.images[outputs]]
 
-    def units(self, wanted: np.ndarray, num_present: int) -> Iterator[pa.Table]:
+    def units(self, wanted: np.ndarray, num_present: int) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Rows of outputs in what is written at once: bounded by rows, and by their bytes as far as these are known.
 
         Args:
             wanted: int32 or int64, outputs.
             num_present: rows that the table has before the first of them is written.
+
+        Yields:
+            outputs [B], and their rows.
         """
         is_read = self.images.image in self.pictures.reads
         first, most = 0, unit_rows(0)
@@ -147,7 +150,7 @@ class Plan:
                 ends = np.cumsum(self.images.sizes[self.matches.images[wanted[first:stop]]])
                 stop = min(first + int(np.searchsorted(ends, UNIT_BYTES)) + 1, stop)  # what makes it full belongs to it
             built = self._build(wanted[first:stop])
-            yield built
+            yield wanted[first:stop], built
             fitting = UNIT_BYTES * built.num_rows // max(built.nbytes, 1)
             most = max(min(unit_rows(num_present + stop), 4 * most, fitting), 1)
             first = stop

@@ -31,7 +31,7 @@ def unit_rows(num_rows: int) -> int:
 
 
 def is_small(num_rows: int, table_rows: int) -> bool:
-    """Whether a unit is so small beside its table that to join the two would cost more than to read its rows."""
+    """Whether a unit is so small beside its table that a commit for it alone would be too many."""
     return num_rows * _PART_OF_TABLE < table_rows
 
 

@@ -27,7 +27,7 @@ class DigestSet:
 
     def contains(self, texts: Sequence[str]) -> np.ndarray:
         """Tell of each text whether it was added; bool [n]."""
-        return self._contains(_digests(texts))
+        return self._contains(_digests(texts)) if len(self) else np.zeros(len(texts), np.bool_)
 
     def add_new(self, texts: Sequence[str]) -> np.ndarray:
         """Add texts, and tell of each whether it was new: not there, and not earlier among these; bool [n]."""
@@ -113,10 +113,10 @@ class KnownRows:
         return bool(self._etags[place] == _digests([etag])[0, 0])
 
     def _places(self, keys: Sequence[str]) -> np.ndarray:
-        wanted = _digests(keys)
         found = np.full(len(keys), NOWHERE, np.int64)
         if not len(self) or not len(keys):
             return found
+        wanted = _digests(keys)
         first = np.searchsorted(self._keys[:, 0], wanted[:, 0])
         for ahead in range(2):  # 64 equal bits of two keys: once in a table larger than any
             at = np.minimum(first + ahead, len(self) - 1)

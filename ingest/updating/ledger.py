@@ -58,7 +58,7 @@ class Ledger:
 
     def __init__(self, target: Target, source: Source) -> None:
         self._target, self._source = target, source
-        self._newcomers = Newcomers(target, target.start)
+        self._newcomers = Newcomers(target.make().latest(), target.start)
         self._held: list[Told] = []
 
     def enter(self, told: Told) -> None:

@@ -103,35 +103,42 @@ class Target(Receiver):
         return self.table
 
     def upsert(self, unit: pa.Table, *, changed: str | None, are_new: AreNew) -> None:
-        """Write rows by key; of a unit that is small beside the table the new ones as files, which go in later."""
-        if not is_small(unit.num_rows, self.table_rows()):
-            self.by_key(unit, changed=changed)
-            return
+        """Write rows: those that replace others by key, new ones as files, since a join leaves rows in any order.
+
+        The files go in at once, but those of a unit that is small beside the table some seconds of them together.
+        """
         is_new = are_new(unit.column(self.key).to_pylist())
         new, others = unit.filter(pa.array(is_new)), unit.filter(pa.array(~is_new))
         self.by_key(others, changed=changed)
-        if new.num_rows:
-            if self._newcomers is None:
-                self._newcomers = Newcomers(self, self.start)
-            self.with_columns()
-            self._newcomers.hold([write_new(self._at_hand(), new)])
-            if self._newcomers.is_due:
-                self.put_in()
+        if not new.num_rows:
+            return
+        self.with_columns()
+        if self._newcomers is None:
+            self._newcomers = Newcomers(self._at_hand(), self.start)
+        are_alone = not self._newcomers.num_held
+        self._newcomers.hold([write_new(self._at_hand(), new)])
+        if self._newcomers.is_due or not is_small(unit.num_rows, self.table_rows()):
+            self.enter(self._newcomers, are_fresh=are_alone)
 
     def put_in(self) -> None:
         """Put in the new rows that are written, by one commit."""
         if self._newcomers is not None:
             self.enter(self._newcomers)
 
-    def enter(self, newcomers: Newcomers) -> None:
-        """Put in new rows, and count them; where their key is there by now, they are compared with what has it."""
+    def enter(self, newcomers: Newcomers, *, are_fresh: bool = False) -> None:
+        """Put in new rows, and count them; where their key is there by now, they are compared with what has it.
+
+        Args:
+            are_fresh: all of them were written a moment ago.
+        """
         changed = "etag" if "etag" in self.schema.names else None
 
         def by_key(rows_: pa.Table) -> None:
             self.catch_up()
             self.by_key(rows_, changed=changed)
 
-        num_inserted = newcomers.put_in(by_key)  # which counts what it writes by key
+        newcomers.catch_up(self._at_hand())
+        num_inserted = newcomers.put_in(by_key, are_fresh=are_fresh)  # which counts what it writes by key
         self.written += Written(inserted=num_inserted)
         if newcomers.version > self._at_hand().version:
             self._at_hand().move_to(newcomers.table)
