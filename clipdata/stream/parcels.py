@@ -12,8 +12,9 @@ import io
 import mmap
 import os
 import pickle
+import socket
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def send(pipe: Connection, thing: Any) -> None:
         os.truncate(file, packing.num_bytes)
         for tensor, start in packing.tensors:
             _write(file, tensor, start)
-        send_handle(pipe, file, os.getppid())
+        _send_file(pipe, file)
     finally:
         os.close(file)
 
@@ -56,7 +57,7 @@ def receive(pipe: Connection) -> Any:
     num_bytes = int.from_bytes(pipe.recv_bytes(), "little")
     memory = None
     if num_bytes:
-        file = recv_handle(pipe)
+        file = _receive_file(pipe)
         try:
             memory = mmap.mmap(file, num_bytes)
         finally:
@@ -98,6 +99,20 @@ class _Unpacking(pickle.Unpickler):
         assert self._memory is not None, "there are tensors"
         flat = torch.frombuffer(self._memory, dtype=dtype, count=torch.Size(shape).numel(), offset=start)
         return flat.as_strided(shape, strides)
+
+
+def _send_file(pipe: Connection, file: int) -> None:
+    """Send an open file. multiprocessing's own way waits for an answer, from Python 3.14 on, and takes ours for it."""
+    with socket.fromfd(pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        socket.send_fds(end, [b"f"], [file])
+
+
+def _receive_file(pipe: Connection) -> int:
+    with socket.fromfd(pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        _, files, _, _ = socket.recv_fds(end, 1, 1)
+    if not files:
+        raise EOFError
+    return files[0]
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:
