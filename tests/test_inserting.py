@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import clipdata as cd
-from clipdata.errors import TransientError
+from clipdata.errors import SchemaError, TransientError
 from clipdata.lance_io import inserting, rows
 from clipdata.lance_io.inserting import Inserter, NewRows, read_back, write_new
 from clipdata.lance_io.table import Table, open_table
@@ -153,6 +153,16 @@ def test_a_writer_that_comes_between_the_look_and_the_commit_is_seen(
 
     assert len(calls) == 2
     assert held(table) == [*range(12), 12, 20]
+
+
+def test_a_table_that_was_written_in_its_place_is_told(table: Table) -> None:
+    inserter, new = Inserter(table.pinned(), table), written(table, 10)
+    lance.write_dataset(pa.table({"name": ["another"]}), table.uri, mode="overwrite")
+
+    with pytest.raises(SchemaError, match=r"(?s)has columns name now and the key None, not 'path'.*clipdata log"):
+        inserter.insert([new])
+
+    assert open_table(table.uri).to_table().to_pydict() == {"name": ["another"]}
 
 
 def test_an_insert_by_key_that_is_under_way_finds_the_rows(table: Table) -> None:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.errors import ClipdataError, TransientError
+from clipdata import hints
+from clipdata.errors import ClipdataError, SchemaError, TransientError
 from clipdata.lance_io.columns import identity_of
 from clipdata.lance_io.data_files import gone_of
 from clipdata.lance_io.faults import is_transient, translated, with_retries
@@ -30,7 +31,7 @@ from clipdata.lance_io.fragment_numbers import highest_number
 from clipdata.lance_io.history import PREFIX, transaction_at
 from clipdata.lance_io.pinned import readable
 from clipdata.lance_io.table import Table, open_table
-from clipdata.schema import align
+from clipdata.schema import align, columns_listed
 from clipdata.storage import join, redact
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Inserter:
     """
 
     def __init__(self, table: Table, start: Table | None) -> None:
-        self.table = table
+        self.table, self._key = table, table.key
         self._known = set(map(_said_of, start.dataset.get_fragments())) if start is not None else set[Any]()
         self._others: dict[tuple[Any, ...], pa.Array] = {}  # keys of the fragments that others wrote or changed since
 
@@ -141,6 +142,7 @@ class Inserter:
             those that must be written by key: another writer has a key of theirs now, or replaced a column.
 
         Raises:
+            SchemaError: another table was written in the place of this one.
             TransientError: a clean-up took files of theirs; nothing is committed.
         """
         if not are_fresh:
@@ -163,6 +165,12 @@ class Inserter:
             return onto(newest)
 
         def onto(newest: Table) -> tuple[Table, list[int]]:
+            if newest.key != self._key:
+                raise SchemaError(
+                    f"{redact(newest.uri)} has columns {columns_listed(newest.schema.names)} now and the key "
+                    f"{newest.key!r}, not {self._key!r}: another table was written in its place",
+                    hint=f"look who writes there, and restore the version before: {hints.log(newest.uri)}",
+                )
             left = self._left(newest, new)
             chosen = [place for place in range(len(new)) if place not in left]
             if not chosen:
