@@ -14,6 +14,7 @@ import ingest
 from clipdata.errors import NotFoundError, TooManyRejectsError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import log
+from clipdata.lance_io.inserting import Inserter
 from clipdata.lance_io.refused import rejects_uri
 from ingest.pictures.image_files import ImageFiles
 from tests.pictures import encoded, write_pictures
@@ -135,15 +136,15 @@ def test_a_killed_ingest_goes_on_with_the_units_that_were_not_written(
     monkeypatch.setattr("ingest.updating.batches.BATCH_ROWS", 2)
     monkeypatch.setattr("ingest.updating.batches.UNIT_ROWS", 2)
     write_pictures(tmp_path / "in", 9)
-    upsert, calls = rows.upsert, []
+    insert, calls = Inserter.insert, []
 
-    def dies_at_third(table, unit, **options):
-        calls.append(unit.num_rows)
+    def dies_at_third(inserter, new, **options):
+        calls.append(new)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return upsert(table, unit, **options)
+        return insert(inserter, new, **options)
 
-    monkeypatch.setattr("clipdata.lance_io.rows.upsert", dies_at_third)
+    monkeypatch.setattr(Inserter, "insert", dies_at_third)
     with pytest.raises(KeyboardInterrupt):
         ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance")
     done = ingest.from_images(tmp_path / "in", into=tmp_path / "t.lance")
