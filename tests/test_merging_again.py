@@ -405,3 +405,22 @@ def test_a_merged_table_is_not_merged_into_itself(sides: Path) -> None:
 
     with pytest.raises(UsageError, match="would be merged into itself"):
         ingest.merge(sides / "contest.lance", sides / "meta.lance", into=sides / "contest.lance")
+
+
+def test_a_merge_that_makes_the_table_while_another_is_about_to_doubles_no_row(
+    sides: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_table, made = rows.create_table, list[Any]()
+
+    def late(where: Any, *given: Any, **named: Any) -> Table:
+        if not made and Path(where).name == "contest.lance":
+            made.append(where)
+            merged(sides)
+        return create_table(where, *given, **named)
+
+    monkeypatch.setattr(rows, "create_table", late)
+    done = merged(sides)
+
+    assert made
+    assert cd.check(done.table.uri).sound
+    assert (done.table.num_rows, done.written.inserted) == (4, 0)

@@ -110,7 +110,7 @@ class MergeJob:
         table = present or rows.create_table(asked.location, plan.schema, storage=self.storage)
         try:
             if changes.any or otherwise:
-                self._write(table, plan, _Claim(pair, before), changes)
+                self._write(table, present and present.pinned(), plan, _Claim(pair, before), changes)
         except _SupersededError:
             self._move_on()
             self.notes = ["a merge of newer versions ran meanwhile; the newest were merged"]
@@ -155,15 +155,17 @@ class MergeJob:
         sides = Side.of(self.images, self.asked.location), Side.of(self.metadata, self.asked.location)
         return Pair(*sides, self.asked.on, self.asked.metadata_on, self.asked.group, names, self._copies(before))
 
-    def _write(self, table: Table, plan: Plan, claim: _Claim, changes: Changes) -> None:
+    def _write(self, table: Table, start: Table | None, plan: Plan, claim: _Claim, changes: Changes) -> None:
         """Write changed rows by key and new ones as files, and remove the rows that the two sides no longer give.
 
         Rows that stay are last given their pictures in the way of the others.
 
+        Args:
+            start: the table as the plan knew it; None where it knew none, though another merge may have made it since.
+
         Raises:
             _SupersededError: a merge of newer sides writes to the table.
         """
-        snapshot = table.pinned()
         self.first_version = self.first_version or table.version
         missing = [column for column in plan.schema if column.name not in table.schema.names]
         if missing:
@@ -172,16 +174,16 @@ class MergeJob:
         if claim.pair.remember(table) is not None and not self.asked.yes:
             raise _SupersededError
         plan.pictures.begin(table)
-        inserter = Inserter(table.pinned(), snapshot)
+        inserter = Inserter(table.pinned(), start)
         with self.progress.task("merge", len(changes.wanted)) as counter:
             for outputs, unit in plan.units(changes.wanted, changes.num_present):
                 inserter.table.move_to(self._check(table, claim))
                 self._write_unit(table, inserter, unit, changes.is_new[outputs])
                 counter.advance(unit.num_rows)
         at_once = max(_DELETED_AT_ONCE, unit_rows(changes.num_present))
-        for start in range(0, len(changes.gone), at_once):
-            places = changes.gone[start : start + at_once]
-            keys = snapshot.take(places, [KEY]).column(0).to_pylist()
+        for first in range(0, len(changes.gone), at_once):
+            assert start is not None, "rows that go are in a table"
+            keys = start.take(changes.gone[first : first + at_once], [KEY]).column(0).to_pylist()
             newest = self._check(table, claim)
             self.written += rows.delete_keys(table, keys, onto=newest)
         for found in plan.pictures.anew(table.latest(), plan.outputs):
