@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from clipdata import hints
+from clipdata.checking.doubled import doubled
 from clipdata.checking.records import Problem
 from clipdata.column_names import quoted
 from clipdata.errors import NotFoundError
@@ -27,6 +28,7 @@ from clipdata.lance_io.table import Table
 from clipdata.lance_io.tag_files import TagFile, tag_files
 from clipdata.lance_io.tags import version_in
 from clipdata.lineage import Lineage
+from clipdata.printable import shell_word
 from clipdata.progress import Progress, Silent
 from clipdata.schema import image_column
 from clipdata.storage import Storage, is_remote, redact
@@ -257,16 +259,29 @@ def _of_indices(table: Table) -> Iterator[Problem]:
 
 
 def _of_keys(table: Table) -> Iterator[Problem]:
-    if table.key is None or not table.num_rows:
+    found = doubled(table)
+    if found is None:
         return
-    key = quoted(table.key)
-    sql = f"SELECT {key} AS key, count(*) AS num FROM dataset GROUP BY {key} HAVING count(*) > 1 LIMIT 100"  # noqa: S608
-    twice = table.query(sql)
-    if twice.num_rows:
-        keys = tuple(map(str, twice.column("key").to_pylist()))
-        mending = "keep one of each by hand: clipdata query shows the rows, clipdata delete removes them"
-        fault, count = "rows share a key, which names one row", sum(twice.column("num").to_pylist())
-        yield Problem("keys", table.key, fault, "by hand", mending, table.version, num_rows=count, keys=keys)
+    key, where = str(table.key), hints.typed(table.uri)
+    fault = "rows share a key, which names one row"
+    if found.spare and table.dataset.has_stable_row_ids:
+        num = len(found.spare) + len(found.keys)
+        mending = "of those that say the same, the one with the most values is kept"
+        yield Problem("keys", key, fault, "keep one", mending, table.version, num_rows=num, keys=found.keys)
+    elif found.spare:
+        num = len(found.spare) + len(found.keys)
+        mending = f"they say the same; Lance keeps no numbers of rows here: clipdata export {where} …, and ingest that"
+        yield Problem("keys", key, fault, "by hand", mending, table.version, num_rows=num, keys=found.keys)
+    if found.contradicting:
+        num, such = found.num_contradicting, found.contradicting
+        named = quoted(key) + " = " + "'" + such[0].replace("'", "''") + "'"
+        shown = shell_word(f"SELECT * FROM dataset WHERE {named}")  # noqa: S608
+        mending = (
+            f"which is meant only you can tell: clipdata query {where} {shown} shows the rows of one; clipdata delete "
+            "takes all of a key, and an ingest of what is right brings one back"
+        )
+        fault = f"{fault}, and differ"
+        yield Problem("keys", key, fault, "by hand", mending, table.version, num_rows=num, keys=such)
 
 
 def _of_pictures_elsewhere(table: Table) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from clipdata.errors import StorageError
 from clipdata.plurals import counted
 from clipdata.printable import printable
 
-Remedy = Literal["set aside", "name again", "refill", "fetch", "remove", "by hand"]
+Remedy = Literal["set aside", "name again", "refill", "fetch", "remove", "keep one", "by hand"]
 EXAMPLES = 5
 
 
@@ -24,7 +24,7 @@ class Problem:
         fault: what was found.
         remedy: what a repair does: "set aside" a manifest or a tag's file, write a tag's file anew ("name again"),
             empty a column's part that can be made again ("refill"), "fetch" pictures from where they came from,
-            "remove" rows that cannot be read; "by hand" where it can do nothing.
+            "remove" rows that cannot be read, "keep one" of rows that share a key; "by hand" where it can do nothing.
         mending: the same in words, with what to type.
         version: of the table in which it was found.
         fragment: of a file.

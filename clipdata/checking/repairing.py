@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from clipdata import hints
+from clipdata.checking.doubled import keep_one
 from clipdata.checking.finding import Findings, named_by
 from clipdata.checking.records import Problem
 from clipdata.lance_io import rows
@@ -50,6 +51,8 @@ def repair(found: Findings, storage: Storage) -> Iterator[str]:
     for problem in found.problems:
         if problem.remedy == "fetch":
             yield from _fetch(table.latest(), problem, storage)
+    if any(problem.remedy == "keep one" for problem in found.problems):
+        yield from _keep_one(table.latest())
     if found.problems:
         settle(table.latest())
 
@@ -89,6 +92,14 @@ def _take_out(table: Table, problems: Sequence[Problem]) -> Iterator[str]:
         yield f"{', '.join(problem.columns)}: {problem.num_rows:,} values of fragment {problem.fragment} are null again"
     for number, num_rows in gone.items():
         yield f"removed {counted(num_rows, 'row')} of fragment {number} (version {made.version})"
+
+
+def _keep_one(table: Table) -> Iterator[str]:
+    num = keep_one(table)
+    rows.close_verb(
+        table.latest(), Properties("check", {"repair": True}, {"removed": num}, first_version=table.version)
+    )
+    yield f"removed {counted(num, 'row')} beside another of the same key that says as much"
 
 
 def _fetch(table: Table, problem: Problem, storage: Storage) -> Iterator[str]:

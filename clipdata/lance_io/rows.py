@@ -149,6 +149,18 @@ def delete_keys(table: Table, keys: Sequence[str], *, onto: Table | None = None)
     return _written(table, onto, write, "deleting rows of")
 
 
+def delete_rows(table: Table, row_ids: Sequence[int]) -> None:
+    """Delete rows by the numbers that Lance keeps for them; those that are gone already are no fault."""
+
+    def attempt() -> None:
+        dataset = _open_dataset(table.uri, None, table.storage)
+        dataset.delete(f"_rowid IN ({', '.join(map(str, row_ids))})")
+
+    assert table.dataset.has_stable_row_ids, "or a number may be another row's by now"
+    with translated(table.uri, "deleting rows of"):
+        with_retries(attempt, attempts=10)
+
+
 def _written(table: Table, onto: Table | None, write: Callable[[lance.LanceDataset], Written], doing: str) -> Written:
     """Write by key onto a known version, or onto the newest when there is none or it is too old.
 

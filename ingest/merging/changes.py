@@ -31,6 +31,7 @@ class Changes:
         gone: int64, positions of the rows that the two sides no longer give, in the table as it was read.
         num_present: rows of that table.
         num_deleted: outputs that were deleted by hand with the same content, and are left out.
+        num_doubled: rows that stay beside another of the same key, which a write by another tool left.
     """
 
     wanted: np.ndarray
@@ -38,6 +39,7 @@ class Changes:
     gone: np.ndarray
     num_present: int
     num_deleted: int = 0
+    num_doubled: int = 0
 
     @property
     def num_new(self) -> int:
@@ -71,10 +73,14 @@ def changes_of(present: Table | None, keys: np.ndarray, etags_of: Callable[[np.n
         is_same[there] = (present_etags[places[there]] == etags_of(there)).all(axis=1)
     is_gone = np.ones(len(present_keys), np.bool_)
     is_gone[places[~is_new]] = False
+    others = np.flatnonzero(is_gone)  # rows are removed by key, and one that shares it with a row that stays stays, too
+    is_gone[others] = positions_in(keys, present_keys[others]) < 0
     is_deleted = is_new & _were_deleted(present, keys, etags_of)
     wanted = narrow(np.flatnonzero(~is_same & ~is_deleted))
     num_deleted = int(is_deleted.sum())
-    return Changes(wanted, is_new & ~is_deleted, np.flatnonzero(is_gone), len(present_keys), num_deleted)
+    gone = np.flatnonzero(is_gone)
+    num_doubled = len(others) - len(gone)
+    return Changes(wanted, is_new & ~is_deleted, gone, len(present_keys), num_deleted, num_doubled)
 
 
 def _were_deleted(present: Table | None, keys: np.ndarray, etags_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 
+from clipdata import hints
 from clipdata.errors import NotFoundError, SchemaError, TransientError, UsageError
 from clipdata.lance_io import rows
 from clipdata.lance_io.history import Properties
@@ -19,6 +20,7 @@ from clipdata.lance_io.inserting import Inserter, read_back, write_new
 from clipdata.lance_io.referring import point_anew, release
 from clipdata.lance_io.rows import Written
 from clipdata.lance_io.table import Table, open_table
+from clipdata.plurals import counted
 from clipdata.progress import Progress
 from clipdata.storage import Storage, redact
 from ingest.merging.changes import Changes, changes_of
@@ -59,6 +61,7 @@ class MergeJob:
         self.started_s = time.monotonic()
         self.written = Written()
         self.num_deleted = 0  # rows deleted by hand that are left out
+        self.num_doubled = 0  # rows that share their key with another
         self.num_foreseen = 0  # rows that the table would hold
         self.changed = 0
         self.notes: list[str] = []
@@ -93,7 +96,7 @@ class MergeJob:
         check_part(asked, present, pair, before)
         unmatched = plan.match()
         changes = changes_of(present, plan.keys, plan.etags_of)
-        self.num_deleted = changes.num_deleted
+        self.num_deleted, self.num_doubled = changes.num_deleted, changes.num_doubled
         if not asked.sampling.is_whole:
             changes = changes.without_removals()
         otherwise = plan.pictures.num_otherwise(present, plan.outputs) if present is not None else 0
@@ -253,6 +256,9 @@ class MergeJob:
             notes.append(f"{len(plan.keys):,} of {plan.num_whole:,} rows are merged; nothing is removed")
         if self.num_deleted:
             notes.append(f"{NOTE}: {self.num_deleted:,} (clipdata delete --forget lets them come back)")
+        if self.num_doubled:
+            rows_ = counted(self.num_doubled, "row shares its key", "rows share their keys")
+            notes.append(f"{rows_} with another: {hints.check(table.uri)} --repair keeps one of each")
         if plan.left_out:
             notes.append(f"{DROPPED_NOTE}: {', '.join(plan.left_out)} ({BROUGHT_BACK})")
         for word, side in (("images", self.images), ("metadata", self.metadata)):
