@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from clipdata.json_parsing import parse_json
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.opening import open_dataset
 from clipdata.lance_io.rows import table_metadata
 from clipdata.lance_io.state import StateFolder
-from clipdata.lance_io.table import Table, _open_dataset
+from clipdata.lance_io.table import Table
 
 FOLDER = "deleted"
 ENTRY = "clipdata.deleted."  # and an id: key of the table's metadata
@@ -50,7 +51,7 @@ def note_delete(table: Table, delete_id: str, note: Note) -> None:
     own = f"{ENTRY}{delete_id}"
 
     def attempt() -> None:
-        dataset = _open_dataset(table.uri, None, table.storage)
+        dataset = open_dataset(table.uri, None, table.storage)
         metadata = dict(dataset.metadata or {})
         entries: dict[str, str | None] = {own: json.dumps(asdict(note) | {"where": cut})}
         others = {key: text for key, text in metadata.items() if key.startswith(ENTRY) and key != own}
@@ -88,7 +89,7 @@ def forget(table: Table) -> int:
 
     def attempt() -> None:
         nonlocal num_rows
-        dataset = _open_dataset(table.uri, None, table.storage)
+        dataset = open_dataset(table.uri, None, table.storage)
         metadata = dict(dataset.metadata or {})
         num_rows = sum(note.num_rows for note in notes_of(table, metadata).values())
         gone: dict[str, str | None] = {key: None for key in metadata if key.startswith(ENTRY) or key == OLDER}

@@ -14,7 +14,8 @@ from pathlib import Path
 from clipdata.disk import sync_above
 from clipdata.errors import ClipdataError, CredentialsError, TransientError
 from clipdata.lance_io.faults import said_by
-from clipdata.lance_io.table import Table, _open_dataset
+from clipdata.lance_io.opening import open_dataset
+from clipdata.lance_io.table import Table
 from clipdata.lance_io.version_numbers import FOLDER, SUFFIX, named_versions
 from clipdata.storage import Storage, is_remote, join
 
@@ -89,7 +90,7 @@ def newest_good(uri: str, found: Sequence[Manifest], storage: Storage) -> Table 
 
 def _fault(uri: str, version: int, storage: Storage) -> str | None:
     try:
-        _open_dataset(uri, version, storage)
+        open_dataset(uri, version, storage)
     except (CredentialsError, TransientError):
         raise
     except Exception as error:

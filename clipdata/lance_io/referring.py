@@ -17,9 +17,10 @@ from clipdata.column_names import quoted
 from clipdata.errors import ClipdataError, CredentialsError, NotFoundError, StorageError
 from clipdata.lance_io.data_files import digest_of_files
 from clipdata.lance_io.faults import translated, with_retries
+from clipdata.lance_io.opening import open_dataset
 from clipdata.lance_io.pictures import PictureTable, picture_tables, place_columns, relative_to
 from clipdata.lance_io.rows import set_table_metadata, table_metadata
-from clipdata.lance_io.table import Table, _open_dataset, open_table
+from clipdata.lance_io.table import Table, open_table
 from clipdata.lance_io.tag_lock import alone_with_tags
 from clipdata.lance_io.tags import pictures_tag
 from clipdata.lance_io.version_numbers import version_numbers
@@ -106,7 +107,7 @@ def point_anew(table: Table, found: pa.Table) -> int:
     assert key is not None, "a merged table has a key"
 
     def attempt() -> int:
-        dataset = _open_dataset(table.uri, None, table.storage)
+        dataset = open_dataset(table.uri, None, table.storage)
         builder = dataset.merge_insert(key).when_matched_update_all("source.etag = target.etag")
         done = builder.write_mode("rewrite_columns").conflict_retries(20).execute(found)
         return int(done["num_updated_rows"])

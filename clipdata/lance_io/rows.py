@@ -19,9 +19,10 @@ from clipdata.column_names import check_storable
 from clipdata.errors import NotFoundError, SchemaError
 from clipdata.lance_io.faults import is_transient, translated, with_retries
 from clipdata.lance_io.history import Properties, commit
+from clipdata.lance_io.opening import open_dataset
 from clipdata.lance_io.place import check_place
 from clipdata.lance_io.settling import settle
-from clipdata.lance_io.table import Table, _open_dataset, open_table
+from clipdata.lance_io.table import Table, open_table
 from clipdata.schema import align, columns_listed, key_of
 from clipdata.storage import Storage, absolute, redact
 
@@ -153,7 +154,7 @@ def delete_rows(table: Table, row_ids: Sequence[int]) -> None:
     """Delete rows by the numbers that Lance keeps for them; those that are gone already are no fault."""
 
     def attempt() -> None:
-        dataset = _open_dataset(table.uri, None, table.storage)
+        dataset = open_dataset(table.uri, None, table.storage)
         dataset.delete(f"_rowid IN ({', '.join(map(str, row_ids))})")
 
     assert table.dataset.has_stable_row_ids, "or a number may be another row's by now"
@@ -179,7 +180,7 @@ def _written(table: Table, onto: Table | None, write: Callable[[lance.LanceDatas
             except (OSError, ValueError) as error:  # also because files of that version were cleaned away
                 if is_transient(error):
                     raise
-        dataset = _open_dataset(table.uri, None, table.storage)
+        dataset = open_dataset(table.uri, None, table.storage)
         return write(dataset), dataset
 
     with translated(table.uri, doing):
@@ -235,7 +236,7 @@ def set_table_metadata(table: Table, entries: Mapping[str, str]) -> None:
     """Set entries of the table's own metadata; other keys stay."""
 
     def attempt() -> None:
-        _open_dataset(table.uri, None, table.storage).update_metadata(dict(entries))
+        open_dataset(table.uri, None, table.storage).update_metadata(dict(entries))
 
     with translated(table.uri, "writing metadata of"):
         with_retries(attempt, attempts=10)

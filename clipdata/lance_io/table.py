@@ -17,11 +17,12 @@ from clipdata.column_names import HIDDEN_COLUMNS, is_readable, quoted
 from clipdata.errors import NotFoundError, SchemaError, StorageError, UsageError
 from clipdata.lance_io import blobs, conditions
 from clipdata.lance_io.cased_names import with_columns_quoted
-from clipdata.lance_io.faults import DamagedFileError, NotUnderstoodError, translated, with_retries
+from clipdata.lance_io.faults import NotUnderstoodError, translated, with_retries
 from clipdata.lance_io.misread import told_of
 from clipdata.lance_io.named_offsets import named_offsets
 from clipdata.lance_io.no_table import require_table
 from clipdata.lance_io.notebook_table import NotebookTable
+from clipdata.lance_io.opening import open_dataset
 from clipdata.lance_io.other_sql import taken_as_text
 from clipdata.lance_io.pictures import Pictures, picture_tables, place_columns, places_needed
 from clipdata.lance_io.querying import ANSWER_BYTES, answer, answering, check_query
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 
 NEEDED_BY = "clipdata.needed_by"  # in a tag's own metadata
-
-_MOST_TAG_BYTES = 250
 
 
 class Table(NotebookTable):
@@ -67,7 +66,7 @@ class Table(NotebookTable):
     def dataset(self) -> lance.LanceDataset:
         """The Lance dataset itself, at this version."""
         if self._dataset is None:
-            self._dataset = _open_dataset(self.uri, self.version, self.storage)
+            self._dataset = open_dataset(self.uri, self.version, self.storage)
         return self._dataset
 
     def own_dataset(self) -> lance.LanceDataset:
@@ -383,7 +382,7 @@ def open_table(
     location, settings = absolute(uri), storage or Storage()
     if not is_remote(location):
         require_table(location, uri)
-    dataset = _open_dataset(location, version, settings)
+    dataset = open_dataset(location, version, settings)
     return Table(location, dataset.version, settings, dataset)
 
 
@@ -429,33 +428,3 @@ def exists(uri: str | os.PathLike[str], *, storage: Storage | None = None) -> bo
     except NotFoundError:
         return False
     return True
-
-
-def _open_dataset(uri: str, version: int | str | None, storage: Storage) -> lance.LanceDataset:
-    import lance
-
-    def attempt() -> lance.LanceDataset:
-        return lance.dataset(uri, version=version, storage_options=storage.lance_options(uri) or None)
-
-    def opened() -> lance.LanceDataset:
-        dataset = storage.answered(lambda: with_retries(attempt), uri, f"opening {redact(uri)}")
-        if not dataset.version:  # versions count from 1
-            raise DamagedFileError(
-                f"opening {redact(uri)}: a file is damaged: the manifest of a version holds nothing but zeros",
-                hint=f"find it: {hints.check(uri)}",
-            )
-        return dataset
-
-    if version is not None:
-        try:
-            if isinstance(version, str) and len(os.fsencode(version)) > _MOST_TAG_BYTES:
-                raise NotFoundError("no file can be called so, and a tag is one")
-            with translated(uri, "opening"):
-                return opened()
-        except (NotFoundError, OverflowError) as error:  # Lance counts versions in 64 bits, from 1
-            newest = _open_dataset(uri, None, storage).version
-            what, number = ("tag", ", a number") if isinstance(version, str) else ("version", "")
-            found = f"there is no {what} {version!r:.80} of {redact(uri)}; the newest is version {newest}{number}"
-            raise NotFoundError(found, hint=hints.log(uri)) from error
-    with translated(uri, "opening"):
-        return opened()
