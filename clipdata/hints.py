@@ -18,6 +18,10 @@ UNREACHABLE = (
 )
 CREDENTIALS = "pass --anonymous for a public bucket, or set the credentials your cloud's own tools read"
 WRITABLE = "choose a folder that can be written"
+_NAMING = (
+    "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_file", "image_filename",
+    "image_name", "image_id", "image", "img", "picture",
+)  # fmt: skip
 ROOM = f"free some space, or {WRITABLE}"
 
 
@@ -114,6 +118,20 @@ def bench(location: str, model: str | None = None) -> str:
 def embed(location: str) -> str:
     """The command that makes a column that can be searched."""
     return f"clipdata map {typed(location)} image-embedding image_embedding --model starter"
+
+
+def merge_pictures(location: str, columns: Sequence[str], naming: str | None = None) -> str:
+    """The command that joins a table of metadata to the pictures that it names.
+
+    Args:
+        columns: of the table.
+        naming: one that every row has; without it, or where another one has a usual name for it, that names pictures.
+    """
+    usual = [name for name in columns if name.casefold() in _NAMING]
+    if naming not in usual:
+        naming = "filename" if "filename" in usual else next(iter(usual), naming or "COLUMN")
+    joined = "" if naming == "filename" else f" --metadata-on {shell_word(naming)}"
+    return f"clipdata merge IMAGES.lance {typed(location)}{joined} --into MERGED.lance"
 
 
 def merge_again(location: str) -> str:

@@ -1,0 +1,129 @@
+"""What hints and next commands say works when it is typed, on tables whose columns have names of their own."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import clipdata as cd
+import ingest
+from clipdata.encoder import export
+from pipelines.cli.app import main
+from tests.captioned import drawings
+from tests.pictures import write_pictures
+from tests.tables import number_table
+from tests.tiny_models import tiny_encoder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def merged(here: Path) -> Path:
+    """Pictures and metadata in m.lance, whose captions are called "Caption Text"."""
+    rows = drawings(24)
+    for row in rows:
+        path = here / "in" / row["image_id"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(row["image"])
+    texts = {"Caption Text": [row["captions"][0] for row in rows], "lbl": ["even", "odd"] * 12}
+    pq.write_table(pa.table({"image_path": [row["image_id"] for row in rows], **texts}), "meta.parquet")
+    ingest.from_images("in", into="images.lance")
+    ingest.from_parquet("meta.parquet", into="meta.lance", required="image_path")
+    ingest.merge("images.lance", "meta.lance", metadata_on="image_path", into="m.lance")
+    return here
+
+
+def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, and what the command wrote on both streams."""
+    code = main(list(words))
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    return code, shown.out, shown.err
+
+
+def failing(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, message and hint of a command that fails."""
+    code = main([*words, "--json"])
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert code == error["code"] != 0
+    return code, error["message"], error.get("hint") or ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "pipeline"),
+    [
+        (["objective=multi_positive", "text=Caption Text"], "dual-encoder"),
+        (["objective=class_prompts", "label=lbl"], "prompt-classification"),
+        (["text=Caption Text"], "dual-encoder"),
+    ],
+)
+def test_fine_tune_does_what_its_hint_says(
+    merged: Path, capsys: pytest.CaptureFixture[str], settings: list[str], pipeline: str
+) -> None:
+    encoder = tiny_encoder()
+    model = str(export(encoder.model, encoder, merged / "tiny"))
+    words = ["fine-tune", "m.lance", "--model", model, "--out", "z", "--set", "steps=2", "--set", "canary=false"]
+    code, message, hint = failing(capsys, *words)
+    assert (code, "nothing tells what to train for" in message, "--set objective=multi_positive" in hint) == (2, 1, 1)
+
+    named = [word for one in settings for word in ("--set", one)]
+    code = main([*words, *named, "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found.get("pipeline"), found.get("error")) == (0, pipeline, None)
+
+
+def test_fine_tune_without_pictures_says_so(merged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["fine-tune", "meta.lance", "--out", "z"], ["train", "meta.lance", "--model", "starter"]):
+        more = ["--out", "y"] if words[0] == "train" else []
+        _, message, hint = failing(capsys, *words, *more)
+        assert "none of them holds pictures" in message
+        assert hint.startswith("clipdata merge IMAGES.lance")
+        assert "--metadata-on image_path" in hint
+
+
+def test_fine_tune_says_which_objective_no_pipeline_is_for(merged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cd.map_column(cd.open_table("m.lance"), cd.steps.CleanCaptions("Caption Text"), "texts")
+    asked = [word for one in ("objective=choice", "choices=texts") for word in ("--set", one)]
+
+    _, _, hint = failing(capsys, "fine-tune", "m.lance", "--out", "z", *asked)
+
+    assert "label-index label_ind -p label=" in hint
+
+
+def test_what_follows_an_ingest_of_metadata_joins_on_the_column_that_names_pictures(
+    merged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, said = typed(capsys, "ingest", "parquet", "meta.parquet", "--required", "image_path", "--into", "n.lance")
+    command = said.rpartition("next: ")[2].strip()
+    assert command == "clipdata merge IMAGES.lance n.lance --metadata-on image_path --into MERGED.lance"
+
+    code, _, said = typed(capsys, *shlex.split(command.replace("IMAGES", "images"))[1:])
+
+    assert code == 0
+    after = shlex.split(said.rpartition("next: ")[2].strip())
+    assert after[-2:] == ["-p", "text=Caption Text"]
+    assert typed(capsys, *after[1:], "--limit", "2")[0] == 0
+
+
+def test_what_follows_a_merge_without_texts_is_no_second_merge(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pictures(here / "in", 2)
+    pq.write_table(pa.table({"filename": ["0000.jpg", "0001.jpg"], "price": [1, 2]}), "meta.parquet")
+    ingest.from_images("in", into="images.lance")
+    ingest.from_parquet("meta.parquet", into="meta.lance")
+
+    _, _, said = typed(capsys, "merge", "images.lance", "meta.lance", "--into", "m.lance")
+
+    assert said.rpartition("next: ")[2].strip() == "clipdata show m.lance"
+    _, _, said = typed(capsys, "show", "m.lance")
+    assert "next:" not in said
