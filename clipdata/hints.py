@@ -120,18 +120,31 @@ def embed(location: str) -> str:
     return f"clipdata map {typed(location)} image-embedding image_embedding --model starter"
 
 
-def merge_pictures(location: str, columns: Sequence[str], naming: str | None = None) -> str:
+def naming_column(columns: Sequence[str]) -> str | None:
+    """The column of metadata that by its name says which picture a row is of, "filename" before others."""
+    usual = [name for name in columns if name.casefold() in _NAMING]
+    return "filename" if "filename" in usual else next(iter(usual), None)
+
+
+def merge_pictures(
+    location: str,
+    columns: Sequence[str],
+    naming: str | None = None,
+    *,
+    images: str = "IMAGES.lance",
+    into: str = "MERGED.lance",
+) -> str:
     """The command that joins a table of metadata to the pictures that it names.
 
     Args:
         columns: of the table.
         naming: one that every row has; without it, or where another one has a usual name for it, that names pictures.
+        images, into: as they are typed.
     """
-    usual = [name for name in columns if name.casefold() in _NAMING]
-    if naming not in usual:
-        naming = "filename" if "filename" in usual else next(iter(usual), naming or "COLUMN")
+    if naming is None or naming.casefold() not in _NAMING:
+        naming = naming_column(columns) or naming or "COLUMN"
     joined = "" if naming == "filename" else f" --metadata-on {shell_word(naming)}"
-    return f"clipdata merge IMAGES.lance {typed(location)}{joined} --into MERGED.lance"
+    return f"clipdata merge {images} {typed(location)}{joined} --into {into}"
 
 
 def merge_again(location: str) -> str:

@@ -17,7 +17,6 @@ from clipdata.encoder import export
 from pipelines.cli.app import main
 from tests.captioned import drawings
 from tests.pictures import write_pictures
-from tests.tables import number_table
 from tests.tiny_models import tiny_encoder
 
 
@@ -127,3 +126,67 @@ def test_what_follows_a_merge_without_texts_is_no_second_merge(here: Path, capsy
     assert said.rpartition("next: ")[2].strip() == "clipdata show m.lance"
     _, _, said = typed(capsys, "show", "m.lance")
     assert "next:" not in said
+
+
+def pictures_in_two_folders() -> None:
+    for folder in ("in/a", "in/b"):
+        write_pictures(Path(folder), 2)
+    write_pictures(Path("in"), 1)
+    ingest.from_images("in", into="images.lance")
+
+
+@pytest.mark.parametrize("names", [["0000.jpg"], ["b/0001.jpg"]])
+def test_names_of_several_images_are_merged_as_the_hint_says(
+    here: Path, capsys: pytest.CaptureFixture[str], names: list[str]
+) -> None:
+    pictures_in_two_folders()
+    short = [name.rpartition("/")[2] for name in names]
+    pq.write_table(pa.table({"filename": short, "the place": names}), "meta.parquet")
+    ingest.from_parquet("meta.parquet", into="meta.lance")
+    words = ["merge", "images.lance", "meta.lance", "--into", "m.lance"]
+
+    code, message, hint = failing(capsys, *words)
+
+    assert (code, "belong to several images" in message) == (2, True)
+    assert typed(capsys, *words, *shlex.split(hint))[0] == 0
+    assert cd.open_table("m.lance").to_table(["path"])["path"].to_pylist() == names
+
+
+def test_names_of_several_images_that_nothing_tells_apart_are_no_circle(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures_in_two_folders()
+    pq.write_table(pa.table({"filename": ["0001.jpg"]}), "meta.parquet")
+    ingest.from_parquet("meta.parquet", into="meta.lance")
+    _, _, hint = failing(capsys, "merge", "images.lance", "meta.lance", "--into", "m.lance")
+    assert "no column of the metadata says which is meant" in hint
+
+    rows = {"path": ["a", "a"], "image": pa.array([b"1", b"2"], pa.large_binary())}
+    lance.write_dataset(pa.table(rows), "own.lance")
+    lance.write_dataset(pa.table({"path": ["a"]}), "facts.lance")
+    _, message, hint = failing(capsys, "merge", "own.lance", "facts.lance", "--on", "path", "--into", "n.lance")
+    assert "belong to several images" in message
+    assert "--on path" not in hint
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--on", "path"], ["--on", "paht", "--metadata-on", "image_path"], ["--metadata-on", "nope"]]
+)
+def test_columns_that_a_merge_lacks_are_named(
+    merged: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    words = ["merge", "images.lance", "meta.lance", "--into", "n.lance", *more]
+
+    code, message, hint = failing(capsys, *words)
+
+    assert (code, "has no column" in message) == (2, True)
+    assert typed(capsys, *words, *shlex.split(hint))[0] == 0
+
+
+def test_tables_in_the_wrong_order_are_told_with_the_right_one(
+    merged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, message, hint = failing(capsys, "merge", "meta.lance", "images.lance", "--into", "n.lance")
+
+    assert (code, "has no column of images" in message) == (2, True)
+    assert typed(capsys, *shlex.split(hint.partition("clipdata ")[2]))[0] == 0
