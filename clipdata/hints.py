@@ -18,6 +18,8 @@ UNREACHABLE = (
 )
 CREDENTIALS = "pass --anonymous for a public bucket, or set the credentials your cloud's own tools read"
 WRITABLE = "choose a folder that can be written"
+_ROWS = (".parquet", ".pq", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
 _NAMING = (
     "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_file", "image_filename",
     "image_name", "image_id", "image", "img", "picture",
@@ -79,6 +81,13 @@ def compact(location: str) -> str:
 def ingest(location: str) -> str:
     """The command that makes a table of images."""
     return f"clipdata ingest images DIR --into {typed(location)}"
+
+
+def is_file_of_rows(location: str) -> bool:
+    """Whether a file is by its name one that `ingest parquet` reads."""
+    name = location.casefold()
+    unpacked = next((name.removesuffix(packed) for packed in _PACKED if name.endswith(packed)), name)
+    return unpacked.endswith(_ROWS)
 
 
 def ingest_file(location: str) -> str:

@@ -170,7 +170,7 @@ def fitting(data: str, storage: Storage | None = None, asked: Mapping[str, Any] 
     if folder.is_file():
         raise UsageError(
             f"{data} is a file; expected a folder or a Lance table",
-            hint=f"take it in first: clipdata ingest parquet {data} --into t.lance; then clipdata fine-tune t.lance",
+            hint=f"take it in first: {hints.ingest_file(data)}" if hints.is_file_of_rows(data) else None,
         )
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder or Lance table {data}")

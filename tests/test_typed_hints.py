@@ -190,3 +190,125 @@ def test_tables_in_the_wrong_order_are_told_with_the_right_one(
 
     assert (code, "has no column of images" in message) == (2, True)
     assert typed(capsys, *shlex.split(hint.partition("clipdata ")[2]))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["map", "m.lance", "pair-score", "ps", "--model", "starter", "--limit", "2"], "-p 'text=Caption Text'"),
+        (["map", "m.lance", "caption-quality", "q", "-p", "text=Caption_Text"], "-p 'text=Caption Text'"),
+        (["map", "m.lance", "perceptual-hash", "h", "-p", "image=imag"], "-p image=image"),
+        (["map", "m.lance", "leak-proof-split", "side", "-p", "by=pathh,sha256"], "-p by=path,sha256"),
+    ],
+)
+def test_a_step_is_told_which_column_to_read(
+    merged: Path, capsys: pytest.CaptureFixture[str], words: list[str], settings: str
+) -> None:
+    code, message, hint = failing(capsys, *words)
+
+    assert (code, "has no column" in message, shlex.split(hint)) == (2, True, shlex.split(settings))
+    again = words[: words.index("-p")] if "-p" in words else words
+    assert typed(capsys, *again, *shlex.split(hint))[0] == 0
+
+
+def test_a_step_without_a_likely_column_or_without_pictures_says_what_to_name(
+    merged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(capsys, "map", "m.lance", "choice-scores", "s", "--model", "starter")[2] == "-p choices=COLUMN"
+    _, _, hint = failing(capsys, "map", "meta.lance", "perceptual-hash", "h")
+    assert hint.startswith("clipdata merge IMAGES.lance")
+    Path("steps.py").write_text("import clipdata\n@clipdata.step(reads='labl')\ndef f(x) -> str:\n    return x\n")
+    assert failing(capsys, "map", "m.lance", "steps.py:f", "s")[2] == '@clipdata.step(reads=["lbl"]) in steps.py'
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["compare", "m.lance", "width", "hight"], "clipdata compare m.lance width height"),
+        (["compare", "m.lance", "width", "nope"], "clipdata compare m.lance width AFTER"),
+        (["compare", "m.lance", "width", "height", "--by", "lbls"], "--by lbl"),
+        (["show", "m.lance", "--sample", "1", "--columns", "Caption_Text,path"], "--columns 'Caption Text,path'"),
+        (["check-split", "m.lance", "--column", "lbl", "--by", "shaa256,path"], "--by sha256,path"),
+        (["drop", "m.lance", "lbls", "--yes"], "clipdata drop m.lance lbl"),
+        (["export", "m.lance", "--out", "a.csv", "--columns", "lbls"], "--columns lbl"),
+        (["index", "m.lance", "lbls"], "clipdata index m.lance lbl"),
+        (["stats", "m.lance", "--columns", "lbls"], "--columns lbl"),
+    ],
+)
+def test_an_option_that_names_no_column_is_told_with_one(
+    merged: Path, capsys: pytest.CaptureFixture[str], words: list[str], hint: str
+) -> None:
+    code, message, found = failing(capsys, *words)
+
+    assert (code, "has no column" in message, found) == (2, True, hint)
+
+
+def test_check_split_says_what_was_asked_and_how_sides_come_about(
+    merged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, message, hint = failing(capsys, "check-split", "m.lance", "--by", "nope")
+    assert ("'nope'" in message, "'split'" in message, hint) == (True, False, "--by COLUMN")
+
+    _, message, hint = failing(capsys, "check-split", "m.lance")
+    assert "'split'" in message
+    assert hint.startswith("--column ")
+    assert typed(capsys, *shlex.split(hint.partition("clipdata ")[2]))[0] == 0
+    assert typed(capsys, "check-split", "m.lance")[0] == 0
+
+
+def test_a_printed_version_is_told_as_it_is_typed(merged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["show", "m.lance@1"], ["merge", "images.lance@1", "meta.lance", "--into", "n.lance"]):
+        code, message, hint = failing(capsys, *words)
+        table = words[1].removesuffix("@1")
+        assert (code, "there is no table at" in message) == (3, True)
+        assert hint.partition(": ")[2].partition(";")[0] == f"clipdata show {table} --version 1"
+        assert typed(capsys, *shlex.split(hint.partition("clipdata ")[2].partition(";")[0]))[0] == 0
+    assert "make one" in failing(capsys, "show", "none.lance@1")[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "m.lance", "--out", "-"],
+        ["query", "m.lance", "SELECT path FROM dataset", "--out", "-"],
+        ["merge", "images.lance", "meta.lance", "--metadata-on", "image_path", "--into", "-"],
+        ["ingest", "images", "in", "--into", "-"],
+        ["fine-tune", "m.lance", "--out", "-"],
+    ],
+)
+def test_nothing_is_written_to_a_place_called_dash(
+    merged: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    code, message, hint = failing(capsys, *words)
+
+    assert (code, "standard output" in message, Path("-").exists()) == (2, True, False)
+    command = shlex.split(hint.partition("clipdata ")[2].partition(" prints")[0].replace("TABLE", "m.lance"))
+    assert typed(capsys, *command)[0] == 0
+
+
+def test_a_file_that_nothing_takes_is_not_said_to_be_taken(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("gen.py").write_text("print(1)\n")
+    Path("a.zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    Path("rows.csv").write_text("name,caption\na,one\n")
+    for words in (["log", "gen.py"], ["show", "gen.py"], ["fine-tune", "gen.py"], ["ingest", "hugging-face", "gen.py"]):
+        more = ["--into", "t.lance"] if words[0] == "ingest" else []
+        assert "ingest parquet" not in failing(capsys, *words, *more)[2]
+    assert "unzip" in failing(capsys, "log", "a.zip")[2]
+    for words in (["log", "rows.csv"], ["fine-tune", "rows.csv"]):
+        command = failing(capsys, *words)[2].partition("clipdata ")[2].partition(" makes ")[0]
+        assert typed(capsys, *shlex.split(command))[0] == 0
+
+
+def test_a_file_of_steps_without_a_function_is_told_with_its_functions(
+    merged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("steps.py").write_text(
+        "import clipdata\nfrom clipdata import step\n"
+        "@clipdata.step(reads='lbl')\ndef letters(x) -> int:\n    return len(x)\n"
+        "@step\ndef lbls(lbl: str) -> str:\n    return lbl\n"
+        "def helper():\n    pass\n"
+    )
+    code, message, hint = failing(capsys, "map", "m.lance", "./steps.py", "c")
+
+    assert (code, "is a file" in message, hint) == (2, True, "./steps.py:letters or ./steps.py:lbls")
+    assert typed(capsys, "map", "m.lance", hint.partition(" or ")[0], "c")[0] == 0

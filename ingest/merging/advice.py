@@ -35,7 +35,9 @@ def refuse_swapped(images: Table, metadata: Table) -> None:
     )
 
 
-def told_apart(images: ImageSide, metadata: MetadataSide, examples: Sequence[tuple[int, Sequence[int]]]) -> str:
+def told_apart(
+    images: ImageSide, metadata: MetadataSide, examples: Sequence[tuple[int, Sequence[int] | np.ndarray]]
+) -> str:
     """By which columns to merge, where what was named does not tell images apart.
 
     Args:
@@ -45,7 +47,9 @@ def told_apart(images: ImageSide, metadata: MetadataSide, examples: Sequence[tup
     if called == images.on:
         others = [name for name in images.table.schema.names if name not in (called, images.image)]
         listed = ", ".join(others[:8]) or "none"
-        return f"merge on a column of the images in which no value is there twice, if one of {listed} is such: --on COLUMN"
+        return (
+            f"merge on a column of the images in which no value is there twice, if one of {listed} is such: --on COLUMN"
+        )
     rows = np.array([row for row, _ in examples], np.int64)
     names = [set(images.called(places)) for _, places in examples]
     kinds = metadata.table.schema

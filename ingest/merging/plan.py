@@ -242,7 +242,7 @@ class Plan:
         raise UsageError(
             f"{len(found.ambiguous):,} values of {self.on!r} that the metadata names belong to several images:"
             f"{examples}",
-            hint=told_apart(self.images, self.metadata, [(row, places) for row, places in found.ambiguous[:EXAMPLES]]),
+            hint=told_apart(self.images, self.metadata, found.ambiguous[:EXAMPLES]),
         )
 
     def _refuse_doubts(self, doubts: list[Doubt]) -> None:
@@ -253,10 +253,13 @@ class Plan:
             names, images = doubt.names[:3], self.images.keys_of(list(doubt.images[:3]))
             meant = " or ".join(map(ascii, images))
             examples += f"\n  {' and '.join(map(ascii, names))}: {meant} ({doubt.rule})"
+        hint = (
+            "write in the metadata what the images are called, or name other columns: --on COLUMN --metadata-on COLUMN"
+        )
         raise UsageError(
             f"{len(doubts):,} names of the metadata are like those of images, and which is meant is not sure:"
             f"{examples}",
-            hint=told_apart(self.images, self.metadata, rows),
+            hint=told_apart(self.images, self.metadata, rows) if self.images.identity != self.on else hint,
         )
 
 
