@@ -193,6 +193,11 @@ def _for_table(table: Table, data: str, asked: Mapping[str, Any]) -> Fitting:
         objective: Objective = Choice()
     else:
         objective = objective_with(table, asked)
+    if isinstance(objective, Distillation) or not isinstance(objective, Choice | ClassPrompts | Pairs):
+        raise UsageError(
+            f"no pipeline compares before and after a training for {objective.kind!r}",
+            hint=f"clipdata train {hints.typed(data)} --model starter --out RUN --set objective={objective.kind}",
+        )
     if asked or isinstance(objective, Choice):
         _check(objective, table, asked, answers)
     if isinstance(objective, Choice):
@@ -209,11 +214,6 @@ def _for_table(table: Table, data: str, asked: Mapping[str, Any]) -> Fitting:
             {"table": data, "label": objective.label},
             f"the table names a class for each picture ({objective.label})",
             taken=("label",),
-        )
-    if isinstance(objective, Distillation) or not isinstance(objective, Pairs):
-        raise UsageError(
-            f"no pipeline compares before and after a training for {objective.kind!r}",
-            hint=f"clipdata train {hints.typed(data)} --model starter --out RUN --set objective={objective.kind}",
         )
     named = {"captions_column": objective.text} if asked else {}
     return Fitting(

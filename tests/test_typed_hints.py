@@ -89,15 +89,29 @@ def test_fine_tune_without_pictures_says_so(merged: Path, capsys: pytest.Capture
         assert "none of them holds pictures" in message
         assert hint.startswith("clipdata merge IMAGES.lance")
         assert "--metadata-on image_path" in hint
+    named = ["--set", "objective=multi_positive", "--set", "text=lbl"]
+    for words in (
+        ["fine-tune", "meta.lance", "--out", "z"],
+        ["train", "meta.lance", "--model", "starter", "--out", "y"],
+    ):
+        _, message, hint = failing(capsys, *words, *named)
+        assert "no column" in message
+        assert hint.startswith("clipdata merge IMAGES.lance")
 
 
-def test_fine_tune_says_which_objective_no_pipeline_is_for(merged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fine_tune_says_what_an_objective_that_is_named_lacks(merged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cd.map_column(cd.open_table("m.lance"), cd.steps.CleanCaptions("Caption Text"), "texts")
     asked = [word for one in ("objective=choice", "choices=texts") for word in ("--set", one)]
 
     _, _, hint = failing(capsys, "fine-tune", "m.lance", "--out", "z", *asked)
 
     assert "label-index label_ind -p label=" in hint
+
+    _, message, hint = failing(capsys, "fine-tune", "m.lance", "--out", "z", "--set", "objective=distillation")
+    assert "no pipeline" in message
+    assert hint.startswith("clipdata train m.lance ")
+    _, _, hint = failing(capsys, "fine-tune", "m.lance", "--out", "z", "--set", "text=lbls")
+    assert hint == "--set text=COLUMN; columns of texts are texts, image_table, image_path, Caption Text, lbl"
 
 
 def test_what_follows_an_ingest_of_metadata_joins_on_the_column_that_names_pictures(

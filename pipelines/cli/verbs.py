@@ -204,7 +204,7 @@ def _named_otherwise(
     arguments: list[str] = []
     are_wrong = False
     for name, value in given.items():
-        words_of = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        words_of = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
         is_argument = isinstance(known[name].annotation.__metadata__[0], typer.models.ArgumentInfo)
         otherwise = {column: near[0] if near else _placeholder(known[name]) for column, near in missing.items()}
         if is_argument:
