@@ -23,7 +23,8 @@ whatever it quotes. This module knows nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from clipdata.printable import printable_quoted
 
@@ -67,9 +68,14 @@ class ConfigError(UsageError):
 
 
 class SchemaError(UsageError):
-    """A table does not have the columns or the types that the verb needs."""
+    """A table does not have the columns or the types that the verb needs.
+
+    Attributes:
+        missing: columns that the table lacks, each with the names it has that are like it.
+    """
 
     name = "schema"
+    missing: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class NotFoundError(ClipdataError, FileNotFoundError):

@@ -18,6 +18,12 @@ UNREACHABLE = (
 )
 CREDENTIALS = "pass --anonymous for a public bucket, or set the credentials your cloud's own tools read"
 WRITABLE = "choose a folder that can be written"
+_ROWS = (".parquet", ".pq", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
+_NAMING = (
+    "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_file", "image_filename",
+    "image_name", "image_id", "image", "img", "picture",
+)  # fmt: skip
 ROOM = f"free some space, or {WRITABLE}"
 
 
@@ -77,6 +83,13 @@ def ingest(location: str) -> str:
     return f"clipdata ingest images DIR --into {typed(location)}"
 
 
+def is_file_of_rows(location: str) -> bool:
+    """Whether a file is by its name one that `ingest parquet` reads."""
+    name = location.casefold()
+    unpacked = next((name.removesuffix(packed) for packed in _PACKED if name.endswith(packed)), name)
+    return unpacked.endswith(_ROWS)
+
+
 def ingest_file(location: str) -> str:
     """The commands that make a table of the rows of a file, and that look at them as they lie."""
     into = table_beside(os.path.splitext(location.rstrip("/"))[0])
@@ -114,6 +127,33 @@ def bench(location: str, model: str | None = None) -> str:
 def embed(location: str) -> str:
     """The command that makes a column that can be searched."""
     return f"clipdata map {typed(location)} image-embedding image_embedding --model starter"
+
+
+def naming_column(columns: Sequence[str]) -> str | None:
+    """The column of metadata that by its name says which picture a row is of, "filename" before others."""
+    usual = [name for name in columns if name.casefold() in _NAMING]
+    return "filename" if "filename" in usual else next(iter(usual), None)
+
+
+def merge_pictures(
+    location: str,
+    columns: Sequence[str],
+    naming: str | None = None,
+    *,
+    images: str = "IMAGES.lance",
+    into: str = "MERGED.lance",
+) -> str:
+    """The command that joins a table of metadata to the pictures that it names.
+
+    Args:
+        columns: of the table.
+        naming: one that every row has; without it, or where another one has a usual name for it, that names pictures.
+        images, into: as they are typed.
+    """
+    if naming is None or naming.casefold() not in _NAMING:
+        naming = naming_column(columns) or naming or "COLUMN"
+    joined = "" if naming == "filename" else f" --metadata-on {shell_word(naming)}"
+    return f"clipdata merge {images} {typed(location)}{joined} --into {into}"
 
 
 def merge_again(location: str) -> str:

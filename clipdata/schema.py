@@ -176,7 +176,9 @@ def require_columns(
     listed = ", ".join(
         f"{name!r}" + (f" (did you mean {' or '.join(near[name])}?)" if near[name] else "") for name in missing
     )
-    raise SchemaError(f"{verb}: {where} has no column {listed}; it has {columns_listed(schema.names)}", hint=hint)
+    error = SchemaError(f"{verb}: {where} has no column {listed}; it has {columns_listed(schema.names)}", hint=hint)
+    error.missing = near
+    raise error
 
 
 def align(batch: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:

@@ -240,9 +240,10 @@ def _loaded(library: Any, where: str, config: str | None) -> tuple[Any, str, Pat
         return _asked(lambda: library.load_dataset(str(folder), config), where), str(folder), folder
     looks_local = folder is not None and (folder.exists() or where.startswith((".", "/", "~")) or where.count("/") > 1)
     if looks_local or (where.count("/") != 1 and "/" in where):
+        is_of_rows = folder is not None and folder.is_file() and hints.is_file_of_rows(where)
         raise NotFoundError(
             f"there is no folder {redact(where)}; expected one, or a name on the hub such as org/name",
-            hint=hints.ingest_file(where) if folder is not None and folder.is_file() else None,
+            hint=hints.ingest_file(where) if is_of_rows else None,
         )
     return _asked(lambda: library.load_dataset(where, config), where), f"hf://datasets/{where}", None
 

@@ -15,7 +15,7 @@ names of files and columns, and leaves all work to the pipelines.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,18 @@ from clipdata.errors import ClipdataError, NotFoundError, SchemaError, UsageErro
 from clipdata.progress import Progress, Silent
 from clipdata.schema import is_of
 from clipdata.storage import Storage, absolute, is_remote, join, redact
-from clipdata.training.objectives import Choice, ClassPrompts, objective_for
+from clipdata.training.objectives import (
+    Choice,
+    ClassPrompts,
+    Distillation,
+    Objective,
+    objective_with,
+    own_fields,
+)
 from clipdata.training.objectives.pairs import Pairs
 from clipdata.training.recipe_choice import AUTO
 from ingest.metadata.metadata_files import MetadataFiles
+from pipelines import configs
 from pipelines.results import PipelineResult
 from pipelines.settings import PipelineSettings
 
@@ -56,12 +64,14 @@ class Fitting:
         settings: of it, beside those that every pipeline has.
         reason: what in the data asks for it.
         captions: pictures and a file of captions that are to become a table first.
+        taken: names of training settings that the pipeline is told as settings of its own.
     """
 
     pipeline: str
     settings: Mapping[str, Any]
     reason: str
     captions: tuple[str, str] | None = None
+    taken: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.reason}: clipdata run {self.pipeline}"
@@ -86,7 +96,7 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
         taken = ingest.from_hugging_face(data, into=into, storage=given.storage, progress=progress)
         progress.say(str(taken))
         data = taken.table.uri
-    found = fitting(data, given.storage)
+    found = fitting(data, given.storage, asked_for(given))
     progress.say(str(found))
     settings = dict(found.settings)
     if found.captions is not None:
@@ -103,7 +113,8 @@ def fine_tune(data: str, given: PipelineSettings, progress: Progress | None = No
             raise
         progress.say(str(taken))
         settings["table"] = taken.table.uri
-    given = replace(given, recipe=given.recipe or AUTO)
+    training = {name: text for name, text in given.training.items() if name not in found.taken}
+    given = replace(given, recipe=given.recipe or AUTO, training=training)
     shared = {one.name: getattr(given, one.name) for one in fields(PipelineSettings)}
     settings_class, run = _pipeline(found.pipeline)
     return found, run(settings_class(**{**shared, **settings}), progress)
@@ -127,15 +138,29 @@ def is_data_set(data: str) -> bool:
     return any((folder / split / name).is_file() for split in _SPLITS for name in _METADATA_OF_PICTURES)
 
 
-def fitting(data: str, storage: Storage | None = None) -> Fitting:
+def asked_for(given: PipelineSettings) -> dict[str, Any]:
+    """What the settings say of the objective: `--set` over the file of `--config`.
+
+    Raises:
+        ConfigError: lists every setting that is wrong.
+    """
+    config = {} if given.config == configs.DOCUMENT else configs.read(given.config, "")
+    said = {**config, **cd.TrainConfig.parse_settings(given.training)}
+    return own_fields(said) | {name: said[name] for name in ("objective",) if name in said}
+
+
+def fitting(data: str, storage: Storage | None = None, asked: Mapping[str, Any] | None = None) -> Fitting:
     """The pipeline that fits some data; see the top of this module.
+
+    Args:
+        asked: an objective and fields of one, which decide where the data is a table.
 
     Raises:
         NotFoundError: there is nothing at that place.
         UsageError: nothing tells what to train for.
     """
     if (table := _as_table(data, storage)) is not None:
-        return _for_table(table, data)
+        return _for_table(table, data, asked or {})
     if is_remote(data):
         raise UsageError(
             f"{redact(data)} is no Lance table; expected one, or a folder on this machine",
@@ -145,7 +170,7 @@ def fitting(data: str, storage: Storage | None = None) -> Fitting:
     if folder.is_file():
         raise UsageError(
             f"{data} is a file; expected a folder or a Lance table",
-            hint=f"take it in first: clipdata ingest parquet {data} --into t.lance; then clipdata fine-tune t.lance",
+            hint=f"take it in first: {hints.ingest_file(data)}" if hints.is_file_of_rows(data) else None,
         )
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder or Lance table {data}")
@@ -161,24 +186,53 @@ def _as_table(data: str, storage: Storage | None) -> Table | None:
         return None
 
 
-def _for_table(table: Table, data: str) -> Fitting:
+def _for_table(table: Table, data: str, asked: Mapping[str, Any]) -> Fitting:
     kinds = {name: table.schema.field(name).type for name in table.schema.names}
     answers = [name for name in ("label", "label_index", "label_ind") if name in kinds]
-    if Choice().choices in kinds and is_of("texts", kinds[Choice().choices]) and answers:
+    if not asked and Choice().choices in kinds and is_of("texts", kinds[Choice().choices]) and answers:
+        objective: Objective = Choice()
+    else:
+        objective = objective_with(table, asked)
+    if isinstance(objective, Distillation) or not isinstance(objective, Choice | ClassPrompts | Pairs):
+        raise UsageError(
+            f"no pipeline compares before and after a training for {objective.kind!r}",
+            hint=f"clipdata train {hints.typed(data)} --model starter --out RUN --set objective={objective.kind}",
+        )
+    if asked or isinstance(objective, Choice):
+        _check(objective, table, asked, answers)
+    if isinstance(objective, Choice):
+        label = objective.label if "label" in asked or not answers else answers[0]
         return Fitting(
             "caption-contest",
-            {"table": data, "label": answers[0]},
-            f"the table lists captions to choose from (caption_choices, {answers[0]})",
+            {"table": data, "label": label, **({"choices": objective.choices} if asked else {})},
+            f"the table lists captions to choose from ({objective.choices}, {label})",
+            taken=("choices", "label"),
         )
-    objective = objective_for(table)
     if isinstance(objective, ClassPrompts):
         return Fitting(
             "prompt-classification",
             {"table": data, "label": objective.label},
             f"the table names a class for each picture ({objective.label})",
+            taken=("label",),
         )
-    assert isinstance(objective, Pairs | Choice)
-    return Fitting("dual-encoder", {"table": data}, f"the table holds captions ({objective.texts})")
+    named = {"captions_column": objective.text} if asked else {}
+    return Fitting(
+        "dual-encoder", {"table": data, **named}, f"the table holds captions ({objective.text})", taken=("text",)
+    )
+
+
+def _check(objective: Objective, table: Table, asked: Mapping[str, Any], answers: Sequence[str]) -> None:
+    """Hold an objective that is asked for to the table; a contest whose places are still to be made may go on.
+
+    Raises:
+        SchemaError: the table lacks a column of it.
+    """
+    if isinstance(objective, Choice) and (answers or "label" in asked):
+        wanted = {"choices": objective.choices} | ({"label": objective.label} if "label" in asked else {})
+        hint = " ".join(f"--set {name}=COLUMN" for name, column in wanted.items() if column not in table.schema.names)
+        table.require(list(wanted.values()), verb="fine-tune", hint=hint)
+        return
+    objective.check(table)
 
 
 def _for_folder(folder: Path) -> Fitting:

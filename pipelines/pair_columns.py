@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clipdata.errors import SchemaError, UsageError
+from clipdata.hints import merge_pictures, typed
 from clipdata.schema import image_column, is_binary, is_of
 from clipdata.storage import redact
 from clipdata.training.objectives.fitting import CAPTIONS
@@ -53,9 +54,11 @@ def image_of(table: Table, named: str | None) -> str:
         return found
     listed = ", ".join(f"{column.name} ({column.type})" for column in table.schema)
     said = f"its column {named!r} holds no bytes of pictures" if named else "it has no column of bytes of pictures"
+    merge = merge_pictures(table.uri, table.schema.names)
     raise SchemaError(
         f"{redact(table.uri)} cannot be trained on as it lies: {said}; it has {listed}",
-        hint=f"clipdata ingest lance {redact(table.uri)} --into TABLE reads pictures that are kept otherwise",
+        hint=f"{merge} joins pictures to it; clipdata ingest lance {typed(table.uri)} --into TABLE reads pictures that "
+        "are kept otherwise",
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import clipdata as cd
 import ingest
 from clipdata.errors import UsageError
+from clipdata.hints import merge_pictures
 from clipdata.plurals import counted
 from clipdata.progress import Progress
 from clipdata.schema import is_of
@@ -254,8 +255,9 @@ class PromptClassification(Pipeline[ClassificationSettings]):
             UsageError: it has a column of its own under a name that is written here.
         """
         given, table = self.settings, self.table
-        hint = "name the column of classes: --label COLUMN"
-        table.require([given.label, self.config.image], verb=self.name, hint=hint)
+        table.require([given.label], verb=self.name, hint="name the column of classes: --label COLUMN")
+        joined = merge_pictures(table.uri, table.schema.names)
+        table.require([self.config.image], verb=self.name, hint=f"{joined} joins pictures to it")
         own = [name for name in OWN_COLUMNS if name in table.schema.names and table.lineage(name) is None]
         if own:
             raise UsageError(

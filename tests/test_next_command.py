@@ -87,7 +87,7 @@ def test_pictures_alone_want_metadata_and_metadata_want_pictures(tmp_path: Path)
 
     assert pictures is not None
     assert pictures.endswith("clipdata merge 'my table.lance' meta.lance --into merged.lance")
-    assert metadata == "clipdata merge IMAGES.lance m.lance --into MERGED.lance"
+    assert metadata == "clipdata merge IMAGES.lance m.lance --metadata-on COLUMN --into MERGED.lance"
 
 
 def test_after_a_training_the_tuned_model_scores_through_the_same_trunk(tmp_path: Path) -> None:

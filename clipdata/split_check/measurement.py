@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from clipdata.errors import SchemaError, UsageError
+from clipdata.hints import typed
 from clipdata.lance_io.table import AnyTable, Table, as_table
 from clipdata.plurals import counted
+from clipdata.printable import shell_word
 from clipdata.schema import is_list, is_of
 from clipdata.split_check.class_shares import ClassShares, class_shares
 from clipdata.split_check.evidence import CAPTIONS, evidence_columns, kind_of, require_evidence
@@ -59,7 +62,8 @@ def check_split(
     columns = list(named if named is not None else evidence_columns(opened.schema, column))
     for name in columns:
         require_names("check_split", by=name)
-    opened.require([column, *columns, *([classes] if classes else [])], verb="check-split")
+    opened.require([*columns, *([classes] if classes else [])], verb="check-split")
+    opened.require([column], verb="check-split", hint=_naming_sides(opened, column, columns))
     _require_sides_column(opened, column)
     require_evidence(opened.schema, columns)
     names, side_N = sides_of(_column(opened, column, where))
@@ -100,6 +104,16 @@ class _Marks:
     def add(self, sharing: Sharing, trained_side: int) -> None:
         self.shared_N |= sharing.rows_with_shared(len(self.shared_N))
         self.trained_N |= sharing.rows_with_values_of(trained_side, len(self.shared_N))
+
+
+def _naming_sides(table: Table, column: str, evidence: Sequence[str]) -> str:
+    """How to name the column of sides, or to make one that keeps together what shares evidence."""
+    near = difflib.get_close_matches(column, table.schema.names, n=1)
+    by = shell_word(",".join(evidence or ["COLUMN"]))
+    return (
+        f"--column {shell_word((near or ['COLUMN'])[0])} names the column that says which side a row is of; or make "
+        f"one: clipdata map {typed(table.uri)} leak-proof-split {shell_word(column)} -p by={by}"
+    )
 
 
 def _require_sides_column(table: Table, column: str) -> None:

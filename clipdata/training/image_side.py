@@ -12,6 +12,7 @@ import numpy as np
 from clipdata.encoder import Encoder
 from clipdata.encoder.augmentation import Augmented
 from clipdata.errors import LineageMismatchError, SchemaError
+from clipdata.hints import merge_pictures
 from clipdata.lance_io.table import Table
 from clipdata.origin import changed_inputs
 from clipdata.storage import redact
@@ -59,7 +60,8 @@ def check_images(table: Table, encoder: Encoder, config: TrainConfig) -> None:
     if config.image_trunk is not None:
         _check_trunk(table, config.image_trunk, encoder)
         return
-    table.require([config.image], verb="train")
+    joined = merge_pictures(table.uri, table.schema.names)
+    table.require([config.image], verb="train", hint=f"{joined} joins pictures to it; or name them: --set image=COLUMN")
     found = table.schema.field(config.image).type
     if not is_image(found):
         lineage = table.lineage(config.image)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from clipdata.errors import SchemaError
 from clipdata.lance_io.table import Table
+from clipdata.printable import shell_word
 from clipdata.schema import IMAGE_METADATA, columns_listed, image_column
 from clipdata.storage import redact
 from ingest.merging import foreign_columns
@@ -59,7 +60,8 @@ class ImageSide:
     """
 
     def __init__(self, table: Table, on: str) -> None:
-        table.require([on], verb="merge")
+        others = [name for name in ("filename", "path", table.key) if name is not None and name in table.schema.names]
+        table.require([on], verb="merge", hint=f"--on {shell_word(next(iter(others), 'COLUMN'))}")
         self.table, self.on = table, on
         self.image = _image_column(table)
         names = table.schema.names

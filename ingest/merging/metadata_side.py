@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from clipdata.hints import naming_column
 from clipdata.lance_io.table import Table
+from clipdata.printable import shell_word
 from ingest.merging import foreign_columns
 from ingest.merging.join_keys import key_texts
 from ingest.updating.digests import DIGEST_BYTES, digests_of_rows, digests_of_texts, numbers_among_equal
@@ -38,7 +40,8 @@ class MetadataSide:
     """
 
     def __init__(self, table: Table, key: str) -> None:
-        table.require([key], verb="merge")
+        named = naming_column(table.schema.names) or "COLUMN"
+        table.require([key], verb="merge", hint=f"--metadata-on {shell_word(named)}")
         self.table, self.key = table, key
         own = _OWN_COLUMNS if table.key == _OWN_KEY else ()
         self.columns = [name for name in table.schema.names if name not in own or name == key]

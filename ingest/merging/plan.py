@@ -17,6 +17,7 @@ from clipdata.errors import SchemaError, UsageError
 from clipdata.lance_io.dropped_columns import dropped_columns
 from clipdata.lance_io.table import Table
 from clipdata.schema import is_list, is_text, key_field
+from ingest.merging.advice import refuse_swapped, told_apart
 from ingest.merging.alike_names import Alike, Doubt, find_alike
 from ingest.merging.column_names import ETAG, KEY, ColumnNames, named
 from ingest.merging.image_side import DERIVED, ImageSide, etags_of, hexadecimal
@@ -64,6 +65,7 @@ class Plan:
         before: ColumnNames,
         sampling: Sampling | None = None,
     ) -> None:
+        refuse_swapped(images, metadata)
         self.images, self.metadata = ImageSide(images, on), MetadataSide(metadata, metadata_on)
         self.on, self.group, self._sampling = on, group, sampling or Sampling()
         is_joined_by_name = metadata_on == on and on in self.images.columns
@@ -240,19 +242,24 @@ class Plan:
         raise UsageError(
             f"{len(found.ambiguous):,} values of {self.on!r} that the metadata names belong to several images:"
             f"{examples}",
-            hint="merge on a column that is unique among the images: --on path (the metadata must have it too)",
+            hint=told_apart(self.images, self.metadata, found.ambiguous[:EXAMPLES]),
         )
 
     def _refuse_doubts(self, doubts: list[Doubt]) -> None:
-        examples = ""
+        examples, rows = "", []
         for doubt in doubts[:EXAMPLES]:
+            named = digests_of_texts(pa.array(doubt.names[:1], pa.large_string()))
+            rows.append((int(np.flatnonzero((self.metadata.keys == named).all(axis=1))[0]), doubt.images))
             names, images = doubt.names[:3], self.images.keys_of(list(doubt.images[:3]))
             meant = " or ".join(map(ascii, images))
             examples += f"\n  {' and '.join(map(ascii, names))}: {meant} ({doubt.rule})"
+        hint = (
+            "write in the metadata what the images are called, or name other columns: --on COLUMN --metadata-on COLUMN"
+        )
         raise UsageError(
             f"{len(doubts):,} names of the metadata are like those of images, and which is meant is not sure:"
             f"{examples}",
-            hint="write in the metadata what the images are called, or merge on another column: --on, --metadata-on",
+            hint=told_apart(self.images, self.metadata, rows) if self.images.identity != self.on else hint,
         )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from clipdata.errors import ClipdataError, ConfigError, NotFoundError, UsageError
+from clipdata.errors import ClipdataError, ConfigError, NotFoundError, SchemaError, UsageError
 from clipdata.file_kinds import kind_of_file
+from clipdata.hints import merge_pictures
+from clipdata.printable import shell_word
 
 if TYPE_CHECKING:
     from clipdata.lance_io.table import Table
@@ -93,6 +98,8 @@ def build_step(
             )
         return own_step(name)
     if name not in STEPS:
+        if Path(name).is_file():
+            raise UsageError(f"{name} is a file; expected FILE.py:function", hint=_steps_in(name))
         near = difflib.get_close_matches(name, STEPS, n=2)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(f"there is no step {name!r}{meant}", hint=f"steps: {', '.join(STEPS)}, or FILE.py:function")
@@ -116,6 +123,50 @@ def build_step(
     say(f"loading {model}")
     built: Step = step_class(cd.load_encoder(model, device=device), **parameters)
     return built
+
+
+def columns_named_otherwise(
+    name: str, given: Mapping[str, str], missing: Mapping[str, Sequence[str]], table: Table
+) -> str | None:
+    """What to type so that a step reads other columns than those which are not there; None where nothing does it.
+
+    Args:
+        name: of the step, as of `build_step`.
+        given: its parameters.
+        missing: columns, each with the names that are like it.
+    """
+    from clipdata.schema import is_binary
+
+    if "image" in missing and not any(is_binary(column.type) for column in table.schema):
+        return f"{merge_pictures(table.uri, table.schema.names)} joins pictures to it"
+    instead = {column: (near or ["COLUMN"])[0] for column, near in missing.items()}
+    if ":" in name:
+        read = [instead.get(column, column) for column in own_step(name).reads]
+        return f"@clipdata.step(reads={json.dumps(read, ensure_ascii=False)}) in {name.rpartition(':')[0]}"
+    import clipdata as cd
+
+    signature = inspect.signature(getattr(cd.steps, STEPS[name][0])).parameters
+    values = {key: given.get(key, one.default) for key, one in signature.items() if key not in GIVEN}
+    said = []
+    for key, value in values.items():
+        if isinstance(value, str) and value not in instead:
+            names = value.split(",")
+        else:
+            names = [str(column) for column in (value if isinstance(value, tuple) else (value,))]
+        if any(column in instead for column in names):
+            said.append(f"-p {key}={shell_word(','.join(instead.get(column, column) for column in names))}")
+    return " ".join(said) or None
+
+
+@contextmanager
+def columns_told(name: str, given: Mapping[str, str], table: Table) -> Iterator[None]:
+    """Says of columns that a step misses in here how another is named; see `columns_named_otherwise`."""
+    try:
+        yield
+    except SchemaError as error:
+        if error.missing and error.hint is None:
+            error.hint = columns_named_otherwise(name, given, error.missing, table)
+        raise
 
 
 def config_named(table: Table, recipe: str | None, settings: Mapping[str, str]) -> TrainConfig:
@@ -162,6 +213,22 @@ def _converted(step_class: Any, given: Mapping[str, str], name: str) -> dict[str
     return values
 
 
+def _steps_in(file: str) -> str:
+    """The steps of a file as they are typed; it is read, and nothing of it runs."""
+    try:
+        body = ast.parse(Path(file).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return _EXAMPLE
+    made = [one.name for one in body if isinstance(one, ast.FunctionDef) and any(map(_is_step, one.decorator_list))]
+    return " or ".join(shell_word(f"{file}:{function}") for function in made) or _EXAMPLE
+
+
+def _is_step(decorator: ast.expr) -> bool:
+    """Whether it is `step`, or `step` of a module, called or not."""
+    made = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", None)) == "step"
+
+
 def own_step(name: str) -> Step:
     """Load a function of the user's own file.
 
@@ -174,7 +241,8 @@ def own_step(name: str) -> Step:
 
     file, _, function = name.rpartition(":")
     if not file or not function:
-        raise UsageError(f"{name!r} is no function of yours; expected FILE.py:function")
+        hint = _steps_in(name) if Path(name).is_file() else None
+        raise UsageError(f"{name!r} is no function of yours; expected FILE.py:function", hint=hint)
     path = Path(file)
     if not path.is_file():
         raise NotFoundError(f"there is no file {file}; expected FILE.py:function")

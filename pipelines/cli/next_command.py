@@ -5,9 +5,10 @@ It reads the schema and the lineages of the columns, and knows the words of the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from clipdata.hints import typed
+from clipdata.hints import merge_pictures, typed
 from clipdata.printable import shell_word
 
 if TYPE_CHECKING:
@@ -19,25 +20,33 @@ if TYPE_CHECKING:
 _CHOICES = "caption_choices"
 _LABELS = ("label", "label_index")
 _TEXTS = ("caption", "text", "captions")
+_TEXT_WORDS = {"caption", "captions", "text", "title", "description", "alt", "prompt", "sentence"}
 
 
-def next_command(table: Table, location: str) -> str | None:
+def next_command(table: Table, location: str, *, naming: str | None = None) -> str | None:
     """What to type next, or None where everything that can be told from here is done.
 
     Args:
         table: as it is now.
         location: of it, as the person typed it.
+        naming: the column of metadata that names pictures, where that is known.
     """
     columns = _Columns(table)
     here = typed(location)
     if not columns.has_pictures:
-        return f"clipdata merge IMAGES.lance {here} --into MERGED.lance" if "path" not in columns.names else None
+        return merge_pictures(location, columns.schema.names, naming) if table.key != "path" else None
     if choices := columns.choices:
         return _next_of_choices(columns, choices, here)
     if text := columns.text:
         return None if columns.made_by("PairScore") else _map(here, "pair-score pair_score", text=(text, "caption"))
     if "class_name" in columns.names:
         return None if columns.made_by("ImageEmbedding") else _map(here, "image-embedding image_embedding")
+    if text := columns.likely_text:
+        return None if columns.made_by("PairScore") else _map(here, "pair-score pair_score", text=(text, "caption"))
+    from ingest.merging.column_names import KEY
+
+    if table.key == KEY:
+        return None
     return f"clipdata ingest parquet FILE --into meta.lance; clipdata merge {here} meta.lance --into merged.lance"
 
 
@@ -110,6 +119,12 @@ class _Columns:
     def text(self) -> str | None:
         """The column of one text a row that says what is seen."""
         return next((name for name in _TEXTS if self.is_text(name)), None)
+
+    @property
+    def likely_text(self) -> str | None:
+        """A column of one text a row that by its name may say what is seen, as "Caption Text" does."""
+        given = [name for name in self.schema.names if name not in self.lineages and self.is_text(name)]
+        return next((name for name in given if _TEXT_WORDS & set(re.split(r"[\W_]+", name.casefold()))), None)
 
     @property
     def choices(self) -> str | None:

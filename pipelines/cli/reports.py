@@ -213,8 +213,11 @@ def report_pipeline(terminal: Terminal, result: PipelineResult, **more: str) -> 
     terminal.hint(hints.log(result.table.uri))
 
 
-def report_ingest(terminal: Terminal, done: Ingested, into: str) -> None:
+def report_ingest(terminal: Terminal, done: Ingested, into: str, *, naming: str | None = None) -> None:
     """Print what an ingest did, and what to do next.
+
+    Args:
+        naming: the column of metadata that names pictures, where that is known.
 
     Raises:
         TooManyRejectsError: all that the source listed was refused.
@@ -230,4 +233,4 @@ def report_ingest(terminal: Terminal, done: Ingested, into: str) -> None:
     if done.num_refused:
         terminal.hint(f"clipdata rejects {hints.typed(into)}")
     else:
-        terminal.hint(next_command(done.table, into))
+        terminal.hint(next_command(done.table, into, naming=naming))

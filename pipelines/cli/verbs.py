@@ -21,7 +21,8 @@ import typer
 import typer.models
 from typer.core import TyperCommand
 
-from clipdata.errors import UsageError
+from clipdata.errors import SchemaError, UsageError
+from clipdata.printable import shell_word
 from clipdata.storage import is_remote, redact
 from pipelines.cli.json_output import Schema
 from pipelines.cli.terminal import Terminal
@@ -32,6 +33,7 @@ _JsonSchema = Annotated[bool, typer.Option("--json-schema", help="Print the sche
 _ANYWAY = {"quiet": _Quiet, "as_json": _AsJson, "json_schema": _JsonSchema}
 MAY_BE_EMPTY = "may be empty"
 """Stands beside an option whose empty text says something of its own."""
+_WRITTEN = ("out", "into")  # places that are written
 _MOST = 2**63 - 1  # what Arrow and Lance count with
 
 
@@ -96,9 +98,14 @@ class Verb:
             terminal.configure(as_json=given.pop("as_json"), quiet=given.pop("quiet"))
             _check_values(verb.words, everything, given)
             terminal.wait(_remote(given.values()))
+            typed = dict(given)
             gathered = {n: kind(**{f: given.pop(f) for f in fields[n]}) for n, kind in sets.items()}
-            with terminal.only_results():
-                function(**{for_terminal: terminal}, **given, **gathered)
+            try:
+                with terminal.only_results():
+                    function(**{for_terminal: terminal}, **given, **gathered)
+            except SchemaError as error:
+                error.hint = error.hint or _named_otherwise(verb.words, everything, typed, error.missing)
+                raise
 
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         callback.__signature__ = inspect.Signature([context, *everything.values()])  # type: ignore[attr-defined]
@@ -146,9 +153,16 @@ def _check_values(words: str, known: Mapping[str, inspect.Parameter], given: Map
     """Hold what was typed to what a value can be at all, whichever verb it is for.
 
     Raises:
-        UsageError: a text is empty, a number is infinite or none, or no table has so many rows.
+        UsageError: a text is empty, a number is infinite or none, no table has so many rows, or what is to be written
+            is to go to the standard output.
     """
     for name, found in given.items():
+        if name in _WRITTEN and found == "-":
+            raise UsageError(
+                f"{_typed_name(known[name])} is -, and nothing is written to the standard output; expected: "
+                f"{_help_of(known[name])}",
+                hint="clipdata query TABLE 'SELECT * FROM dataset' --json prints rows; ./- is a place of that name",
+            )
         for value in found if isinstance(found, list) else [found]:
             problem = _problem(value) if value != known[name].default else None
             if problem is not None and not (value == "" and MAY_BE_EMPTY in known[name].annotation.__metadata__):
@@ -176,6 +190,42 @@ def _typed_name(parameter: inspect.Parameter) -> str:
     named = [info.default, *(info.param_decls or ())]  # typer has the first name where another signature has a default
     spelled = f"--{parameter.name.replace('_', '-')}"
     return next((str(one) for one in named if str(one).startswith("--")), spelled)
+
+
+def _named_otherwise(
+    words: str, known: Mapping[str, inspect.Parameter], given: Mapping[str, Any], missing: Mapping[str, Sequence[str]]
+) -> str | None:
+    """What to type in place of the words that named columns which are not there; None where no word did.
+
+    Args:
+        missing: columns, each with the names that are like it.
+    """
+    said: list[str] = []
+    arguments: list[str] = []
+    are_wrong = False
+    for name, value in given.items():
+        words_of = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
+        is_argument = isinstance(known[name].annotation.__metadata__[0], typer.models.ArgumentInfo)
+        otherwise = {column: near[0] if near else _placeholder(known[name]) for column, near in missing.items()}
+        if is_argument:
+            arguments += [shell_word(redact(otherwise.get(word, word))) for word in words_of]
+            are_wrong = are_wrong or any(word in otherwise for word in words_of)
+        elif isinstance(value, str) and any(column in missing for column in _names_in(value)):
+            named = [otherwise.get(column, column) for column in _names_in(value)]
+            said.append(f"{_typed_name(known[name])} {shell_word(','.join(named))}")
+    return " ".join([*([f"clipdata {words}", *arguments] if are_wrong else []), *said]) or None
+
+
+def _names_in(value: str) -> list[str]:
+    """The names in a text that may list several, as `names_in` reads them; the whole text, too, where it is one."""
+    listed = [name.strip() for name in value.split(",")]
+    return listed if len(listed) > 1 else [value]
+
+
+def _placeholder(parameter: inspect.Parameter) -> str:
+    """What stands for a column that nobody knows: the argument's own name, or COLUMN of an option."""
+    info = parameter.annotation.__metadata__[0]
+    return parameter.name.upper() if isinstance(info, typer.models.ArgumentInfo) else "COLUMN"
 
 
 def _help_of(parameter: inspect.Parameter) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clipdata.errors import UsageError
-from clipdata.schema import columns_listed, is_of
+from clipdata.hints import merge_pictures
+from clipdata.schema import columns_listed, is_binary, is_of
 from clipdata.storage import redact
 from clipdata.training.objectives.choice import Choice
 from clipdata.training.objectives.class_prompts import ClassPrompts
@@ -40,8 +41,12 @@ def objective_for(table: Table) -> Objective:
             return ClassPrompts(name)
     if is_of("texts", kinds.get(choice.choices, pa.null())):
         return choice  # whose check says how to make the places
-    raise UsageError(
-        f"{redact(table.uri)} has the columns {columns_listed(table.schema.names)}; nothing tells what to train for",
-        hint="name the objective and its column: --set objective=multi_positive --set text=COLUMN, or "
-        "--set objective=choice, or --set objective=class_prompts --set label=COLUMN",
+    named = (
+        "name the objective and its column: --set objective=multi_positive --set text=COLUMN, or "
+        "--set objective=choice, or --set objective=class_prompts --set label=COLUMN"
     )
+    found = f"{redact(table.uri)} has the columns {columns_listed(table.schema.names)}; nothing tells what to train for"
+    if any(is_binary(kind) or pa.types.is_fixed_size_list(kind) for kind in kinds.values()):
+        raise UsageError(found, hint=named)
+    merge = merge_pictures(table.uri, table.schema.names)
+    raise UsageError(f"{found}, and none of them holds pictures", hint=f"{merge} joins them; then {named}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipdata.schema import is_of
+from clipdata.schema import IMAGE_FIELDS, is_of
 from clipdata.training.objectives.protocol import (
     Captions,
     Objective,
@@ -68,7 +68,8 @@ class Pairs(Objective):
 
     def check(self, table: Table) -> None:
         """Check the captions, and the group if there is one."""
-        there = [name for name in table.schema.names if is_of("text", table.schema.field(name).type)]
+        own = {table.key, *(field.name for field in IMAGE_FIELDS)}  # say what the picture is, and not what it shows
+        there = [field.name for field in table.schema if is_of("text", field.type) and field.name not in own]
         others = [name for name in table.schema.names if is_of("texts", table.schema.field(name).type)]
         hint = f"--set text=COLUMN; columns of texts are {', '.join([*others, *there][:8]) or 'none'}"
         require_texts(table, self.text, hint=hint)

@@ -49,4 +49,4 @@ def ingest_parquet(
         lists=names_in(lists) or (),
         **shared.arguments(terminal),
     )
-    report_ingest(terminal, done, shared.into)
+    report_ingest(terminal, done, shared.into, naming=required or None)

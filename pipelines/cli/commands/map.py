@@ -100,32 +100,33 @@ def map_(
 ) -> None:
     """Fill a column with what a step makes of each row, where it is null."""
     import clipdata as cd
-    from pipelines.cli.named_steps import build_step
+    from pipelines.cli.named_steps import build_step, columns_told
 
     bound = count_or_share(max_failed, "--max-failed")
     opened = cd.open_table(table, storage=store.storage)
     given = parse_pairs(parameter)
-    built = build_step(
-        step, given, model=model, device=device, say=terminal.say, table=opened, column=column, anew=overwrite
-    )
-    if check:
-        checked = cd.check_column(opened, built, column)
-        terminal.result(str(checked), checked.to_dict())
-        checked.hold()
-        return
-    done = cd.map_column(
-        opened,
-        built,
-        column,
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        where=where,
-        limit=limit,
-        dry_run=dry_run,
-        batch_rows=batch_size,
-        engine=engine.make(),
-        progress=terminal,
-    )
+    with columns_told(step, given, opened):
+        built = build_step(
+            step, given, model=model, device=device, say=terminal.say, table=opened, column=column, anew=overwrite
+        )
+        if check:
+            checked = cd.check_column(opened, built, column)
+            terminal.result(str(checked), checked.to_dict())
+            checked.hold()
+            return
+        done = cd.map_column(
+            opened,
+            built,
+            column,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            where=where,
+            limit=limit,
+            dry_run=dry_run,
+            batch_rows=batch_size,
+            engine=engine.make(),
+            progress=terminal,
+        )
     terminal.result(str(done), done.to_dict())
     done.hold(max_failed=bound)
     if not done.dry_run:

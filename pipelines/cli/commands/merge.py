@@ -94,4 +94,4 @@ def merge(
             hint=f"clipdata rejects {hints.typed(into)} lists what found no partner; name other columns with --on and "
             "--metadata-on",
         )
-    terminal.hint(next_command(done.table, into))
+    terminal.hint(next_command(done.table, into) or f"clipdata show {hints.typed(into)}")
