@@ -12,6 +12,7 @@ import pytest
 
 import clipdata as cd
 import ingest
+from clipdata.schema import key_field
 from tests.pictures import write_pictures
 from tests.tables import number_table
 
@@ -63,6 +64,31 @@ def test_rows_that_contradict_each_other_stay_and_the_count_is_of_all(uri: str) 
     statement = shlex.split(left.mending)
     assert cd.open_table(uri).query(next(word for word in statement if word.startswith("SELECT"))).num_rows == 2
     assert cd.open_table(uri).count_rows("path = '000004'") == 2
+
+
+@pytest.mark.parametrize("others", [b"another picture", None])
+def test_rows_with_blobs_are_left_since_these_are_not_compared(tmp_path: Path, others: bytes | None) -> None:
+    image = pa.field("image", pa.large_binary(), metadata={"lance-encoding:blob": "true"})
+    schema, uri = pa.schema([key_field("path"), image]), str(tmp_path / "blobs.lance")
+    rows = pa.table([["a", "b"], [others, b"two"]], schema=schema)
+    lance.write_dataset(rows, uri, enable_stable_row_ids=True)
+    lance.write_dataset(pa.table([["a"], [b"one"]], schema=schema), uri, mode="append")
+
+    (problem,) = cd.check(uri, repair=True).left
+
+    assert (problem.remedy, problem.keys, problem.num_rows) == ("by hand", ("a",), 2)
+    assert cd.open_table(uri).num_rows == 3
+
+
+def test_a_nan_is_like_a_nan_also_in_a_vector(tmp_path: Path) -> None:
+    vector = pa.field("vector", pa.list_(pa.float32(), 2))
+    schema, uri = pa.schema([key_field("path"), vector]), str(tmp_path / "vectors.lance")
+    rows = pa.table([["a", "b"], [[1.0, float("nan")], [1.0, 2.0]]], schema=schema)
+    lance.write_dataset(rows, uri, enable_stable_row_ids=True)
+    lance.write_dataset(rows, uri, mode="append")
+
+    assert cd.check(uri, repair=True).sound
+    assert cd.open_table(uri).num_rows == 2
 
 
 def test_more_keys_than_are_named_are_all_counted_and_mended(tmp_path: Path) -> None:

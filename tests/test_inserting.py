@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import lance
 import pyarrow as pa
@@ -153,6 +155,43 @@ def test_a_writer_that_comes_between_the_look_and_the_commit_is_seen(
 
     assert len(calls) == 2
     assert held(table) == [*range(12), 12, 20]
+
+
+@pytest.mark.parametrize("last", ["index", "config", "metadata"])
+def test_what_others_did_in_versions_that_were_cleaned_away_stays_done(table: Table, last: str) -> None:
+    inserter, new = Inserter(table.pinned(), table), written(table, 10)
+    cd.delete(table.uri, "number = 3")
+    dataset = lance.dataset(table.uri)
+    dataset.add_columns({"more": "number + 1"})
+    if last == "index":
+        dataset.create_scalar_index("number", "BTREE")
+    elif last == "config":
+        dataset.update_config({"a": "b"})
+    else:
+        dataset.update_metadata({"a": "b"})
+    lance.dataset(table.uri).cleanup_old_versions(timedelta(0))
+
+    assert inserter.insert([new], are_fresh=True) == []
+
+    assert held(table) == [0, 1, 2, *range(4, 11)]
+    assert open_table(table.uri).to_table(["more"], where="number < 3").to_pydict() == {"more": [1, 2, 3]}
+
+
+def test_where_others_always_commit_first_rows_are_left_to_be_written_by_key(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged, others = inserting._merged, iter(range(100, 200))
+
+    def beaten(newest: Table, *given: Any) -> Table:
+        rows.upsert(table, numbered(next(others)))
+        return merged(newest, *given)
+
+    monkeypatch.setattr(inserting, "_merged", beaten)
+    new = written(table, 10)
+
+    assert Inserter(table.pinned(), table).insert([new]) == [new]
+
+    assert len(held(table)) == 10 + inserting._GIVES_WAY_AFTER
 
 
 def test_a_table_that_was_written_in_its_place_is_told(table: Table) -> None:

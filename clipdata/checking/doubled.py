@@ -33,7 +33,7 @@ class Doubled:
     Args:
         spare: numbers that Lance keeps for rows, of those that can go.
         keys: of these, each once.
-        contradicting: keys of rows whose own values differ, so that nobody can tell which is meant; each once.
+        contradicting: keys of rows whose own values differ, or are blobs, which are not compared; each once.
         num_contradicting: these rows, those that stay included.
     """
 
@@ -58,11 +58,11 @@ def doubled(table: Table) -> Doubled | None:
         keys = pa.chunked_array([batch.column(0) for batch in batches], table.schema.field(key).type).combine_chunks()
     if not len(keys):
         return None
-    own = _own_columns(table)
+    own, are_blobs = _own_columns(table), any(map(is_blob, table.schema))
     spare, spare_keys, contradicting, num_contradicting = list[int](), list[str](), list[str](), 0
     for name, alike in groupby(_rows_of(table, key, keys), key=lambda row: row[key]):
         held = sorted(alike, key=lambda row: (sum(value is None for value in row.values()), row[_ID]))
-        going = [row[_ID] for row in held[1:] if _says_no_more(row, held[0], own)]
+        going = [row[_ID] for row in held[1:] if not are_blobs and _says_no_more(row, held[0], own)]
         if going:
             spare += going
             spare_keys.append(str(name))
@@ -108,8 +108,13 @@ def _own_columns(table: Table) -> list[str]:
 
 
 def _says_no_more(row: Mapping[str, Any], kept: Mapping[str, Any], names: Sequence[str]) -> bool:
-    return all(row[name] is None or row[name] == kept[name] or _are_nan(row[name], kept[name]) for name in names)
+    return all(row[name] is None or _are_alike(row[name], kept[name]) for name in names)
 
 
-def _are_nan(one: Any, other: Any) -> bool:
-    return bool(isinstance(one, float) and one != one and other != other)
+def _are_alike(one: Any, other: Any) -> bool:
+    """Equality, for which a NaN is the same as a NaN, be it in a list or in a field."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_are_alike, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_are_alike(value, other[name]) for name, value in one.items())
+    return bool(one == other or (isinstance(one, float) and one != one and other != other))

@@ -280,7 +280,7 @@ def _of_keys(table: Table) -> Iterator[Problem]:
             f"which is meant only you can tell: clipdata query {where} {shown} shows the rows of one; clipdata delete "
             "takes all of a key, and an ingest of what is right brings one back"
         )
-        fault = f"{fault}, and differ"
+        fault = f"{fault}, and differ, or hold blobs, which are not compared"
         yield Problem("keys", key, fault, "by hand", mending, table.version, num_rows=num, keys=such)
 
 

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipdata import hints
-from clipdata.errors import ClipdataError, SchemaError, TransientError
+from clipdata.errors import SchemaError, TransientError
 from clipdata.lance_io.columns import identity_of
 from clipdata.lance_io.data_files import gone_of
-from clipdata.lance_io.faults import is_transient, translated, with_retries
+from clipdata.lance_io.faults import is_conflict, translated, with_retries
 from clipdata.lance_io.fragment_numbers import highest_number
 from clipdata.lance_io.history import PREFIX, transaction_at
 from clipdata.lance_io.pinned import readable
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import lance
 
 _ID = f"{PREFIX}id"
+_GIVES_WAY_AFTER = 8  # refused commits, some five seconds: an insert by key is not refused, but moved behind the others
 _READS_ALONE = 2  # of the format of files: the first that can be read without a data set
 
 
@@ -139,7 +140,8 @@ class Inserter:
             are_fresh: their files were written a moment ago, and are not looked for.
 
         Returns:
-            those that must be written by key: another writer has a key of theirs now, or replaced a column.
+            those that must be written by key: another writer has a key of theirs now, or replaced a column; or all,
+            where others commit so often that none of these commits is taken.
 
         Raises:
             SchemaError: another table was written in the place of this one.
@@ -147,37 +149,28 @@ class Inserter:
         """
         if not are_fresh:
             _require_files(self.table, new)
-        at_hand, first_version = [self.table.pinned()], self.table.version
         tried: dict[str, list[int]] = {}
+        seen, num_refused = self.table.version, 0
 
         def attempt() -> tuple[Table, list[int]]:
-            if at_hand:
-                try:
-                    return onto(at_hand.pop())
-                except (OSError, ValueError, ClipdataError) as error:  # also because files of that version are gone
-                    if is_transient(error):
-                        raise
-            newest = self.table.latest()
-            landed = _version_of(newest, tried, after=first_version)
+            nonlocal seen, num_refused
+            newest = self._newest()
+            landed = _version_of(newest, tried, after=seen)
             if landed is not None:
                 version, commit_id = landed
                 return open_table(newest.uri, version=version, storage=newest.storage), tried[commit_id]
-            return onto(newest)
-
-        def onto(newest: Table) -> tuple[Table, list[int]]:
-            if newest.key != self._key:
-                raise SchemaError(
-                    f"{redact(newest.uri)} has columns {columns_listed(newest.schema.names)} now and the key "
-                    f"{newest.key!r}, not {self._key!r}: another table was written in its place",
-                    hint=f"look who writes there, and restore the version before: {hints.log(newest.uri)}",
-                )
+            seen = newest.version
             left = self._left(newest, new)
             chosen = [place for place in range(len(new)) if place not in left]
-            if not chosen:
+            if not chosen or num_refused == _GIVES_WAY_AFTER:
                 return newest, []
             commit_id = uuid.uuid4().hex
             tried[commit_id] = chosen
-            return _merged(newest, [new[place] for place in chosen], commit_id), chosen
+            try:
+                return _merged(newest, [new[place] for place in chosen], commit_id), chosen
+            except Exception as error:
+                num_refused += is_conflict(error)
+                raise
 
         with translated(self.table.uri, "committing to"):
             made, inserted = with_retries(attempt, attempts=30, base_delay_s=0.02)
@@ -185,6 +178,22 @@ class Inserter:
         self._known |= {_said_of(one) for one in made.dataset.get_fragments() if one.metadata.files[0].path in files}
         self.table.move_to(made)
         return [one for place, one in enumerate(new) if place not in inserted]
+
+    def _newest(self) -> Table:
+        """The newest version: the one at hand where none is behind it, as one request tells.
+
+        A commit onto an older one is not always refused: where a clean-up took the versions in between, Lance cannot
+        see what they changed, and would bring back rows that were deleted and lose columns that were added.
+        """
+        at_hand = self.table.pinned()
+        newest = at_hand if at_hand.dataset.latest_version == at_hand.version else self.table.latest()
+        if newest.key != self._key:
+            raise SchemaError(
+                f"{redact(newest.uri)} has columns {columns_listed(newest.schema.names)} now and the key "
+                f"{newest.key!r}, not {self._key!r}: another table was written in its place",
+                hint=f"look who writes there, and restore the version before: {hints.log(newest.uri)}",
+            )
+        return newest
 
     def _left(self, newest: Table, new: Sequence[NewRows]) -> set[int]:
         """Places of rows that cannot go in without being compared."""

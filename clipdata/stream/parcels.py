@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 
+from clipdata.errors import StorageError
+
 _ALIGNMENT = 64  # bytes; what vector instructions like
 _HAS_MEMORY_FILES = hasattr(os, "memfd_create")
 
@@ -52,6 +54,7 @@ def receive(pipe: Connection) -> Any:
     Raises:
         EOFError: there is no other end any more.
         OSError: likewise, in the middle of a parcel.
+        StorageError: this process may open no more files.
     """
     written = pipe.recv_bytes()
     num_bytes = int.from_bytes(pipe.recv_bytes(), "little")
@@ -109,9 +112,14 @@ def _send_file(pipe: Connection, file: int) -> None:
 
 def _receive_file(pipe: Connection) -> int:
     with socket.fromfd(pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        _, files, _, _ = socket.recv_fds(end, 1, 1)
-    if not files:
+        said, files, _, _ = socket.recv_fds(end, 1, 1)
+    if not said:
         raise EOFError
+    if not files:
+        raise StorageError(
+            "a batch came from a worker process without its memory: this process has no file descriptor free",
+            hint="allow more (ulimit -n 4096), or close what is open",
+        )
     return files[0]
 
 
