@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import lance
 
 _ID = f"{PREFIX}id"
-_GIVES_WAY_AFTER = 8  # refused commits, some five seconds: an insert by key is not refused, but moved behind the others
+_GIVES_WAY_AFTER = 6  # refused commits, a second or two: an insert by key is not refused, but moved behind the others
 _READS_ALONE = 2  # of the format of files: the first that can be read without a data set
 
 
@@ -129,6 +129,7 @@ class Inserter:
 
     def __init__(self, table: Table, start: Table | None) -> None:
         self.table, self._key = table, table.key
+        self._gives_way_after = _GIVES_WAY_AFTER
         self._known = set(map(_said_of, start.dataset.get_fragments())) if start is not None else set[Any]()
         self._others: dict[tuple[Any, ...], pa.Array] = {}  # keys of the fragments that others wrote or changed since
 
@@ -162,7 +163,7 @@ class Inserter:
             seen = newest.version
             left = self._left(newest, new)
             chosen = [place for place in range(len(new)) if place not in left]
-            if not chosen or num_refused == _GIVES_WAY_AFTER:
+            if not chosen or num_refused >= self._gives_way_after:
                 return newest, []
             commit_id = uuid.uuid4().hex
             tried[commit_id] = chosen
@@ -174,6 +175,7 @@ class Inserter:
 
         with translated(self.table.uri, "committing to"):
             made, inserted = with_retries(attempt, attempts=30, base_delay_s=0.02)
+        self._gives_way_after = _GIVES_WAY_AFTER if num_refused < self._gives_way_after else 1  # they are still there
         files = {file.path for place in inserted for fragment in new[place].fragments for file in fragment.files}
         self._known |= {_said_of(one) for one in made.dataset.get_fragments() if one.metadata.files[0].path in files}
         self.table.move_to(made)
