@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import multiprocessing.reduction
 import os
 import signal
 import subprocess
@@ -220,3 +221,20 @@ def test_a_parcel_holds_tensors_of_every_kind_as_they_were():
     sender.close()
     with pytest.raises(EOFError):
         parcels.receive(receiver)
+
+
+def test_a_parcel_comes_while_signs_go_the_other_way_whatever_python_does_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From Python 3.14 on, multiprocessing waits for an answer to a file that it sends; 3.11 can be told to."""
+    monkeypatch.setattr(multiprocessing.reduction, "ACKNOWLEDGE", True, raising=False)
+    receiver, sender = multiprocessing.Pipe()
+    receiver.send_bytes(b"+")  # asks for the next one
+
+    thread = threading.Thread(target=parcels.send, args=(sender, torch.arange(5)))
+    thread.start()
+    found = parcels.receive(receiver)
+    thread.join()
+
+    assert found.tolist() == [0, 1, 2, 3, 4]
+    assert sender.recv_bytes() == b"+"

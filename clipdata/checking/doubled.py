@@ -52,8 +52,8 @@ def doubled(table: Table) -> Doubled | None:
     key = table.key
     if key is None or not table.num_rows:
         return None
-    name = quoted(key)
-    twice = f"SELECT {name} AS key FROM dataset GROUP BY {name} HAVING count(*) > 1"  # noqa: S608
+    column = quoted(key)
+    twice = f"SELECT {column} AS key FROM dataset GROUP BY {column} HAVING count(*) > 1"  # noqa: S608
     with table.answering(twice) as (_, batches):
         keys = pa.chunked_array([batch.column(0) for batch in batches], table.schema.field(key).type).combine_chunks()
     if not len(keys):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from clipdata import hints
 from clipdata.checking.doubled import doubled
-from clipdata.checking.records import Problem
+from clipdata.checking.records import Problem, Remedy
 from clipdata.column_names import quoted
 from clipdata.errors import NotFoundError
 from clipdata.lance_io.columns import REASONS_OF
@@ -264,14 +264,13 @@ def _of_keys(table: Table) -> Iterator[Problem]:
         return
     key, where = str(table.key), hints.typed(table.uri)
     fault = "rows share a key, which names one row"
-    if found.spare and table.dataset.has_stable_row_ids:
-        num = len(found.spare) + len(found.keys)
+    if found.spare:
+        num, can_go = len(found.spare) + len(found.keys), table.dataset.has_stable_row_ids
         mending = "of those that say the same, the one with the most values is kept"
-        yield Problem("keys", key, fault, "keep one", mending, table.version, num_rows=num, keys=found.keys)
-    elif found.spare:
-        num = len(found.spare) + len(found.keys)
-        mending = f"they say the same; Lance keeps no numbers of rows here: clipdata export {where} …, and ingest that"
-        yield Problem("keys", key, fault, "by hand", mending, table.version, num_rows=num, keys=found.keys)
+        if not can_go:
+            mending = "they say the same, and the table was made without stable row ids, by which one could go"
+        remedy: Remedy = "keep one" if can_go else "by hand"
+        yield Problem("keys", key, fault, remedy, mending, table.version, num_rows=num, keys=found.keys)
     if found.contradicting:
         num, such = found.num_contradicting, found.contradicting
         named = quoted(key) + " = " + "'" + such[0].replace("'", "''") + "'"
